@@ -1,0 +1,436 @@
+//! What comes into the engine: one closed enum.
+
+use std::net::IpAddr;
+
+use crate::flow::{Endpoint, Flow, MacAddr, Proto, Uid};
+use crate::time::{PacketTime, Span};
+
+/// Everything that the engine can be told. One element of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A flow, at one moment of its life.
+    Flow(Flow),
+    /// A DNS question with its answer.
+    Dns(Box<Dns>),
+    /// One HTTP request with its response.
+    Http(Box<Http>),
+    /// A TLS (or QUIC) handshake.
+    Tls(Box<Tls>),
+    /// An SSH session's handshake and authentication.
+    Ssh(Box<Ssh>),
+    /// An ARP request or reply.
+    Arp(Arp),
+    /// A DHCP exchange.
+    Dhcp(Box<Dhcp>),
+    /// A mail transaction.
+    Smtp(Box<Smtp>),
+    /// An FTP command that opens a data channel.
+    Ftp(Box<Ftp>),
+    /// A file that was transferred.
+    File(Box<File>),
+    /// Software seen on a host.
+    Software(Box<Software>),
+    /// Protocol oddities.
+    Weird(Box<Weird>),
+    /// A tunnel was found or closed.
+    Tunnel(Box<Tunnel>),
+    /// A notice of Zeek.
+    Notice(Box<Notice>),
+    /// A clear-text login (telnet, rlogin, rsh).
+    Login(Box<Login>),
+    /// Silence: nothing happened up to this moment. Live sources send it so that windows close.
+    Tick(PacketTime),
+}
+
+impl Event {
+    /// The moment this event belongs to: a flow's start, a record's time.
+    pub fn time(&self) -> PacketTime {
+        match self {
+            Self::Flow(e) => e.start,
+            Self::Dns(e) => e.about.at,
+            Self::Http(e) => e.about.at,
+            Self::Tls(e) => e.about.at,
+            Self::Ssh(e) => e.about.at,
+            Self::Arp(e) => e.at,
+            Self::Dhcp(e) => e.at,
+            Self::Smtp(e) => e.about.at,
+            Self::Ftp(e) => e.about.at,
+            Self::File(e) => e.at,
+            Self::Software(e) => e.at,
+            Self::Weird(e) => e.about.at,
+            Self::Tunnel(e) => e.about.at,
+            Self::Notice(e) => e.at,
+            Self::Login(e) => e.about.at,
+            Self::Tick(at) => *at,
+        }
+    }
+
+    /// The moment at which this event became known; moves the engine's clock. Differs from [`Event::time`] for flows only.
+    pub fn known_at(&self) -> PacketTime {
+        match self {
+            Self::Flow(flow) => flow.seen,
+            other => other.time(),
+        }
+    }
+
+    /// The address whose behaviour this event tells of, and the other side; `None` where the event names none.
+    pub fn parties(&self) -> (Option<IpAddr>, Option<IpAddr>) {
+        let both = |about: &About| (Some(about.src.addr), Some(about.dst.addr));
+        match self {
+            Self::Flow(e) => (Some(e.src.addr), Some(e.dst.addr)),
+            Self::Dns(e) => both(&e.about),
+            Self::Http(e) => both(&e.about),
+            Self::Tls(e) => both(&e.about),
+            Self::Ssh(e) => both(&e.about),
+            Self::Arp(e) => (Some(e.sender), Some(e.target)),
+            Self::Dhcp(e) => (e.client, e.server),
+            Self::Smtp(e) => both(&e.about),
+            Self::Ftp(e) => both(&e.about),
+            Self::File(e) => (e.sender, e.receiver),
+            Self::Software(e) => (Some(e.host), None),
+            Self::Weird(e) => both(&e.about),
+            Self::Tunnel(e) => both(&e.about),
+            Self::Notice(e) => (e.src, e.dst),
+            Self::Login(e) => both(&e.about),
+            Self::Tick(_) => (None, None),
+        }
+    }
+
+    /// The kind, for choosing who wants to see it.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::Flow(_) => EventKind::Flow,
+            Self::Dns(_) => EventKind::Dns,
+            Self::Http(_) => EventKind::Http,
+            Self::Tls(_) => EventKind::Tls,
+            Self::Ssh(_) => EventKind::Ssh,
+            Self::Arp(_) => EventKind::Arp,
+            Self::Dhcp(_) => EventKind::Dhcp,
+            Self::Smtp(_) => EventKind::Smtp,
+            Self::Ftp(_) => EventKind::Ftp,
+            Self::File(_) => EventKind::File,
+            Self::Software(_) => EventKind::Software,
+            Self::Weird(_) => EventKind::Weird,
+            Self::Tunnel(_) => EventKind::Tunnel,
+            Self::Notice(_) => EventKind::Notice,
+            Self::Login(_) => EventKind::Login,
+            Self::Tick(_) => EventKind::Tick,
+        }
+    }
+}
+
+/// The kind of an [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each names the variant of Event")]
+pub enum EventKind {
+    Flow,
+    Dns,
+    Http,
+    Tls,
+    Ssh,
+    Arp,
+    Dhcp,
+    Smtp,
+    Ftp,
+    File,
+    Software,
+    Weird,
+    Tunnel,
+    Notice,
+    Login,
+    Tick,
+}
+
+impl EventKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = Self::Tick as usize + 1;
+}
+
+/// What all protocol records share: when, which flow, between whom.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct About {
+    /// Time of the record.
+    pub at: PacketTime,
+    /// The flow it belongs to.
+    pub uid: Uid,
+    /// Client.
+    pub src: Endpoint,
+    /// Server.
+    pub dst: Endpoint,
+    /// Transport.
+    pub proto: Proto,
+    /// Index of the interface; 0 for files.
+    pub interface: u16,
+}
+
+/// A DNS question with its answer (dns.log).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dns {
+    /// When and between whom.
+    pub about: About,
+    /// Transaction id.
+    pub trans_id: u16,
+    /// Time from question to answer.
+    pub rtt: Option<Span>,
+    /// Name asked for, lower case, without the final dot; at most 255 bytes.
+    pub query: String,
+    /// Question class number.
+    pub qclass: u16,
+    /// Question type number (1 = A, 28 = AAAA, 16 = TXT …).
+    pub qtype: u16,
+    /// Response code; `None` when no answer was seen.
+    pub rcode: Option<u16>,
+    /// Header flags of the answer (of the question where there is no answer).
+    pub flags: DnsFlags,
+    /// Answers as Zeek prints them: addresses, names, `TXT 5 hello`.
+    pub answers: Vec<DnsAnswer>,
+    /// The answer was refused by Zeek's rules (rcode set, but nothing answered).
+    pub rejected: bool,
+}
+
+/// DNS header bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named by RFC 1035")]
+pub struct DnsFlags {
+    pub aa: bool,
+    pub tc: bool,
+    pub rd: bool,
+    pub ra: bool,
+    pub z: u8,
+}
+
+/// One answer of a DNS reply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsAnswer {
+    /// The value.
+    pub data: DnsData,
+    /// Time to live in seconds; `None` when the input does not tell.
+    pub ttl: Option<u32>,
+}
+
+/// The value of a DNS answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsData {
+    /// A or AAAA.
+    Addr(IpAddr),
+    /// CNAME, NS, PTR, MX …: a name.
+    Name(String),
+    /// Anything else as Zeek prints it (`TXT 5 hello`).
+    Text(String),
+}
+
+/// One HTTP request with its response (http.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's http.log field names")]
+pub struct Http {
+    pub about: About,
+    pub trans_depth: u32,
+    pub method: String,
+    pub host: String,
+    pub uri: String,
+    pub referrer: String,
+    pub version: String,
+    pub user_agent: String,
+    pub request_body_len: u64,
+    pub response_body_len: u64,
+    pub status_code: Option<u16>,
+    pub status_msg: String,
+    pub resp_mime_types: Vec<String>,
+    pub resp_fuids: Vec<String>,
+}
+
+/// A TLS handshake (ssl.log).
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's ssl.log field names")]
+pub struct TlsFields {
+    pub version: String,
+    pub cipher: String,
+    pub curve: String,
+    pub server_name: String,
+    pub next_protocol: String,
+    pub resumed: bool,
+    pub established: bool,
+    pub subject: String,
+    pub issuer: String,
+    pub validation_status: String,
+    pub cert_chain_fps: Vec<String>,
+    pub ja3: String,
+    pub ja3s: String,
+    pub ja4: String,
+}
+
+/// A TLS handshake between two endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    /// When and between whom.
+    pub about: About,
+    /// What was negotiated.
+    pub fields: TlsFields,
+}
+
+/// An SSH handshake (ssh.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's ssh.log field names")]
+pub struct Ssh {
+    pub about: About,
+    pub version: Option<u8>,
+    pub auth_success: Option<bool>,
+    pub auth_attempts: u32,
+    pub client: String,
+    pub server: String,
+    pub cipher_alg: String,
+    pub mac_alg: String,
+    pub compression_alg: String,
+    pub kex_alg: String,
+    pub host_key_alg: String,
+    pub host_key: String,
+}
+
+/// ARP operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArpOp {
+    /// Who has …?
+    Request,
+    /// … is at.
+    Reply,
+}
+
+/// An ARP request or reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arp {
+    /// Time of the frame.
+    pub at: PacketTime,
+    /// Request or reply.
+    pub op: ArpOp,
+    /// Source of the frame.
+    pub frame_src: MacAddr,
+    /// Destination of the frame.
+    pub frame_dst: MacAddr,
+    /// Sender's protocol address.
+    pub sender: IpAddr,
+    /// Sender's hardware address.
+    pub sender_mac: MacAddr,
+    /// Target's protocol address.
+    pub target: IpAddr,
+    /// Target's hardware address.
+    pub target_mac: MacAddr,
+    /// Index of the interface; 0 for files.
+    pub interface: u16,
+}
+
+/// A DHCP exchange (dhcp.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's dhcp.log field names")]
+pub struct Dhcp {
+    pub at: PacketTime,
+    pub uids: Vec<Uid>,
+    pub client: Option<IpAddr>,
+    pub server: Option<IpAddr>,
+    pub mac: Option<MacAddr>,
+    pub host_name: String,
+    pub requested_addr: Option<IpAddr>,
+    pub assigned_addr: Option<IpAddr>,
+    pub lease_time: Option<Span>,
+    pub msg_types: Vec<String>,
+    pub interface: u16,
+}
+
+/// A mail transaction (smtp.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's smtp.log field names")]
+pub struct Smtp {
+    pub about: About,
+    pub helo: String,
+    pub last_reply: String,
+    pub tls: bool,
+}
+
+/// An FTP command with a data channel (ftp.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's ftp.log field names")]
+pub struct Ftp {
+    pub about: About,
+    pub user: String,
+    pub command: String,
+    pub reply_code: Option<u16>,
+    pub data_port: Option<u16>,
+}
+
+/// A file that was transferred (files.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's files.log field names")]
+pub struct File {
+    pub at: PacketTime,
+    pub fuid: Uid,
+    pub uid: Uid,
+    pub sender: Option<IpAddr>,
+    pub receiver: Option<IpAddr>,
+    pub source: String,
+    pub mime_type: String,
+    pub analyzers: Vec<String>,
+    pub md5: String,
+    pub sha1: String,
+    pub sha256: String,
+    pub total_bytes: Option<u64>,
+}
+
+/// Software seen on a host (software.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's software.log field names")]
+pub struct Software {
+    pub at: PacketTime,
+    pub host: IpAddr,
+    pub port: Option<u16>,
+    pub software_type: String,
+    pub name: String,
+    pub major: Option<u32>,
+    pub minor: Option<u32>,
+    pub unparsed_version: String,
+}
+
+/// A protocol oddity (weird.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's weird.log field names")]
+pub struct Weird {
+    pub about: About,
+    pub name: String,
+    pub addl: String,
+}
+
+/// A tunnel was found or closed (tunnel.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's tunnel.log field names")]
+pub struct Tunnel {
+    pub about: About,
+    pub tunnel_type: String,
+    pub action: String,
+}
+
+/// A notice of Zeek (notice.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "Zeek's notice.log field names")]
+pub struct Notice {
+    pub at: PacketTime,
+    pub uid: Uid,
+    pub note: String,
+    pub msg: String,
+    pub sub: String,
+    pub src: Option<IpAddr>,
+    pub dst: Option<IpAddr>,
+    pub port: Option<u16>,
+    pub proto: Option<Proto>,
+    /// How often, where Zeek tells (`n`).
+    pub count: Option<u64>,
+}
+
+/// A clear-text login (login.log).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the original's login.log field names")]
+pub struct Login {
+    pub about: About,
+    pub service: String,
+    pub success: bool,
+    pub confused: bool,
+    pub user: String,
+}

@@ -1,0 +1,56 @@
+//! What the engine is told at its start; never changed while it runs.
+
+use crate::addr::LocalNets;
+use crate::evidence::EvidenceKind;
+use crate::time::WindowWidth;
+
+/// The engine's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Width of all time windows.
+    pub width: WindowWidth,
+    /// `evidence_detection_threshold`: an attacker's weight per minute of window width that makes an alert.
+    pub threshold: f64,
+    /// Which hosts are ours.
+    pub local_nets: LocalNets,
+    /// Evidence that is not raised.
+    pub disabled: Vec<EvidenceKind>,
+    /// What bounds memory.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            width: WindowWidth::HOUR,
+            threshold: 0.25,
+            local_nets: LocalNets::private(),
+            disabled: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The accumulated weight at which an alert fires: `threshold × W / 60`; 15 by default.
+    pub fn alert_weight(&self) -> f64 {
+        self.threshold * self.width.span().as_secs_f64() / 60.0
+    }
+}
+
+/// What bounds memory, whatever the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Profiles of remote addresses; beyond it the one idle longest is forgotten.
+    pub remote_profiles: usize,
+    /// Profiles of local addresses; remote ones never push them out.
+    pub local_profiles: usize,
+    /// Evidence of open windows.
+    pub open_evidence: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { remote_profiles: 100_000, local_profiles: 65_536, open_evidence: 100_000 }
+    }
+}
