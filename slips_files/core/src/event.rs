@@ -2,10 +2,14 @@
 
 use std::net::IpAddr;
 
-use crate::flow::{Endpoint, Flow, MacAddr, Proto, Uid};
+use crate::flow::{Endpoint, Flow, MacAddr, Origin, Proto, Uid};
 use crate::time::{PacketTime, Span};
 
 /// Everything that the engine can be told. One element of a batch.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all events are flows, and a flow must not cost an allocation"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A flow, at one moment of its life.
@@ -65,10 +69,11 @@ impl Event {
         }
     }
 
-    /// The moment at which this event became known; moves the engine's clock. Differs from [`Event::time`] for flows only.
+    /// The moment that moves the engine's clock: for flows of our own sensor when they were seen, for all else their time.
+    /// Log files are read in the order of flow starts, so the end of a long flow must not push the clock ahead of its neighbours.
     pub fn known_at(&self) -> PacketTime {
         match self {
-            Self::Flow(flow) => flow.seen,
+            Self::Flow(flow) if flow.origin == Origin::Sensor => flow.seen,
             other => other.time(),
         }
     }

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod event;
 pub mod evidence;
 pub mod flow;
+pub mod hash;
 pub mod intel;
 pub mod record;
 pub mod settings;

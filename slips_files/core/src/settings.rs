@@ -2,7 +2,7 @@
 
 use crate::addr::LocalNets;
 use crate::evidence::EvidenceKind;
-use crate::time::WindowWidth;
+use crate::time::{Span, WindowWidth};
 
 /// The engine's settings.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub threshold: f64,
     /// Which hosts are ours.
     pub local_nets: LocalNets,
+    /// How long after its end a window still takes what comes late: logs are written when a flow ends.
+    pub lateness: Span,
     /// Evidence that is not raised.
     pub disabled: Vec<EvidenceKind>,
     /// What bounds memory.
@@ -25,6 +27,7 @@ impl Default for Settings {
             width: WindowWidth::HOUR,
             threshold: 0.25,
             local_nets: LocalNets::private(),
+            lateness: Span::from_secs(600),
             disabled: Vec::new(),
             limits: Limits::default(),
         }
@@ -51,6 +54,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { remote_profiles: 100_000, local_profiles: 65_536, open_evidence: 100_000 }
+        Self { remote_profiles: 100_000, local_profiles: 65_536, open_evidence: 50_000 }
     }
 }

@@ -107,7 +107,7 @@ mod tests {
         let mut text = ShortText::<3>::new("Sh");
         assert!(text.push_ascii(b'A'));
         assert!(!text.push_ascii(b'D'));
-        assert!(!ShortText::<3>::EMPTY.push_ascii(200));
+        assert!(!ShortText::<3>::default().push_ascii(200));
         assert_eq!(text.as_str(), "ShA");
     }
 }

@@ -1,0 +1,321 @@
+//! The router: numbers events, keeps the clock, gives addresses their slots, and deals the work to the shards.
+//!
+//! Everything that is not per profile is decided here, in the order of the input, so that no result depends on the shards.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::detector::{Facts, Role, Slot};
+use crate::event::{Event, EventKind};
+use crate::flow::{Flow, Outcome, Phase};
+use crate::record::{Batch, Stats};
+use crate::settings::Settings;
+use crate::time::{PacketTime, Span, WindowId};
+
+use super::clock::Clock;
+use super::profiles::Profiles;
+
+/// How long a conversation that a local host began protects the other side from blocks on unproven evidence.
+const TALKED_FOR: Span = Span::from_secs(3600);
+
+/// One thing that a shard has to do, in order.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    /// Show event `event` of the batch to the detectors.
+    See { event: u32, role: Role, slot: Slot, profile: IpAddr, now: PacketTime, facts: Facts },
+    /// The clock passed a second before event `event`.
+    Tick { event: u32, now: PacketTime },
+    /// The window closes before event `event`.
+    Close { event: u32, now: PacketTime, window: WindowId },
+    /// The profile in this slot is gone.
+    Forget { slot: Slot },
+}
+
+/// The work of one shard for one batch.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) batch: Batch,
+    /// Number of the batch's first event.
+    pub(super) first: u64,
+    pub(super) ops: Vec<Op>,
+}
+
+/// What the judge has to know about one batch besides the findings.
+#[derive(Debug)]
+pub(super) struct Summary {
+    pub(super) batch: Batch,
+    pub(super) new_profiles: Vec<(IpAddr, PacketTime)>,
+    /// Windows that close, each before the event with this number.
+    pub(super) closed: Vec<(u64, WindowId, PacketTime)>,
+    pub(super) stats: Stats,
+}
+
+/// A batch, dealt.
+#[derive(Debug)]
+pub(super) struct Routed {
+    pub(super) jobs: Vec<Job>,
+    pub(super) summary: Summary,
+}
+
+/// Which events any detector wants, by kind and side.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wants([[bool; 2]; EventKind::COUNT]);
+
+impl Wants {
+    pub(super) fn add(&mut self, kind: EventKind, role: Role) {
+        if let Some(wanted) = self.0.get_mut(kind as usize).and_then(|roles| roles.get_mut(role as usize)) {
+            *wanted = true;
+        }
+    }
+
+    pub(super) fn has(&self, kind: EventKind, role: Role) -> bool {
+        self.0.get(kind as usize).and_then(|roles| roles.get(role as usize)).copied().unwrap_or(false)
+    }
+}
+
+pub(super) struct Router {
+    settings: Arc<Settings>,
+    wants: Wants,
+    shards: usize,
+    clock: Clock,
+    profiles: Profiles,
+    open: BTreeSet<WindowId>,
+    /// The newest window that was closed.
+    closed_upto: WindowId,
+    next: u64,
+    stats: Stats,
+    ops_hint: usize,
+}
+
+/// Windows that may be open at once; hostile stamps beyond it close the oldest.
+const MAX_OPEN_WINDOWS: usize = 64;
+
+impl Router {
+    pub(super) fn new(settings: Arc<Settings>, wants: Wants, shards: usize) -> Self {
+        let limits = settings.limits;
+        Self {
+            settings,
+            wants,
+            shards: shards.max(1),
+            clock: Clock::default(),
+            profiles: Profiles::new(limits.local_profiles, limits.remote_profiles),
+            open: BTreeSet::new(),
+            closed_upto: WindowId(i64::MIN),
+            next: 0,
+            stats: Stats::default(),
+            ops_hint: 0,
+        }
+    }
+
+    /// Deals one batch.
+    pub(super) fn route(&mut self, events: Vec<Event>) -> Routed {
+        let batch: Batch = Arc::new(events);
+        let mut dealt = Dealt::new(self.shards, self.ops_hint);
+        for (index, event) in batch.iter().enumerate() {
+            self.route_event(index as u32, event, &mut dealt);
+        }
+        let first = self.next;
+        self.next += batch.len() as u64;
+        self.ops_hint = dealt.ops.first().map_or(0, Vec::len);
+        self.finish_batch(batch, first, dealt)
+    }
+
+    /// Closes what is open: the input has ended.
+    pub(super) fn finish(&mut self) -> Routed {
+        let mut dealt = Dealt::new(self.shards, 0);
+        let now = self.clock.now();
+        while let Some(window) = self.open.pop_first() {
+            self.close(0, window, now, &mut dealt);
+        }
+        let first = self.next;
+        self.finish_batch(Arc::new(Vec::new()), first, dealt)
+    }
+
+    fn finish_batch(&mut self, batch: Batch, first: u64, dealt: Dealt) -> Routed {
+        self.stats.time_jumps = self.clock.jumps();
+        self.stats.evicted_local = self.profiles.evicted_local;
+        self.stats.evicted_remote = self.profiles.evicted_remote;
+        Routed {
+            jobs: dealt.ops.into_iter().map(|ops| Job { batch: Arc::clone(&batch), first, ops }).collect(),
+            summary: Summary {
+                batch,
+                new_profiles: dealt.new_profiles,
+                closed: dealt
+                    .closed
+                    .into_iter()
+                    .map(|(event, window, now)| (first + u64::from(event), window, now))
+                    .collect(),
+                stats: self.stats.clone(),
+            },
+        }
+    }
+
+    fn route_event(&mut self, index: u32, event: &Event, dealt: &mut Dealt) {
+        self.stats.events += 1;
+        if self.clock.observe(event.known_at()) {
+            self.tick(index, dealt);
+        }
+        let (src, dst) = event.parties();
+        if src.is_none() && dst.is_none() {
+            return;
+        }
+        let window = self.settings.width.window_of(event.time());
+        if window <= self.closed_upto {
+            self.stats.late_events += 1;
+        }
+        self.open_window(index, window, dealt);
+        let src_slot = src.map(|addr| self.profile(addr, window, event.time(), dealt));
+        let dst_slot = dst.map(|addr| self.profile(addr, window, event.time(), dealt));
+        let facts = self.facts(event, src_slot, dst_slot);
+        for (role, addr, slot) in [(Role::Src, src, src_slot), (Role::Dst, dst, dst_slot)] {
+            let (Some(profile), Some(slot)) = (addr, slot) else { continue };
+            if self.wants.has(event.kind(), role) {
+                let (shard, slot) = self.place(slot);
+                let now = self.clock.now();
+                dealt.push(shard, Op::See { event: index, role, slot, profile, now, facts });
+            }
+        }
+    }
+
+    fn place(&self, slot: Slot) -> (usize, Slot) {
+        (slot.index() % self.shards, Slot((slot.index() / self.shards) as u32))
+    }
+
+    fn profile(&mut self, addr: IpAddr, window: WindowId, at: PacketTime, dealt: &mut Dealt) -> Slot {
+        let nets = &self.settings.local_nets;
+        let found = self.profiles.touch(addr, |addr| nets.contains(addr));
+        if found.new {
+            self.stats.profiles += 1;
+            dealt.new_profiles.push((addr, at));
+        }
+        if found.evicted {
+            let (shard, slot) = self.place(found.slot);
+            dealt.push(shard, Op::Forget { slot });
+        }
+        if let Some(profile) = self.profiles.get_mut(found.slot)
+            && window > profile.window
+        {
+            profile.window = window;
+            self.stats.profile_windows += 1;
+        }
+        found.slot
+    }
+
+    /// What is known about both sides now; learns from the event what later events need.
+    fn facts(&mut self, event: &Event, src: Option<Slot>, dst: Option<Slot>) -> Facts {
+        let now = self.clock.now();
+        match event {
+            Event::Flow(flow) => {
+                if flow.phase == Phase::End {
+                    self.stats.flows += 1;
+                }
+                self.learn(flow, src, dst, now);
+            }
+            Event::Arp(arp) => {
+                if let Some(profile) = src.and_then(|slot| self.profiles.get_mut(slot))
+                    && profile.mac.is_none()
+                    && profile.local
+                {
+                    profile.mac = Some(arp.sender_mac);
+                }
+            }
+            _ => {}
+        }
+        let lately = |talked: PacketTime| talked > PacketTime::MIN && now.since(talked) <= TALKED_FOR;
+        let mut facts = Facts::default();
+        if let Some(profile) = src.and_then(|slot| self.profiles.get(slot)) {
+            facts.src_local = profile.local;
+            facts.src_talked = lately(profile.talked);
+            facts.src_on_link = profile.local
+                && match event {
+                    Event::Flow(flow) => flow.src_mac.is_some() && flow.src_mac == profile.mac,
+                    Event::Arp(arp) => Some(arp.sender_mac) == profile.mac && arp.sender_mac == arp.frame_src,
+                    _ => false,
+                };
+        }
+        if let Some(profile) = dst.and_then(|slot| self.profiles.get(slot)) {
+            facts.dst_local = profile.local;
+            facts.dst_talked = lately(profile.talked);
+        }
+        facts
+    }
+
+    fn learn(&mut self, flow: &Flow, src: Option<Slot>, dst: Option<Slot>, now: PacketTime) {
+        let Some(src) = src.and_then(|slot| self.profiles.get_mut(slot)) else { return };
+        if !src.local {
+            return;
+        }
+        if src.mac.is_none() {
+            src.mac = flow.src_mac;
+        }
+        // Only a local host's own question that was answered counts: a stranger cannot make this true from outside.
+        let answered = flow.resp.pkts > 0
+            && match flow.proto {
+                crate::flow::Proto::Tcp => flow.outcome() == Outcome::Established && flow.orig.pkts >= 2,
+                _ => flow.orig.pkts > 0,
+            };
+        if answered && let Some(dst) = dst.and_then(|slot| self.profiles.get_mut(slot)) {
+            dst.talked = dst.talked.max(now);
+        }
+    }
+
+    fn open_window(&mut self, index: u32, window: WindowId, dealt: &mut Dealt) {
+        if self.open.contains(&window) {
+            return;
+        }
+        self.open.insert(window);
+        if self.open.len() > MAX_OPEN_WINDOWS
+            && let Some(oldest) = self.open.pop_first()
+        {
+            self.close(index, oldest, self.clock.now(), dealt);
+        }
+    }
+
+    fn tick(&mut self, index: u32, dealt: &mut Dealt) {
+        let now = self.clock.now();
+        while let Some(&window) = self.open.first() {
+            if self.settings.width.end_of(window) + self.settings.lateness > now {
+                break;
+            }
+            self.open.pop_first();
+            self.close(index, window, now, dealt);
+        }
+        dealt.push_all(&Op::Tick { event: index, now });
+    }
+
+    fn close(&mut self, index: u32, window: WindowId, now: PacketTime, dealt: &mut Dealt) {
+        self.closed_upto = self.closed_upto.max(window);
+        dealt.closed.push((index, window, now));
+        dealt.push_all(&Op::Close { event: index, now, window });
+    }
+}
+
+/// What one batch becomes, while it is dealt.
+struct Dealt {
+    ops: Vec<Vec<Op>>,
+    new_profiles: Vec<(IpAddr, PacketTime)>,
+    closed: Vec<(u32, WindowId, PacketTime)>,
+}
+
+impl Dealt {
+    fn new(shards: usize, ops_hint: usize) -> Self {
+        Self {
+            ops: (0..shards).map(|_| Vec::with_capacity(ops_hint)).collect(),
+            new_profiles: Vec::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, shard: usize, op: Op) {
+        if let Some(ops) = self.ops.get_mut(shard) {
+            ops.push(op);
+        }
+    }
+
+    fn push_all(&mut self, op: &Op) {
+        for ops in &mut self.ops {
+            ops.push(op.clone());
+        }
+    }
+}

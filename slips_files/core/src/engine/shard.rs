@@ -1,0 +1,183 @@
+//! A shard: the detectors of a share of the profiles. Shards share nothing.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use crate::detector::{Closing, Cx, Detector, Emitted, Facts, OrderKey, Role, Slot, Wake};
+use crate::event::{Event, EventKind};
+use crate::settings::Settings;
+use crate::time::{PacketTime, WindowId};
+
+use super::router::{Job, Op, Wants};
+
+/// Stages within one event number: what a closing window says comes first, then timers, then the event from each side.
+const STAGE_CLOSE: u8 = 0;
+const STAGE_TIMER: u8 = 1;
+const STAGE_SRC: u8 = 2;
+const STAGE_DST: u8 = 3;
+
+/// Timers that may stand open in one shard; beyond it new ones are not taken. Detectors ask for a handful per profile.
+const MAX_WAKES: usize = 1 << 20;
+
+pub(super) struct Shard {
+    settings: Arc<Settings>,
+    detectors: Vec<Box<dyn Detector>>,
+    /// Which detectors see an event of a kind from a side.
+    audience: Vec<[Vec<u16>; 2]>,
+    /// Address in each slot; a slot without one has no timers.
+    owners: Vec<Option<IpAddr>>,
+    wakes: BTreeSet<Wake>,
+    fresh: Vec<Wake>,
+}
+
+impl Shard {
+    pub(super) fn new(settings: Arc<Settings>, detectors: Vec<Box<dyn Detector>>) -> Self {
+        let mut audience: Vec<[Vec<u16>; 2]> = (0..EventKind::COUNT).map(|_| Default::default()).collect();
+        for (at, detector) in detectors.iter().enumerate() {
+            let spec = detector.spec();
+            for kind in spec.events {
+                for role in spec.roles {
+                    if let Some(listeners) =
+                        audience.get_mut(*kind as usize).and_then(|roles| roles.get_mut(*role as usize))
+                    {
+                        listeners.push(at as u16);
+                    }
+                }
+            }
+        }
+        Self { settings, detectors, audience, owners: Vec::new(), wakes: BTreeSet::new(), fresh: Vec::new() }
+    }
+
+    /// What any detector wants to see.
+    pub(super) fn wants(&self) -> Wants {
+        let mut wants = Wants::default();
+        for detector in &self.detectors {
+            let spec = detector.spec();
+            for kind in spec.events {
+                for role in spec.roles {
+                    wants.add(*kind, *role);
+                }
+            }
+        }
+        wants
+    }
+
+    /// Does one job, in order.
+    pub(super) fn run(&mut self, job: &Job, out: &mut Vec<Emitted>) {
+        for op in &job.ops {
+            match *op {
+                Op::See { event, role, slot, profile, now, facts } => {
+                    let Some(seen) = job.batch.get(event as usize) else { continue };
+                    let seq = job.first + u64::from(event);
+                    self.see(seen, seq, role, slot, profile, now, facts, out);
+                }
+                Op::Tick { event, now } => self.tick(job.first + u64::from(event), now, out),
+                Op::Close { event, now, window } => {
+                    self.close(job.first + u64::from(event), now, window, out);
+                }
+                Op::Forget { slot } => self.forget(slot),
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of Op::See, spread out once")]
+    fn see(
+        &mut self,
+        event: &Event,
+        seq: u64,
+        role: Role,
+        slot: Slot,
+        profile: IpAddr,
+        now: PacketTime,
+        facts: Facts,
+        out: &mut Vec<Emitted>,
+    ) {
+        let Some(listeners) =
+            self.audience.get(event.kind() as usize).and_then(|roles| roles.get(role as usize))
+        else {
+            return;
+        };
+        let (src, dst) = event.parties();
+        let window = self.settings.width.window_of(event.time());
+        let stage = if role == Role::Src { STAGE_SRC } else { STAGE_DST };
+        for &at in listeners {
+            let Some(detector) = self.detectors.get_mut(usize::from(at)) else { continue };
+            let mut cx = Cx {
+                slot,
+                profile,
+                role,
+                window,
+                now,
+                facts,
+                src,
+                dst,
+                local_nets: &self.settings.local_nets,
+                key: OrderKey { seq, stage, profile, detector: at, n: 0 },
+                out,
+                wakes: &mut self.fresh,
+            };
+            detector.on_event(&mut cx, event);
+        }
+        if !self.fresh.is_empty() {
+            self.take_wakes(slot, profile);
+        }
+    }
+
+    fn take_wakes(&mut self, slot: Slot, profile: IpAddr) {
+        if slot.index() >= self.owners.len() {
+            self.owners.resize(slot.index() + 1, None);
+        }
+        if let Some(owner) = self.owners.get_mut(slot.index()) {
+            *owner = Some(profile);
+        }
+        for wake in self.fresh.drain(..) {
+            if self.wakes.len() < MAX_WAKES {
+                self.wakes.insert(wake);
+            }
+        }
+    }
+
+    fn tick(&mut self, seq: u64, now: PacketTime, out: &mut Vec<Emitted>) {
+        while self.wakes.first().is_some_and(|wake| wake.at <= now) {
+            let Some(wake) = self.wakes.pop_first() else { return };
+            let Some(profile) = self.owners.get(wake.slot.index()).copied().flatten() else { continue };
+            let Some(detector) = self.detectors.get_mut(usize::from(wake.detector)) else { continue };
+            let mut cx = Cx {
+                slot: wake.slot,
+                profile,
+                role: Role::Src,
+                window: self.settings.width.window_of(wake.at),
+                now,
+                facts: Facts::default(),
+                src: Some(profile),
+                dst: None,
+                local_nets: &self.settings.local_nets,
+                key: OrderKey { seq, stage: STAGE_TIMER, profile, detector: wake.detector, n: 0 },
+                out,
+                wakes: &mut self.fresh,
+            };
+            detector.on_timer(&mut cx, wake.tag);
+            self.take_wakes(wake.slot, profile);
+        }
+    }
+
+    fn close(&mut self, seq: u64, now: PacketTime, window: WindowId, out: &mut Vec<Emitted>) {
+        for (at, detector) in self.detectors.iter_mut().enumerate() {
+            let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            let key = OrderKey { seq, stage: STAGE_CLOSE, profile: nobody, detector: at as u16, n: 0 };
+            let mut closing = Closing { now, local_nets: &self.settings.local_nets, key, out };
+            detector.on_window_close(&mut closing, window);
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        for detector in &mut self.detectors {
+            detector.forget(slot);
+        }
+        if let Some(owner @ Some(_)) = self.owners.get_mut(slot.index()) {
+            *owner = None;
+            self.wakes.retain(|wake| wake.slot != slot);
+        }
+    }
+}
