@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs them all: format, lints, unit, integration and policy tests, then the lab.
+# Every part runs even if an earlier one failed; the last lines say what failed and what was skipped, by name.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$repo"
+
+usage() {
+    cat <<TEXT
+usage: ./tests/run.sh [--no-install] [--no-lab] [--help]
+
+  --no-install   use what is there; what is missing is skipped by name
+  --no-lab       leave out tests/lab (routers, attackers and clients in network namespaces)
+
+As root everything runs. As a user, packages and the lab go through sudo if it asks no question; otherwise they are
+skipped and named. With CI=true a skipped part is a failure, save for missing corpora.
+TEXT
+}
+
+install=yes lab=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+        --no-install) install=no ;;
+        --no-lab) lab=no ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *)
+            usage >&2
+            exit 64
+            ;;
+    esac
+    shift
+done
+
+CI=${CI:-false}
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+target=${CARGO_TARGET_DIR:-$repo/target}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failed=() skipped=() summary=
+
+have() { command -v "$1" >/dev/null 2>&1; }
+step() { printf '\n== %s\n' "$*"; }
+is_root() { [ "$(id -u)" = 0 ]; }
+may_be_root() { is_root || sudo -n true 2>/dev/null; }
+as_root() { if is_root; then "$@"; else sudo -n "$@"; fi; }
+part() {
+    local name=$1 began=$SECONDS
+    shift
+    step "$name"
+    if "$@"; then printf '   %s: ok, %ss\n' "$name" $((SECONDS - began)); else
+        printf '   %s: FAILED, %ss\n' "$name" $((SECONDS - began))
+        failed+=("$name")
+    fi
+}
+
+# Each tool of the lab and the package that brings it.
+tools=(nft:nftables ip:iproute2 nmap:nmap hydra:hydra hping3:hping3 sshd:openssh-server redis-server:redis-server
+    curl:curl jq:jq tcpdump:tcpdump python3:python3 ping:iputils-ping dig:bind9-dnsutils ethtool:ethtool)
+
+install_tools() {
+    local missing=() pair guard=/usr/sbin/policy-rc.d guarded=no unit
+    for pair in "${tools[@]}"; do
+        PATH=$PATH:/usr/sbin:/sbin have "${pair%%:*}" || missing+=("${pair#*:}")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if ! may_be_root; then
+        printf '   needs root: sudo apt-get install %s\n' "${missing[*]}"
+        return 0
+    fi
+    # The tests start their own sshd and redis; the machine must not get new services from a test run.
+    if [ ! -e $guard ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $guard >/dev/null
+        as_root chmod 0755 $guard
+        guarded=yes
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}" ||
+        failed+=("packages: ${missing[*]}")
+    if [ $guarded = yes ]; then as_root rm -f $guard; fi
+    if [ -d /run/systemd/system ]; then
+        for unit in openssh-server:ssh redis-server:redis-server; do
+            case " ${missing[*]} " in *" ${unit%%:*} "*) as_root systemctl disable --quiet "${unit#*:}" || true ;; esac
+        done
+    fi
+}
+
+if [ "$install" = yes ]; then
+    step "Installing what the tests need"
+    ./install.sh --build-deps
+    install_tools
+    if ! have cargo-nextest; then
+        echo "   building cargo-nextest (once)"
+        cargo install --locked cargo-nextest || echo "   cargo-nextest cannot be built here; cargo test takes its place"
+    fi
+fi
+have cargo || {
+    echo "tests/run.sh: no cargo; run ./install.sh --build-deps" >&2
+    exit 1
+}
+for pair in "${tools[@]}"; do
+    PATH=$PATH:/usr/sbin:/sbin have "${pair%%:*}" || skipped+=("tests that need ${pair%%:*}: package ${pair#*:} is missing")
+done
+is_root || skipped+=("tests of capture, firewall and namespaces in cargo's own run: need root")
+
+# Every test that cannot run prints `skipped: NAME: REASON`; nextest keeps the output of passing tests in junit.xml.
+collect_skips() {
+    local line
+    while IFS= read -r line; do skipped+=("$line"); done < <(
+        sed -n 's/.*skipped: //p' "$@" 2>/dev/null | sed 's/&quot;/"/g; s/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g' | sort -u
+    )
+}
+
+unit_tests() {
+    local status=0 junit=$target/nextest/ci/junit.xml
+    if have cargo-nextest; then
+        rm -f "$junit"
+        cargo nextest run --workspace --locked --profile ci 2>&1 | tee "$scratch/tests.log" || status=$?
+        collect_skips "$junit"
+        summary=$(grep -E '^ *(.\[[0-9;]*m)*Summary ' "$scratch/tests.log" | tail -n 1 || true)
+    else
+        cargo test --workspace --locked --no-fail-fast -- --nocapture 2>&1 | tee "$scratch/tests.log" || status=$?
+        collect_skips "$scratch/tests.log"
+        summary=$(awk '/^test result:/ { p += $4; f += $6 } END { printf "     Summary (cargo test) %d passed, %d failed", p, f }' \
+            "$scratch/tests.log")
+    fi
+    return $status
+}
+
+# The lab drives the binary that the tests above built: one build for all.
+lab_tests() {
+    local status=0
+    cargo build --locked --package slips || return 1
+    as_root env PATH="$PATH:/usr/sbin:/sbin" CI="$CI" SLIPS_BIN="${SLIPS_BIN:-$target/debug/slips}" \
+        bash tests/lab/run.sh 2>&1 | tee "$scratch/lab.log" || status=$?
+    collect_skips "$scratch/lab.log"
+    return $status
+}
+
+part "format" cargo fmt --all --check
+part "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+part "unit, integration and policy tests" unit_tests
+if [ "$lab" = no ]; then
+    skipped+=("lab: left out by --no-lab")
+elif [ ! -e tests/lab/run.sh ]; then
+    skipped+=("lab: tests/lab/run.sh is not there yet")
+elif ! may_be_root; then
+    skipped+=("lab: needs root (sudo ./tests/run.sh)")
+else
+    part "lab" lab_tests
+fi
+
+step "Result after ${SECONDS}s"
+for line in ${skipped[@]+"${skipped[@]}"}; do
+    printf '   skipped: %s\n' "$line"
+    case $line in
+        *corpora* | *'is not there yet') ;;
+        *) [ "$CI" != true ] || failed+=("skipped in CI: $line") ;;
+    esac
+done
+for line in ${failed[@]+"${failed[@]}"}; do printf '   FAILED: %s\n' "$line"; done
+if [ -n "$summary" ]; then printf '%s\n' "$summary"; fi
+[ ${#failed[@]} -eq 0 ]
