@@ -125,6 +125,12 @@ deb_candidate() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -Eq '^ *Cand
 deb_installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -q '^installed'; }
 
 install_rust() {
+    if [ "$builder" != "$(id -un)" ] && ! rust_is_new_enough; then
+        local owner=$builder owner_home=$builder_home
+        builder=$(id -un) builder_home=$HOME
+        # Only root has a toolchain: then root builds.
+        rust_is_new_enough || builder=$owner builder_home=$owner_home
+    fi
     if rust_is_new_enough; then
         say "Rust $(rust_version) is there"
         return 0
@@ -167,6 +173,8 @@ put_config() {
         elif [ "$now" = "$known" ]; then
             install -m 0640 "$from" "$DESTDIR$to"
             say "  $to (updated)"
+        elif [ "$new" = "$known" ]; then
+            say "  $to (changed by hand, stays)"
         else
             install -m 0640 "$from" "$DESTDIR$to.new"
             say "  $to was changed by hand and stays; the new default is $to.new"
@@ -176,7 +184,7 @@ put_config() {
         install -m 0640 "$from" "$DESTDIR$to"
         say "  $to"
     fi
-    old=$(grep -v -F -e "  $to" "$DESTDIR$sums" 2>/dev/null || true)
+    old=$(awk -v f="$to" '$2 != f' "$DESTDIR$sums" 2>/dev/null || true)
     printf '%s\n' ${old:+"$old"} "$new  $to" >"$DESTDIR$sums"
 }
 
