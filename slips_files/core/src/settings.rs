@@ -4,6 +4,15 @@ use crate::addr::LocalNets;
 use crate::evidence::EvidenceKind;
 use crate::time::{Span, WindowWidth};
 
+/// Whose behaviour is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What is done by and to every address.
+    All,
+    /// Only what each address does itself; detections never see an event from its destination's side.
+    Out,
+}
+
 /// The engine's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -13,6 +22,8 @@ pub struct Settings {
     pub threshold: f64,
     /// Which hosts are ours.
     pub local_nets: LocalNets,
+    /// Whose behaviour is judged.
+    pub direction: Direction,
     /// How long after its end a window still takes what comes late: logs are written when a flow ends.
     pub lateness: Span,
     /// Evidence that is not raised.
@@ -27,6 +38,7 @@ impl Default for Settings {
             width: WindowWidth::HOUR,
             threshold: 0.25,
             local_nets: LocalNets::private(),
+            direction: Direction::All,
             lateness: Span::from_secs(600),
             disabled: Vec::new(),
             limits: Limits::default(),

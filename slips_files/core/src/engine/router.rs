@@ -10,7 +10,7 @@ use crate::detector::{Facts, Role, Slot};
 use crate::event::{Event, EventKind};
 use crate::flow::{Flow, Outcome, Phase};
 use crate::record::{Batch, Stats};
-use crate::settings::Settings;
+use crate::settings::{Direction, Settings};
 use crate::time::{PacketTime, Span, WindowId};
 
 use super::clock::Clock;
@@ -170,7 +170,8 @@ impl Router {
         let facts = self.facts(event, src_slot, dst_slot);
         for (role, addr, slot) in [(Role::Src, src, src_slot), (Role::Dst, dst, dst_slot)] {
             let (Some(profile), Some(slot)) = (addr, slot) else { continue };
-            if self.wants.has(event.kind(), role) {
+            let judged = role == Role::Src || self.settings.direction == Direction::All;
+            if judged && self.wants.has(event.kind(), role) {
                 let (shard, slot) = self.place(slot);
                 let now = self.clock.now();
                 dealt.push(shard, Op::See { event: index, role, slot, profile, now, facts });
