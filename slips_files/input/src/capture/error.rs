@@ -1,0 +1,149 @@
+//! What can stand in the way of a capture, and the way out.
+
+use std::io;
+
+use super::ring::{RingError, Step};
+
+/// Why nothing can be captured.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// No interface was named, one twice, or too many.
+    #[error("{given} interfaces given: name 1 to {most} of them, each once")]
+    Interfaces {
+        /// How many were given.
+        given: usize,
+        /// How many may be.
+        most: usize,
+    },
+    /// There is no such interface.
+    #[error("no interface `{name}` here; there are: {}", .existing.join(", "))]
+    NoInterface {
+        /// The name asked for.
+        name: String,
+        /// Those that exist.
+        existing: Vec<String>,
+    },
+    /// The kernel does not let us.
+    #[error(
+        "no permission to capture on `{name}`: it takes the capability CAP_NET_RAW; run as root, under the systemd unit \
+         (AmbientCapabilities=CAP_NET_RAW), or once `setcap cap_net_raw=ep` on the program"
+    )]
+    Permission {
+        /// The interface.
+        name: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refuses the filter program.
+    #[error("the kernel refuses the packet filter on `{name}`")]
+    Filter {
+        /// The interface.
+        name: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no memory for the ring.
+    #[error("no memory for the capture ring of `{name}` ({bytes} bytes): make it smaller")]
+    Memory {
+        /// The interface.
+        name: String,
+        /// How much was asked for.
+        bytes: u64,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The interface cannot be opened, for another reason.
+    #[error("cannot capture on `{name}`: {step}")]
+    Open {
+        /// The interface.
+        name: String,
+        /// The step that the kernel refused.
+        step: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The means to stop the capture, or to ask about interfaces, could not be made.
+    #[error("cannot make the descriptors that a capture needs beside its interfaces")]
+    Stopper {
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Waiting for frames failed.
+    #[error("cannot wait for frames")]
+    Poll {
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The sort of a [`CaptureError`], by what the process ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The command is wrong (64).
+    Usage,
+    /// What was asked for is not there (66).
+    NoInput,
+    /// Not allowed (77).
+    Permission,
+    /// Anything else of the system (71).
+    System,
+}
+
+impl CaptureError {
+    /// The sort of the error.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Interfaces { .. } | Self::Filter { .. } => ErrorKind::Usage,
+            Self::NoInterface { .. } => ErrorKind::NoInput,
+            Self::Permission { .. } => ErrorKind::Permission,
+            Self::Memory { .. } | Self::Open { .. } | Self::Stopper { .. } | Self::Poll { .. } => {
+                ErrorKind::System
+            }
+        }
+    }
+
+    pub(super) fn missing(name: &str) -> Self {
+        let existing = match nix::net::if_::if_nameindex() {
+            Ok(list) => list.iter().map(|it| it.name().to_string_lossy().into_owned()).collect(),
+            Err(_) => Vec::new(),
+        };
+        Self::NoInterface { name: name.to_owned(), existing }
+    }
+
+    pub(super) fn opening(name: &str, ring_bytes: u64, error: RingError) -> Self {
+        let RingError { step, source } = error;
+        let name = name.to_owned();
+        let step = match (step, source.raw_os_error()) {
+            (_, Some(libc::EPERM | libc::EACCES)) => return Self::Permission { name, source },
+            (Step::Bind | Step::Promiscuous, Some(libc::ENODEV | libc::ENXIO)) => {
+                return Self::missing(&name);
+            }
+            (Step::Filter, _) => return Self::Filter { name, source },
+            (Step::Memory | Step::Map, _) => return Self::Memory { name, bytes: ring_bytes, source },
+            (Step::Socket, _) => "no packet socket",
+            (Step::Version, _) => "the kernel knows no packet ring of version 3",
+            (Step::Bind, _) => "the socket cannot be bound",
+            (Step::Promiscuous, _) => "promiscuous mode is refused",
+            (Step::Fanout, _) => "the fanout group is refused",
+        };
+        Self::Open { name, step, source }
+    }
+}
+
+impl ErrorKind {
+    /// The exit code after sysexits.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage => 64,
+            Self::NoInput => 66,
+            Self::System => 71,
+            Self::Permission => 77,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Live capture from the kernel's packet ring (`AF_PACKET`, `TPACKET_V3`), several interfaces at once.
+//!
+//! [`Capture`] lends frames as they lie in the ring and copies nothing; [`LiveSource`] drives the sensor with them. An
+//! interface that goes down or away is reported as a [`Change`] and taken up again when it is back under the same name.
+//! Nothing here decides anything about a packet. `unsafe` lives in `ring.rs` alone.
+
+mod block;
+mod error;
+mod link;
+mod ring;
+mod settings;
+mod stop;
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use slips_core::time::PacketTime;
+
+pub use error::{CaptureError, ErrorKind};
+pub use link::{Counters, LinkState};
+pub use settings::{CaptureSettings, Filter, NotAFilter, RingSize};
+pub use stop::Stopper;
+
+use link::Link;
+
+/// One frame, lent from the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Which interface: its place in the settings, counted from 1.
+    pub interface: u16,
+    /// Link type number as in pcap files: 1 Ethernet, 101 IP without a link header, 105/119/127 Wi-Fi.
+    pub dlt: u32,
+    /// When the kernel saw it.
+    pub at: PacketTime,
+    /// The bytes, from the link header on.
+    pub captured: &'a [u8],
+    /// How many bytes it had; more than was captured when it was cut. Segmentation offload makes up to 64 KiB and more.
+    pub wire_len: u32,
+    /// VLAN number (1 to 4094) of the tag that the kernel or the card took off; a tag left in place stays in the bytes.
+    pub vlan: Option<u16>,
+    /// Whether this host sent it.
+    pub outgoing: bool,
+    /// What the kernel knows of the transport checksum.
+    pub checksum: Checksum,
+}
+
+/// What the kernel knows of a frame's transport checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// Nothing.
+    Unknown,
+    /// It is right.
+    Right,
+    /// The card is to compute it when the frame leaves: what stands in the bytes means nothing.
+    Pending,
+}
+
+/// What one call of [`Capture::next`] brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// So many frames were handed over.
+    Frames(usize),
+    /// No frame; the time is over, or a signal came in between.
+    Silent,
+    /// An interface is in another state than before.
+    Changed(Change),
+    /// Someone used the [`Stopper`].
+    Stopped,
+}
+
+/// A change of state of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which interface, as in [`Frame::interface`].
+    pub interface: u16,
+    /// How it is now.
+    pub state: LinkState,
+}
+
+/// Several interfaces, captured together.
+#[derive(Debug)]
+pub struct Capture {
+    settings: CaptureSettings,
+    links: Vec<Link>,
+    /// One per link, then the stopper's.
+    polls: Vec<libc::pollfd>,
+    stop: Stopper,
+    /// Any socket, to ask the kernel about interfaces through.
+    probe: UnixDatagram,
+    next_check: Instant,
+}
+
+impl Capture {
+    /// Opens all interfaces. They may be down, but must exist: a name that is wrong shall be found now.
+    pub fn open(settings: CaptureSettings) -> Result<Self, CaptureError> {
+        let names: BTreeSet<&String> = settings.interfaces.iter().collect();
+        if names.is_empty() || names.len() != settings.interfaces.len() || names.len() > MAX_INTERFACES {
+            return Err(CaptureError::Interfaces { given: settings.interfaces.len(), most: MAX_INTERFACES });
+        }
+        let probe = UnixDatagram::unbound().map_err(|source| CaptureError::Stopper { source })?;
+        let stop = Stopper::new()?;
+        let mut links = Vec::with_capacity(names.len());
+        for (number, name) in (1u16..).zip(&settings.interfaces) {
+            links.push(Link::open(name, number, &settings, probe.as_fd())?);
+        }
+        let mut capture =
+            Self { settings, links, polls: Vec::new(), stop, probe, next_check: now() + CHECK_EVERY };
+        capture.watch();
+        Ok(capture)
+    }
+
+    /// A handle that ends the capture from another thread or from a signal handler.
+    pub fn stopper(&self) -> Stopper {
+        self.stop.clone()
+    }
+
+    /// Hands the frames that are there to `each`, or waits for some, at most `timeout`. A change of an interface comes alone.
+    ///
+    /// One call hands over a bounded number of frames, so that a flood on one interface starves neither the others nor the caller.
+    pub fn next(
+        &mut self,
+        timeout: Duration,
+        each: &mut dyn FnMut(Frame<'_>),
+    ) -> Result<Polled, CaptureError> {
+        if self.stop.is_stopped() {
+            return Ok(Polled::Stopped);
+        }
+        let now = now();
+        if now >= self.next_check {
+            self.next_check = now + CHECK_EVERY;
+            self.check();
+        }
+        if let Some(change) = self.links.iter_mut().find_map(Link::unreported) {
+            return Ok(Polled::Changed(change));
+        }
+        let frames = self.drain(each);
+        if frames > 0 {
+            return Ok(Polled::Frames(frames));
+        }
+        let timeout = timeout.min(self.next_check.saturating_duration_since(now));
+        if !self.wait(timeout)? {
+            return Ok(Polled::Silent);
+        }
+        if self.stop.is_stopped() {
+            return Ok(Polled::Stopped);
+        }
+        match self.drain(each) {
+            0 => Ok(Polled::Silent),
+            frames => Ok(Polled::Frames(frames)),
+        }
+    }
+
+    /// What was counted at one interface since the start, across all its comings and goings.
+    pub fn counters(&mut self, interface: u16) -> Option<Counters> {
+        let link = self.links.get_mut(usize::from(interface).checked_sub(1)?)?;
+        Some(link.counters())
+    }
+
+    /// The name of an interface.
+    pub fn name(&self, interface: u16) -> Option<&str> {
+        self.settings.interfaces.get(usize::from(interface).checked_sub(1)?).map(String::as_str)
+    }
+
+    /// The link type number of each interface, in their order.
+    pub fn link_types(&self) -> impl Iterator<Item = u32> {
+        self.links.iter().map(Link::dlt)
+    }
+
+    fn drain(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> usize {
+        self.links.iter_mut().map(|link| link.drain(BLOCKS_A_TURN, each)).sum()
+    }
+
+    /// Whether anything happened within `timeout`.
+    fn wait(&mut self, timeout: Duration) -> Result<bool, CaptureError> {
+        // Rounded up, or the last part of a millisecond would be spent spinning.
+        let millis = i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+        match ring::poll(&mut self.polls, millis) {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(false),
+            Err(source) => return Err(CaptureError::Poll { source }),
+        }
+        let mut broken = false;
+        for (link, poll) in self.links.iter_mut().zip(&self.polls) {
+            if poll.revents & !libc::POLLIN != 0 {
+                link.on_error();
+                broken = true;
+            }
+        }
+        if broken {
+            self.check();
+        }
+        Ok(true)
+    }
+
+    /// Looks whether the interfaces are still what they were.
+    fn check(&mut self) {
+        for link in &mut self.links {
+            link.check(&self.settings, self.probe.as_fd());
+        }
+        self.watch();
+    }
+
+    fn watch(&mut self) {
+        // poll(2) passes over an entry whose descriptor is negative.
+        let entry = |fd: Option<BorrowedFd<'_>>| libc::pollfd {
+            fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        self.polls.clear();
+        self.polls.extend(self.links.iter().map(|link| entry(link.as_fd())));
+        self.polls.push(entry(Some(self.stop.as_fd())));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell: paces the look at interfaces, never detection")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// How often the interfaces are looked at.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// A router with more than this many interfaces of its own wants a bridge or several daemons; each costs a ring of memory.
+const MAX_INTERFACES: usize = 64;
+
+/// Blocks of one ring handed over in a row.
+const BLOCKS_A_TURN: usize = 8;

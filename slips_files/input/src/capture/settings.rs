@@ -1,0 +1,148 @@
+//! What to capture, and with how much memory.
+
+use std::fmt;
+
+/// What to capture.
+#[derive(Clone, Debug)]
+pub struct CaptureSettings {
+    /// Names of the interfaces, each once. Their order gives [`super::Frame::interface`].
+    pub interfaces: Vec<String>,
+    /// Also take frames that are not addressed to this host. A router sees what it forwards without it.
+    pub promiscuous: bool,
+    /// The first number of the fanout groups (one per interface) when several captures share the traffic; both directions
+    /// of a flow reach the same one. `None`: this capture sees all.
+    pub fanout: Option<u16>,
+    /// Which frames the kernel hands over at all.
+    pub filter: Option<Filter>,
+    /// Memory of each interface's ring.
+    pub ring: RingSize,
+}
+
+impl CaptureSettings {
+    /// Everything on these interfaces, not promiscuous, with the default ring.
+    pub fn new<S: Into<String>>(interfaces: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            interfaces: interfaces.into_iter().map(Into::into).collect(),
+            promiscuous: false,
+            fanout: None,
+            filter: None,
+            ring: RingSize::default(),
+        }
+    }
+}
+
+/// Memory of a ring. It is allocated at once and counts as ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSize {
+    blocks: u32,
+    block_bytes: u32,
+    retire_ms: u32,
+}
+
+impl RingSize {
+    /// `blocks` (2 to 4096) of `block_bytes` (rounded up to a power of two, 64 KiB to 4 MiB); what is outside becomes the
+    /// nearest that is not. A block that is not full is handed over after `retire_ms` (1 to 1000).
+    ///
+    /// A frame larger than a block is cut. Short timeouts hand over nearly empty blocks, so under a trickle the ring holds
+    /// `blocks × retire_ms` of time, and under a flood `blocks × block_bytes` of frames with 80 to 96 bytes of header each.
+    pub fn new(blocks: u32, block_bytes: u32, retire_ms: u32) -> Self {
+        Self {
+            blocks: blocks.clamp(2, 4096),
+            block_bytes: block_bytes.clamp(1 << 16, 1 << 22).next_power_of_two(),
+            retire_ms: retire_ms.clamp(1, 1000),
+        }
+    }
+
+    /// Number of blocks.
+    pub const fn blocks(self) -> u32 {
+        self.blocks
+    }
+
+    /// Bytes of one block.
+    pub const fn block_bytes(self) -> u32 {
+        self.block_bytes
+    }
+
+    /// Milliseconds until a block is handed over that is not full.
+    pub const fn retire_ms(self) -> u32 {
+        self.retire_ms
+    }
+}
+
+impl Default for RingSize {
+    /// 8 MiB: 64 blocks of 128 KiB, which take a 64 KiB offload frame; handed over after 2 ms.
+    fn default() -> Self {
+        Self { blocks: 64, block_bytes: 128 << 10, retire_ms: 2 }
+    }
+}
+
+/// A classic BPF program that the kernel runs on each frame. What it returns is how many bytes are captured; 0 leaves the
+/// frame out. On interfaces without a link header it sees the frame from the network header on.
+#[derive(Clone)]
+pub struct Filter(Vec<libc::sock_filter>);
+
+impl Filter {
+    /// From the bytes of `struct sock_filter[]` in this machine's byte order. The kernel has the last word on the program.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotAFilter> {
+        let (instructions, rest) = bytes.as_chunks::<8>();
+        if instructions.is_empty() || !rest.is_empty() || instructions.len() > MAX_INSTRUCTIONS {
+            return Err(NotAFilter { bytes: bytes.len() });
+        }
+        let read = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| libc::sock_filter {
+            code: u16::from_ne_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        };
+        Ok(Self(instructions.iter().map(read).collect()))
+    }
+
+    pub(super) fn instructions(&self) -> &[libc::sock_filter] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Filter({} instructions)", self.0.len())
+    }
+}
+
+/// Why some bytes are no filter program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes are no filter program: it has 1 to {MAX_INSTRUCTIONS} instructions of 8 bytes")]
+pub struct NotAFilter {
+    bytes: usize,
+}
+
+/// The kernel's own limit (`BPF_MAXINSNS`).
+const MAX_INSTRUCTIONS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_never_larger_or_smaller_than_told() {
+        for (given, got) in [
+            ((0, 0, 0), (2, 1 << 16, 1)),
+            ((64, 100_000, 2), (64, 1 << 17, 2)),
+            ((u32::MAX, u32::MAX, u32::MAX), (4096, 1 << 22, 1000)),
+        ] {
+            let size = RingSize::new(given.0, given.1, given.2);
+            assert_eq!((size.blocks(), size.block_bytes(), size.retire_ms()), got);
+        }
+        let default = RingSize::default();
+        assert_eq!(default, RingSize::new(default.blocks, default.block_bytes, default.retire_ms));
+    }
+
+    #[test]
+    fn a_filter_is_whole_instructions() {
+        let accept = [6u8, 0, 0, 0, 0xff, 0xff, 0, 0];
+        let filter = Filter::from_bytes(&accept).expect("one instruction");
+        assert_eq!(filter.instructions().len(), 1);
+        for bytes in [&[][..], &accept[..7], &vec![0; 8 * 4097]] {
+            assert!(Filter::from_bytes(bytes).is_err(), "{}", bytes.len());
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Live capture against the real kernel: a veth pair in a network namespace of the test's own.
+
+mod lab;
+
+use std::net::UdpSocket;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lab::{Lab, PORT, Story, ip, now, sender, small};
+use nix::sys::socket::{setsockopt, sockopt};
+use slips_input::capture::{
+    Capture, CaptureError, CaptureSettings, ErrorKind, Filter, Frame, LinkState, Polled, RingSize,
+};
+
+#[test]
+fn datagrams_arrive_with_their_bytes_times_and_directions() {
+    let Some(_lab) = Lab::new("datagrams_arrive_with_their_bytes_times_and_directions") else { return };
+    let mut capture = Capture::open(small(&["lan0", "lan1"])).expect("two interfaces");
+    assert_eq!(
+        (capture.name(1), capture.name(2), capture.name(3), capture.name(0)),
+        (Some("lan0"), Some("lan1"), None, None)
+    );
+    let before = wall_micros();
+    let socket = sender();
+    for number in 0..10u8 {
+        socket.send(&[number; 100]).expect("sent");
+    }
+    let mut story = Story::default();
+    story.until(&mut capture, |s| s.datagrams(1) >= 10 && s.datagrams(2) >= 10);
+    let after = wall_micros();
+    for (interface, outgoing) in [(1, true), (2, false)] {
+        let ours: Vec<_> =
+            story.frames.iter().filter(|f| f.interface == interface && f.payload(14).is_some()).collect();
+        assert_eq!(ours.len(), 10);
+        for (frame, number) in ours.iter().zip(0u8..) {
+            assert_eq!(frame.payload(14), Some(&[number; 100][..]));
+            assert_eq!(frame.bytes.get(..6), Some(&[2, 0, 0, 0, 0, 2][..]));
+            assert_eq!((frame.bytes.len(), frame.wire_len), (142, 142));
+            assert_eq!((frame.outgoing, frame.dlt, frame.vlan), (outgoing, 1, None));
+            assert!((before..=after).contains(&frame.at), "{before} {} {after}", frame.at);
+        }
+        assert!(ours.is_sorted_by_key(|f| f.at));
+        let counters = capture.counters(interface).expect("counters");
+        assert!(counters.frames >= 10 && counters.bytes >= 1420, "{counters:?}");
+        assert_eq!((counters.drops, counters.cut, counters.skipped), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_vlan_tag_that_the_card_took_off_is_told() {
+    let Some(_lab) = Lab::new("a_vlan_tag_that_the_card_took_off_is_told") else { return };
+    if !ip("link add link lan0 name lan7 type vlan id 7") {
+        eprintln!("skipped: a_vlan_tag_that_the_card_took_off_is_told: the kernel has no VLANs");
+        return;
+    }
+    assert!(ip("addr flush dev lan0") && ip("addr add 10.7.0.1/24 dev lan7") && ip("link set lan7 up"));
+    assert!(ip("neigh add 10.7.0.2 lladdr 02:00:00:00:00:02 dev lan7"));
+    let mut capture = Capture::open(small(&["lan1"])).expect("an interface");
+    sender().send(b"tagged").expect("sent");
+    let mut story = Story::default();
+    story.until(&mut capture, |s| s.datagrams(1) >= 1);
+    let frame = story.frames.iter().find(|f| f.payload(14).is_some()).expect("seen");
+    assert_eq!((frame.vlan, frame.payload(14)), (Some(7), Some(&b"tagged"[..])));
+}
+
+#[test]
+fn the_loopback_shows_each_packet_once() {
+    let Some(_lab) = Lab::new("the_loopback_shows_each_packet_once") else { return };
+    let mut capture = Capture::open(small(&["lo"])).expect("an interface");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let target = UdpSocket::bind(("127.0.0.1", PORT)).expect("a target");
+    for number in 0..20u8 {
+        socket.send_to(&[number], ("127.0.0.1", PORT)).expect("sent");
+    }
+    socket.send_to(b"last", ("127.0.0.1", PORT)).expect("sent");
+    let mut story = Story::default();
+    story.until(&mut capture, |s| s.frames.iter().any(|f| f.payload(14) == Some(b"last")));
+    assert_eq!(story.datagrams(1), 21);
+    assert!(story.frames.iter().all(|f| !f.outgoing));
+    assert_eq!(capture.counters(1).expect("counters").skipped, 0);
+    drop(target);
+}
+
+#[test]
+fn offload_frames_of_tens_of_kilobytes_come_whole() {
+    let Some(_lab) = Lab::new("offload_frames_of_tens_of_kilobytes_come_whole") else { return };
+    let mut capture = Capture::open(small(&["lan0", "lan1"])).expect("two interfaces");
+    let socket = sender();
+    if setsockopt(&socket, sockopt::UdpGsoSegment, &1400).is_err() {
+        eprintln!(
+            "skipped: offload_frames_of_tens_of_kilobytes_come_whole: the kernel has no UDP segmentation"
+        );
+        return;
+    }
+    socket.send(&vec![9; 60_000]).expect("sent");
+    let mut story = Story::default();
+    let bytes = |s: &Story, interface| -> usize {
+        let ours = s.frames.iter().filter(|f| f.interface == interface);
+        ours.filter_map(|f| f.payload(14)).map(<[u8]>::len).sum()
+    };
+    story.until(&mut capture, |s| bytes(s, 1) >= 60_000 && bytes(s, 2) >= 60_000);
+    assert!(story.frames.iter().all(|f| f.bytes.len() == f.wire_len as usize));
+    assert!(story.frames.iter().any(|f| f.wire_len > 50_000), "the kernel cut it before we saw it");
+}
+
+#[test]
+fn a_tunnel_shows_ip_without_a_link_header() {
+    let Some(_lab) = Lab::new("a_tunnel_shows_ip_without_a_link_header") else { return };
+    let kinds = ["mode ipip", "mode sit", "mode gre"];
+    let made = kinds.iter().any(|kind| ip(&format!("tunnel add t {kind} local 10.7.0.1 remote 10.7.0.2")));
+    if !made {
+        eprintln!("skipped: a_tunnel_shows_ip_without_a_link_header: the kernel has no tunnels");
+        return;
+    }
+    assert!(ip("addr add 10.8.0.1/24 dev t") && ip("link set t up"));
+    let mut capture = Capture::open(small(&["t"])).expect("an interface");
+    assert_eq!(capture.link_types().collect::<Vec<_>>(), [101]);
+    let socket = UdpSocket::bind("10.8.0.1:0").expect("a socket");
+    socket.send_to(b"inside", ("10.8.0.2", PORT)).expect("sent");
+    let mut story = Story::default();
+    story.until(&mut capture, |s| s.frames.iter().any(|f| f.payload(0) == Some(b"inside")));
+    assert!(story.frames.iter().all(|f| f.dlt == 101));
+}
+
+#[test]
+fn an_interface_that_goes_down_and_up_again_is_told_and_goes_on() {
+    let Some(_lab) = Lab::new("an_interface_that_goes_down_and_up_again_is_told_and_goes_on") else { return };
+    let mut capture = Capture::open(small(&["lan1", "lo"])).expect("two interfaces");
+    let mut story = Story::default();
+    for state in [LinkState::Down, LinkState::Up] {
+        assert!(ip(if state == LinkState::Down { "link set lan1 down" } else { "link set lan1 up" }));
+        story.until(&mut capture, |s| s.changes.last().is_some_and(|c| c.state == state));
+        assert!(story.changes.iter().all(|c| c.interface == 1));
+    }
+    assert_eq!(story.changes.len(), 2);
+    sender().send(b"again").expect("sent");
+    story.until(&mut capture, |s| s.datagrams(1) == 1);
+    assert_eq!(capture.counters(1).expect("counters").returns, 0);
+}
+
+#[test]
+fn an_interface_that_is_deleted_and_made_again_is_taken_up() {
+    let Some(_lab) = Lab::new("an_interface_that_is_deleted_and_made_again_is_taken_up") else { return };
+    for fanout in [None, Some(77)] {
+        let settings = CaptureSettings { fanout, promiscuous: true, ..small(&["lan1"]) };
+        let mut capture = Capture::open(settings).expect("an interface");
+        let mut story = Story::default();
+        sender().send(b"before").expect("sent");
+        story.until(&mut capture, |s| s.datagrams(1) == 1);
+        assert!(ip("link del lan0"));
+        story.until(&mut capture, |s| s.changes.last().is_some_and(|c| c.state == LinkState::Away));
+        Lab::make_pair();
+        story.until(&mut capture, |s| s.changes.last().is_some_and(|c| c.state == LinkState::Up));
+        sender().send(b"after").expect("sent");
+        story.until(&mut capture, |s| s.datagrams(1) == 2);
+        assert_eq!(capture.counters(1).expect("counters").returns, 1);
+    }
+}
+
+#[test]
+fn an_interface_that_was_replaced_unseen_is_taken_up() {
+    let Some(_lab) = Lab::new("an_interface_that_was_replaced_unseen_is_taken_up") else { return };
+    let mut capture = Capture::open(small(&["lan1"])).expect("an interface");
+    assert!(ip("link del lan0"));
+    Lab::make_pair();
+    let mut story = Story::default();
+    // Nothing to be told of: it was up and it is up. Datagrams are sent until one comes through.
+    let socket = sender();
+    story.until(&mut capture, |s| {
+        let _ = socket.send(b"hello");
+        s.datagrams(1) > 0
+    });
+    assert_eq!(capture.counters(1).expect("counters").returns, 1);
+}
+
+#[test]
+fn stopping_wakes_a_capture_that_waits() {
+    let Some(_lab) = Lab::new("stopping_wakes_a_capture_that_waits") else { return };
+    assert!(ip("link set lan0 down") && ip("link set lan1 down"));
+    let mut capture = Capture::open(small(&["lan1"])).expect("an interface");
+    let stopper = capture.stopper();
+    let (told, heard) = sync_channel(1);
+    let waiting = std::thread::spawn(move || {
+        told.send(()).expect("heard");
+        loop {
+            match capture.next(Duration::from_secs(3600), &mut |_| {}).expect("a capture") {
+                Polled::Stopped => return capture,
+                _ => continue,
+            }
+        }
+    });
+    heard.recv().expect("told");
+    stopper.stop();
+    let mut capture = waiting.join().expect("stopped");
+    assert!(stopper.is_stopped());
+    assert_eq!(capture.next(Duration::from_secs(3600), &mut |_| {}).expect("a capture"), Polled::Stopped);
+}
+
+#[test]
+fn what_does_not_fit_into_the_ring_is_counted_as_dropped() {
+    let Some(_lab) = Lab::new("what_does_not_fit_into_the_ring_is_counted_as_dropped") else { return };
+    let settings = CaptureSettings { ring: RingSize::new(2, 1 << 16, 1), ..CaptureSettings::new(["lan1"]) };
+    let mut capture = Capture::open(settings).expect("an interface");
+    let socket = sender();
+    for _ in 0..2000 {
+        socket.send(&[1; 1000]).expect("sent");
+    }
+    let mut story = Story::default();
+    story.until(&mut capture, |s| s.datagrams(1) > 50);
+    let counters = capture.counters(1).expect("counters");
+    assert!(counters.drops > 1500 && counters.freezes > 0, "{counters:?}");
+    // It recovers.
+    story.frames.clear();
+    story.until(&mut capture, |s| {
+        let _ = socket.send(b"later");
+        s.frames.iter().any(|f| f.payload(14) == Some(b"later"))
+    });
+}
+
+#[test]
+fn the_kernel_runs_the_filter() {
+    let Some(_lab) = Lab::new("the_kernel_runs_the_filter") else { return };
+    // ld len; jgt #500, 0, 1; ret #65535; ret #0
+    let program = [(0x80u16, 0u8, 0u8, 0u32), (0x25, 0, 1, 500), (6, 0, 0, 65535), (6, 0, 0, 0)];
+    let bytes: Vec<u8> = program
+        .iter()
+        .flat_map(|(code, jt, jf, k)| [&code.to_ne_bytes()[..], &[*jt, *jf], &k.to_ne_bytes()].concat())
+        .collect();
+    let filter = Some(Filter::from_bytes(&bytes).expect("a program"));
+    let mut capture = Capture::open(CaptureSettings { filter, ..small(&["lan1"]) }).expect("an interface");
+    let socket = sender();
+    for size in [100, 1000, 200, 300, 1001] {
+        socket.send(&vec![0; size]).expect("sent");
+    }
+    let mut story = Story::default();
+    story.until(&mut capture, |s| s.datagrams(1) >= 2);
+    let sizes: Vec<_> = story.frames.iter().map(|f| f.bytes.len()).collect();
+    assert_eq!(sizes, [1042, 1043]);
+
+    let nonsense = Some(Filter::from_bytes(&[0xff; 8]).expect("eight bytes"));
+    let refused = Capture::open(CaptureSettings { filter: nonsense, ..small(&["lan1"]) });
+    assert_eq!(refused.err().map(|e| e.kind()), Some(ErrorKind::Usage));
+}
+
+#[test]
+fn captures_of_one_fanout_group_share_the_traffic() {
+    let Some(_lab) = Lab::new("captures_of_one_fanout_group_share_the_traffic") else { return };
+    let open = || Capture::open(CaptureSettings { fanout: Some(4711), ..small(&["lan1"]) }).expect("a share");
+    let (mut left, mut right) = (open(), open());
+    let sockets: Vec<UdpSocket> = (0..64).map(|_| sender()).collect();
+    for socket in &sockets {
+        socket.send(b"flow").expect("sent");
+    }
+    // Neither sees all of it and neither sees none; together they see each datagram once.
+    let (mut first, mut second) = (0, 0);
+    let end = now() + Duration::from_secs(20);
+    while first + second < 64 && now() < end {
+        for (capture, count) in [(&mut left, &mut first), (&mut right, &mut second)] {
+            let ours = &mut |frame: Frame<'_>| *count += usize::from(frame.captured.ends_with(b"flow"));
+            capture.next(Duration::from_millis(20), ours).expect("a capture");
+        }
+    }
+    assert_eq!(first + second, 64);
+    assert!(first > 0 && second > 0, "{first} {second}");
+}
+
+#[test]
+fn what_stands_in_the_way_is_named_with_the_way_out() {
+    let Some(_lab) = Lab::new("what_stands_in_the_way_is_named_with_the_way_out") else { return };
+    let error = Capture::open(CaptureSettings::new(["lan1", "eth77"])).expect_err("no such interface");
+    assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::NoInput, 66));
+    assert_eq!(error.to_string(), "no interface `eth77` here; there are: lo, lan1, lan0");
+    for name in ["", "a/b", "a-name-that-is-too-long", "a\0"] {
+        let error = Capture::open(CaptureSettings::new([name])).expect_err(name);
+        assert!(matches!(error, CaptureError::NoInterface { .. }), "{name}: {error}");
+    }
+    for names in [&[][..], &["lan0", "lan0"]] {
+        let error = Capture::open(CaptureSettings::new(names.iter().copied())).expect_err("a wrong list");
+        assert_eq!(error.kind(), ErrorKind::Usage);
+    }
+}
+
+#[expect(clippy::disallowed_methods, clippy::expect_used, reason = "compared with the kernel's stamps")]
+fn wall_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    since.as_micros() as i64
+}
