@@ -1,0 +1,92 @@
+//! The kinds of entries, with the identity and the urgency of each.
+
+/// How urgent an entry is, in syslog's numbers. Journald syncs the disk for each entry below 3, which an attacker must
+/// not be able to cause: nothing that traffic triggers is more urgent than [`Priority::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Priority {
+    /// Protection is off.
+    Critical = 2,
+    /// A person must act.
+    Error = 3,
+    /// An attack, or degraded but safe.
+    Warning = 4,
+    /// Normal, and worth reading.
+    Notice = 5,
+    /// Normal.
+    Info = 6,
+}
+
+impl Priority {
+    /// The word in plain lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Critical => "crit",
+            Self::Error => "error",
+            Self::Warning => "warn",
+            Self::Notice => "notice",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// What an entry tells of. Each kind has an identity of its own (random, fixed for ever), by which
+/// `journalctl MESSAGE_ID=…` finds it and `journalctl -x` explains it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// An attacker's evidence is enough.
+    Alert,
+    /// A network is dropped by the kernel from now on.
+    Block,
+    /// A block ended.
+    Unblock,
+    /// A block was asked for and refused.
+    Refusal,
+    /// Slips watches.
+    Start,
+    /// Slips has stopped watching.
+    Stop,
+    /// A part does not work as it should, or works again.
+    Degraded,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: &'static [Self] =
+        &[Self::Alert, Self::Block, Self::Unblock, Self::Refusal, Self::Start, Self::Stop, Self::Degraded];
+
+    /// The `MESSAGE_ID`; the catalog has the same.
+    pub const fn message_id(self) -> u128 {
+        match self {
+            Self::Alert => 0x7d9f_bb74_c64e_4baa_91cd_6dc0_f7ee_a843,
+            Self::Block => 0xc21f_eec9_a4d9_43f4_8f1f_4336_f6e7_5846,
+            Self::Unblock => 0x2e62_3bb0_1910_4887_bd70_beb0_1683_e424,
+            Self::Refusal => 0x5b34_e14f_7cf0_4b81_8acf_63ba_4959_3d7c,
+            Self::Start => 0x83e4_a877_59f3_4cf8_b03d_bf85_8071_e15e,
+            Self::Stop => 0x1799_ad13_477c_40fd_a7b5_25bc_a619_3693,
+            Self::Degraded => 0xe853_9130_b3de_4b80_8dfd_a003_38fb_1cad,
+        }
+    }
+
+    /// How urgent such an entry is unless it says otherwise.
+    pub const fn priority(self) -> Priority {
+        match self {
+            Self::Alert | Self::Refusal | Self::Degraded => Priority::Warning,
+            Self::Block | Self::Start | Self::Stop => Priority::Notice,
+            Self::Unblock => Priority::Info,
+        }
+    }
+
+    /// The word in plain lines and in the field `SLIPS_EVENT`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
+            Self::Refusal => "refusal",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Degraded => "degraded",
+        }
+    }
+}
