@@ -1,1 +1,88 @@
+//! The detections and their registry.
+//!
+//! Each detection is one file: what it detects, its numbers and where they come from, why innocent traffic stays out, how it can
+//! be evaded, and whether its evidence proves who did it. All see events and packet time only; their state is bounded per
+//! profile and window. Start with [`registry`]; add a detection by one file and one line there.
 #![forbid(unsafe_code)]
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use slips_core::detector::{Detector, Spec};
+use slips_core::intel::Intelligence;
+use slips_core::time::Span;
+
+mod attempt;
+mod ladder;
+#[allow(dead_code, reason = "the detections that use all of it follow")]
+mod table;
+#[allow(dead_code, reason = "the detections that use all of it follow")]
+mod tally;
+#[cfg(test)]
+#[allow(dead_code, reason = "the detections that use all of it follow")]
+mod test_traces;
+mod zeek_notice;
+
+pub mod horizontal_scan;
+pub mod vertical_scan;
+
+/// The thresholds of the detections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Failed ports of one host that make a vertical scan (default 10, at least 2).
+    pub vertical_scan_ports: u32,
+    /// Failed hosts of one port that make a horizontal scan (default 10, at least 2).
+    pub horizontal_scan_hosts: u32,
+    /// Hosts pinged within a minute that make an ICMP sweep (default 5, at least 2).
+    pub icmp_sweep_hosts: u32,
+    /// Addresses asked for by ARP within [`Self::arp_scan_span`] that make an ARP scan (default 5, at least 2).
+    pub arp_scan_targets: u32,
+    /// See above (default 30 s).
+    pub arp_scan_span: Span,
+    /// `ssh_attempt_threshold`: login attempts from one source at one server that make password guessing (default 9).
+    pub ssh_attempt_threshold: u32,
+    /// Refused connections to one port of one host that are repeated too often (default 5).
+    pub reconnection_attempts: u32,
+    /// The same for telnet, where unanswered ones count too (default 4).
+    pub telnet_attempts: u32,
+    /// `long_connection_threshold`: how long a connection may last (default 1500 s).
+    pub long_connection_threshold: Span,
+    /// `data_exfiltration_threshold`: bytes to one destination in one window that make a data upload (default 500 MB).
+    pub data_exfiltration_threshold: u64,
+    /// Bytes of one flow that make a data upload (default 100 MB).
+    pub flow_upload_threshold: u64,
+    /// Default gateways: they ask by ARP for whomever others look for, and uploads to them are not judged (default none).
+    pub gateways: Vec<IpAddr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            vertical_scan_ports: 10,
+            horizontal_scan_hosts: 10,
+            icmp_sweep_hosts: 5,
+            arp_scan_targets: 5,
+            arp_scan_span: Span::from_secs(30),
+            ssh_attempt_threshold: 9,
+            reconnection_attempts: 5,
+            telnet_attempts: 4,
+            long_connection_threshold: Span::from_secs(1500),
+            data_exfiltration_threshold: 500_000_000,
+            flow_upload_threshold: 100_000_000,
+            gateways: Vec::new(),
+        }
+    }
+}
+
+/// The detectors of one shard, always in this order.
+pub fn registry(settings: &Settings, _intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detector>> {
+    vec![
+        Box::new(vertical_scan::VerticalScan::new(settings)),
+        Box::new(horizontal_scan::HorizontalScan::new(settings)),
+    ]
+}
+
+/// What the registry holds, for the configuration and the documentation.
+pub fn specs() -> Vec<&'static Spec> {
+    vec![&vertical_scan::SPEC, &horizontal_scan::SPEC]
+}

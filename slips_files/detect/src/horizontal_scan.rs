@@ -1,0 +1,399 @@
+//! Horizontal port scan: one source fails at the same port of many hosts.
+//!
+//! * ATT&CK: T1046 Network Service Discovery, T1018 Remote System Discovery; T1595.001 Active Scanning when the source is remote.
+//! * Rule: per source, window, destination port and transport, the distinct hosts at which an attempt failed. Flows whose
+//!   direction was swapped after the fact (`^` in the history) are not counted: old connections reappear half-open when a
+//!   laptop roams. Zeek's `Scan::Address_Scan` notices raise the same evidence.
+//! * Numbers: the first step at 10 hosts is what the original does in effect. Critical are 200 hosts within five to ten minutes
+//!   (the slowest of the usual worms and masscan's default need seconds to two minutes), or 1,000 in a window.
+//! * Why false positives stay out:
+//!   - a host with which a local client lately talked is no discovery: monitoring and browsers whose uplink fails are silent;
+//!   - peer-to-peer programs fail at many hosts, but at many ports too: with 50 failing ports or more, a port with less
+//!     than a quarter of the failures stays at the first step;
+//!   - crawlers succeed too: with half as many successes as failed hosts it stays below critical;
+//!   - mail servers that cannot deliver (port 25 outwards) stay below critical;
+//!   - unanswered datagrams to outside hosts are weak (peer-to-peer, games): they end at medium, and DNS, NTP, QUIC and STUN
+//!     are not counted at all.
+//! * Evasion: fewer than ten hosts per port and window; many sources; a mix of very many ports (which the vertical scan sees
+//!   where hosts repeat); targets known to be open.
+//! * Proof: as for the vertical scan.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Closing, Cx, Detector, Facts, Role, Slot, Spec};
+use slips_core::event::{Event, EventKind, Notice};
+use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{Flow, Outcome, Phase, Proto};
+use slips_core::state::Windowed;
+use slips_core::time::WindowId;
+
+use crate::ladder::{self, Rung, rung};
+use crate::table::Table;
+use crate::tally::{Distinct, Pace, Trail};
+use crate::{Settings, attempt, zeek_notice};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "horizontal_port_scan",
+    kinds: &[EvidenceKind::HorizontalPortScan],
+    events: &[EventKind::Flow, EventKind::Notice],
+    roles: &[Role::Src],
+};
+
+/// Steps for TCP. The fourth needs [`FAST`] or [`MANY`].
+pub const TCP: [Rung; 4] = [
+    rung(10, ThreatLevel::Medium, 0.6),
+    rung(30, ThreatLevel::Medium, 0.8),
+    rung(100, ThreatLevel::High, 0.9),
+    rung(200, ThreatLevel::Critical, 1.0),
+];
+/// Steps for UDP among or towards our own hosts. The fourth needs [`FAST`] or [`MANY`].
+pub const UDP: [Rung; 4] = [
+    rung(10, ThreatLevel::Low, 0.5),
+    rung(30, ThreatLevel::Medium, 0.6),
+    rung(100, ThreatLevel::High, 0.7),
+    rung(300, ThreatLevel::Critical, 0.9),
+];
+/// Steps for UDP from our hosts to outside ones.
+pub const UDP_OUTWARDS: [Rung; 2] = [rung(50, ThreatLevel::Low, 0.4), rung(200, ThreatLevel::Medium, 0.5)];
+
+/// Hosts within five to ten minutes that make it critical.
+const FAST: u32 = 200;
+/// Hosts in a window that make it critical at any pace.
+const MANY: u32 = 1000;
+/// The step before the critical one.
+const BELOW_CRITICAL: u8 = 3;
+/// The step that a peer-to-peer program does not pass, and what makes one.
+const SCATTERED_STEP: u8 = 1;
+const SCATTERED_PORTS: u32 = 50;
+const SCATTERED_SHARE: u32 = 4;
+/// Outward datagrams to these ports fail every day: DNS, NTP, QUIC, STUN.
+const UDP_OUTWARDS_IGNORED: [u16; 4] = [53, 123, 443, 3478];
+const SMTP: u16 = 25;
+
+/// Ports remembered per source and window; those with the fewest hosts make room.
+const MAX_PORTS: usize = 256;
+
+/// One source in one window.
+#[derive(Debug, Default)]
+struct Sweeps {
+    ports: Table<(u16, Proto), Sweep>,
+    /// Distinct destination ports of failed TCP attempts, and distinct pairs of port and host.
+    tcp_ports: Distinct<u16>,
+    tcp_pairs: u32,
+}
+
+/// One destination port.
+#[derive(Debug, Default)]
+struct Sweep {
+    hosts: Distinct<IpAddr>,
+    /// Outside hosts to which our host sent datagrams.
+    outwards: Distinct<IpAddr>,
+    pace: Pace,
+    trail: Trail,
+    /// Flows to this port that succeeded, since the first failure.
+    succeeded: u32,
+    on_link: bool,
+    told: u8,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct HorizontalScan {
+    first: u32,
+    state: Windowed<Sweeps>,
+}
+
+impl HorizontalScan {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { first: settings.horizontal_scan_hosts.max(2), state: Windowed::default() }
+    }
+
+    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+        if !matches!(flow.proto, Proto::Tcp | Proto::Udp) {
+            return;
+        }
+        let key = (flow.dst.port, flow.proto);
+        if !attempt::failed(flow) {
+            if flow.phase == Phase::End
+                && flow.outcome() == Outcome::Established
+                && let Some(sweeps) = self.state.get_mut(cx.slot(), cx.window())
+                && let Some(sweep) = sweeps.ports.get_mut(&key)
+            {
+                sweep.succeeded = sweep.succeeded.saturating_add(1);
+            }
+            return;
+        }
+        let facts = cx.facts();
+        if !counts(flow, facts) || !attempt::between_hosts(flow) {
+            return;
+        }
+        let sweeps = self.state.get_or_default(cx.slot(), cx.window());
+        let grown = |sweep: &Sweep| u64::from(sweep.hosts.len() + sweep.outwards.len());
+        let Some(sweep) = sweeps.ports.get_or_insert(key, MAX_PORTS, grown) else { return };
+        if !sweep.add(flow, facts) {
+            return;
+        }
+        let scattered = flow.proto == Proto::Tcp && {
+            sweeps.tcp_ports.insert(flow.dst.port);
+            sweeps.tcp_pairs = sweeps.tcp_pairs.saturating_add(1);
+            sweeps.tcp_ports.len() >= SCATTERED_PORTS
+                && sweep.hosts.len().saturating_mul(SCATTERED_SHARE) < sweeps.tcp_pairs
+        };
+        let Some(rung) = sweep.climb(flow, facts, self.first, scattered) else { return };
+        let hosts = sweep.hosts.len() + sweep.outwards.len();
+        let least = if sweep.hosts.is_bound() || sweep.outwards.is_bound() { "at least " } else { "" };
+        let text = format!(
+            "horizontal port scan: port {}/{} failed at {least}{hosts} hosts",
+            flow.dst.port, flow.proto
+        );
+        cx.emit(Finding {
+            dst_port: Some(flow.dst.port),
+            proto: Some(flow.proto),
+            uids: sweep.trail.take(),
+            text,
+            proof: if sweep.on_link { Proof::Proven } else { Proof::Unproven },
+            ..ladder::finding(cx, EvidenceKind::HorizontalPortScan, flow.src.addr, rung, flow.seen)
+        });
+    }
+
+    fn on_notice(&mut self, cx: &mut Cx<'_>, notice: &Notice) {
+        if !zeek_notice::is(notice, "Address_Scan") {
+            return;
+        }
+        let (port, proto) = zeek_notice::port_of(notice);
+        let (Some(port), proto) = (port, proto.unwrap_or(Proto::Tcp)) else { return };
+        let sweeps = self.state.get_or_default(cx.slot(), cx.window());
+        let grown = |sweep: &Sweep| u64::from(sweep.hosts.len() + sweep.outwards.len());
+        let Some(sweep) = sweeps.ports.get_or_insert((port, proto), MAX_PORTS, grown) else { return };
+        // Zeek tells once, at its own threshold (25 hosts in 5 minutes), and is silent about the rest.
+        let hosts = zeek_notice::number_after(&notice.msg, "at least ").unwrap_or(0);
+        let step = ladder::step(&TCP, 0, hosts).max(BELOW_CRITICAL);
+        if !ladder::climb(&mut sweep.told, step) {
+            return;
+        }
+        let Some(rung) = ladder::at_step(&TCP, step) else { return };
+        cx.emit(Finding {
+            dst_port: Some(port),
+            proto: Some(proto),
+            text: format!("horizontal port scan of port {port}/{proto}, by Zeek: {}", notice.msg),
+            ..ladder::finding(cx, EvidenceKind::HorizontalPortScan, cx.profile(), rung, notice.at)
+        });
+    }
+}
+
+/// From one of our hosts to an outside one.
+const fn is_outwards(facts: Facts) -> bool {
+    facts.src_local && !facts.dst_local
+}
+
+/// Whether a failure says anything about looking for hosts.
+fn counts(flow: &Flow, facts: Facts) -> bool {
+    let outage = facts.src_local && facts.dst_talked;
+    let everyday = flow.proto == Proto::Udp
+        && (attempt::looks_like_answer(flow)
+            || (is_outwards(facts) && UDP_OUTWARDS_IGNORED.contains(&flow.dst.port)));
+    !flow.was_flipped() && !outage && !everyday
+}
+
+impl Sweep {
+    /// Counts the host; false when it is known already.
+    fn add(&mut self, flow: &Flow, facts: Facts) -> bool {
+        let outwards = flow.proto == Proto::Udp && is_outwards(facts);
+        let hosts = if outwards { &mut self.outwards } else { &mut self.hosts };
+        if !hosts.insert(flow.dst.addr) {
+            return false;
+        }
+        if !outwards {
+            self.pace.add(flow.start, 1);
+        }
+        self.trail.push(flow.uid);
+        self.on_link |= attempt::proof_of_source(facts) == Proof::Proven;
+        true
+    }
+
+    /// The new step, when the scan has reached one.
+    fn climb(&mut self, flow: &Flow, facts: Facts, first: u32, scattered: bool) -> Option<Rung> {
+        let hosts = self.hosts.len();
+        let ladder: &[Rung] = if flow.proto == Proto::Tcp { &TCP } else { &UDP };
+        let mut step = ladder::step(ladder, first, hosts);
+        let excused =
+            self.succeeded.saturating_mul(2) >= hosts || (flow.dst.port == SMTP && is_outwards(facts));
+        if excused || (self.pace.sum() < FAST && hosts < MANY) {
+            step = step.min(BELOW_CRITICAL);
+        }
+        if scattered {
+            step = step.min(SCATTERED_STEP);
+        }
+        // The two ladders of UDP share one evidence; the outward one never reaches beyond the inner one's second step.
+        let outwards = ladder::step(&UDP_OUTWARDS, UDP_OUTWARDS[0].at, self.outwards.len());
+        let step = step.max(outwards);
+        if !ladder::climb(&mut self.told, step) {
+            return None;
+        }
+        if step == outwards && self.hosts.len() < first {
+            return ladder::at_step(&UDP_OUTWARDS, step);
+        }
+        ladder::at_step(ladder, step)
+    }
+}
+
+impl Detector for HorizontalScan {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        match event {
+            Event::Flow(flow) => self.on_flow(cx, flow),
+            Event::Notice(notice) => self.on_notice(cx, notice),
+            _ => {}
+        }
+    }
+
+    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
+        self.state.close(window, |_, _| {});
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.state.forget(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{Talk, at, bench, levels, notice};
+    use slips_core::flow::ConnState;
+
+    fn host(n: u32) -> String {
+        format!("192.168.{}.{}", n / 200, n % 200 + 1)
+    }
+
+    /// `n` hosts, one every `gap` milliseconds.
+    fn sweep(n: u32, gap: i64, vary: impl Fn(u32, &mut Flow)) -> Vec<Finding> {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        let mut told = Vec::new();
+        for n in 0..n {
+            let mut flow = Talk::tcp("203.0.113.9", &host(n), 445).at(i64::from(n) * gap / 1000).flow();
+            vary(n, &mut flow);
+            told.extend(bench.feed(&Event::Flow(flow)));
+        }
+        told
+    }
+
+    fn outside(n: u32) -> IpAddr {
+        at(&format!("198.51.{}.{}", n / 200, n % 200 + 1))
+    }
+
+    #[test]
+    fn ten_hosts_are_told_and_nine_are_not() {
+        assert!(sweep(9, 10, |_, _| {}).is_empty());
+        let told = sweep(10, 10, |_, _| {});
+        assert_eq!(levels(&told), ["medium 0.6"]);
+        assert_eq!((told[0].dst_port, told[0].victim.as_ref()), (Some(445), None));
+        assert_eq!(told[0].uids.len(), 10);
+    }
+
+    #[test]
+    fn hundreds_of_hosts_in_minutes_are_critical_once() {
+        let told = sweep(3000, 10, |_, _| {});
+        assert_eq!(levels(&told), ["medium 0.6", "medium 0.8", "high 0.9", "critical 1"]);
+        assert!(told[3].text.contains("200 hosts"), "{}", told[3].text);
+    }
+
+    #[test]
+    fn the_same_slowly_is_not_critical_before_a_thousand() {
+        assert_eq!(levels(&sweep(990, 3500, |_, _| {})), ["medium 0.6", "medium 0.8", "high 0.9"]);
+        assert_eq!(levels(&sweep(1000, 3500, |_, _| {})).last().map(String::as_str), Some("critical 1"));
+    }
+
+    #[test]
+    fn swapped_flows_successes_and_one_host_again_and_again_are_silent() {
+        assert!(sweep(300, 10, |_, f| f.history = "^r".into()).is_empty());
+        assert!(sweep(300, 10, |_, f| f.state = ConnState::SF).is_empty());
+        assert!(sweep(300, 10, |_, f| f.dst.addr = at("192.168.0.1")).is_empty());
+        assert!(sweep(300, 10, |_, f| f.dst.addr = at("224.0.0.1")).is_empty());
+    }
+
+    #[test]
+    fn an_outage_of_hosts_lately_talked_to_is_silent() {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        bench.facts(Facts { dst_talked: true, ..Facts::default() });
+        for n in 0..500 {
+            let mut flow = Talk::tcp("192.168.9.9", "192.168.1.1", 9100).flow();
+            flow.dst.addr = outside(n);
+            assert!(bench.feed(&Event::Flow(flow)).is_empty());
+        }
+    }
+
+    #[test]
+    fn peer_to_peer_failures_over_many_ports_stay_at_the_first_step() {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        let mut told = Vec::new();
+        for n in 0..9000u32 {
+            // Every twentieth peer uses the program's old default port.
+            let port = if n % 20 == 0 { 6881 } else { 10_000 + (n * 7919 % 50_000) as u16 };
+            let mut flow = Talk::tcp("192.168.1.5", "192.168.1.1", port).at(i64::from(n) / 15).flow();
+            flow.dst.addr = outside(n);
+            told.extend(bench.feed(&Event::Flow(flow)));
+        }
+        assert_eq!(levels(&told), ["medium 0.6"]);
+    }
+
+    #[test]
+    fn a_scan_of_seven_ports_at_once_is_critical_on_each() {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        let mut told = Vec::new();
+        for n in 0..1600 {
+            for port in [21, 22, 23, 80, 445, 3389, 8080] {
+                told.extend(bench.feed(&Talk::tcp("203.0.113.9", &host(n), port).event()));
+            }
+        }
+        assert_eq!(told.iter().filter(|f| f.level == ThreatLevel::Critical).count(), 7);
+    }
+
+    #[test]
+    fn crawlers_and_undeliverable_mail_stay_below_critical() {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        let mut told = Vec::new();
+        for n in 0..1500 {
+            for (state, port) in [(ConnState::S0, 443), (ConnState::SF, 443), (ConnState::S0, 25)] {
+                let mut flow = Talk::tcp("192.168.1.5", "192.168.1.1", port).state(state).flow();
+                flow.dst.addr = outside(n);
+                told.extend(bench.feed(&Event::Flow(flow)));
+            }
+        }
+        assert_eq!(told.iter().map(|f| f.level).max(), Some(ThreatLevel::High));
+        assert_eq!(told.len(), 6);
+    }
+
+    #[test]
+    fn datagrams_outwards_are_weak_and_everyday_ones_are_silent() {
+        let outwards = |port: u16| {
+            sweep(1500, 10, |n, f| {
+                (f.proto, f.src.addr, f.dst.addr, f.dst.port) =
+                    (Proto::Udp, at("192.168.1.5"), outside(n), port);
+            })
+        };
+        for port in [53, 123, 443] {
+            assert!(outwards(port).is_empty(), "{port}");
+        }
+        assert_eq!(levels(&outwards(6881)), ["low 0.4", "medium 0.5"]);
+        let inwards = sweep(1500, 10, |_, f| (f.proto, f.dst.port) = (Proto::Udp, 5060));
+        assert_eq!(levels(&inwards), ["low 0.5", "medium 0.6", "high 0.7", "critical 0.9"]);
+    }
+
+    #[test]
+    fn a_notice_of_zeek_is_high_and_not_told_twice() {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        let msg = "203.0.113.9 scanned at least 25 unique hosts on port 2323/tcp in 0m1s";
+        let seen = notice("Scan::Address_Scan", msg, "203.0.113.9");
+        let told = bench.feed(&seen);
+        assert_eq!(levels(&told), ["high 0.9"]);
+        assert_eq!((told[0].dst_port, told[0].proto), (Some(2323), Some(Proto::Tcp)));
+        assert!(bench.feed(&seen).is_empty());
+        assert!(bench.feed(&notice("Scan::Address_Scan", "garbled", "203.0.113.9")).is_empty());
+    }
+}

@@ -1,0 +1,129 @@
+//! What the tests of the detections build their traces from.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Bench, Detector};
+use slips_core::event::{Event, Notice};
+use slips_core::evidence::Finding;
+use slips_core::flow::{ConnState, Endpoint, Flow, Phase, Proto, Uid, Volume};
+use slips_core::time::{PacketTime, Span};
+
+/// The beginning of an hour.
+const BASE: i64 = 1_700_000_000 / 3600 * 3600;
+
+/// An address.
+pub fn at(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// So many seconds after the beginning of the trace.
+pub fn secs(secs: i64) -> PacketTime {
+    PacketTime::from_secs_micros(BASE + secs, 0)
+}
+
+/// A bench around a detector.
+pub fn bench(detector: impl Detector + 'static) -> Bench {
+    Bench::new(Box::new(detector))
+}
+
+/// `level confidence` of each finding.
+pub fn levels(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|f| format!("{} {}", f.level, f.confidence.get())).collect()
+}
+
+/// A flow in the making.
+pub struct Talk(Flow);
+
+impl Talk {
+    fn new(proto: Proto, src: &str, src_port: u16, dst: &str, dst_port: u16) -> Self {
+        let end = |addr, port| Endpoint { addr: at(addr), port };
+        let mut flow = Flow::new(secs(0), proto, end(src, src_port), end(dst, dst_port));
+        flow.state = ConnState::S0;
+        flow.uid = Uid::new(&format!("C{proto}{src}{dst}{dst_port}"));
+        Self(flow)
+    }
+
+    /// An unanswered SYN.
+    pub fn tcp(src: &str, dst: &str, port: u16) -> Self {
+        Self::new(Proto::Tcp, src, 40_000, dst, port)
+    }
+
+    /// An unanswered datagram.
+    pub fn udp(src: &str, dst: &str, port: u16) -> Self {
+        Self::new(Proto::Udp, src, 40_000, dst, port)
+    }
+
+    /// An unanswered ICMP message.
+    pub fn icmp(src: &str, dst: &str, kind: u16) -> Self {
+        let mut talk = Self::new(Proto::Icmp, src, kind, dst, 0);
+        talk.0.state = ConnState::Oth;
+        talk
+    }
+
+    /// In this state.
+    pub fn state(mut self, state: ConnState) -> Self {
+        self.0.state = state;
+        self
+    }
+
+    /// At this moment of its life.
+    pub fn phase(mut self, phase: Phase) -> Self {
+        self.0.phase = phase;
+        self
+    }
+
+    /// Beginning so many seconds into the trace.
+    pub fn at(mut self, start: i64) -> Self {
+        self.0.start = secs(start);
+        self.0.seen = secs(start);
+        self
+    }
+
+    /// Of this identity.
+    pub fn uid(mut self, uid: &str) -> Self {
+        self.0.uid = Uid::new(uid);
+        self
+    }
+
+    /// Lasting so many milliseconds.
+    pub fn lasting(mut self, millis: i64) -> Self {
+        self.0.duration = Some(Span::from_millis(millis));
+        self.0.seen = self.0.start + Span::from_millis(millis);
+        self
+    }
+
+    /// Completed, with so many payload bytes from each side.
+    pub fn carrying(mut self, orig: u64, resp: u64) -> Self {
+        let volume = |bytes: u64| Volume { pkts: 10 + bytes / 1000, bytes, ip_bytes: bytes + 400 };
+        self.0.state = ConnState::SF;
+        (self.0.orig, self.0.orig_new) = (volume(orig), volume(orig));
+        (self.0.resp, self.0.resp_new) = (volume(resp), volume(resp));
+        self
+    }
+
+    /// The flow.
+    pub fn flow(self) -> Flow {
+        self.0
+    }
+
+    /// The flow as an event.
+    pub fn event(self) -> Event {
+        Event::Flow(self.0)
+    }
+}
+
+/// A notice of Zeek about `src`.
+pub fn notice(note: &str, msg: &str, src: &str) -> Event {
+    Event::Notice(Box::new(Notice {
+        at: secs(0),
+        uid: Uid::EMPTY,
+        note: note.into(),
+        msg: msg.into(),
+        sub: String::new(),
+        src: Some(at(src)),
+        dst: None,
+        port: None,
+        proto: None,
+        count: None,
+    }))
+}

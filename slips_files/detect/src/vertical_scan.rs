@@ -1,0 +1,324 @@
+//! Vertical port scan: one source fails at many ports of one host.
+//!
+//! * ATT&CK: T1046 Network Service Discovery; T1595.001 Active Scanning when the source is remote.
+//! * Rule: per source, window, target and transport, the distinct destination ports of failed attempts (refused, unanswered,
+//!   aborted, or half open on purpose). Zeek's `Scan::Port_Scan` notices raise the same evidence.
+//! * Numbers: the first step at 10 ports is what the original does in effect (its documents say 5 or 6). 100 closed ports of one
+//!   host are critical: nmap's quick scan tries 100, its usual one 1,000, within seconds.
+//!   A target with which a local client lately talked is given three times as many, for FTP transfers whose data ports fail.
+//!   UDP: an unanswered datagram is weak, so steps are wider and end below certainty.
+//! * Why false positives stay out: clients retry the same few ports; peer-to-peer programs fail at many hosts, a port each.
+//!   UDP ports from 33,000 up are not counted (traceroute, mtr, media, answers to ephemeral ports), nor are answers seen
+//!   one-sided.
+//! * Evasion: fewer than ten ports per window and target; open ports alone, by completed connections; many sources.
+//! * Proof: attempts that fail prove nothing about their sender; proven only for on-link hardware addresses.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::event::{Event, EventKind, Notice};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{Flow, Proto};
+use slips_core::state::Windowed;
+use slips_core::time::WindowId;
+
+use crate::ladder::{self, Rung, rung};
+use crate::table::Table;
+use crate::tally::{Distinct, Trail};
+use crate::{Settings, attempt, zeek_notice};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "vertical_port_scan",
+    kinds: &[EvidenceKind::VerticalPortScan],
+    events: &[EventKind::Flow, EventKind::Notice],
+    roles: &[Role::Src],
+};
+
+/// Steps for TCP.
+pub const TCP: [Rung; 5] = [
+    rung(10, ThreatLevel::Medium, 0.7),
+    rung(30, ThreatLevel::High, 0.8),
+    rung(100, ThreatLevel::Critical, 1.0),
+    rung(300, ThreatLevel::Critical, 1.0),
+    rung(1000, ThreatLevel::Critical, 1.0),
+];
+/// The number of the step before the first critical one, and the ports that a target lately talked to must exceed to pass it.
+const BELOW_CRITICAL: u8 = 2;
+const TALKED_CRITICAL: u32 = 300;
+
+/// Steps for UDP.
+pub const UDP: [Rung; 4] = [
+    rung(10, ThreatLevel::Low, 0.6),
+    rung(60, ThreatLevel::Medium, 0.7),
+    rung(150, ThreatLevel::High, 0.8),
+    rung(500, ThreatLevel::Critical, 0.9),
+];
+
+/// Targets remembered per source and window; those with the fewest ports make room.
+const MAX_TARGETS: usize = 256;
+/// UDP ports from here on are traceroute's, media's and ephemeral ones.
+const UDP_PORTS_BELOW: u16 = 33_000;
+
+#[derive(Debug, Default)]
+struct Target {
+    ports: Distinct<u16>,
+    trail: Trail,
+    talked: bool,
+    on_link: bool,
+    told: u8,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct VerticalScan {
+    first: u32,
+    state: Windowed<Table<(IpAddr, Proto), Target>>,
+}
+
+impl VerticalScan {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { first: settings.vertical_scan_ports.max(2), state: Windowed::default() }
+    }
+
+    fn target(&mut self, cx: &Cx<'_>, addr: IpAddr, proto: Proto) -> Option<&mut Target> {
+        let targets = self.state.get_or_default(cx.slot(), cx.window());
+        targets.get_or_insert((addr, proto), MAX_TARGETS, |target| u64::from(target.ports.len()))
+    }
+
+    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+        let counts = match flow.proto {
+            Proto::Tcp => true,
+            Proto::Udp => flow.dst.port < UDP_PORTS_BELOW && !attempt::looks_like_answer(flow),
+            _ => false,
+        };
+        if !counts || !attempt::failed(flow) || !attempt::between_hosts(flow) {
+            return;
+        }
+        let (first, facts) = (self.first, cx.facts());
+        let Some(target) = self.target(cx, flow.dst.addr, flow.proto) else { return };
+        if !target.ports.insert(flow.dst.port) {
+            return;
+        }
+        target.trail.push(flow.uid);
+        target.talked |= facts.src_local && facts.dst_talked;
+        target.on_link |= attempt::proof_of_source(facts) == Proof::Proven;
+        let Some(rung) = target.climb(flow.proto, first) else { return };
+        let ports = target.ports.len();
+        let least = if target.ports.is_bound() { "at least " } else { "" };
+        let text =
+            format!("vertical port scan: {least}{ports} {} ports of {} failed", flow.proto, flow.dst.addr);
+        let proof = if target.on_link { Proof::Proven } else { Proof::Unproven };
+        cx.emit(Finding {
+            victim: Some(Entity::Ip(flow.dst.addr)),
+            proto: Some(flow.proto),
+            uids: target.trail.take(),
+            text,
+            proof,
+            ..ladder::finding(cx, EvidenceKind::VerticalPortScan, flow.src.addr, rung, flow.seen)
+        });
+    }
+
+    fn on_notice(&mut self, cx: &mut Cx<'_>, notice: &Notice) {
+        if !zeek_notice::is(notice, "Port_Scan") {
+            return;
+        }
+        let Some(victim) = zeek_notice::address_after(&notice.msg, "of host ").or(notice.dst) else { return };
+        let proto = notice.proto.unwrap_or(Proto::Tcp);
+        let Some(target) = self.target(cx, victim, proto) else { return };
+        // Zeek tells once, at its own threshold (15 ports in 5 minutes), and is silent about the rest.
+        let ports = zeek_notice::number_after(&notice.msg, "at least ").unwrap_or(0);
+        let step = ladder::step(&TCP, 0, ports).max(BELOW_CRITICAL);
+        if !ladder::climb(&mut target.told, step) {
+            return;
+        }
+        let Some(rung) = ladder::at_step(&TCP, step) else { return };
+        cx.emit(Finding {
+            victim: Some(Entity::Ip(victim)),
+            proto: Some(proto),
+            text: format!("vertical port scan of {victim}, by Zeek: {}", notice.msg),
+            ..ladder::finding(cx, EvidenceKind::VerticalPortScan, cx.profile(), rung, notice.at)
+        });
+    }
+}
+
+impl Target {
+    /// The new step, when the scan has reached one.
+    fn climb(&mut self, proto: Proto, first: u32) -> Option<Rung> {
+        let ladder: &[Rung] = if proto == Proto::Tcp { &TCP } else { &UDP };
+        let mut step = ladder::step(ladder, first, self.ports.len());
+        if proto == Proto::Tcp && self.talked && self.ports.len() < TALKED_CRITICAL {
+            step = step.min(BELOW_CRITICAL);
+        }
+        if ladder::climb(&mut self.told, step) { ladder::at_step(ladder, step) } else { None }
+    }
+}
+
+impl Detector for VerticalScan {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        match event {
+            Event::Flow(flow) => self.on_flow(cx, flow),
+            Event::Notice(notice) => self.on_notice(cx, notice),
+            _ => {}
+        }
+    }
+
+    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
+        self.state.close(window, |_, _| {});
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.state.forget(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{Talk, at, bench, levels};
+    use slips_core::detector::Facts;
+    use slips_core::evidence::Again;
+    use slips_core::flow::{ConnState, Phase};
+
+    fn scan(ports: impl Iterator<Item = u16>, vary: impl Fn(&mut Flow)) -> Vec<Finding> {
+        let mut bench = bench(VerticalScan::new(&Settings::default()));
+        let mut told = Vec::new();
+        for (n, port) in ports.enumerate() {
+            let mut flow =
+                Talk::tcp("203.0.113.9", "192.168.1.2", port).state(ConnState::Rej).at(n as i64).flow();
+            vary(&mut flow);
+            told.extend(bench.feed(&Event::Flow(flow)));
+        }
+        told
+    }
+
+    #[test]
+    fn ten_ports_are_told_and_nine_are_not() {
+        assert!(scan(1..10, |_| {}).is_empty());
+        let told = scan(1..11, |_| {});
+        assert_eq!(levels(&told), ["medium 0.7"]);
+        assert_eq!(told[0].uids.len(), 10);
+        assert_eq!(told[0].victim, Some(Entity::Ip(at("192.168.1.2"))));
+        assert_eq!(told[0].proof, Proof::Unproven);
+    }
+
+    #[test]
+    fn a_scan_of_a_thousand_ports_is_critical_at_the_hundredth_and_tells_five_times() {
+        let told = scan(1..1001, |_| {});
+        assert_eq!(levels(&told), ["medium 0.7", "high 0.8", "critical 1", "critical 1", "critical 1"]);
+        assert!(told[2].text.contains("100 tcp ports"), "{}", told[2].text);
+        assert!(told.iter().all(|f| f.id() == told[0].id() && f.again == Again::Grows));
+    }
+
+    #[test]
+    fn sixteen_odd_ports_stay_below_high() {
+        assert_eq!(levels(&scan(1..17, |_| {})), ["medium 0.7"]);
+    }
+
+    #[test]
+    fn the_phases_of_one_live_flow_are_one_port_and_a_refusal_is_counted_at_once() {
+        let mut bench = bench(VerticalScan::new(&Settings::default()));
+        let mut told = Vec::new();
+        for port in 1..=9 {
+            for phase in [Phase::Start, Phase::Unanswered, Phase::Rejected, Phase::End] {
+                let flow =
+                    Talk::tcp("203.0.113.9", "192.168.1.2", port).state(ConnState::Rej).phase(phase).flow();
+                told.extend(bench.feed(&Event::Flow(flow)));
+            }
+        }
+        assert!(told.is_empty());
+        let flow = Talk::tcp("203.0.113.9", "192.168.1.2", 10).phase(Phase::Rejected).flow();
+        assert_eq!(bench.feed(&Event::Flow(flow)).len(), 1);
+    }
+
+    #[test]
+    fn successes_lone_answers_and_broadcasts_are_silent() {
+        assert!(scan(1..500, |f| f.state = ConnState::SF).is_empty());
+        assert!(scan(1..500, |f| f.state = ConnState::Shr).is_empty());
+        assert!(scan(1..500, |f| f.dst.addr = at("255.255.255.255")).is_empty());
+        assert!(scan(1..500, |f| f.dst.addr = at("224.0.0.5")).is_empty());
+    }
+
+    #[test]
+    fn half_open_probes_of_open_ports_count() {
+        let told = scan(1..11, |f| {
+            f.state = ConnState::Rsto;
+            f.history = "ShR".into();
+        });
+        assert_eq!(told.len(), 1);
+        let full = scan(1..11, |f| {
+            f.state = ConnState::Rsto;
+            f.history = "ShADR".into();
+        });
+        assert!(full.is_empty());
+    }
+
+    #[test]
+    fn a_traceroute_and_late_answers_of_a_resolver_are_no_udp_scan() {
+        let udp = |f: &mut Flow| (f.proto, f.state) = (Proto::Udp, ConnState::S0);
+        assert!(scan(33_434..33_700, udp).is_empty());
+        let answers = scan(1024..2000, |f| {
+            udp(f);
+            f.src.port = 53;
+        });
+        assert!(answers.is_empty());
+        assert_eq!(levels(&scan(1..600, udp)), ["low 0.6", "medium 0.7", "high 0.8", "critical 0.9"]);
+    }
+
+    #[test]
+    fn tcp_and_udp_are_apart() {
+        let told = scan(1..19, |f| {
+            if f.dst.port % 2 == 0 {
+                (f.proto, f.state) = (Proto::Udp, ConnState::S0);
+            }
+        });
+        assert!(told.is_empty());
+    }
+
+    #[test]
+    fn failing_data_ports_of_a_server_just_talked_to_are_not_critical() {
+        let mut bench = bench(VerticalScan::new(&Settings::default()));
+        bench.facts(Facts { dst_talked: true, src_on_link: true, ..Facts::default() });
+        let mut told = Vec::new();
+        for port in 0..299 {
+            let flow = Talk::tcp("192.168.1.5", "203.0.113.9", 40_000 + port).flow();
+            told.extend(bench.feed(&Event::Flow(flow)));
+        }
+        assert_eq!(levels(&told), ["medium 0.7", "high 0.8"]);
+        assert_eq!(told[0].proof, Proof::Proven, "an on-link source is proven");
+        let flow = Talk::tcp("192.168.1.5", "203.0.113.9", 50_000).flow();
+        assert_eq!(levels(&bench.feed(&Event::Flow(flow))), ["critical 1"]);
+    }
+
+    #[test]
+    fn windows_are_apart_and_a_forgotten_profile_starts_anew() {
+        let mut bench = bench(VerticalScan::new(&Settings::default()));
+        let flow = |port, hour: i64| {
+            Event::Flow(Talk::tcp("203.0.113.9", "192.168.1.2", port).at(hour * 3600).flow())
+        };
+        assert_eq!((1..=9).map(|p| bench.feed(&flow(p, 0)).len()).sum::<usize>(), 0);
+        assert_eq!((10..=18).map(|p| bench.feed(&flow(p, 1)).len()).sum::<usize>(), 0);
+        assert_eq!(bench.feed(&flow(20, 0)).len(), 1, "a late flow goes to its own window");
+        bench.forget(at("203.0.113.9"));
+        assert_eq!((21..=29).map(|p| bench.feed(&flow(p, 0)).len()).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn a_notice_of_zeek_is_high_and_not_told_twice() {
+        let mut bench = bench(VerticalScan::new(&Settings::default()));
+        let notice = crate::test_traces::notice(
+            "Scan::Port_Scan",
+            "203.0.113.9 scanned at least 15 unique ports of host 192.168.1.2 in 0m3s",
+            "203.0.113.9",
+        );
+        let told = bench.feed(&notice);
+        assert_eq!(levels(&told), ["high 0.8"]);
+        assert_eq!(told[0].victim, Some(Entity::Ip(at("192.168.1.2"))));
+        assert!(bench.feed(&notice).is_empty());
+    }
+}
