@@ -13,6 +13,7 @@ mod lines;
 mod output_dir;
 pub mod render;
 mod sink;
+mod sqlite;
 pub mod wire;
 
 pub use alerts_json::AlertsJson;
@@ -20,3 +21,4 @@ pub use alerts_log::AlertsLog;
 pub use lines::{Limits, LineFile};
 pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, StoreError};
+pub use sqlite::{Block, BlockId, BlockState, Blocks, NewBlock, Sqlite, SqliteLimits};

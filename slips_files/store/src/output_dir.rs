@@ -1,7 +1,7 @@
 //! The directory a run writes to.
 
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,12 @@ use crate::lines::previous;
 use crate::sink::StoreError;
 
 /// A directory that belongs to Slips, mode 0750. `metadata/layout` in it says so; without it, existing files with our names
-/// are somebody else's and are not touched.
-#[derive(Clone, Debug)]
+/// are somebody else's and are not touched. The directory is locked as long as the value lives.
+#[derive(Debug)]
 pub struct OutputDir {
     path: PathBuf,
+    /// The marker, with our lock on it.
+    _lock: File,
 }
 
 impl OutputDir {
@@ -29,18 +31,30 @@ impl OutputDir {
 
     /// Makes the directory (and its parents) or goes on in one that is ours: files are appended to. For the daemon.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let dir = Self { path: path.into() };
-        make_dir(&dir.path)?;
-        let marker = dir.marker();
-        if !marker.is_file() {
-            dir.refuse_foreign_files()?;
+        let path = path.into();
+        make_dir(&path)?;
+        let metadata = path.join("metadata");
+        let marker = metadata.join("layout");
+        let ours = marker.is_file();
+        if !ours {
+            refuse_foreign_files(&path)?;
         }
-        make_dir(&dir.metadata())?;
-        if !marker.is_file() {
-            fs::write(&marker, "slips output directory, layout 1\n")
+        make_dir(&metadata)?;
+        let mut lock = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&marker)
+            .map_err(StoreError::io("open", &marker))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path }),
+            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &marker)(error)),
+        }
+        if !ours {
+            lock.write_all(b"slips output directory, layout 1\n")
                 .map_err(StoreError::io("write", &marker))?;
         }
-        Ok(dir)
+        Ok(Self { path, _lock: lock })
     }
 
     /// Like [`create`](Self::create), but files of an earlier run are moved to `NAME.1`. For an analysis, whose results stand
@@ -98,10 +112,6 @@ impl OutputDir {
         self.path.join("metadata")
     }
 
-    fn marker(&self) -> PathBuf {
-        self.metadata().join("layout")
-    }
-
     /// `flows.sqlite-wal` → `flows.sqlite.1-wal`, the name under which SQLite looks for it; else `NAME.1`.
     fn set_aside(&self, name: &str) -> PathBuf {
         match name.split_once('-') {
@@ -109,19 +119,19 @@ impl OutputDir {
             None => previous(&self.path.join(name)),
         }
     }
+}
 
-    fn refuse_foreign_files(&self) -> Result<(), StoreError> {
-        for name in Self::FILES {
-            let path = self.path.join(name);
-            match fs::symlink_metadata(&path) {
-                Ok(found) if !found.is_file() || found.len() > 0 => return Err(StoreError::Foreign { path }),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(StoreError::Io { doing: "look at", path, source }),
-            }
+fn refuse_foreign_files(dir: &Path) -> Result<(), StoreError> {
+    for name in OutputDir::FILES {
+        let path = dir.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(found) if !found.is_file() || found.len() > 0 => return Err(StoreError::Foreign { path }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(StoreError::Io { doing: "look at", path, source }),
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn make_dir(path: &Path) -> Result<(), StoreError> {
@@ -140,7 +150,11 @@ mod tests {
         let mode = fs::metadata(dir.path()).expect("made").permissions().mode();
         assert_eq!(mode & 0o027, 0, "{mode:o}");
         assert!(dir.metadata().is_dir());
-        OutputDir::create(dir.path()).expect("again");
+        let error = OutputDir::create(dir.path()).expect_err("one at a time");
+        assert!(matches!(error, StoreError::InUse { .. }), "{error:?}");
+        let path = dir.path().to_owned();
+        drop(dir);
+        OutputDir::create(path).expect("again");
     }
 
     #[test]
@@ -159,12 +173,15 @@ mod tests {
         let dir = OutputDir::create_fresh(temp.path()).expect("create");
         fs::write(dir.alerts_log(), "first").expect("write");
         fs::write(dir.path().join("flows.sqlite-wal"), "wal").expect("write");
-        OutputDir::create(temp.path()).expect("append");
+        drop(dir);
+        let dir = OutputDir::create(temp.path()).expect("append");
         assert!(dir.alerts_log().exists());
-        OutputDir::create_fresh(temp.path()).expect("fresh");
+        drop(dir);
+        let dir = OutputDir::create_fresh(temp.path()).expect("fresh");
         assert!(!dir.alerts_log().exists());
         assert_eq!(fs::read_to_string(temp.path().join("alerts.log.1")).expect("kept"), "first");
         assert!(temp.path().join("flows.sqlite.1-wal").exists());
+        drop(dir);
         OutputDir::create_fresh(temp.path()).expect("fresh");
         assert!(!temp.path().join("flows.sqlite.1-wal").exists());
     }

@@ -47,6 +47,12 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Another Slips writes there now.
+    #[error("{} is in use by another slips", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// SQLite refused.
     #[error("cannot {doing} {}", path.display())]
     Sqlite {
@@ -90,7 +96,7 @@ impl StoreError {
                         | rusqlite::ErrorCode::PermissionDenied
                 )
             ),
-            Self::Foreign { .. } | Self::Newer { .. } => false,
+            Self::Foreign { .. } | Self::InUse { .. } | Self::Newer { .. } => false,
         }
     }
 
@@ -99,6 +105,7 @@ impl StoreError {
         match self {
             Self::Io { path, .. }
             | Self::Foreign { path }
+            | Self::InUse { path }
             | Self::Sqlite { path, .. }
             | Self::Newer { path, .. } => path,
         }

@@ -1,0 +1,65 @@
+//! How many flow rows a second one core stores: `cargo run --release -p slips-store --example flow_rows [FLOWS] [DIR]`.
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a measurement reads the clock and prints"
+)]
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slips_core::event::Event;
+use slips_core::flow::{ConnState, Endpoint, Flow, Proto, Volume};
+use slips_core::record::Record;
+use slips_core::time::{PacketTime, Span};
+use slips_store::{RecordSink, Sqlite, SqliteLimits};
+
+const BATCH: u64 = 1024;
+
+fn flow(n: u64) -> Flow {
+    let at = |addr: u64, port| Endpoint { addr: IpAddr::from((addr as u32).to_be_bytes()), port };
+    // Spread as in traffic: few local hosts, many remote ones, random uids.
+    let random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mut flow = Flow::new(
+        PacketTime(1_700_000_000_000_000 + n as i64 * 100),
+        if n.is_multiple_of(3) { Proto::Udp } else { Proto::Tcp },
+        at(0xc0a8_0100 | random & 0x3f, 32_768 | random as u16),
+        at(random >> 32, if n.is_multiple_of(2) { 443 } else { 53 }),
+    );
+    flow.uid = format!("C{:017x}", random as u128 * 0xfff).get(..18).unwrap_or_default().into();
+    flow.duration = Some(Span((random & 0xff_ffff) as i64));
+    flow.state = if n.is_multiple_of(5) { ConnState::S0 } else { ConnState::SF };
+    flow.history = "ShADadFf".into();
+    flow.service = if n.is_multiple_of(2) { "ssl".into() } else { "dns".into() };
+    flow.orig = Volume { pkts: random & 0xff, bytes: random & 0xffff, ip_bytes: random & 0xf_ffff };
+    flow.resp = Volume { pkts: random & 0x3ff, bytes: random & 0xff_ffff, ip_bytes: random & 0xff_ffff };
+    flow
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let flows: u64 = args.next().map_or(Ok(1_000_000), |text| text.parse())?;
+    let temp = tempfile::tempdir()?;
+    let dir = args.next().map_or(temp.path().to_owned(), Into::into);
+    let mut sink = Box::new(Sqlite::open(dir.join("flows.sqlite"), SqliteLimits::default(), || 0)?);
+    let mut busy = std::time::Duration::ZERO;
+    for first in (0..flows).step_by(BATCH as usize) {
+        let batch = (first..(first + BATCH).min(flows)).map(|n| Event::Flow(flow(n))).collect();
+        let batch = [Record::Events(Arc::new(batch))];
+        let start = Instant::now();
+        sink.accept(&batch)?;
+        busy += start.elapsed();
+    }
+    let start = Instant::now();
+    sink.close()?;
+    busy += start.elapsed();
+    let size = std::fs::metadata(dir.join("flows.sqlite"))?.len();
+    println!(
+        "{flows} flows in {:.2} s: {:.0} rows/s, {} bytes a row",
+        busy.as_secs_f64(),
+        flows as f64 / busy.as_secs_f64(),
+        size / flows.max(1)
+    );
+    Ok(())
+}

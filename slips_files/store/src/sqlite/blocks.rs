@@ -1,0 +1,234 @@
+//! The book of blocks: what is, and was, kept out, why, and until when. It survives restarts.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row, params};
+use slips_core::addr::Net;
+use slips_core::alert::AlertId;
+
+use super::schema::{self, Durability};
+use crate::sink::StoreError;
+
+/// Number of a block in the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlockId(pub i64);
+
+impl fmt::Display for BlockId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whether a block stands. One whose time has passed stays `Live` in the book; [`Blocks::live`] leaves it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockState {
+    /// Stands until its time.
+    Live,
+    /// Was taken back before its time.
+    Lifted,
+}
+
+impl BlockState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Lifted => "lifted",
+        }
+    }
+}
+
+/// A block to be entered. Times are wall time in microseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBlock {
+    /// What is kept out.
+    pub net: Net,
+    /// Why, for a person.
+    pub reason: String,
+    /// The alert behind it, where there is one.
+    pub alert: Option<AlertId>,
+    /// Who asked: `alert`, `peer NAME`, `feed NAME`, `hand`.
+    pub source: String,
+    /// From when.
+    pub from: i64,
+    /// Until when; `None` until it is lifted.
+    pub until: Option<i64>,
+}
+
+/// A block in the book.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its number.
+    pub id: BlockId,
+    /// What was asked; `until` as extended since.
+    pub asked: NewBlock,
+    /// Whether it stands.
+    pub state: BlockState,
+    /// Whether the kernel has it.
+    pub applied: bool,
+}
+
+/// The book of blocks in flows.sqlite. Every call is durable when it returns.
+pub struct Blocks {
+    path: PathBuf,
+    db: Connection,
+}
+
+impl Blocks {
+    /// Opens or makes the database.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        let db = schema::open(&path, Durability::Full)?;
+        Ok(Self { path, db })
+    }
+
+    /// The database.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Enters a block, live and not yet applied.
+    pub fn insert(&mut self, block: &NewBlock) -> Result<BlockId, StoreError> {
+        let insert = || {
+            self.db.prepare_cached("INSERT INTO blocks VALUES (NULL, ?, ?, ?, ?, ?, ?, 'live', 0)")?.insert(
+                params![
+                    block.net.to_string(),
+                    block.reason,
+                    block.alert.map(|alert| alert.to_string()),
+                    block.source,
+                    block.from,
+                    block.until,
+                ],
+            )
+        };
+        insert().map(BlockId).map_err(|source| self.failed(source))
+    }
+
+    /// Gives a live block a later end (`None`: until lifted); never an earlier one. False when there is no such live block.
+    pub fn extend(&mut self, id: BlockId, until: Option<i64>) -> Result<bool, StoreError> {
+        self.change(
+            "UPDATE blocks SET until = CASE WHEN until IS NULL OR ?2 IS NULL THEN NULL ELSE max(until, ?2) END
+             WHERE id = ?1 AND state = 'live'",
+            params![id.0, until],
+        )
+    }
+
+    /// Takes a block back at `at`. False when there is no such live block.
+    pub fn lift(&mut self, id: BlockId, at: i64) -> Result<bool, StoreError> {
+        self.change(
+            "UPDATE blocks SET state = 'lifted', until = CASE WHEN until IS NULL OR until > ?2 THEN ?2 ELSE until END
+             WHERE id = ?1 AND state = 'live'",
+            params![id.0, at],
+        )
+    }
+
+    /// Notes whether the kernel has the block. False when there is no such block.
+    pub fn set_applied(&mut self, id: BlockId, applied: bool) -> Result<bool, StoreError> {
+        self.change("UPDATE blocks SET applied = ?2 WHERE id = ?1", params![id.0, applied])
+    }
+
+    /// The blocks that stand at `now`, oldest first.
+    pub fn live(&self, now: i64) -> Result<Vec<Block>, StoreError> {
+        self.select(
+            "SELECT * FROM blocks WHERE state = 'live' AND (until IS NULL OR until > ?) ORDER BY id",
+            now,
+        )
+    }
+
+    /// The newest `count` blocks, live or not, newest first.
+    pub fn latest(&self, count: u32) -> Result<Vec<Block>, StoreError> {
+        self.select("SELECT * FROM blocks ORDER BY id DESC LIMIT ?", i64::from(count))
+    }
+
+    /// Forgets blocks that ended before `before`; how many.
+    pub fn forget(&mut self, before: i64) -> Result<usize, StoreError> {
+        let delete = || self.db.prepare_cached("DELETE FROM blocks WHERE until < ?")?.execute([before]);
+        delete().map_err(|source| self.failed(source))
+    }
+
+    fn change(&mut self, sql: &str, params: impl rusqlite::Params) -> Result<bool, StoreError> {
+        let change = || self.db.prepare_cached(sql)?.execute(params);
+        change().map(|rows| rows > 0).map_err(|source| self.failed(source))
+    }
+
+    fn select(&self, sql: &str, param: i64) -> Result<Vec<Block>, StoreError> {
+        let select =
+            || self.db.prepare_cached(sql)?.query_map([param], block_of)?.collect::<Result<Vec<_>, _>>();
+        select().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path.clone(), source })
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { doing: "write", path: self.path.clone(), source }
+    }
+}
+
+fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
+    let net: String = row.get("net")?;
+    let net = net
+        .parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
+    let alert: Option<String> = row.get("alert_id")?;
+    let state: String = row.get("state")?;
+    Ok(Block {
+        id: BlockId(row.get("id")?),
+        asked: NewBlock {
+            net,
+            reason: row.get("reason")?,
+            alert: alert.and_then(|id| u128::from_str_radix(&id.replace('-', ""), 16).ok()).map(AlertId),
+            source: row.get("source")?,
+            from: row.get("from")?,
+            until: row.get("until")?,
+        },
+        state: if state == BlockState::Live.name() { BlockState::Live } else { BlockState::Lifted },
+        applied: row.get("applied")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(net: &str, until: Option<i64>) -> NewBlock {
+        NewBlock {
+            net: net.parse().expect("net"),
+            reason: "port scan; \"x'".into(),
+            alert: Some(AlertId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)),
+            source: "alert".into(),
+            from: 100,
+            until,
+        }
+    }
+
+    #[test]
+    fn blocks_live_until_their_time_are_extended_lifted_and_survive_a_restart() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("flows.sqlite");
+        let mut book = Blocks::open(&path).expect("open");
+        let timed = book.insert(&block("192.0.2.1", Some(200))).expect("insert");
+        let endless = book.insert(&block("2001:db8::/64", None)).expect("insert");
+        let lifted = book.insert(&block("198.51.100.0/24", Some(900))).expect("insert");
+        assert!(book.lift(lifted, 150).expect("lift"));
+        assert!(!book.lift(lifted, 160).expect("once only"));
+        assert!(!book.extend(lifted, Some(1000)).expect("not live"));
+        assert!(book.extend(timed, Some(300)).expect("extend"));
+        assert!(book.extend(timed, Some(250)).expect("never earlier"));
+        assert!(book.set_applied(timed, true).expect("applied"));
+        drop(book);
+
+        let mut book = Blocks::open(&path).expect("reopen");
+        let live = book.live(299).expect("live");
+        assert_eq!(live.iter().map(|b| b.id).collect::<Vec<_>>(), [timed, endless]);
+        assert_eq!(live[0].asked, NewBlock { until: Some(300), ..block("192.0.2.1", None) });
+        assert_eq!((live[0].applied, live[1].applied), (true, false));
+        assert_eq!(book.live(300).expect("live").len(), 1);
+        let latest = book.latest(1).expect("latest");
+        assert_eq!(
+            (latest[0].id, latest[0].state, latest[0].asked.until),
+            (lifted, BlockState::Lifted, Some(150))
+        );
+        assert!(book.extend(endless, Some(5)).expect("stays endless"));
+        assert_eq!(book.forget(301).expect("forget"), 2);
+        assert_eq!(book.live(i64::MAX).expect("live").len(), 1);
+    }
+}

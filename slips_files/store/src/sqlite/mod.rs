@@ -1,0 +1,361 @@
+//! flows.sqlite: labelled flows, evidence and alerts of a run, and the blocks that outlive it.
+//!
+//! [`Sqlite`] is the sink of records, [`Blocks`] the firewall's book. Each has its own connection, so that a block is on disk at
+//! once and never waits for more than one batch of flows.
+
+mod blocks;
+mod findings;
+mod flows;
+mod labels;
+mod schema;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, params};
+use slips_core::event::Event;
+use slips_core::flow::{Flow, Phase};
+use slips_core::record::Record;
+
+pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
+
+use crate::sink::{Clock, RecordSink, StoreError};
+use flows::FlowWriter;
+use labels::Labels;
+use schema::Durability;
+
+/// Bounds of the database.
+#[derive(Clone, Copy, Debug)]
+pub struct SqliteLimits {
+    /// Flows per transaction.
+    pub batch: usize,
+    /// Events that may wait while the disk refuses them; then the oldest flows are dropped and counted.
+    pub waiting_events: usize,
+    /// Evidence and alert records that may wait likewise.
+    pub waiting_findings: usize,
+    /// Flows kept; older ones make room.
+    pub flows: u64,
+    /// Evidence kept, and alerts kept.
+    pub findings: u64,
+}
+
+impl Default for SqliteLimits {
+    /// About 4 GB of database at most.
+    fn default() -> Self {
+        Self {
+            batch: 5_000,
+            waiting_events: 50_000,
+            waiting_findings: 20_000,
+            flows: 20_000_000,
+            findings: 1_000_000,
+        }
+    }
+}
+
+/// Stores flows that ended, evidence and alerts.
+///
+/// Records are held until there are enough flows for a transaction, [`flush`](RecordSink::flush) is called, or very many
+/// events wait; dropping the sink without [`close`](RecordSink::close) loses what is held.
+pub struct Sqlite {
+    path: PathBuf,
+    /// `None` after a failure: the next attempt begins with a new connection.
+    db: Option<Connection>,
+    limits: SqliteLimits,
+    clock: Clock,
+    held: VecDeque<Held>,
+    held_flows: usize,
+    held_events: usize,
+    held_findings: usize,
+    next_attempt: usize,
+    next_id: i64,
+    labels: Labels,
+    lost: u64,
+}
+
+struct Held {
+    record: Record,
+    flows: usize,
+    events: usize,
+}
+
+impl Sqlite {
+    /// Opens or makes the database.
+    pub fn open(path: impl Into<PathBuf>, limits: SqliteLimits, clock: Clock) -> Result<Self, StoreError> {
+        let mut sink = Self {
+            path: path.into(),
+            db: None,
+            limits,
+            clock,
+            held: VecDeque::new(),
+            held_flows: 0,
+            held_events: 0,
+            held_findings: 0,
+            next_attempt: limits.batch.max(1),
+            next_id: 1,
+            labels: Labels::new(),
+            lost: 0,
+        };
+        sink.connect()?;
+        Ok(sink)
+    }
+
+    /// The database.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Flows named by alerts that could not be remembered until they ended; their rows may say benign.
+    pub const fn labels_forgotten(&self) -> u64 {
+        self.labels.forgotten()
+    }
+
+    fn connect(&mut self) -> Result<(), StoreError> {
+        if self.db.is_some() {
+            return Ok(());
+        }
+        let db = schema::open(&self.path, Durability::Whole)?;
+        let last = || db.query_row("SELECT coalesce(max(id), 0) FROM flows", [], |row| row.get::<_, i64>(0));
+        let last = self.labels.load_seed(&db).and_then(|()| last());
+        self.next_id = last.map_err(|source| self.failed(source))?.saturating_add(1);
+        self.db = Some(db);
+        Ok(())
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { doing: "write", path: self.path.clone(), source }
+    }
+
+    fn hold(&mut self, record: &Record) {
+        let (flows, events) = match record {
+            Record::Events(batch) => (ended(batch).count(), batch.len()),
+            Record::Evidence(_) | Record::Alert(_) => (0, 0),
+            _ => return,
+        };
+        if events > 0 && flows == 0 {
+            return;
+        }
+        self.held_flows += flows;
+        self.held_events += events;
+        self.held_findings += usize::from(events == 0);
+        self.held.push_back(Held { record: record.clone(), flows, events });
+    }
+
+    fn release(&mut self, held: &Held) {
+        self.held_flows -= held.flows;
+        self.held_events -= held.events;
+        self.held_findings -= usize::from(held.events == 0);
+    }
+
+    /// Writes transactions of at least `batch` flows until fewer than `keep` wait.
+    fn write(&mut self, until: Until) -> Result<(), StoreError> {
+        while !self.held.is_empty() && (until == Until::Empty || self.held_flows >= self.limits.batch) {
+            if let Err(error) = self.write_one() {
+                self.make_room();
+                // Not with every record: after as many flows again, or when asked to flush.
+                self.next_attempt = self.held_flows + self.limits.batch.max(1);
+                return Err(error);
+            }
+        }
+        self.next_attempt = self.limits.batch.max(1);
+        Ok(())
+    }
+
+    /// One transaction: takes records up to the batch's size and forgets them when they are on disk.
+    fn write_one(&mut self) -> Result<(), StoreError> {
+        self.connect()?;
+        let (mut count, mut flows) = (0, 0);
+        for held in &self.held {
+            count += 1;
+            flows += held.flows;
+            if flows >= self.limits.batch {
+                break;
+            }
+        }
+        let Some(mut db) = self.db.take() else { return Ok(()) };
+        let first = self.next_id;
+        match self.transact(&mut db, count) {
+            Ok(()) => {
+                self.labels.committed();
+                self.db = Some(db);
+                self.drop_oldest(count);
+                Ok(())
+            }
+            Err(source) => {
+                self.next_id = first;
+                if !is_passing(&source) {
+                    // These very records cannot be stored; the next ones can.
+                    self.lost += self.drop_oldest(count);
+                }
+                Err(self.failed(source))
+            }
+        }
+    }
+
+    fn transact(&mut self, db: &mut Connection, count: usize) -> rusqlite::Result<()> {
+        let tx = db.transaction()?;
+        self.labels.begin(self.next_id);
+        {
+            let mut writer = FlowWriter::new(&tx)?;
+            for held in self.held.iter().take(count) {
+                match &held.record {
+                    Record::Events(batch) => {
+                        for flow in ended(batch) {
+                            writer.insert(self.next_id, flow, self.labels.of(&flow.uid))?;
+                            self.labels.stored(&flow.uid, flow.start);
+                            self.next_id += 1;
+                        }
+                    }
+                    Record::Evidence(evidence) => {
+                        findings::put_evidence(&tx, evidence)?;
+                        self.labels.evidence(evidence);
+                    }
+                    Record::Alert(alert) => {
+                        findings::put_alert(&tx, alert, (self.clock)())?;
+                        for evidence in &alert.evidence {
+                            self.labels.alert(evidence, alert.window_start);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.labels.end(&tx)?;
+        self.retain(&tx)?;
+        tx.commit()
+    }
+
+    /// Deletes the oldest rows beyond the limits.
+    fn retain(&self, db: &Connection) -> rusqlite::Result<()> {
+        let oldest = self.next_id.saturating_sub_unsigned(self.limits.flows);
+        if oldest > 1 {
+            db.prepare_cached("DELETE FROM flows WHERE id < ?")?.execute([oldest])?;
+            // A block of fingerprints goes when its successor begins with a flow that is gone too.
+            db.prepare_cached(
+                "DELETE FROM flow_index WHERE first < (SELECT max(first) FROM flow_index WHERE first <= ?)",
+            )?
+            .execute([oldest])?;
+        }
+        if self.held_findings == 0 {
+            return Ok(());
+        }
+        for (table, links, key) in
+            [("evidence", "evidence_flows", "evidence_id"), ("alerts", "alert_evidence", "alert_id")]
+        {
+            let keep = i64::try_from(self.limits.findings).unwrap_or(i64::MAX);
+            let last = format!("SELECT coalesce(max(rowid), 0) FROM {table}");
+            let last: i64 = db.prepare_cached(&last)?.query_row([], |row| row.get(0))?;
+            if last > keep {
+                let old = format!("SELECT id FROM {table} WHERE rowid <= ?");
+                db.prepare_cached(&format!("DELETE FROM {links} WHERE {key} IN ({old})"))?
+                    .execute([last - keep])?;
+                db.prepare_cached(&format!("DELETE FROM {table} WHERE rowid <= ?"))?
+                    .execute(params![last - keep])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the oldest held records; the number of rows that are gone with them.
+    fn drop_oldest(&mut self, count: usize) -> u64 {
+        let mut rows = 0;
+        for _ in 0..count {
+            let Some(held) = self.held.pop_front() else { break };
+            self.release(&held);
+            rows += held.flows.max(usize::from(held.events == 0)) as u64;
+        }
+        rows
+    }
+
+    /// After a failure: flows are dropped before evidence and alerts, always the oldest first.
+    fn make_room(&mut self) {
+        let mut at = 0;
+        while at < self.held.len() {
+            let over_events = self.held_events > self.limits.waiting_events;
+            let over_findings = self.held_findings > self.limits.waiting_findings;
+            let Some(held) = self.held.get(at) else { break };
+            if (held.events > 0 && over_events) || (held.events == 0 && over_findings) {
+                if let Some(held) = self.held.remove(at) {
+                    self.lost += held.flows.max(usize::from(held.events == 0)) as u64;
+                    self.release(&held);
+                }
+            } else if over_events || over_findings {
+                at += 1;
+            } else {
+                break;
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Fewer flows wait than a transaction takes.
+    LessThanABatch,
+    Empty,
+}
+
+impl RecordSink for Sqlite {
+    fn accept(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        for record in records {
+            self.hold(record);
+            if self.held_flows >= self.next_attempt {
+                outcome = outcome.and(self.write(Until::LessThanABatch));
+            }
+        }
+        // Live capture tells many events per flow that ended, and an attacker can make many findings without one.
+        if self.held_events > self.limits.waiting_events || self.held_findings > self.limits.waiting_findings
+        {
+            outcome = outcome.and(self.write(Until::Empty));
+        }
+        outcome
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.write(Until::Empty)
+    }
+
+    fn close(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.write(Until::Empty)?;
+        let Some(db) = self.db.take() else { return Ok(()) };
+        // Leaves one file without a log, if no other process reads it now.
+        let _ = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        db.close().map_err(|(_, source)| self.failed(source))
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost
+    }
+}
+
+fn ended(batch: &[Event]) -> impl Iterator<Item = &Flow> {
+    batch.iter().filter_map(|event| match event {
+        Event::Flow(flow) if flow.phase == Phase::End => Some(flow),
+        _ => None,
+    })
+}
+
+/// Whether the same records may well be stored later: it is the disk, a lock or memory, not the records.
+fn is_passing(error: &rusqlite::Error) -> bool {
+    use ErrorCode as E;
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            E::DatabaseBusy
+                | E::DatabaseLocked
+                | E::DiskFull
+                | E::SystemIoFailure
+                | E::ReadOnly
+                | E::CannotOpen
+                | E::PermissionDenied
+                | E::OutOfMemory
+                | E::FileLockingProtocolFailed
+                | E::DatabaseCorrupt
+                | E::NotADatabase
+                | E::SchemaChanged
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! The layout of flows.sqlite and how older layouts become the current one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use crate::sink::StoreError;
+
+/// `SLPS`, in the file's header: whose database this is.
+const APPLICATION_ID: i32 = 0x534c_5053;
+
+/// Element n takes a database of version n to n + 1. Elements are only ever added.
+///
+/// Records of other protocols (dns, http, …) will get a table each, named like Zeek's log, with `uid` and `start` as here.
+///
+/// Times are microseconds since the Unix epoch: packet time, except `alerts.created` and all of `blocks` (wall time).
+/// `flow_index` finds flows by uid without an index over the uids, whose random order would cost more than the rows themselves:
+/// each row holds a 4-byte fingerprint per flow, in the order of `flows.id`, for one transaction's worth of flows.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE flows (
+        id INTEGER PRIMARY KEY,
+        uid TEXT, start INTEGER, seen INTEGER, duration INTEGER,
+        src TEXT, src_port INTEGER, dst TEXT, dst_port INTEGER,
+        proto TEXT, service TEXT, state TEXT, history TEXT,
+        orig_pkts INTEGER, orig_bytes INTEGER, orig_ip_bytes INTEGER,
+        resp_pkts INTEGER, resp_bytes INTEGER, resp_ip_bytes INTEGER, missed_bytes INTEGER,
+        src_mac TEXT, dst_mac TEXT, vlan INTEGER, interface INTEGER, origin TEXT,
+        label TEXT, truth_label TEXT, truth_detailed TEXT);
+    CREATE TABLE flow_index (first INTEGER PRIMARY KEY, last_start INTEGER, fingerprints BLOB);
+    CREATE TABLE evidence (
+        id TEXT PRIMARY KEY, kind TEXT, attacker TEXT, attacker_type TEXT, victim TEXT, victim_type TEXT,
+        level TEXT, confidence REAL, profile TEXT, window INTEGER, at INTEGER, last_seen INTEGER,
+        proto TEXT, src_port INTEGER, dst_port INTEGER, description TEXT, related TEXT, proven INTEGER,
+        count INTEGER, weight REAL, accumulated REAL, revision INTEGER);
+    CREATE TABLE evidence_flows (evidence_id TEXT, uid TEXT, PRIMARY KEY (evidence_id, uid)) WITHOUT ROWID;
+    CREATE TABLE alerts (
+        id TEXT PRIMARY KEY, attacker TEXT, window INTEGER, window_start INTEGER, window_end INTEGER,
+        at INTEGER, created INTEGER, cause TEXT, accumulated REAL, confidence REAL, level TEXT,
+        proven INTEGER, in_conversation INTEGER, attacker_is_local INTEGER);
+    CREATE TABLE alert_evidence (
+        alert_id TEXT, position INTEGER, evidence_id TEXT, PRIMARY KEY (alert_id, position)) WITHOUT ROWID;
+    CREATE TABLE blocks (
+        id INTEGER PRIMARY KEY, net TEXT, reason TEXT, alert_id TEXT, source TEXT,
+        \"from\" INTEGER, until INTEGER, state TEXT, applied INTEGER);
+    CREATE INDEX blocks_live ON blocks (until) WHERE state = 'live';
+"];
+
+/// How hard a connection tries to survive a power cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Durability {
+    /// The database stays whole; the last transactions may be gone.
+    Whole,
+    /// What was committed is there.
+    Full,
+}
+
+/// Opens or makes the database and brings it to the current layout.
+pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
+    open_with(path, durability, MIGRATIONS)
+}
+
+fn open_with(path: &Path, durability: Durability, migrations: &[&str]) -> Result<Connection, StoreError> {
+    let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.to_owned() },
+        _ => StoreError::Sqlite { doing: "open", path: path.to_owned(), source },
+    };
+    restrict(path)?;
+    let mut db = Connection::open(path).map_err(failed)?;
+    db.busy_timeout(BUSY).map_err(failed)?;
+    if !is_ours(&db).map_err(failed)? {
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    let synchronous = match durability {
+        Durability::Whole => "NORMAL",
+        Durability::Full => "FULL",
+    };
+    db.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA journal_size_limit = {WAL_KEPT};"
+    ))
+    .map_err(failed)?;
+    match migrate(&mut db, migrations).map_err(failed)? {
+        Migrated::Current => Ok(db),
+        Migrated::Newer(found) => {
+            Err(StoreError::Newer { path: path.to_owned(), found, known: migrations.len() as i64 })
+        }
+    }
+}
+
+enum Migrated {
+    Current,
+    Newer(i64),
+}
+
+fn migrate(db: &mut Connection, migrations: &[&str]) -> rusqlite::Result<Migrated> {
+    // Immediate: two processes that start together must not both see version 0.
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = migrations.len() as i64;
+    if version > known {
+        return Ok(Migrated::Newer(version));
+    }
+    if version < known {
+        for step in migrations.iter().skip(version.max(0) as usize) {
+            tx.execute_batch(step)?;
+        }
+        tx.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {known};"
+        ))?;
+    }
+    tx.commit()?;
+    Ok(Migrated::Current)
+}
+
+/// An empty database is anybody's; one with tables must carry our mark.
+fn is_ours(db: &Connection) -> rusqlite::Result<bool> {
+    let id: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(id == APPLICATION_ID || (id == 0 && tables == 0))
+}
+
+/// SQLite makes new files by the umask, and the journal with the database's mode: make it ourselves first.
+fn restrict(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StoreError::io("open", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The other connection's transactions take some ten milliseconds; a backup's read lock does not disturb at all.
+const BUSY: Duration = Duration::from_secs(2);
+/// Page cache of a connection.
+const CACHE_KIB: u32 = 4096;
+/// The log is copied back into the database when it has this many pages (16 MiB).
+const CHECKPOINT_PAGES: u32 = 4096;
+/// The log is cut to this size after a checkpoint.
+const WAL_KEPT: u32 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(db: &Connection) -> i64 {
+        db.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("version")
+    }
+
+    #[test]
+    fn a_database_moves_up_step_by_step_and_keeps_its_rows() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("x.sqlite");
+        const STEPS: [&str; 2] = [
+            "CREATE TABLE a (x); INSERT INTO a VALUES (7);",
+            "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = x + 1;",
+        ];
+        assert_eq!(version(&open_with(&path, Durability::Whole, &STEPS[..0]).expect("empty")), 0);
+        assert_eq!(version(&open_with(&path, Durability::Whole, &STEPS[..1]).expect("first")), 1);
+        let db = open_with(&path, Durability::Full, &STEPS).expect("second");
+        assert_eq!(version(&db), 2);
+        let sum: i64 = db.query_row("SELECT x + y FROM a", [], |row| row.get(0)).expect("row");
+        assert_eq!(sum, 15);
+        drop(db);
+        open_with(&path, Durability::Whole, &STEPS).expect("nothing to do");
+        let error = open_with(&path, Durability::Whole, &STEPS[..1]).expect_err("from the future");
+        assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_old_layout() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("x.sqlite");
+        open_with(&path, Durability::Whole, &["CREATE TABLE a (x);"]).expect("first");
+        let broken = ["", "CREATE TABLE b (x); CREATE TABLE a (x);"];
+        open_with(&path, Durability::Whole, &broken).expect_err("the table exists");
+        let db = open_with(&path, Durability::Whole, &broken[..1]).expect("still the old one");
+        let tables: i64 =
+            db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).expect("tables");
+        assert_eq!((version(&db), tables), (1, 1));
+    }
+
+    #[test]
+    fn databases_and_files_of_somebody_else_are_refused() {
+        let dir = tempfile::tempdir().expect("dir");
+        let text = dir.path().join("text");
+        std::fs::write(&text, "this is no database, and it is long enough to tell".repeat(40))
+            .expect("write");
+        let other = dir.path().join("other");
+        Connection::open(&other).expect("open").execute_batch("CREATE TABLE x (y)").expect("table");
+        for path in [text, other] {
+            let error = open(&path, Durability::Whole).expect_err("foreign");
+            assert!(matches!(error, StoreError::Foreign { .. }), "{error:?}");
+        }
+    }
+}
