@@ -1,0 +1,182 @@
+//! A table from networks to values: longest prefix wins, a lookup is one binary search and allocates nothing.
+//!
+//! Networks are nested or apart, never crossing, so they can be cut into disjoint ranges when the table is built.
+
+use std::net::IpAddr;
+
+use slips_core::addr::{Net, canonical};
+
+/// A range of addresses of one family, both ends included, and the value of the most specific network around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range<A> {
+    first: A,
+    last: A,
+    value: u32,
+}
+
+/// Disjoint ranges of both families, sorted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RangeTable {
+    v4: Vec<Range<u32>>,
+    v6: Vec<Range<u128>>,
+}
+
+impl RangeTable {
+    /// A table of these networks; each may be listed once.
+    pub(crate) fn new(nets: impl IntoIterator<Item = (Net, u32)>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (net, value) in nets {
+            match (net.addr(), net.last()) {
+                (IpAddr::V4(first), IpAddr::V4(last)) => {
+                    v4.push(Range { first: first.to_bits(), last: last.to_bits(), value });
+                }
+                (IpAddr::V6(first), IpAddr::V6(last)) => {
+                    v6.push(Range { first: first.to_bits(), last: last.to_bits(), value });
+                }
+                _ => {}
+            }
+        }
+        Self { v4: disjoint(v4), v6: disjoint(v6) }
+    }
+
+    /// The value of the most specific network that holds `addr`.
+    pub(crate) fn lookup(&self, addr: IpAddr) -> Option<u32> {
+        match canonical(addr) {
+            IpAddr::V4(v4) => find(&self.v4, v4.to_bits()),
+            IpAddr::V6(v6) => find(&self.v6, v6.to_bits()),
+        }
+    }
+}
+
+fn find<A: Ord + Copy>(ranges: &[Range<A>], addr: A) -> Option<u32> {
+    let after = ranges.partition_point(|range| range.first <= addr);
+    let range = ranges.get(after.checked_sub(1)?)?;
+    (addr <= range.last).then_some(range.value)
+}
+
+/// A step to the neighbouring address.
+trait Step: Ord + Copy {
+    fn up(self) -> Option<Self>;
+    fn down(self) -> Option<Self>;
+}
+
+macro_rules! step {
+    ($number:ty) => {
+        impl Step for $number {
+            fn up(self) -> Option<Self> {
+                self.checked_add(1)
+            }
+            fn down(self) -> Option<Self> {
+                self.checked_sub(1)
+            }
+        }
+    };
+}
+step!(u32);
+step!(u128);
+
+/// Cuts nested ranges so that each address lies in the innermost one only.
+fn disjoint<A: Step>(mut nested: Vec<Range<A>>) -> Vec<Range<A>> {
+    // Outer before inner, so that the stack of the ranges around the sweep is sorted from wide to narrow.
+    nested.sort_unstable_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)));
+    let mut cut = Cut { out: Vec::with_capacity(nested.len()), from: None };
+    let mut around: Vec<Range<A>> = Vec::new();
+    for range in nested {
+        while let Some(outer) = around.pop_if(|outer| outer.last < range.first) {
+            cut.up_to(outer.last, outer.value);
+        }
+        if let (Some(outer), Some(last)) = (around.last(), range.first.down()) {
+            cut.up_to(last, outer.value);
+        }
+        cut.from = Some(range.first);
+        around.push(range);
+    }
+    while let Some(outer) = around.pop() {
+        cut.up_to(outer.last, outer.value);
+    }
+    cut.out.shrink_to_fit();
+    cut.out
+}
+
+struct Cut<A> {
+    out: Vec<Range<A>>,
+    /// The first address that is not covered yet; none at the end of the address space.
+    from: Option<A>,
+}
+
+impl<A: Step> Cut<A> {
+    /// Covers what is left up to `last`.
+    fn up_to(&mut self, last: A, value: u32) {
+        if let Some(first) = self.from.filter(|first| *first <= last) {
+            self.out.push(Range { first, last, value });
+            self.from = last.up();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn naive(nets: &BTreeMap<Net, u32>, addr: IpAddr) -> Option<u32> {
+        let around = nets.iter().filter(|(net, _)| net.contains(addr));
+        around.max_by_key(|(net, _)| net.prefix()).map(|(_, value)| *value)
+    }
+
+    /// Few distinct high bits, so that networks nest and touch often; also the ends of the address space.
+    fn addr() -> impl Strategy<Value = IpAddr> {
+        let v4 = (0..4u32, 0..8u32, prop::bool::ANY).prop_map(|(high, low, top)| {
+            let bits = (high << 30) | low;
+            IpAddr::from((if top { !bits } else { bits }).to_be_bytes())
+        });
+        let v6 = (0..4u128, 0..8u128, prop::bool::ANY).prop_map(|(high, low, top)| {
+            let bits = (high << 126) | low;
+            IpAddr::from((if top { !bits } else { bits }).to_be_bytes())
+        });
+        prop_oneof![v4, v6]
+    }
+
+    fn net() -> impl Strategy<Value = Net> {
+        (addr(), 0..=8u8, prop::bool::ANY).prop_map(|(addr, n, short)| {
+            let bits = if addr.is_ipv4() { 32 } else { 128 };
+            Net::new(addr, if short { n } else { bits - n }).expect("a short enough prefix")
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_lookup_equals_a_naive_one(
+            nets in prop::collection::btree_map(net(), any::<u32>(), 0..40),
+            probes in prop::collection::vec(addr(), 1..40),
+        ) {
+            let table = RangeTable::new(nets.iter().map(|(net, value)| (*net, *value)));
+            let ends = nets.keys().flat_map(|net| [net.addr(), net.last()]);
+            for probe in probes.into_iter().chain(ends) {
+                prop_assert_eq!(table.lookup(probe), naive(&nets, canonical(probe)), "{}", probe);
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_mapped_addresses_are_found() {
+        let net = |text: &str| text.parse::<Net>().expect(text);
+        let table =
+            RangeTable::new([(net("192.0.2.0/24"), 1), (net("192.0.2.7"), 2), (net("192.0.2.0/28"), 3)]);
+        let lookup = |text: &str| table.lookup(text.parse().expect(text));
+        for (addr, value) in [
+            ("192.0.1.255", None),
+            ("192.0.2.0", Some(3)),
+            ("192.0.2.7", Some(2)),
+            ("192.0.2.8", Some(3)),
+            ("192.0.2.16", Some(1)),
+            ("192.0.2.255", Some(1)),
+            ("192.0.3.0", None),
+            ("::ffff:192.0.2.7", Some(2)),
+            ("2001:db8::1", None),
+        ] {
+            assert_eq!(lookup(addr), value, "{addr}");
+        }
+    }
+}
