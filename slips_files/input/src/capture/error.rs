@@ -147,3 +147,35 @@ impl ErrorKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_the_kernel_has_its_sort_and_names_the_interface() {
+        for (step, errno, kind) in [
+            (Step::Socket, libc::EPERM, ErrorKind::Permission),
+            (Step::Socket, libc::EACCES, ErrorKind::Permission),
+            (Step::Socket, libc::EAFNOSUPPORT, ErrorKind::System),
+            (Step::Bind, libc::ENODEV, ErrorKind::NoInput),
+            (Step::Filter, libc::EINVAL, ErrorKind::Usage),
+            (Step::Memory, libc::ENOMEM, ErrorKind::System),
+            (Step::Map, libc::EAGAIN, ErrorKind::System),
+            (Step::Fanout, libc::EINVAL, ErrorKind::System),
+        ] {
+            let source = io::Error::from_raw_os_error(errno);
+            let error = CaptureError::opening("wan0", 1 << 23, RingError { step, source });
+            assert_eq!(error.kind(), kind, "{step:?} {errno}: {error}");
+            assert!(error.to_string().contains("`wan0`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_lack_of_permission_names_the_capability() {
+        let source = io::Error::from_raw_os_error(libc::EPERM);
+        let error = CaptureError::opening("wan0", 0, RingError { step: Step::Socket, source });
+        assert!(error.to_string().contains("CAP_NET_RAW"), "{error}");
+        assert_eq!(error.kind().exit_code(), 77);
+    }
+}

@@ -302,3 +302,66 @@ impl LinkKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RAW: RawFrame<'_> = RawFrame {
+        seconds: 1_700_000_000,
+        nanos: 123_456_789,
+        wire_len: 9000,
+        status: libc::TP_STATUS_USER,
+        vlan_tci: 0,
+        protocol: 0x0800,
+        packet_type: 0,
+        data: b"bytes",
+    };
+
+    #[test]
+    fn each_kind_of_interface_has_its_link_type() {
+        for (hardware, dlt, header) in [
+            (libc::ARPHRD_ETHER, 1, LinkHeader::Kept),
+            (libc::ARPHRD_LOOPBACK, 1, LinkHeader::Kept),
+            (libc::ARPHRD_IEEE80211_RADIOTAP, 127, LinkHeader::Kept),
+            (libc::ARPHRD_NONE, 101, LinkHeader::Stripped),
+            (libc::ARPHRD_PPP, 101, LinkHeader::Stripped),
+            (libc::ARPHRD_SIT, 101, LinkHeader::Stripped),
+            (libc::ARPHRD_IPGRE, 101, LinkHeader::Stripped),
+            (519, 101, LinkHeader::Stripped),
+        ] {
+            let kind = LinkKind::of(hardware);
+            assert_eq!((kind.dlt(), kind.header()), (dlt, header), "{hardware}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_tells_beside_the_bytes_is_kept() {
+        let frame = LinkKind::Ethernet.frame(3, &RAW).expect("a frame");
+        assert_eq!((frame.interface, frame.at.0), (3, 1_700_000_000_123_456));
+        assert_eq!((frame.vlan, frame.checksum, frame.outgoing), (None, Checksum::Unknown, false));
+
+        let vlan = libc::TP_STATUS_VLAN_VALID;
+        for (status, vlan_tci, vlan, checksum) in [
+            (0, 7, None, Checksum::Unknown),
+            (vlan, 0xe007, Some(7), Checksum::Unknown),
+            (vlan, 0xe000, None, Checksum::Unknown),
+            (libc::TP_STATUS_CSUMNOTREADY, 0, None, Checksum::Pending),
+            (libc::TP_STATUS_CSUM_VALID, 0, None, Checksum::Right),
+        ] {
+            let frame = LinkKind::Ethernet.frame(1, &RawFrame { status, vlan_tci, ..RAW }).expect("a frame");
+            assert_eq!((frame.vlan, frame.checksum), (vlan, checksum), "{status} {vlan_tci}");
+        }
+    }
+
+    #[test]
+    fn echoes_of_the_loopback_and_strangers_in_a_tunnel_are_left_out() {
+        let sent = RawFrame { packet_type: libc::PACKET_OUTGOING, ..RAW };
+        assert!(LinkKind::Loopback.frame(1, &sent).is_none() && LinkKind::Loopback.frame(1, &RAW).is_some());
+        assert!(LinkKind::Ethernet.frame(1, &sent).is_some_and(|frame| frame.outgoing));
+        let stranger = RawFrame { protocol: 0x8847, ..RAW };
+        assert!(
+            LinkKind::Network.frame(1, &stranger).is_none() && LinkKind::Network.frame(1, &RAW).is_some()
+        );
+    }
+}

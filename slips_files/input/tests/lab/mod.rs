@@ -9,11 +9,12 @@
 )]
 
 use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, setsockopt, socket, sockopt};
 use slips_input::capture::{Capture, CaptureSettings, Change, Polled, RingSize};
 
 /// A frame as it was seen, with its bytes copied.
@@ -77,6 +78,17 @@ pub fn sender() -> UdpSocket {
     let socket = UdpSocket::bind("10.7.0.1:0").expect("a socket");
     socket.connect(("10.7.0.2", PORT)).expect("a route");
     setsockopt(&socket, sockopt::SndBuf, &(4 << 20)).expect("room");
+    socket
+}
+
+/// A socket that puts whole frames on `lan0` as they are.
+pub fn raw_sender() -> OwnedFd {
+    let socket =
+        socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    let mut addresses = nix::ifaddrs::getifaddrs().expect("addresses");
+    let lan0 =
+        addresses.find_map(|it| it.address.filter(|_| it.interface_name == "lan0")?.as_link_addr().copied());
+    bind(socket.as_raw_fd(), &lan0.expect("the link address of lan0")).expect("bound");
     socket
 }
 
