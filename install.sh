@@ -19,7 +19,7 @@ installs the program, its configuration and its systemd files, and starts the se
 
   --no-start     install, but neither enable nor start the service
   --build-deps   only install the packages and the toolchain that a build needs, then stop
-  --uninstall    stop the service, lift all blocks, remove what was installed; keeps configuration, state and logs
+  --uninstall    stop the service, lift all blocks, remove what was installed; keeps configuration and state
   --purge        with --uninstall: remove those and the user 'slips' as well
 
 environment:
@@ -222,8 +222,7 @@ prepare_system() {
     if have systemd-tmpfiles; then
         systemd-tmpfiles --create "$lib/tmpfiles.d/slips.conf"
     else
-        install -d -m 0700 -o slips -g slips /var/lib/slips
-        install -d -m 0750 -o slips -g slips /var/log/slips
+        install -d -m 0750 -o slips -g slips /var/lib/slips
         chown root:slips "$etc"
     fi
     # The daemon reads what was installed; files that the administrator added keep their modes (some hold secrets).
@@ -301,7 +300,7 @@ do_uninstall() {
         rm -f "$DESTDIR$file"
     done
     if [ "$purge" = yes ]; then
-        rm -rf "$DESTDIR$etc" "$DESTDIR/var/lib/slips" "$DESTDIR/var/log/slips" "$DESTDIR$PREFIX/share/slips"
+        rm -rf "$DESTDIR$etc" "$DESTDIR/var/lib/slips" "$DESTDIR$PREFIX/share/slips"
     fi
     if [ -z "$DESTDIR" ]; then
         if systemd_runs; then systemctl daemon-reload; fi
@@ -309,9 +308,9 @@ do_uninstall() {
         if [ "$purge" = yes ] && getent passwd slips >/dev/null; then userdel slips || true; fi
     fi
     if [ "$purge" = yes ]; then
-        say "Slips is removed, with configuration, state and logs"
+        say "Slips is removed, with configuration and state"
     else
-        say "Slips is removed; $etc, /var/lib/slips and /var/log/slips were kept (--uninstall --purge removes them)"
+        say "Slips is removed; $etc and /var/lib/slips were kept (--uninstall --purge removes them)"
     fi
 }
 
