@@ -1,0 +1,144 @@
+//! A backend that blocks nobody: the same answers as the kernel's, from memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use slips_core::addr::Net;
+
+use crate::ranges::{self, Family, Range};
+use crate::{Backend, Block, BlockRequest, Change, Counters, Error, SelfTest, is_single};
+
+/// Remembers what would be blocked; for the mode that only watches, and for tests of what stands above a backend.
+pub struct DryRun {
+    hosts: BTreeMap<Net, (Duration, String)>,
+    wide: Vec<(Family, Range)>,
+    clock: Box<dyn Fn() -> Duration + Send>,
+}
+
+impl DryRun {
+    /// Nobody is blocked; blocks end by the machine's steady clock, as the kernel's do.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stands in for the kernel, which ends blocks by its own clock"
+    )]
+    pub fn new() -> Self {
+        let start = Instant::now();
+        Self::with_clock(move || start.elapsed())
+    }
+
+    /// Nobody is blocked; blocks end by this clock, which never goes back.
+    pub fn with_clock(clock: impl Fn() -> Duration + Send + 'static) -> Self {
+        Self { hosts: BTreeMap::new(), wide: Vec::new(), clock: Box::new(clock) }
+    }
+
+    /// Forgets what is over. Times inside are moments of the clock, not durations from now.
+    fn expire(&mut self) -> Duration {
+        let now = (self.clock)();
+        self.hosts.retain(|_, (end, _)| *end > now);
+        self.wide.retain(|(_, range)| range.left > now);
+        now
+    }
+
+    fn block(&mut self, now: Duration, request: &BlockRequest) {
+        let end = now.saturating_add(request.for_);
+        if is_single(request.net) {
+            self.hosts.insert(request.net, (end, request.reason.clone()));
+            return;
+        }
+        let family = Family::of(request.net);
+        let mut all = self.take_wide(family);
+        all.push(Range::new(request.net, end, &request.reason));
+        self.put_wide(family, all);
+    }
+
+    fn unblock(&mut self, net: Net) {
+        if is_single(net) {
+            self.hosts.remove(&net);
+            return;
+        }
+        let (first, last) = ranges::bounds(net);
+        let rest = ranges::without(self.take_wide(Family::of(net)), first, last);
+        self.put_wide(Family::of(net), rest);
+    }
+
+    fn take_wide(&mut self, family: Family) -> Vec<Range> {
+        self.wide.extract_if(.., |(f, _)| *f == family).map(|(_, range)| range).collect()
+    }
+
+    fn put_wide(&mut self, family: Family, ranges: Vec<Range>) {
+        self.wide.extend(ranges::disjoint(&ranges).into_iter().map(|range| (family, range)));
+    }
+}
+
+impl Default for DryRun {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for DryRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DryRun").field("hosts", &self.hosts).field("wide", &self.wide).finish_non_exhaustive()
+    }
+}
+
+impl Backend for DryRun {
+    fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
+        let now = self.expire();
+        for change in changes {
+            match change {
+                Change::Block(request) => self.block(now, request),
+                Change::Unblock(net) => self.unblock(*net),
+                Change::Clear => {
+                    self.hosts.clear();
+                    self.wide.clear();
+                }
+                // Nothing passes here, so nothing has to pass first.
+                Change::Protect(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn left(&mut self, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error> {
+        let now = self.expire();
+        let end = |net: &Net| {
+            if is_single(*net) {
+                return self.hosts.get(net).map(|(end, _)| *end);
+            }
+            let same: Vec<_> =
+                self.wide.iter().filter(|(f, _)| *f == Family::of(*net)).map(|(_, r)| r.clone()).collect();
+            let (first, last) = ranges::bounds(*net);
+            ranges::covered(&same, first, last)
+        };
+        Ok(nets.iter().map(|net| end(net).map(|end| end.saturating_sub(now))).collect())
+    }
+
+    fn list(&mut self) -> Result<Vec<Block>, Error> {
+        let now = self.expire();
+        let mut blocks = Vec::with_capacity(self.hosts.len());
+        for (net, (end, reason)) in &self.hosts {
+            blocks.push(Block { net: *net, left: *end - now, reason: reason.clone() });
+        }
+        for (family, range) in &self.wide {
+            for net in ranges::nets(*family, range.first, range.last) {
+                blocks.push(Block { net, left: range.left - now, reason: range.reason.clone() });
+            }
+        }
+        blocks.sort_unstable_by_key(|block| block.net);
+        Ok(blocks)
+    }
+
+    fn counters(&mut self) -> Result<Counters, Error> {
+        Ok(Counters::default())
+    }
+
+    fn self_test(&mut self) -> Result<SelfTest, Error> {
+        Ok(SelfTest::Unknown)
+    }
+
+    fn remove(&mut self) -> Result<(), Error> {
+        self.apply(&[Change::Clear])
+    }
+}

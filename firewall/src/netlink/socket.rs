@@ -1,0 +1,235 @@
+//! One netlink socket: transactions, questions and dumps.
+//!
+//! The kernel works on a netlink message inside the call that sends it, so all answers are waiting when `sendmsg` returns and
+//! nothing here ever blocks. The table belongs to the socket that made it, so one socket does all writing; it is closed on exec,
+//! or a child process would keep the table owned after our death.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nftnl::{Batch, Chain, MsgType, Rule};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recv, sendmsg,
+    setsockopt, socket, sockopt,
+};
+
+use super::raw::Encoded;
+use super::wire::{self, Message, Reply};
+use crate::Error;
+use crate::error::BEGIN;
+
+/// Room for the answers to a batch: an answer takes about a kilobyte there, a refused message comes back whole.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Larger than any datagram the kernel builds: 32 KiB in a dump, a message of 64 KiB sent back with its error.
+const DATAGRAM: usize = 128 << 10;
+/// How often a disturbed dump is made again.
+const DUMP_TRIES: usize = 5;
+
+/// A socket to nf_tables in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    port: u32,
+    send_buffer: usize,
+    datagram: Vec<u8>,
+}
+
+impl Socket {
+    /// Opens the socket.
+    pub(crate) fn open() -> Result<Self, Error> {
+        Self::open_inner().map_err(|errno| Error::Socket(errno.into()))
+    }
+
+    fn open_inner() -> nix::Result<Self> {
+        let fd = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkNetFilter,
+        )?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
+        // Without the capability all later calls are refused, and with a better message.
+        let _ = setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        Ok(Self { fd, port, send_buffer: 0, datagram: vec![0; DATAGRAM] })
+    }
+
+    /// Our address on the bus, by which the kernel knows the owner of a table.
+    pub(crate) const fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Applies all of the transaction or nothing of it.
+    pub(crate) fn commit(&mut self, transaction: Transaction) -> Result<(), Error> {
+        let Transaction { batch, steps } = transaction;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let batch = batch.finalize();
+        // Where the kernel answers the frame of a batch (6.10 on), `nftnl` numbers the two messages of the frame too.
+        let numbers = batch.sequence_numbers();
+        let framed = numbers.len() > steps.len();
+        let first = numbers.start + u32::from(framed);
+        let pages: Vec<IoSlice<'_>> = batch.iter().map(IoSlice::new).collect();
+        self.send(&pages)?;
+        let mut refused: Option<(u32, i32)> = None;
+        let mut last_answered = false;
+        let last = first.saturating_add(u32::try_from(steps.len()).unwrap_or(u32::MAX)) - 1;
+        self.receive(|reply| {
+            if let Reply::Verdict { seq, errno } = reply {
+                if errno != 0 && refused.is_none() {
+                    refused = Some((seq, errno));
+                }
+                last_answered |= seq == last;
+            }
+        })?;
+        match refused {
+            None if last_answered => Ok(()),
+            None => Err(Error::Unanswered("transaction")),
+            Some((seq, errno)) => {
+                let step = seq.checked_sub(first).and_then(|n| steps.get(usize::try_from(n).ok()?));
+                Err(Error::refused(step.copied().unwrap_or(BEGIN), errno))
+            }
+        }
+    }
+
+    /// Sends questions, many at once, and gives every object that is answered to `each`, with the index of its question. Returns the
+    /// errno of each question, 0 for well.
+    pub(crate) fn ask(
+        &mut self,
+        questions: &[Message],
+        mut each: impl FnMut(usize, &[u8]),
+    ) -> Result<Vec<i32>, Error> {
+        let mut verdicts = Vec::with_capacity(questions.len());
+        for (part, asked) in questions.chunks(QUESTIONS_AT_ONCE).enumerate() {
+            let base = part * QUESTIONS_AT_ONCE;
+            let bytes: Vec<u8> =
+                (1..).zip(asked).flat_map(|(seq, question)| question.finished(seq)).collect();
+            self.send(&[IoSlice::new(&bytes)])?;
+            let mut answers = vec![None; asked.len()];
+            self.receive(|reply| match reply {
+                Reply::Object { seq, attributes, .. } => {
+                    if let Some(index) = seq.checked_sub(1).and_then(|n| usize::try_from(n).ok()) {
+                        each(base + index, attributes);
+                        if let Some(answer) = answers.get_mut(index) {
+                            answer.get_or_insert(0);
+                        }
+                    }
+                }
+                Reply::Verdict { seq, errno } => {
+                    let index = seq.checked_sub(1).and_then(|n| usize::try_from(n).ok());
+                    if let Some(answer) = index.and_then(|n| answers.get_mut(n)) {
+                        *answer = Some(errno);
+                    }
+                }
+                Reply::Done => {}
+            })?;
+            for answer in answers {
+                verdicts.push(answer.ok_or(Error::Unanswered("question"))?);
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Asks for all objects of a kind; `each` fills a fresh `T`, and a disturbed dump is made again.
+    pub(crate) fn dump<T: Default>(
+        &mut self,
+        step: &'static str,
+        question: &Message,
+        mut each: impl FnMut(&mut T, &[u8]),
+    ) -> Result<T, Error> {
+        for _ in 0..DUMP_TRIES {
+            let mut found = T::default();
+            let (mut ended, mut disturbed, mut refused) = (false, false, 0);
+            let bytes = question.finished(1);
+            self.send(&[IoSlice::new(&bytes)])?;
+            self.receive(|reply| match reply {
+                Reply::Object { interrupted, attributes, .. } => {
+                    disturbed |= interrupted;
+                    each(&mut found, attributes);
+                }
+                Reply::Done => ended = true,
+                Reply::Verdict { errno, .. } => refused = errno,
+            })?;
+            match refused {
+                0 if ended && !disturbed => return Ok(found),
+                0 => {}
+                errno if errno == Errno::EINTR as i32 => {}
+                errno => return Err(Error::refused(step, errno)),
+            }
+        }
+        Err(Error::Unanswered(step))
+    }
+
+    /// One `sendmsg` for all pages: sent page by page, the kernel would take each for a batch of its own and refuse it.
+    fn send(&mut self, pages: &[IoSlice<'_>]) -> Result<(), Error> {
+        self.receive(|_| {}).or_else(|error| match error {
+            Error::Unanswered(_) => Ok(()),
+            other => Err(other),
+        })?;
+        let length: usize = pages.iter().map(|page| page.len()).sum();
+        if length > self.send_buffer {
+            let size = length.next_power_of_two().max(256 << 10);
+            if setsockopt(&self.fd, sockopt::SndBufForce, &size).is_ok() {
+                self.send_buffer = size;
+            }
+        }
+        match sendmsg::<NetlinkAddr>(self.fd.as_raw_fd(), pages, &[], MsgFlags::empty(), None) {
+            Ok(sent) if sent == length => Ok(()),
+            Ok(_) => Err(Error::Socket(io::Error::other("a netlink message was cut"))),
+            Err(errno) => Err(Error::Socket(errno.into())),
+        }
+    }
+
+    /// Reads all that waits.
+    fn receive(&mut self, mut each: impl FnMut(Reply<'_>)) -> Result<(), Error> {
+        let mut lost = false;
+        loop {
+            match recv(self.fd.as_raw_fd(), &mut self.datagram, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => {
+                    wire::messages(self.datagram.get(..length).unwrap_or_default()).for_each(&mut each)
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOBUFS) => lost = true,
+                Err(Errno::EAGAIN) if lost => return Err(Error::Unanswered("answers overflowed the socket")),
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(errno) => return Err(Error::Socket(errno.into())),
+            }
+        }
+    }
+}
+
+/// So many questions that their answers, about a kilobyte each, fill a quarter of the receive buffer.
+const QUESTIONS_AT_ONCE: usize = 1000;
+
+/// Messages that take effect together.
+pub(crate) struct Transaction {
+    batch: Batch,
+    steps: Vec<&'static str>,
+}
+
+impl Transaction {
+    /// Nothing to do so far.
+    pub(crate) fn new() -> Self {
+        Self { batch: Batch::new(), steps: Vec::new() }
+    }
+
+    /// Adds a message of our own; `step` names it in an error.
+    pub(crate) fn message(&mut self, step: &'static str, message: &Message) {
+        self.batch.add(&Encoded(message), MsgType::Add);
+        self.steps.push(step);
+    }
+
+    /// Adds a chain.
+    pub(crate) fn chain(&mut self, step: &'static str, chain: &Chain<'_>) {
+        self.batch.add(chain, MsgType::Add);
+        self.steps.push(step);
+    }
+
+    /// Adds a rule at the end of its chain.
+    pub(crate) fn rule(&mut self, step: &'static str, rule: &Rule<'_>) {
+        self.batch.add(rule, MsgType::Add);
+        self.steps.push(step);
+    }
+}

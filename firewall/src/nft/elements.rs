@@ -1,0 +1,321 @@
+//! Entries of the sets: into messages and back.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use slips_core::addr::Net;
+
+use super::layout::{Place, TABLE};
+use crate::Error;
+use crate::netlink::wire::{self, ACK, CREATE, DUMP, Kind, Message};
+use crate::netlink::{Socket, Transaction};
+use crate::ranges::{self, Family, Range};
+
+/// The key of an entry: an address as a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    family: Family,
+    number: u128,
+}
+
+impl Key {
+    const fn new(family: Family, number: u128) -> Self {
+        Self { family, number }
+    }
+
+    /// The key of a network in a hash set: its first address.
+    pub(super) fn of(net: Net) -> Self {
+        Self::new(Family::of(net), ranges::bounds(net).0)
+    }
+
+    /// The network that this key means in a hash set.
+    pub(super) fn net(self, place: Place) -> Option<Net> {
+        let addr = match self.family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(self.number).ok()?)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(self.number)),
+        };
+        if place == Place::In6p { Net::new(addr, 64) } else { Some(Net::host(addr)) }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes.len() {
+            4 => Some(Self::new(Family::V4, u32::from_be_bytes(bytes.try_into().ok()?).into())),
+            16 => Some(Self::new(Family::V6, u128::from_be_bytes(bytes.try_into().ok()?))),
+            _ => None,
+        }
+    }
+
+    fn write(self, message: &mut Message) {
+        let bytes = self.number.to_be_bytes();
+        let length = if self.family == Family::V4 { 4 } else { 16 };
+        message.bytes(VALUE, bytes.get(16 - length..).unwrap_or_default());
+    }
+}
+
+/// An entry of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Element {
+    pub(super) key: Key,
+    /// The first address behind a range, not an entry of its own.
+    pub(super) end: bool,
+    /// How long it lasts from now on; none is for ever.
+    pub(super) timeout: Option<Duration>,
+    pub(super) comment: String,
+}
+
+impl Element {
+    /// An entry with nothing but its key.
+    pub(super) const fn key(key: Key) -> Self {
+        Self { key, end: false, timeout: None, comment: String::new() }
+    }
+
+    /// The one or two entries of a range in an interval set. A range up to the last address has no end.
+    pub(super) fn range(family: Family, first: u128, last: u128) -> Vec<Self> {
+        let mut ends = vec![Self::key(Key::new(family, first))];
+        if last < family.highest() {
+            ends.push(Self { end: true, ..Self::key(Key::new(family, last + 1)) });
+        }
+        ends
+    }
+
+    fn write(&self, message: &mut Message) {
+        message.nest(ELEMENT, |m| {
+            m.nest(KEY, |m| self.key.write(m));
+            if self.end {
+                m.be32(FLAGS, INTERVAL_END);
+            }
+            if let Some(timeout) = self.timeout {
+                m.be64(TIMEOUT, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            }
+            if !self.comment.is_empty() {
+                let length = u8::try_from(self.comment.len() + 1).unwrap_or(u8::MAX);
+                let mut data = vec![COMMENT, length];
+                data.extend_from_slice(self.comment.as_bytes());
+                data.push(0);
+                m.bytes(USERDATA, &data);
+            }
+        });
+    }
+
+    /// Reads an entry; one without a key or past its end is none.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let key = Key::read(wire::attribute(wire::attribute(bytes, KEY)?, VALUE)?)?;
+        let end = wire::be32(bytes, FLAGS).unwrap_or(0) & INTERVAL_END != 0;
+        let timeout =
+            wire::be64(bytes, EXPIRATION).or_else(|| wire::be64(bytes, TIMEOUT)).map(Duration::from_millis);
+        if timeout.is_some_and(|left| left.is_zero()) {
+            return None;
+        }
+        let comment = wire::attribute(bytes, USERDATA).map(read_comment).unwrap_or_default();
+        Some(Self { key, end, timeout, comment })
+    }
+}
+
+/// A reason as a comment: one line of printable text, as long as the kernel's tools allow.
+pub(super) fn comment(reason: &str) -> String {
+    let mut comment = String::with_capacity(reason.len().min(COMMENT_LENGTH));
+    for char in reason.chars() {
+        let char = if char.is_control() || char == '"' { ' ' } else { char };
+        if comment.len() + char.len_utf8() > COMMENT_LENGTH {
+            break;
+        }
+        comment.push(char);
+    }
+    comment
+}
+
+fn read_comment(mut data: &[u8]) -> String {
+    while let [kind, length, rest @ ..] = data {
+        let (value, next) = rest.split_at_checked((*length).into()).unwrap_or((rest, &[]));
+        if *kind == COMMENT {
+            return String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned();
+        }
+        data = next;
+    }
+    String::new()
+}
+
+/// Adds entries. Not exclusively: one that is there is no error, which would undo the whole transaction.
+pub(super) fn add(transaction: &mut Transaction, place: Place, elements: impl Iterator<Item = Element>) {
+    send(transaction, "add to a set", Kind::NewSetElem, CREATE, place, elements);
+}
+
+/// Deletes entries that are there.
+pub(super) fn delete(transaction: &mut Transaction, place: Place, elements: impl Iterator<Item = Element>) {
+    send(transaction, "delete from a set", Kind::DelSetElem, 0, place, elements);
+}
+
+/// Deletes entries that may be there (Linux 6.3).
+pub(super) fn destroy(transaction: &mut Transaction, place: Place, elements: impl Iterator<Item = Element>) {
+    send(transaction, "delete from a set", Kind::DestroySetElem, 0, place, elements);
+}
+
+/// Empties a set.
+pub(super) fn flush(transaction: &mut Transaction, place: Place) {
+    let message = about(Kind::DelSetElem, ACK, place);
+    transaction.message("empty a set", &message);
+}
+
+fn send(
+    transaction: &mut Transaction,
+    step: &'static str,
+    kind: Kind,
+    flags: u16,
+    place: Place,
+    elements: impl Iterator<Item = Element>,
+) {
+    let mut elements = elements.peekable();
+    while elements.peek().is_some() {
+        let mut message = about(kind, ACK | flags, place);
+        let mut room = MESSAGE_ROOM.saturating_sub(message.len());
+        message.nest(ELEMENTS, |m| {
+            while let Some(element) = elements.next_if(|_| room > 0) {
+                let before = m.len();
+                element.write(m);
+                room = room.saturating_sub(m.len() - before);
+            }
+        });
+        transaction.message(step, &message);
+    }
+}
+
+fn about(kind: Kind, flags: u16, place: Place) -> Message {
+    let mut message = Message::new(kind, flags);
+    message.text(1, TABLE).text(2, place.name());
+    message
+}
+
+/// How long these single networks stay blocked.
+pub(super) fn query(socket: &mut Socket, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error> {
+    let question = |net: &Net| {
+        let mut message = about(Kind::GetSetElem, 0, Place::of(*net));
+        message.nest(ELEMENTS, |m| Element::key(Key::of(*net)).write(m));
+        message
+    };
+    let questions: Vec<_> = nets.iter().map(question).collect();
+    let mut left = vec![None; nets.len()];
+    let verdicts = socket.ask(&questions, |index, object| {
+        let element = elements(object).next();
+        if let (Some(place), Some(element)) = (left.get_mut(index), element) {
+            *place = element.timeout;
+        }
+    })?;
+    match verdicts.into_iter().find(|errno| *errno != 0 && *errno != Errno::ENOENT as i32) {
+        Some(errno) => Err(Error::refused("ask for an entry", errno)),
+        None => Ok(left),
+    }
+}
+
+/// All entries of a set.
+pub(super) fn dump(socket: &mut Socket, place: Place) -> Result<Vec<Element>, Error> {
+    let question = about(Kind::GetSetElem, DUMP, place);
+    socket.dump("read a set", &question, |all: &mut Vec<Element>, object| all.extend(elements(object)))
+}
+
+fn elements(object: &[u8]) -> impl Iterator<Item = Element> {
+    let list = wire::attribute(object, ELEMENTS).unwrap_or_default();
+    wire::attributes(list).filter_map(|(_, element)| Element::read(element))
+}
+
+/// The ranges of an interval set from its entries.
+pub(super) fn pair(family: Family, mut elements: Vec<Element>) -> Vec<Range> {
+    // Where a range ends and the next begins at once, the end comes first.
+    elements.sort_unstable_by_key(|element| (element.key, !element.end));
+    let mut ranges = Vec::with_capacity(elements.len() / 2 + 1);
+    let mut open: Option<Element> = None;
+    for element in elements {
+        let at = element.key.number;
+        if let Some(first) = open.take() {
+            ranges.extend(range(&first, at.saturating_sub(1)));
+        }
+        if !element.end {
+            open = Some(element);
+        }
+    }
+    if let Some(first) = open {
+        ranges.extend(range(&first, family.highest()));
+    }
+    ranges
+}
+
+fn range(first: &Element, last: u128) -> Option<Range> {
+    Some(Range { first: first.key.number, last, left: first.timeout?, reason: first.comment.clone() })
+}
+
+/// A message is filled up to here and one element more: half of what it may hold.
+const MESSAGE_ROOM: usize = wire::MAX_MESSAGE / 2;
+/// A reason is cut to what `nft` takes for a comment, 128 bytes with the closing zero.
+const COMMENT_LENGTH: usize = 127;
+
+// Attributes of linux/netfilter/nf_tables.h: NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_LIST_ELEM, NFTA_SET_ELEM_…, NFTA_DATA_VALUE.
+const ELEMENTS: u16 = 3;
+const ELEMENT: u16 = 1;
+const KEY: u16 = 1;
+const VALUE: u16 = 1;
+const FLAGS: u16 = 3;
+const TIMEOUT: u16 = 4;
+const EXPIRATION: u16 = 5;
+const USERDATA: u16 = 6;
+/// `NFT_SET_ELEM_INTERVAL_END`.
+const INTERVAL_END: u32 = 1;
+/// `NFTNL_UDATA_SET_ELEM_COMMENT`.
+const COMMENT: u8 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_is_read_as_it_was_written() {
+        for (net, comment) in [("192.0.2.7", "why"), ("2001:db8::/64", ""), ("::ffff:0:0:1", "ö")] {
+            let net: Net = net.parse().expect(net);
+            let element = Element {
+                timeout: Some(Duration::from_secs(9)),
+                comment: comment.to_owned(),
+                ..Element::key(Key::of(net))
+            };
+            let mut message = about(Kind::NewSetElem, 0, Place::of(net));
+            message.nest(ELEMENTS, |m| element.write(m));
+            let bytes = message.finished(1);
+            let read: Vec<_> = elements(&bytes[20..]).collect();
+            assert_eq!(read, std::slice::from_ref(&element));
+            assert_eq!(read[0].key.net(Place::of(net)), Some(net));
+        }
+    }
+
+    #[test]
+    fn elements_of_any_bytes_are_survived() {
+        let mut message = about(Kind::NewSetElem, 0, Place::In6);
+        let ends = Element::range(Family::V6, 1, 2);
+        message.nest(ELEMENTS, |m| ends.iter().for_each(|end| end.write(m)));
+        let bytes = message.finished(1);
+        for at in 20..bytes.len() {
+            for value in 0..=255 {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                pair(Family::V6, elements(&changed[20..]).collect());
+            }
+        }
+    }
+
+    #[test]
+    fn a_comment_is_one_short_line() {
+        assert_eq!(comment("a\nb\"c"), "a b c");
+        assert_eq!(comment(&"ö".repeat(100)).len(), 126);
+    }
+
+    #[test]
+    fn ranges_survive_the_way_through_their_ends() {
+        let range =
+            |first, last, left| Range { first, last, left: Duration::from_secs(left), reason: String::new() };
+        let ranges = [range(0, 4, 1), range(5, 9, 2), range(20, u32::MAX.into(), 3)];
+        let mut elements = Vec::new();
+        for range in &ranges {
+            let mut ends = Element::range(Family::V4, range.first, range.last);
+            ends[0].timeout = Some(range.left);
+            elements.splice(0..0, ends);
+        }
+        assert_eq!(pair(Family::V4, elements), ranges);
+    }
+}

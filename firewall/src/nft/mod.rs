@@ -1,0 +1,357 @@
+//! The backend that really blocks: one table of nftables, changed by whole transactions.
+
+mod elements;
+mod layout;
+mod table;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use slips_core::addr::Net;
+
+use self::elements::{Element, Key};
+use self::layout::Place;
+use self::table::Found;
+use crate::netlink::{Socket, Transaction};
+use crate::ranges::{self, Family, Range};
+use crate::{Backend, Block, BlockRequest, Change, Counters, Error, SelfTest, is_single};
+
+/// Blocks in the kernel, in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct Nftables {
+    socket: Socket,
+    features: Features,
+    annotate: bool,
+}
+
+/// What this kernel can do; what it cannot is done in another way with the same result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// A table can belong to us and outlive us (Linux 6.9): nobody else can change or flush it.
+    pub owner: bool,
+    /// Adding a present entry sets its time anew (Linux 6.12).
+    pub refresh: bool,
+    /// An absent entry can be destroyed without an error (Linux 6.3).
+    pub destroy: bool,
+}
+
+impl Features {
+    /// All that is used where it exists.
+    pub const ALL: Self = Self { owner: true, refresh: true, destroy: true };
+    /// Only what every kernel has, as a test of the other way.
+    pub const NONE: Self = Self { owner: false, refresh: false, destroy: false };
+}
+
+/// How the backend is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct NftOptions {
+    /// Write the reason of a block beside it into the kernel, where `nft list` shows it; doubles the memory of an entry.
+    pub annotate: bool,
+    /// What may be used of the kernel, if it is there.
+    pub features: Features,
+}
+
+impl Default for NftOptions {
+    fn default() -> Self {
+        Self { annotate: false, features: Features::ALL }
+    }
+}
+
+impl Nftables {
+    /// Makes our table, or takes over the one that a former process left, with everything that is blocked in it.
+    pub fn open(options: NftOptions) -> Result<Self, Error> {
+        let mut this =
+            Self { socket: Socket::open()?, features: options.features, annotate: options.annotate };
+        match table::find(&mut this.socket)? {
+            Found::None => this.create(&[])?,
+            Found::Foreign => return Err(Error::Foreign),
+            Found::Ours { owner: Some(port), .. } if port != this.socket.port() => return Err(Error::Owned),
+            Found::Ours { persistent, .. } => this.adopt(persistent)?,
+        }
+        this.probe()?;
+        Ok(this)
+    }
+
+    /// What of the kernel is used.
+    pub const fn features(&self) -> Features {
+        self.features
+    }
+
+    /// Takes over a table. One of another layout or without an owner is replaced by a new one with the same blocks, in one transaction.
+    fn adopt(&mut self, persistent: bool) -> Result<(), Error> {
+        if persistent == self.features.owner {
+            let mut transaction = Transaction::new();
+            layout::renew(&mut transaction, self.features.owner);
+            match self.socket.commit(transaction) {
+                Err(Error::Refused { step, source }) => {
+                    tracing::info!(step, error = %source, "the table of a former version is replaced");
+                }
+                done => return done,
+            }
+        }
+        let blocks = self.list()?;
+        self.create(&blocks)
+    }
+
+    /// Makes the table, in place of one that is there, with these blocks in it. A kernel that knows no owner gets one without.
+    fn create(&mut self, blocks: &[Block]) -> Result<(), Error> {
+        let changes: Vec<_> = std::iter::once(Change::Clear).chain(blocks.iter().map(again)).collect();
+        loop {
+            let mut transaction = Transaction::new();
+            layout::create(&mut transaction, self.features.owner);
+            self.stage(&mut transaction, &changes, BTreeMap::new());
+            match self.socket.commit(transaction) {
+                Err(error)
+                    if self.features.owner
+                        && matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL)) =>
+                {
+                    self.features.owner = false;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Finds out what the kernel can do, with an address of TEST-NET that nobody has. Whoever is blocked stays blocked.
+    fn probe(&mut self) -> Result<(), Error> {
+        let request = |seconds| BlockRequest {
+            net: Net::host(PROBE.into()),
+            for_: Duration::from_secs(seconds),
+            reason: "probe".to_owned(),
+        };
+        let wanted = self.features;
+        self.features = Features { refresh: true, destroy: true, ..wanted };
+        self.apply(&[Change::Block(request(60))])?;
+        self.apply(&[Change::Block(request(600))])?;
+        let left = self.left(&[Net::host(PROBE.into())])?;
+        let refreshed = left.first().copied().flatten().is_some_and(|left| left > Duration::from_secs(60));
+        self.features.refresh = wanted.refresh && refreshed;
+        let destroyed = self.apply(&[Change::Unblock(Net::host(PROBE.into()))]);
+        self.features.destroy = wanted.destroy && destroyed.is_ok();
+        if destroyed.is_err() {
+            self.apply(&[Change::Unblock(Net::host(PROBE.into()))])?;
+        }
+        Ok(())
+    }
+
+    /// Writes changes into a transaction. `wide` holds what the interval sets hold now, of the families that the changes touch.
+    fn stage(
+        &self,
+        transaction: &mut Transaction,
+        changes: &[Change],
+        mut wide: BTreeMap<Place, Vec<Range>>,
+    ) {
+        let live = changes.iter().rposition(|change| *change == Change::Clear);
+        if live.is_some() {
+            for place in Place::BLOCKING {
+                elements::flush(transaction, place);
+            }
+        }
+        let mut single: BTreeMap<Net, Option<&BlockRequest>> = BTreeMap::new();
+        let mut protected = None;
+        for (index, change) in changes.iter().enumerate() {
+            let void = live.is_some_and(|last| index < last);
+            match change {
+                Change::Protect(nets) => protected = Some(nets),
+                Change::Clear => {}
+                _ if void => {}
+                Change::Block(request) if is_single(request.net) => {
+                    single.insert(request.net, Some(request));
+                }
+                Change::Unblock(net) if is_single(*net) => {
+                    single.insert(*net, None);
+                }
+                Change::Block(request) => {
+                    let held = wide.entry(Place::of(request.net)).or_default();
+                    held.push(Range::new(request.net, request.for_, &request.reason));
+                }
+                Change::Unblock(net) => {
+                    let (first, last) = ranges::bounds(*net);
+                    let held = wide.entry(Place::of(*net)).or_default();
+                    *held = ranges::without(std::mem::take(held), first, last);
+                }
+            }
+        }
+        self.stage_single(transaction, &single);
+        for (place, held) in wide {
+            if live.is_none() {
+                elements::flush(transaction, place);
+            }
+            let pieces = ranges::disjoint(&held);
+            elements::add(transaction, place, pieces.iter().flat_map(|range| self.ends(place, range)));
+        }
+        if let Some(nets) = protected {
+            for (place, family) in [(Place::Allow4, Family::V4), (Place::Allow6, Family::V6)] {
+                elements::flush(transaction, place);
+                let ranges = ranges::union(family, nets);
+                elements::add(
+                    transaction,
+                    place,
+                    ranges.into_iter().flat_map(|(first, last)| Element::range(family, first, last)),
+                );
+            }
+        }
+    }
+
+    fn stage_single(&self, transaction: &mut Transaction, changes: &BTreeMap<Net, Option<&BlockRequest>>) {
+        for place in Place::HASHED {
+            let here = || changes.iter().filter(|(net, _)| Place::of(**net) == place);
+            let gone = || {
+                here().filter(|(_, request)| request.is_none()).map(|(net, _)| Element::key(Key::of(*net)))
+            };
+            let blocked = || {
+                here().filter_map(|(net, request)| {
+                    let request = (*request)?;
+                    Some(self.element(Key::of(*net), request.for_, &request.reason))
+                })
+            };
+            if self.features.destroy {
+                elements::destroy(transaction, place, gone());
+            } else {
+                // Deleting what has ended meanwhile would be an error for the whole transaction, so it is added first.
+                elements::add(transaction, place, gone());
+                elements::delete(transaction, place, gone());
+            }
+            if !self.features.refresh {
+                elements::add(transaction, place, blocked());
+                elements::delete(transaction, place, blocked().map(|element| Element::key(element.key)));
+            }
+            elements::add(transaction, place, blocked());
+        }
+    }
+
+    fn element(&self, key: Key, left: Duration, reason: &str) -> Element {
+        let mut element = Element::key(key);
+        element.timeout = Some(left.max(SHORTEST));
+        if self.annotate {
+            element.comment = elements::comment(reason);
+        }
+        element
+    }
+
+    fn ends(&self, place: Place, range: &Range) -> Vec<Element> {
+        let family = place.family();
+        let mut ends = Element::range(family, range.first, range.last);
+        if let Some(first) = ends.first_mut() {
+            *first = self.element(first.key, range.left, &range.reason);
+        }
+        ends
+    }
+
+    /// What an interval set holds.
+    fn held(&mut self, place: Place) -> Result<Vec<Range>, Error> {
+        Ok(elements::pair(place.family(), elements::dump(&mut self.socket, place)?))
+    }
+}
+
+impl Backend for Nftables {
+    fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
+        let live = changes.iter().rposition(|change| *change == Change::Clear);
+        let mut wide = BTreeMap::new();
+        for change in changes {
+            if let Change::Block(BlockRequest { net, .. }) | Change::Unblock(net) = change
+                && !is_single(*net)
+                && live.is_none()
+                && !wide.contains_key(&Place::of(*net))
+            {
+                wide.insert(Place::of(*net), self.held(Place::of(*net))?);
+            }
+        }
+        let mut transaction = Transaction::new();
+        self.stage(&mut transaction, changes, wide);
+        self.socket.commit(transaction)
+    }
+
+    fn left(&mut self, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error> {
+        let single: Vec<Net> = nets.iter().copied().filter(|net| is_single(*net)).collect();
+        let mut found = elements::query(&mut self.socket, &single)?.into_iter();
+        let mut wide: BTreeMap<Place, Vec<Range>> = BTreeMap::new();
+        let mut answers = Vec::with_capacity(nets.len());
+        for net in nets {
+            if is_single(*net) {
+                answers.push(found.next().flatten());
+                continue;
+            }
+            let place = Place::of(*net);
+            let held = match wide.entry(place) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(self.held(place)?),
+            };
+            let (first, last) = ranges::bounds(*net);
+            answers.push(ranges::covered(held, first, last));
+        }
+        Ok(answers)
+    }
+
+    fn list(&mut self) -> Result<Vec<Block>, Error> {
+        let mut blocks = Vec::new();
+        for place in Place::HASHED {
+            for element in elements::dump(&mut self.socket, place)? {
+                let (Some(net), Some(left)) = (element.key.net(place), element.timeout) else { continue };
+                blocks.push(Block { net, left, reason: element.comment });
+            }
+        }
+        for place in [Place::Net4, Place::Net6] {
+            for range in self.held(place)? {
+                for net in ranges::nets(place.family(), range.first, range.last) {
+                    blocks.push(Block { net, left: range.left, reason: range.reason.clone() });
+                }
+            }
+        }
+        blocks.sort_unstable_by_key(|block| block.net);
+        Ok(blocks)
+    }
+
+    fn counters(&mut self) -> Result<Counters, Error> {
+        table::counters(&mut self.socket)
+    }
+
+    /// Blocks an address that nobody has for two seconds and sends a packet there: the kernel must refuse it.
+    fn self_test(&mut self) -> Result<SelfTest, Error> {
+        let net = Net::host(PROBE.into());
+        let for_ = Duration::from_secs(2);
+        self.apply(&[Change::Block(BlockRequest { net, for_, reason: "self-test".to_owned() })])?;
+        let sent = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .and_then(|socket| socket.send_to(&[], (PROBE, DISCARD)));
+        self.apply(&[Change::Unblock(net)])?;
+        match sent {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(SelfTest::Blocks),
+            Err(_) => Ok(SelfTest::Unknown),
+            Ok(_) => Err(Error::NotBlocking),
+        }
+    }
+
+    fn remove(&mut self) -> Result<(), Error> {
+        table::remove(&mut self.socket).map(drop)
+    }
+}
+
+/// Removes our table with all blocks, whoever made it, without a daemon. Nothing else is touched. Returns whether there was one.
+pub fn flush_all() -> Result<bool, Error> {
+    table::remove(&mut Socket::open()?)
+}
+
+/// The blocks in the kernel, without a daemon and without changing anything; empty when there is no table of ours.
+pub fn list_all() -> Result<Vec<Block>, Error> {
+    let mut socket = Socket::open()?;
+    match table::find(&mut socket)? {
+        Found::None => Ok(Vec::new()),
+        Found::Foreign => Err(Error::Foreign),
+        Found::Ours { .. } => Nftables { socket, features: Features::NONE, annotate: false }.list(),
+    }
+}
+
+fn again(block: &Block) -> Change {
+    Change::Block(BlockRequest { net: block.net, for_: block.left, reason: block.reason.clone() })
+}
+
+/// The last but many of TEST-NET-1, RFC 5737: addresses that nobody has.
+const PROBE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+/// The discard service, RFC 863.
+const DISCARD: u16 = 9;
+/// The kernel counts in jiffies and takes a time of none for "for ever"; a jiffy is 10 ms at most.
+const SHORTEST: Duration = Duration::from_millis(100);

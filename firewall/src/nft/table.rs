@@ -1,0 +1,92 @@
+//! Our table as a whole: is it there, whose is it, away with it, what did it count.
+
+use nix::errno::Errno;
+
+use super::layout::{self, Counter, MARK, PERSIST, TABLE};
+use crate::error::BEGIN;
+use crate::netlink::wire::{self, Kind, Message};
+use crate::netlink::{Socket, Transaction};
+use crate::{Count, Counters, Error};
+
+/// What is under our name.
+pub(super) enum Found {
+    /// Nothing.
+    None,
+    /// A table without our mark.
+    Foreign,
+    /// A table that we or a former process of us made.
+    Ours {
+        /// The socket that owns it now.
+        owner: Option<u32>,
+        /// It was made to outlive its owner.
+        persistent: bool,
+    },
+}
+
+/// Looks for our table.
+pub(super) fn find(socket: &mut Socket) -> Result<Found, Error> {
+    let mut question = Message::new(Kind::GetTable, 0);
+    question.text(1, TABLE);
+    let mut found = Found::None;
+    let verdicts = socket.ask(std::slice::from_ref(&question), |_, table| {
+        let mark = wire::attribute(table, 6).unwrap_or_default();
+        let ours = mark.get(2..).and_then(|text| text.strip_suffix(&[0])).is_some_and(is_our_mark);
+        found = if ours {
+            let flags = wire::be32(table, 2).unwrap_or(0);
+            Found::Ours { owner: wire::be32(table, 7), persistent: flags & PERSIST != 0 }
+        } else {
+            Found::Foreign
+        };
+    })?;
+    match verdicts.first().copied().unwrap_or(0) {
+        0 => Ok(found),
+        errno if errno == Errno::ENOENT as i32 => Ok(Found::None),
+        // Reading too needs the capability; nothing about ownership is asked here.
+        errno if errno == Errno::EPERM as i32 => Err(Error::refused(BEGIN, errno)),
+        errno => Err(Error::refused("look for the table", errno)),
+    }
+}
+
+/// Any layout of ours, also a later one.
+fn is_our_mark(text: &[u8]) -> bool {
+    let name = MARK.trim_end_matches(|c: char| c.is_ascii_digit());
+    text.starts_with(name.as_bytes())
+}
+
+/// Removes our table; whether there was one.
+pub(super) fn remove(socket: &mut Socket) -> Result<bool, Error> {
+    match find(socket)? {
+        Found::None => return Ok(false),
+        Found::Foreign => return Err(Error::Foreign),
+        Found::Ours { .. } => {}
+    }
+    let mut transaction = Transaction::new();
+    transaction.message("remove the table", &layout::table(Kind::DelTable, None));
+    match socket.commit(transaction) {
+        // Somebody was faster.
+        Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
+/// Reads the counters.
+pub(super) fn counters(socket: &mut Socket) -> Result<Counters, Error> {
+    let questions = Counter::ALL.map(|counter| {
+        let mut question = Message::new(Kind::GetObj, 0);
+        question.text(1, TABLE).text(2, counter.name()).be32(3, 1);
+        question
+    });
+    let mut counts = [Count::default(); Counter::ALL.len()];
+    let verdicts = socket.ask(&questions, |index, object| {
+        let read = wire::attribute(object, 4).unwrap_or_default();
+        if let Some(count) = counts.get_mut(index) {
+            *count =
+                Count { bytes: wire::be64(read, 1).unwrap_or(0), packets: wire::be64(read, 2).unwrap_or(0) };
+        }
+    })?;
+    if let Some(errno) = verdicts.into_iter().find(|errno| *errno != 0) {
+        return Err(Error::refused("read a counter", errno));
+    }
+    let [incoming, forwarded, outgoing] = counts;
+    Ok(Counters { incoming, forwarded, outgoing })
+}

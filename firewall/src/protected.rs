@@ -1,0 +1,177 @@
+//! Who is never blocked, whoever asks for it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use slips_core::addr::Net;
+
+/// The networks that are never blocked, each with its reason, and the networks that we are part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protected {
+    nets: BTreeMap<Net, Why>,
+    local: Vec<Net>,
+}
+
+/// Why a network is never blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The address of nobody, `0.0.0.0/8` or `::`.
+    Unspecified,
+    /// This host talking to itself.
+    Loopback,
+    /// Addresses of one link: routers and neighbours are found by them.
+    LinkLocal,
+    /// Addresses of groups.
+    Multicast,
+    /// All hosts of a network.
+    Broadcast,
+    /// An address of this host.
+    Own,
+    /// A router that we send through.
+    Gateway,
+    /// A name server that this host is told to use.
+    Resolver,
+    /// The other end of a remote login to this host.
+    Session,
+    /// Named by the administrator.
+    Listed,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unspecified => "unspecified address",
+            Self::Loopback => "loopback",
+            Self::LinkLocal => "link-local",
+            Self::Multicast => "multicast",
+            Self::Broadcast => "broadcast",
+            Self::Own => "an address of this host",
+            Self::Gateway => "a gateway of this host",
+            Self::Resolver => "a name server of this host",
+            Self::Session => "a remote login to this host",
+            Self::Listed => "on the allow list",
+        })
+    }
+}
+
+impl Protected {
+    /// What is protected on every host: the address classes that never mean one outside host.
+    pub fn classes() -> Self {
+        let v4 = |a, b, prefix, why| (Net::new(IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), prefix), why);
+        let v6 = |first, prefix, why| {
+            (Net::new(IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0)), prefix), why)
+        };
+        let classes = [
+            v4(0, 0, 8, Why::Unspecified),
+            v4(127, 0, 8, Why::Loopback),
+            v4(169, 254, 16, Why::LinkLocal),
+            v4(224, 0, 4, Why::Multicast),
+            (Some(Net::host(Ipv4Addr::BROADCAST.into())), Why::Broadcast),
+            (Some(Net::host(Ipv6Addr::UNSPECIFIED.into())), Why::Unspecified),
+            (Some(Net::host(Ipv6Addr::LOCALHOST.into())), Why::Loopback),
+            v6(0xfe80, 10, Why::LinkLocal),
+            v6(0xff00, 8, Why::Multicast),
+        ];
+        let nets = classes.into_iter().filter_map(|(net, why)| Some((net?, why))).collect();
+        Self { nets, local: Vec::new() }
+    }
+
+    /// Protects one more network. Of two reasons for the same network the first stays.
+    pub fn add(&mut self, net: Net, why: Why) {
+        self.nets.entry(plain(net)).or_insert(why);
+    }
+
+    /// Protects one more address.
+    pub fn add_host(&mut self, addr: IpAddr, why: Why) {
+        self.add(Net::host(addr), why);
+    }
+
+    /// Notes a network that an interface of ours is part of. Its hosts are not protected by that, but each is judged alone: its
+    /// IPv6 neighbours share the 64 bits.
+    pub fn add_local(&mut self, net: Net) {
+        if !self.local.contains(&net) {
+            self.local.push(net);
+        }
+    }
+
+    /// The protected network that shares an address with `net`, the most telling first: an own address before a class.
+    pub fn check(&self, net: Net) -> Option<(Net, Why)> {
+        let net = plain(net);
+        let hits = self.nets.iter().filter(|(held, _)| held.overlaps(net));
+        hits.max_by_key(|(held, why)| (held.prefix(), **why)).map(|(held, why)| (*held, *why))
+    }
+
+    /// Whether `net` shares an address with a network that we are part of.
+    pub fn is_local(&self, net: Net) -> bool {
+        self.local.iter().any(|held| held.overlaps(net))
+    }
+
+    /// Whether exactly this network is named.
+    pub fn names(&self, net: Net) -> bool {
+        self.nets.contains_key(&plain(net))
+    }
+
+    /// All protected networks with their reasons.
+    pub fn iter(&self) -> impl Iterator<Item = (Net, Why)> {
+        self.nets.iter().map(|(net, why)| (*net, *why))
+    }
+}
+
+impl Default for Protected {
+    fn default() -> Self {
+        Self::classes()
+    }
+}
+
+/// A network of IPv4 addresses written as IPv6 (`::ffff:192.0.2.7`) is the network of IPv4.
+pub(crate) fn plain(net: Net) -> Net {
+    match (net.addr(), net.prefix()) {
+        (IpAddr::V6(v6), prefix @ 96..) => {
+            let v4 = v6.to_ipv4_mapped().and_then(|v4| Net::new(IpAddr::V4(v4), prefix - 96));
+            v4.unwrap_or(net)
+        }
+        _ => net,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protected_are_found_by_any_overlap() {
+        let mut protected = Protected::classes();
+        protected.add_host("192.168.1.1".parse().expect("ip"), Why::Own);
+        protected.add_host("192.168.1.254".parse().expect("ip"), Why::Gateway);
+        protected.add_host("2001:db8::1".parse().expect("ip"), Why::Own);
+        protected.add("198.51.100.0/24".parse().expect("net"), Why::Listed);
+        for (net, why) in [
+            ("192.168.1.1", Some(Why::Own)),
+            ("192.168.1.254", Some(Why::Gateway)),
+            ("192.168.1.2", None),
+            ("192.168.1.0/24", Some(Why::Gateway)),
+            ("192.168.2.0/24", None),
+            ("::ffff:192.168.1.1", Some(Why::Own)),
+            ("::ffff:192.168.1.0/120", Some(Why::Gateway)),
+            ("2001:db8::/64", Some(Why::Own)),
+            ("2001:db8:0:1::/64", None),
+            ("198.51.100.77", Some(Why::Listed)),
+            ("198.51.0.0/16", Some(Why::Listed)),
+            ("127.0.0.53", Some(Why::Loopback)),
+            ("0.0.0.0/0", Some(Why::Gateway)),
+            ("::/0", Some(Why::Own)),
+            ("::", Some(Why::Unspecified)),
+            ("::1", Some(Why::Loopback)),
+            ("fe80::1", Some(Why::LinkLocal)),
+            ("ff02::1", Some(Why::Multicast)),
+            ("169.254.169.254", Some(Why::LinkLocal)),
+            ("239.255.255.250", Some(Why::Multicast)),
+            ("255.255.255.255", Some(Why::Broadcast)),
+            ("8.8.8.8", None),
+        ] {
+            let net: Net = net.parse().expect(net);
+            assert_eq!(protected.check(net).map(|(_, why)| why), why, "{net}");
+        }
+    }
+}
