@@ -1,7 +1,25 @@
-//! Sources of events.
+//! Sources of events: finite files, and live interfaces.
+//!
+//! Bytes come in by large blocks and leave as [`slips_core::event::Event`]s. Nothing is decided here: what cannot be read is
+//! counted by reason in a [`Report`], and the rest goes on. Input is hostile, so every line, block and list has a longest
+//! length. This crate reads no clock but the kernel's packet stamps.
 //!
 //! `unsafe` is allowed in one fenced module only, `capture/ring.rs`.
+//!
+//! Start with [`Source`] and [`open`] for files, and with [`capture`] for interfaces.
 
 #![deny(unsafe_code)]
 
 pub mod capture;
+
+mod blocks;
+mod error;
+mod report;
+mod sniff;
+mod source;
+mod stream;
+mod zeek;
+
+pub use error::{ErrorKind, InputError};
+pub use report::{FileReport, MAX_SAMPLES, Reason, Reject, Report, Sample};
+pub use source::{OpenOptions, Source, open, open_stream};

@@ -1,0 +1,113 @@
+//! The one face of all finite inputs, and how a path becomes one.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use slips_core::event::Event;
+
+use crate::error::InputError;
+use crate::report::Report;
+use crate::sniff::Content;
+use crate::stream::{self, Stream};
+use crate::zeek::logs;
+use crate::zeek::source::{Directory, SingleLog};
+
+/// A finite input that gives events, batch by batch.
+pub trait Source {
+    /// Appends the next events to `out`: about [`OpenOptions::batch`], sometimes none. False when the input has ended; what
+    /// was appended by that call still counts.
+    fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<bool, InputError>;
+
+    /// What was read so far, and what could not be used.
+    fn report(&self) -> Report;
+
+    /// Bytes read and bytes there are, where that can be told.
+    fn progress(&self) -> Option<(u64, u64)>;
+}
+
+/// How an input is read.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// About so many events make a batch.
+    pub batch: usize,
+    /// A compressed file gives at most so many bytes.
+    pub inflate_limit: u64,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { batch: 1000, inflate_limit: 1 << 40 }
+    }
+}
+
+/// Opens a file or a directory of Zeek logs; what it is, is told from its content.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source + Send>, InputError> {
+    let metadata = fs::metadata(path).map_err(|error| InputError::from_io(path, error))?;
+    if metadata.is_dir() {
+        return Ok(Box::new(Directory::open(path, options)?));
+    }
+    let progress = Progress::of(metadata.is_file().then_some(metadata.len()));
+    let stream = stream::open(path, &progress.done, options.inflate_limit)?;
+    from_stream(path, stream, progress, options)
+}
+
+/// Reads an open stream, such as standard input; `name` stands for it in messages.
+pub fn open_stream(
+    name: &Path,
+    reader: Box<dyn Read + Send>,
+    options: &OpenOptions,
+) -> Result<Box<dyn Source + Send>, InputError> {
+    let progress = Progress::of(None);
+    let stream = stream::from_reader(name, reader, &progress.done, options.inflate_limit)?;
+    from_stream(name, stream, progress, options)
+}
+
+fn from_stream(
+    path: &Path,
+    stream: Stream,
+    progress: Progress,
+    options: &OpenOptions,
+) -> Result<Box<dyn Source + Send>, InputError> {
+    match stream.content {
+        Content::ZeekTsv(Some(_)) | Content::ZeekJson(_) => {}
+        Content::ZeekTsv(None) => {
+            return Err(unknown(path, 0, "a Zeek log, but none of those that are used"));
+        }
+        Content::Empty => return Err(InputError::Empty { path: path.to_path_buf() }),
+        Content::NotReadYet(found) => return Err(InputError::NotReadYet { path: path.to_path_buf(), found }),
+        Content::Pcap | Content::PcapNg => {
+            return Err(InputError::NotReadYet { path: path.to_path_buf(), found: "a capture" });
+        }
+        Content::Gzip => return Err(unknown(path, 0, "gzip inside of gzip")),
+        Content::Unknown(line, why) => return Err(unknown(path, line, why)),
+    }
+    match logs::in_file(stream.content, path) {
+        Some(log) => Ok(Box::new(SingleLog::new(path, stream, log, progress, options))),
+        None => Err(unknown(path, 1, "JSON that is none of the Zeek logs that are used")),
+    }
+}
+
+fn unknown(path: &Path, line: u64, why: &str) -> InputError {
+    InputError::Unknown { path: path.to_path_buf(), line, why: why.to_owned() }
+}
+
+/// How far the reading is.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    pub(crate) done: Arc<AtomicU64>,
+    pub(crate) total: Option<u64>,
+}
+
+impl Progress {
+    pub(crate) fn of(total: Option<u64>) -> Self {
+        Self { done: Arc::default(), total }
+    }
+
+    pub(crate) fn now(&self) -> Option<(u64, u64)> {
+        let total = self.total?;
+        Some((self.done.load(Ordering::Relaxed).min(total), total))
+    }
+}
