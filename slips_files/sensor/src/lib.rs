@@ -1,1 +1,42 @@
+//! The native packet sensor: packets in, flow and protocol events out.
+//!
+//! Sans-IO: the caller hands in captured bytes with their packet time, and collects events. This crate opens nothing, reads
+//! no clock and draws no random number (the key of the hashes is a setting), so the same packets always give the same
+//! events. All its memory is bounded by [`Settings`]; bad input is counted by reason and never an error.
+//!
+//! The rules of flows (who is the originator, states, history letters, byte counts, time-outs) are Zeek's, as far as they
+//! can be observed in its logs; where and when a flow is *told* is ours: at its first packet, at each change that matters,
+//! periodically while it lives, and once at its end.
+//!
+//! Start with [`Sensor`]; a packet's way is `link` → `ip` (→ `frag`) → `tcp` | `udp` | `icmp` → `table`.
 #![forbid(unsafe_code)]
+
+mod arp;
+mod checksum;
+mod counters;
+mod dns;
+mod emit;
+mod frag;
+mod hash;
+mod history;
+mod icmp;
+mod ip;
+mod link;
+mod list;
+mod ports;
+mod sensor;
+mod service;
+mod settings;
+mod ssh;
+mod table;
+mod tcp;
+mod timer;
+mod track;
+mod udp;
+mod uid;
+mod wire;
+
+pub use counters::{Counters, Reject};
+pub use link::LinkType;
+pub use sensor::Sensor;
+pub use settings::Settings;

@@ -1,0 +1,91 @@
+//! What the sensor counts, so that nothing is lost silently.
+
+/// Why a packet gave no flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reject {
+    /// The link layer header is cut short.
+    LinkTruncated,
+    /// The frame carries neither IP nor ARP.
+    NotIp,
+    /// The IP header is cut short, has a wrong version or an impossible length.
+    IpHeader,
+    /// The packet on the wire is shorter than its IP header says.
+    IpTruncated,
+    /// Wrong checksum (only when checksums are verified).
+    Checksum,
+    /// A fragment that is malformed, contradicts others or found no room.
+    Fragment,
+    /// The transport header is cut short or has an impossible length.
+    Transport,
+    /// A malformed ARP packet, or one that is not about Ethernet and IPv4.
+    Arp,
+}
+
+impl Reject {
+    /// All reasons with their names in metrics.
+    pub const ALL: [(Self, &'static str); 8] = [
+        (Self::LinkTruncated, "link_truncated"),
+        (Self::NotIp, "not_ip"),
+        (Self::IpHeader, "ip_header"),
+        (Self::IpTruncated, "ip_truncated"),
+        (Self::Checksum, "checksum"),
+        (Self::Fragment, "fragment"),
+        (Self::Transport, "transport"),
+        (Self::Arp, "arp"),
+    ];
+}
+
+/// Running totals of a [`crate::Sensor`].
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Packets handed in.
+    pub packets: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+    /// Packets that reached a flow, were an ARP event, or were kept as fragments.
+    pub decoded: u64,
+    /// Flows begun.
+    pub flows_opened: u64,
+    /// Flows ended, for whatever reason.
+    pub flows_ended: u64,
+    /// Flows ended early because the table was full.
+    pub flows_evicted: u64,
+    /// Flows tracked now.
+    pub flows_active: u64,
+    /// ARP requests and replies.
+    pub arp: u64,
+    /// IP fragments.
+    pub fragments: u64,
+    /// Datagrams rebuilt from fragments.
+    pub reassembled: u64,
+    /// Datagrams given up because fragments were missing or the room was full.
+    pub fragmented_dropped: u64,
+    /// Packets whose time lies before an earlier packet's.
+    pub time_went_back: u64,
+    /// DNS messages read.
+    pub dns_messages: u64,
+    /// DNS messages that could not be read.
+    pub dns_malformed: u64,
+    /// DNS questions told early because too many waited.
+    pub dns_pending_dropped: u64,
+    rejected: [u64; Reject::ALL.len()],
+}
+
+impl Counters {
+    /// Packets rejected for `reason`.
+    pub fn rejected(&self, reason: Reject) -> u64 {
+        self.rejected.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// Packets rejected for any reason.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.iter().sum()
+    }
+
+    pub(crate) fn reject(&mut self, reason: Reject) {
+        if let Some(count) = self.rejected.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+}

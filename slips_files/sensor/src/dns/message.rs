@@ -1,0 +1,246 @@
+//! One DNS message.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use slips_core::event::{DnsAnswer, DnsData, DnsFlags};
+
+use super::name;
+use crate::wire::{be16, be32, be128, byte};
+
+/// Questions and answers of one message that are read.
+const MAX_QUESTIONS: u16 = 8;
+const MAX_ANSWERS: u16 = 256;
+
+/// What a message asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) name: String,
+    pub(crate) qtype: u16,
+    pub(crate) qclass: u16,
+}
+
+/// A message, as far as it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Message {
+    pub(crate) id: u16,
+    pub(crate) is_reply: bool,
+    pub(crate) opcode: u8,
+    pub(crate) rcode: u16,
+    pub(crate) flags: DnsFlags,
+    pub(crate) question: Option<Question>,
+    pub(crate) answers: Vec<DnsAnswer>,
+}
+
+/// Dynamic update (RFC 2136): its sections mean something else.
+const UPDATE: u8 = 5;
+
+impl Message {
+    /// Reads a message; `None` when header or question are malformed. Of answers that are malformed, or that the capture
+    /// cut (`whole` is false), the ones before are kept.
+    pub(crate) fn parse(bytes: &[u8], whole: bool) -> Option<Self> {
+        let bits = be16(bytes, 2)?;
+        let opcode = (bits >> 11 & 15) as u8;
+        let (questions, answers) = (be16(bytes, 4)?, be16(bytes, 6)?);
+        let records = [questions, answers, be16(bytes, 8)?, be16(bytes, 10)?];
+        // Each question takes five bytes at least, each record eleven.
+        let least =
+            12 + records.iter().zip([5, 11, 11, 11]).map(|(n, size)| usize::from(*n) * size).sum::<usize>();
+        let truncated = bits & 0x0200 != 0;
+        if opcode > 6 || (whole && !truncated && least > bytes.len()) {
+            return None;
+        }
+        let mut message = Self {
+            id: be16(bytes, 0)?,
+            is_reply: bits & 0x8000 != 0,
+            opcode,
+            rcode: bits & 15,
+            flags: DnsFlags {
+                aa: bits & 0x0400 != 0,
+                tc: truncated,
+                rd: bits & 0x0100 != 0,
+                ra: bits & 0x0080 != 0,
+                z: (bits >> 4 & 7) as u8,
+            },
+            question: None,
+            answers: Vec::new(),
+        };
+        let mut at = 12;
+        for _ in 0..questions.min(MAX_QUESTIONS) {
+            let (name, behind) = name::read(bytes, at)?;
+            let question = Question { name, qtype: be16(bytes, behind)?, qclass: be16(bytes, behind + 2)? };
+            at = behind + 4;
+            message.question.get_or_insert(question);
+        }
+        if questions <= MAX_QUESTIONS && opcode != UPDATE {
+            message.read_answers(bytes, at, answers.min(MAX_ANSWERS));
+        }
+        Some(message)
+    }
+
+    fn read_answers(&mut self, bytes: &[u8], mut at: usize, count: u16) -> Option<()> {
+        for _ in 0..count {
+            let (owner, behind) = name::read(bytes, at)?;
+            let kind = be16(bytes, behind)?;
+            let ttl = be32(bytes, behind + 4)?;
+            let data_at = behind + 10;
+            let data_end = data_at + usize::from(be16(bytes, behind + 8)?);
+            // names in the data may point anywhere before; nothing may reach beyond the data
+            let data = Data { message: bytes.get(..data_end)?, at: data_at, owner: &owner };
+            if let Some(data) = data.read(kind) {
+                self.answers.push(DnsAnswer { data, ttl: Some(ttl) });
+            }
+            at = data_end;
+        }
+        Some(())
+    }
+
+    /// Whether the answer refuses rather than answers, by Zeek's rules.
+    pub(crate) fn is_rejection(&self) -> bool {
+        const REFUSED: u16 = 5;
+        self.is_reply
+            && self.opcode != UPDATE
+            && (self.rcode == REFUSED || (self.rcode != 0 && self.question.is_none()))
+    }
+}
+
+/// The data of one record, at the end of `message`.
+struct Data<'a> {
+    message: &'a [u8],
+    at: usize,
+    owner: &'a str,
+}
+
+impl Data<'_> {
+    fn name(&self, offset: usize) -> Option<String> {
+        name::read(self.message, self.at + offset).map(|(name, _)| name)
+    }
+
+    fn byte(&self, offset: usize) -> Option<u8> {
+        byte(self.message, self.at + offset)
+    }
+
+    /// The value of a record as Zeek prints it; `None` where Zeek prints nothing.
+    fn read(&self, kind: u16) -> Option<DnsData> {
+        let text = match kind {
+            1 => {
+                let bits = be32(self.message, self.at)?;
+                return Some(DnsData::Addr(IpAddr::V4(Ipv4Addr::from_bits(bits))));
+            }
+            28 => {
+                let bits = be128(self.message, self.at)?;
+                return Some(DnsData::Addr(IpAddr::V6(Ipv6Addr::from_bits(bits))));
+            }
+            2 | 5 | 6 | 12 => return self.name(0).map(DnsData::Name),
+            15 => return self.name(2).map(DnsData::Name),
+            33 => return self.name(6).map(DnsData::Name),
+            16 => self.strings("TXT"),
+            99 => self.strings("SPF"),
+            29 => {
+                format!("LOC:  {} {} {}", self.byte(1)?, self.byte(2)?, self.byte(3)?)
+            }
+            43 => format!("DS {} {}", self.byte(2)?, self.byte(3)?),
+            44 => format!("SSHFP: {}", self.hex(2)?),
+            46 => format!("RRSIG {} {}", be16(self.message, self.at)?, self.name(18)?),
+            47 => format!("NSEC {} {}", self.owner, self.name(0)?),
+            48 => format!("DNSKEY {}", self.byte(3)?),
+            50 => "NSEC3".to_owned(),
+            51 => "NSEC3PARAM".to_owned(),
+            65534 => "BIND9 signing signal".to_owned(),
+            // EDNS options and transaction keys answer nothing
+            41 | 249 | 250 => return None,
+            other => format!("<unknown type={other}>"),
+        };
+        Some(DnsData::Text(text))
+    }
+
+    fn hex(&self, offset: usize) -> Option<String> {
+        let bytes = self.message.get(self.at + offset..)?;
+        let mut text = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Some(text)
+    }
+
+    /// Character strings, each with its length.
+    fn strings(&self, name: &str) -> String {
+        let mut text = String::new();
+        let mut rest = self.message.get(self.at..).unwrap_or(&[]);
+        while let [length, tail @ ..] = rest {
+            let (string, behind) = tail.split_at(tail.len().min(usize::from(*length)));
+            let space = if text.is_empty() { "" } else { " " };
+            let _ = write!(text, "{space}{name} {length} {}", string.escape_ascii_quiet());
+            rest = behind;
+        }
+        text
+    }
+}
+
+/// Printing bytes that are mostly text.
+trait EscapeQuiet {
+    fn escape_ascii_quiet(&self) -> String;
+}
+
+impl EscapeQuiet for [u8] {
+    /// Printable ASCII as it is, the rest as `\xNN`.
+    fn escape_ascii_quiet(&self) -> String {
+        let mut text = String::with_capacity(self.len());
+        for &byte in self {
+            if byte.is_ascii_graphic() || byte == b' ' {
+                text.push(char::from(byte));
+            } else {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(head: [u16; 6], body: &[u8]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = head.iter().flat_map(|word| word.to_be_bytes()).collect();
+        bytes.extend(body);
+        bytes
+    }
+
+    #[test]
+    fn a_reply_is_read() {
+        let body = b"\x01a\x00\x00\x01\x00\x01\
+            \xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x04\x01b\xc0\x0c\
+            \xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3d\x00\x04\xc0\x00\x02\x01\
+            \xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3e\x00\x06\x02hi\x02\xff!\
+            \xc0\x0c\x00\x63\x00\x01\x00\x00\x00\x3e\x00\x04\x03abc";
+        let bytes = message([7, 0x8580, 1, 4, 0, 0], body);
+        let parsed = Message::parse(&bytes, true).expect("message");
+        let data: Vec<_> = parsed.answers.iter().map(|answer| answer.data.clone()).collect();
+        assert_eq!(parsed.question.as_ref().map(|q| q.name.as_str()), Some("a"));
+        assert_eq!(
+            data,
+            [
+                DnsData::Name("b.a".into()),
+                DnsData::Addr([192, 0, 2, 1].into()),
+                DnsData::Text("TXT 2 hi TXT 2 \\xff!".into()),
+                DnsData::Text("SPF 3 abc".into()),
+            ]
+        );
+        assert_eq!(parsed.answers[1].ttl, Some(61));
+        for end in 0..bytes.len() {
+            let _ = Message::parse(&bytes[..end], false);
+        }
+        assert_eq!(Message::parse(&bytes[..60], false).map(|m| m.answers.len()), Some(2));
+    }
+
+    #[test]
+    fn nonsense_is_no_message() {
+        assert_eq!(Message::parse(&[], true), None);
+        assert_eq!(
+            Message::parse(&message([1, 0x0100, 9, 0, 0, 0], b"\x01a\x00\x00\x01\x00\x01"), true),
+            None
+        );
+        assert_eq!(Message::parse(&message([1, 0x7800, 0, 0, 0, 0], b""), true), None);
+    }
+}

@@ -1,0 +1,230 @@
+//! Questions that wait for their answers.
+
+use slips_core::event::{Dns, DnsFlags, Event};
+use slips_core::time::{PacketTime, Span};
+
+use super::message::{Message, Question};
+use super::name;
+use crate::emit;
+use crate::list::{Link, Linked, List, NIL};
+use crate::track::Track;
+
+/// Waiting questions of one flow that are compared with an answer.
+const MAX_COMPARED: usize = 64;
+
+/// A question without its answer.
+#[derive(Debug)]
+struct Waiting {
+    link: Link,
+    /// Next (older) waiting question of the same flow.
+    of_flow: u32,
+    flow: u32,
+    id: u16,
+    at: PacketTime,
+    flags: DnsFlags,
+    question: Question,
+}
+
+impl Linked<0> for Waiting {
+    fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+}
+
+/// All waiting questions, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    slots: Vec<Waiting>,
+    free: Vec<u32>,
+    order: List,
+}
+
+impl Pending {
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Takes a message of flow `index`: keeps a question, tells an answer with its question.
+    pub(crate) fn take(
+        &mut self,
+        tracks: &mut [Track],
+        index: u32,
+        at: PacketTime,
+        mut message: Message,
+        out: &mut Vec<Event>,
+    ) {
+        let Some(track) = tracks.get_mut(index as usize) else { return };
+        let port = track.resp_port;
+        if port == 137 || track.orig_port == 137 {
+            decode_netbios(&mut message);
+        }
+        // Questions and answers to a group do not pair.
+        let is_group = [5353, 5355].iter().any(|group| port == *group || track.orig_port == *group);
+        if is_group {
+            out.push(row(track, at, None, message.question.take(), &mut message));
+        } else if !message.is_reply {
+            self.keep(tracks, index, at, message);
+        } else {
+            let asked = self.find(track, message.id);
+            let (asked_at, question) = match asked.map(|slot| self.release(tracks, slot)) {
+                Some((at, question)) => (Some(at), Some(question)),
+                None => (None, message.question.take()),
+            };
+            let Some(track) = tracks.get(index as usize) else { return };
+            let rtt = asked_at.map(|asked| at.since(asked)).filter(|rtt| *rtt > Span(0));
+            out.push(row(track, asked_at.unwrap_or(at), rtt, question, &mut message));
+        }
+    }
+
+    fn keep(&mut self, tracks: &mut [Track], index: u32, at: PacketTime, message: Message) {
+        let Some(track) = tracks.get_mut(index as usize) else { return };
+        let waiting = Waiting {
+            link: Link::NONE,
+            of_flow: track.dns_pending,
+            flow: index,
+            id: message.id,
+            at,
+            flags: message.flags,
+            question: message.question.unwrap_or_default(),
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.slots.get_mut(slot as usize) {
+                    *place = waiting;
+                }
+                slot
+            }
+            None => {
+                self.slots.push(waiting);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        track.dns_pending = slot;
+        self.order.push_back::<0, Waiting>(&mut self.slots, slot);
+    }
+
+    /// The oldest waiting question of a flow with this id.
+    fn find(&self, track: &Track, id: u16) -> Option<u32> {
+        let mut at = track.dns_pending;
+        let mut found = None;
+        for _ in 0..MAX_COMPARED {
+            let Some(waiting) = self.slots.get(at as usize) else { break };
+            if waiting.id == id {
+                found = Some(at);
+            }
+            at = waiting.of_flow;
+        }
+        found
+    }
+
+    /// Takes a question out of all lists.
+    fn release(&mut self, tracks: &mut [Track], slot: u32) -> (PacketTime, Question) {
+        self.order.remove::<0, Waiting>(&mut self.slots, slot);
+        self.free.push(slot);
+        let Some(waiting) = self.slots.get_mut(slot as usize) else { return Default::default() };
+        let taken = (waiting.at, std::mem::take(&mut waiting.question));
+        let (flow, next) = (waiting.flow, waiting.of_flow);
+        if let Some(track) = tracks.get_mut(flow as usize) {
+            if track.dns_pending == slot {
+                track.dns_pending = next;
+            } else {
+                self.unchain(track.dns_pending, slot, next);
+            }
+        }
+        taken
+    }
+
+    fn unchain(&mut self, mut at: u32, slot: u32, next: u32) {
+        while let Some(waiting) = self.slots.get_mut(at as usize) {
+            if waiting.of_flow == slot {
+                waiting.of_flow = next;
+                return;
+            }
+            at = waiting.of_flow;
+        }
+    }
+
+    fn tell(&mut self, tracks: &mut [Track], slot: u32, out: &mut Vec<Event>) {
+        let Some(waiting) = self.slots.get(slot as usize) else { return };
+        let (flow, id, flags) = (waiting.flow, waiting.id, waiting.flags);
+        let (at, question) = self.release(tracks, slot);
+        if let Some(track) = tracks.get(flow as usize) {
+            out.push(unanswered(track, at, id, flags, question));
+        }
+    }
+
+    /// Tells the question that waits longest, unanswered.
+    pub(crate) fn tell_oldest(&mut self, tracks: &mut [Track], out: &mut Vec<Event>) {
+        if self.order.head != NIL {
+            self.tell(tracks, self.order.head, out);
+        }
+    }
+
+    /// Tells all questions that were asked before `limit`, unanswered.
+    pub(crate) fn tell_older(&mut self, tracks: &mut [Track], limit: PacketTime, out: &mut Vec<Event>) {
+        while let Some(waiting) = self.slots.get(self.order.head as usize)
+            && waiting.at < limit
+        {
+            self.tell(tracks, self.order.head, out);
+        }
+    }
+
+    /// Tells all waiting questions of a flow that ends, oldest first.
+    pub(crate) fn tell_flow(&mut self, tracks: &mut [Track], index: u32, out: &mut Vec<Event>) {
+        let first = out.len();
+        while let Some(slot) = tracks.get(index as usize).map(|track| track.dns_pending)
+            && slot != NIL
+        {
+            self.tell(tracks, slot, out);
+        }
+        if let Some(told) = out.get_mut(first..) {
+            told.reverse();
+        }
+    }
+}
+
+fn unanswered(track: &Track, at: PacketTime, id: u16, flags: DnsFlags, question: Question) -> Event {
+    Event::Dns(Box::new(Dns {
+        about: emit::about(track, at),
+        trans_id: id,
+        rtt: None,
+        query: question.name,
+        qclass: question.qclass,
+        qtype: question.qtype,
+        rcode: None,
+        flags,
+        answers: Vec::new(),
+        rejected: false,
+    }))
+}
+
+fn row(
+    track: &Track,
+    at: PacketTime,
+    rtt: Option<Span>,
+    question: Option<Question>,
+    message: &mut Message,
+) -> Event {
+    let question = question.unwrap_or_default();
+    Event::Dns(Box::new(Dns {
+        about: emit::about(track, at),
+        trans_id: message.id,
+        rtt,
+        query: question.name,
+        qclass: question.qclass,
+        qtype: question.qtype,
+        rcode: message.is_reply.then_some(message.rcode),
+        flags: message.flags,
+        rejected: message.is_rejection(),
+        answers: std::mem::take(&mut message.answers),
+    }))
+}
+
+fn decode_netbios(message: &mut Message) {
+    if let Some(question) = &mut message.question
+        && let Some(decoded) = name::netbios(&question.name)
+    {
+        question.name = decoded;
+    }
+}

@@ -1,0 +1,62 @@
+//! What the sensor is told at its start. Plain values; the shell reads them from the configuration.
+
+use slips_core::time::Span;
+
+/// Limits and time-outs of a [`crate::Sensor`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Secret of the flow table's hash and of the uids. The daemon draws it at random at its start; with a fixed key the
+    /// same capture gives the same uids.
+    pub key: [u64; 2],
+    /// Most flows that are tracked at once; at the cap the oldest unanswered flow ends early.
+    pub max_flows: u32,
+    /// Drop packets with wrong checksums. Off by default: offloading network cards make captures full of them.
+    pub verify_checksums: bool,
+    /// A first TCP packet that stays unanswered this long ends the flow.
+    pub tcp_attempt: Span,
+    /// An established TCP flow that is silent this long ends.
+    pub tcp_inactivity: Span,
+    /// How long a closed TCP flow is kept for stragglers.
+    pub tcp_close: Span,
+    /// A UDP flow (and a TCP flow before its handshake) that is silent this long ends.
+    pub udp_inactivity: Span,
+    /// A flow of ICMP or another protocol that is silent this long ends.
+    pub icmp_inactivity: Span,
+    /// An attempt that is unanswered this long is told as unanswered.
+    pub unanswered_after: Span,
+    /// A long flow is told again after this span, if it had packets meanwhile.
+    pub update_interval: Span,
+    /// A DNS question without an answer is told after this span.
+    pub dns_timeout: Span,
+    /// Most DNS questions that wait for their answers.
+    pub max_dns_pending: u32,
+    /// Most datagrams that wait for their missing fragments.
+    pub max_fragmented: u32,
+    /// Most bytes that fragments may hold.
+    pub max_fragment_bytes: usize,
+    /// How long a datagram waits for its missing fragments.
+    pub fragment_timeout: Span,
+}
+
+impl Default for Settings {
+    /// The time-outs with which the original runs Zeek: attempts 60 s, TCP inactivity 60 min, all others Zeek's own.
+    fn default() -> Self {
+        Self {
+            key: [0, 0],
+            max_flows: 1 << 17,
+            verify_checksums: false,
+            tcp_attempt: Span::from_secs(60),
+            tcp_inactivity: Span::from_secs(3600),
+            tcp_close: Span::from_secs(5),
+            udp_inactivity: Span::from_secs(60),
+            icmp_inactivity: Span::from_secs(60),
+            unanswered_after: Span::from_secs(2),
+            update_interval: Span::from_secs(60),
+            dns_timeout: Span::from_secs(10),
+            max_dns_pending: 16_384,
+            max_fragmented: 1024,
+            max_fragment_bytes: 4 << 20,
+            fragment_timeout: Span::from_secs(30),
+        }
+    }
+}
