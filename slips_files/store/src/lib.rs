@@ -15,6 +15,7 @@ pub mod render;
 mod sink;
 mod sqlite;
 pub mod wire;
+mod zeek;
 
 pub use alerts_json::AlertsJson;
 pub use alerts_log::AlertsLog;
@@ -22,3 +23,4 @@ pub use lines::{Limits, LineFile};
 pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, StoreError};
 pub use sqlite::{Block, BlockId, BlockState, Blocks, NewBlock, Sqlite, SqliteLimits};
+pub use zeek::{ZeekFormat, ZeekLogs};

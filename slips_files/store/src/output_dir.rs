@@ -18,8 +18,8 @@ pub struct OutputDir {
 }
 
 impl OutputDir {
-    /// The files that a run may leave in the directory, besides Zeek's logs.
-    pub const FILES: [&'static str; 7] = [
+    /// The files that a run may leave in the directory, besides Zeek-compatible logs.
+    const FILES: [&'static str; 7] = [
         "alerts.json",
         "alerts.log",
         "flows.sqlite",
@@ -37,7 +37,7 @@ impl OutputDir {
         let marker = metadata.join("layout");
         let ours = marker.is_file();
         if !ours {
-            refuse_foreign_files(&path)?;
+            refuse_foreign_files(&path, Self::FILES)?;
         }
         make_dir(&metadata)?;
         let mut lock = OpenOptions::new()
@@ -61,19 +61,7 @@ impl OutputDir {
     /// alone.
     pub fn create_fresh(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let dir = Self::create(path)?;
-        for name in Self::FILES {
-            let file = dir.path.join(name);
-            match fs::rename(&file, dir.set_aside(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::Io { doing: "move away", path: file, source: error });
-                }
-                // An older database must not be read with a younger one's write-ahead log.
-                Err(_) if name.contains("-") => {
-                    let _ = fs::remove_file(dir.set_aside(name));
-                }
-                _ => {}
-            }
-        }
+        dir.set_aside(Self::FILES)?;
         Ok(dir)
     }
 
@@ -112,8 +100,37 @@ impl OutputDir {
         self.path.join("metadata")
     }
 
+    /// Prepares the directory for Zeek-compatible logs with these names: own ones are moved to `NAME.1`.
+    pub(crate) fn make_way_for_logs(&self, names: impl Iterator<Item = String>) -> Result<(), StoreError> {
+        let marker = self.metadata().join("zeek-logs");
+        if marker.is_file() {
+            return self.set_aside(names);
+        }
+        refuse_foreign_files(&self.path, names)?;
+        fs::write(&marker, "the logs in this directory were written by slips\n")
+            .map_err(StoreError::io("write", &marker))
+    }
+
+    fn set_aside(&self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<(), StoreError> {
+        for name in names {
+            let name = name.as_ref();
+            let (file, aside) = (self.path.join(name), self.aside(name));
+            match fs::rename(&file, &aside) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::Io { doing: "move away", path: file, source: error });
+                }
+                // An older database must not be read with a younger one's write-ahead log.
+                Err(_) if name.contains('-') => {
+                    let _ = fs::remove_file(aside);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// `flows.sqlite-wal` → `flows.sqlite.1-wal`, the name under which SQLite looks for it; else `NAME.1`.
-    fn set_aside(&self, name: &str) -> PathBuf {
+    fn aside(&self, name: &str) -> PathBuf {
         match name.split_once('-') {
             Some((database, suffix)) => self.path.join(format!("{database}.1-{suffix}")),
             None => previous(&self.path.join(name)),
@@ -121,9 +138,12 @@ impl OutputDir {
     }
 }
 
-fn refuse_foreign_files(dir: &Path) -> Result<(), StoreError> {
-    for name in OutputDir::FILES {
-        let path = dir.join(name);
+fn refuse_foreign_files(
+    dir: &Path,
+    names: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Result<(), StoreError> {
+    for name in names {
+        let path = dir.join(name.as_ref());
         match fs::symlink_metadata(&path) {
             Ok(found) if !found.is_file() || found.len() > 0 => return Err(StoreError::Foreign { path }),
             Ok(_) => {}
