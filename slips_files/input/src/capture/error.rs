@@ -35,6 +35,16 @@ pub enum CaptureError {
         #[source]
         source: io::Error,
     },
+    /// The sensor cannot read the frames of this interface.
+    #[error(
+        "cannot read the frames of `{name}` (link type {dlt}): name an interface that carries IP or Ethernet"
+    )]
+    LinkType {
+        /// The interface.
+        name: String,
+        /// Its link type number as in pcap files.
+        dlt: u32,
+    },
     /// The kernel refuses the filter program.
     #[error("the kernel refuses the packet filter on `{name}`")]
     Filter {
@@ -99,7 +109,7 @@ impl CaptureError {
     /// The sort of the error.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Interfaces { .. } | Self::Filter { .. } => ErrorKind::Usage,
+            Self::Interfaces { .. } | Self::LinkType { .. } | Self::Filter { .. } => ErrorKind::Usage,
             Self::NoInterface { .. } => ErrorKind::NoInput,
             Self::Permission { .. } => ErrorKind::Permission,
             Self::Memory { .. } | Self::Open { .. } | Self::Stopper { .. } | Self::Poll { .. } => {

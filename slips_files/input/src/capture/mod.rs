@@ -7,6 +7,7 @@
 mod block;
 mod error;
 mod link;
+mod live;
 mod ring;
 mod settings;
 mod stop;
@@ -20,6 +21,7 @@ use slips_core::time::PacketTime;
 
 pub use error::{CaptureError, ErrorKind};
 pub use link::{Counters, LinkState};
+pub use live::{Live, LiveSource};
 pub use settings::{CaptureSettings, Filter, NotAFilter, RingSize};
 pub use stop::Stopper;
 

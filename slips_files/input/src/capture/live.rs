@@ -1,0 +1,263 @@
+//! Live interfaces as a source of events: the capture drives the sensor, and the clock speaks up when traffic does not.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use slips_core::event::Event;
+use slips_core::time::{PacketTime, Span};
+use slips_sensor::{LinkType, Sensor};
+
+use super::{Capture, CaptureError, CaptureSettings, Change, Counters, Frame, Polled, Stopper};
+
+/// What one call of [`LiveSource::next_batch`] brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Live {
+    /// Packets were taken; what they told was appended, which may be nothing.
+    Packets(usize),
+    /// No packet came; a tick may have been appended.
+    Silent,
+    /// An interface is in another state than before.
+    Changed(Change),
+    /// Someone used the [`Stopper`]. The ends of all flows were appended; nothing comes any more.
+    Stopped,
+}
+
+/// Interfaces, captured together and turned into events.
+#[derive(Debug)]
+pub struct LiveSource {
+    capture: Capture,
+    reader: Reader,
+    silence: Silence,
+    finished: bool,
+}
+
+impl LiveSource {
+    /// Opens all interfaces. They may be down, but must exist and be of a kind that the sensor reads.
+    pub fn open(capture: CaptureSettings, sensor: slips_sensor::Settings) -> Result<Self, CaptureError> {
+        let capture = Capture::open(capture)?;
+        for (number, dlt) in (1u16..).zip(capture.link_types()) {
+            if LinkType::from_dlt(dlt).is_none() {
+                let name = capture.name(number).unwrap_or_default().to_owned();
+                return Err(CaptureError::LinkType { name, dlt });
+            }
+        }
+        let reader = Reader { sensor: Sensor::new(sensor), tagged: Vec::new(), last: None };
+        Ok(Self { capture, reader, silence: Silence::default(), finished: false })
+    }
+
+    /// Appends what the next packets tell to `out`, as soon as there are any; waits at most a second.
+    ///
+    /// When nothing was told for a second, time is moved on and an [`Event::Tick`] is appended, at most one a second.
+    pub fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<Live, CaptureError> {
+        let before = out.len();
+        let (capture, reader) = (&mut self.capture, &mut self.reader);
+        let wait = self.silence.wait(wall());
+        let live = match capture.next(wait, &mut |frame| reader.take(&frame, out))? {
+            Polled::Frames(count) => Live::Packets(count),
+            Polled::Silent => Live::Silent,
+            Polled::Changed(change) => return Ok(Live::Changed(change)),
+            Polled::Stopped => {
+                self.finish(out);
+                return Ok(Live::Stopped);
+            }
+        };
+        match self.reader.last {
+            Some(at) if out.len() > before => self.silence.broken(at),
+            _ => {
+                if let Some(tick) = self.silence.tick(wall()) {
+                    self.reader.sensor.advance(tick, out);
+                    out.push(Event::Tick(tick));
+                }
+            }
+        }
+        Ok(live)
+    }
+
+    /// A handle that ends the source from another thread or from a signal handler.
+    pub fn stopper(&self) -> Stopper {
+        self.capture.stopper()
+    }
+
+    /// What was counted at one interface since the start.
+    pub fn counters(&mut self, interface: u16) -> Option<Counters> {
+        self.capture.counters(interface)
+    }
+
+    /// The name of an interface, counted from 1.
+    pub fn name(&self, interface: u16) -> Option<&str> {
+        self.capture.name(interface)
+    }
+
+    /// What the sensor counted since the start.
+    pub fn sensor_counters(&self) -> &slips_sensor::Counters {
+        self.reader.sensor.counters()
+    }
+
+    /// Takes what the kernel has handed over already, then ends all flows.
+    fn finish(&mut self, out: &mut Vec<Event>) {
+        if !std::mem::replace(&mut self.finished, true) {
+            let reader = &mut self.reader;
+            self.capture.drain(&mut |frame| reader.take(&frame, out));
+            reader.sensor.finish(out);
+        }
+    }
+}
+
+/// Hands frames to the sensor.
+#[derive(Debug)]
+struct Reader {
+    sensor: Sensor,
+    /// A frame with its tag put back; kept for its memory.
+    tagged: Vec<u8>,
+    /// The moment of the last packet.
+    last: Option<PacketTime>,
+}
+
+impl Reader {
+    fn take(&mut self, frame: &Frame<'_>, out: &mut Vec<Event>) {
+        let Some(link) = LinkType::from_dlt(frame.dlt) else { return };
+        self.last = Some(frame.at);
+        let (captured, wire_len) = match with_tag(frame, &mut self.tagged) {
+            true => (self.tagged.as_slice(), frame.wire_len.saturating_add(TAG_BYTES)),
+            false => (frame.captured, frame.wire_len),
+        };
+        self.sensor.packet(link, frame.interface, frame.at, captured, wire_len, out);
+    }
+}
+
+/// Writes the frame as it was on the wire to `tagged`, when its VLAN tag was taken off; false when it was not.
+fn with_tag(frame: &Frame<'_>, tagged: &mut Vec<u8>) -> bool {
+    let (Some(vlan), Some((addresses, rest))) = (frame.vlan, frame.captured.split_at_checked(12)) else {
+        return false;
+    };
+    tagged.clear();
+    tagged.extend_from_slice(addresses);
+    tagged.extend_from_slice(&[0x81, 0x00]);
+    tagged.extend_from_slice(&vlan.to_be_bytes());
+    tagged.extend_from_slice(rest);
+    true
+}
+
+/// Decides when silence is to be told.
+#[derive(Debug, Default)]
+struct Silence {
+    /// The last moment that the engine was told of.
+    since: Option<PacketTime>,
+}
+
+impl Silence {
+    fn broken(&mut self, at: PacketTime) {
+        self.since = Some(at);
+    }
+
+    /// How long to wait for packets before a tick may be due.
+    fn wait(&self, wall: PacketTime) -> Duration {
+        let left = match self.since {
+            Some(since) => (since + TICK_EVERY + IN_FLIGHT).since(wall).0.min(TICK_EVERY.0),
+            None => TICK_EVERY.0,
+        };
+        Duration::from_micros(left.unsigned_abs())
+    }
+
+    /// The moment up to which nothing happened, when it is time to tell so.
+    fn tick(&mut self, wall: PacketTime) -> Option<PacketTime> {
+        let now = wall - IN_FLIGHT;
+        match self.since {
+            // The clock was set back: count from there, and let packets say what time it is.
+            Some(since) if now + TICK_EVERY < since => {
+                self.since = Some(now);
+                None
+            }
+            Some(since) if now < since + TICK_EVERY => None,
+            Some(_) => {
+                self.since = Some(now);
+                Some(now)
+            }
+            None => {
+                self.since = Some(now);
+                None
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell: only where traffic is silent does the clock tell the time"
+)]
+fn wall() -> PacketTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    PacketTime(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// How often silence is told.
+const TICK_EVERY: Span = Span::from_secs(1);
+
+/// Packets may still lie in a block of the ring that the kernel has not handed over; a tick must not be later than they.
+/// Twice the timeout of a block on a kernel of 100 Hz, with room.
+const IN_FLIGHT: Span = Span::from_millis(50);
+
+/// Bytes of a VLAN tag.
+const TAG_BYTES: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Checksum;
+
+    const SECOND: i64 = 1_000_000;
+
+    #[test]
+    fn silence_is_told_once_a_second_and_never_ahead_of_packets_in_flight() {
+        let mut silence = Silence::default();
+        let start = 1_700_000_000 * SECOND;
+        silence.broken(PacketTime(start));
+        let mut ticks = Vec::new();
+        for millis in (0..3500).step_by(10) {
+            ticks.extend(silence.tick(PacketTime(start + millis * 1000)));
+        }
+        let at: Vec<i64> = ticks.iter().map(|tick| tick.0 - start).collect();
+        assert_eq!(at, [SECOND, 2 * SECOND, 3 * SECOND]);
+    }
+
+    #[test]
+    fn the_wait_ends_when_the_next_tick_is_due() {
+        let mut silence = Silence::default();
+        assert_eq!(silence.wait(PacketTime(0)), Duration::from_secs(1));
+        silence.broken(PacketTime(10 * SECOND));
+        for (wall, millis) in [(10_000, 1000), (10_500, 550), (11_050, 0), (20_000, 0), (5_000, 1000)] {
+            assert_eq!(silence.wait(PacketTime(wall * 1000)), Duration::from_millis(millis), "{wall}");
+        }
+        assert_eq!(silence.tick(PacketTime(11 * SECOND + 50_000)), Some(PacketTime(11 * SECOND)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_gives_no_tick_from_the_past_for_a_second() {
+        let mut silence = Silence::default();
+        silence.broken(PacketTime(1000 * SECOND));
+        assert_eq!(silence.tick(PacketTime(500 * SECOND)), None);
+        assert_eq!(silence.tick(PacketTime(500 * SECOND + 900_000)), None);
+        let tick = silence.tick(PacketTime(501 * SECOND)).expect("a second later");
+        assert_eq!(tick, PacketTime(501 * SECOND) - IN_FLIGHT);
+    }
+
+    #[test]
+    fn a_tag_that_was_taken_off_is_put_back_for_the_sensor() {
+        let mut frame = Frame {
+            interface: 1,
+            dlt: 1,
+            at: PacketTime(0),
+            captured: b"ddddddsssssstype",
+            wire_len: 16,
+            vlan: Some(0x123),
+            outgoing: false,
+            checksum: Checksum::Unknown,
+        };
+        let mut tagged = Vec::new();
+        assert!(with_tag(&frame, &mut tagged));
+        assert_eq!(tagged, b"ddddddssssss\x81\x00\x01\x23type");
+        frame.vlan = None;
+        assert!(!with_tag(&frame, &mut tagged));
+        (frame.vlan, frame.captured) = (Some(1), b"short");
+        assert!(!with_tag(&frame, &mut tagged));
+    }
+}
