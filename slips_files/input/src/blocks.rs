@@ -43,7 +43,6 @@ impl Blocks {
         self.buffer.get(from..self.start).unwrap_or(&[])
     }
 
-    #[cfg(test)]
     /// Drops `count` bytes, in the window or beyond it; false when the stream ends before.
     pub(crate) fn skip(&mut self, mut count: u64) -> bool {
         loop {

@@ -1,5 +1,6 @@
 //! Why an input cannot be opened or read to its end.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,7 @@ pub enum InputError {
         found: &'static str,
     },
     /// Neither a capture nor a log that we know.
-    #[error("{}:{line}: {why}", path.display())]
+    #[error("{}{}: {why}", path.display(), At(*line))]
     Unknown {
         /// The file.
         path: PathBuf,
@@ -68,6 +69,18 @@ pub enum InputError {
         /// The limit.
         limit: usize,
     },
+}
+
+/// A line number behind a file name.
+struct At(u64);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            line => write!(f, ":{line}"),
+        }
+    }
 }
 
 /// What kind of trouble an [`InputError`] is; decides the exit code.
@@ -105,6 +118,11 @@ impl InputError {
             | Self::NoLogs { .. }
             | Self::TooManyLogs { .. } => ErrorKind::BadData,
         }
+    }
+
+    /// `path` holds something that we do not know.
+    pub(crate) fn unknown(path: &Path, line: u64, why: &str) -> Self {
+        Self::Unknown { path: path.to_path_buf(), line, why: why.to_owned() }
     }
 
     /// From the system's answer about `path`.

@@ -13,6 +13,7 @@
 pub mod capture;
 
 mod blocks;
+mod capfile;
 mod error;
 mod report;
 mod sniff;
@@ -20,6 +21,7 @@ mod source;
 mod stream;
 mod zeek;
 
+pub use capfile::{CaptureFile, MAX_PACKET, Packet};
 pub use error::{ErrorKind, InputError};
 pub use report::{FileReport, MAX_SAMPLES, Reason, Reject, Report, Sample};
 pub use source::{OpenOptions, Source, open, open_stream};

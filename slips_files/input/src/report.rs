@@ -124,7 +124,7 @@ pub struct FileReport {
 }
 
 /// What a source has read so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Records (log rows or packets) that were used.
     pub records: u64,
@@ -136,6 +136,8 @@ pub struct Report {
     pub files: Vec<FileReport>,
     /// Files of a directory that are not read, and why.
     pub ignored: Vec<(PathBuf, String)>,
+    /// What the sensor made of the packets of a capture; among it the packets that it rejected.
+    pub sensor: Option<slips_sensor::Counters>,
 }
 
 impl Report {
@@ -155,6 +157,14 @@ impl Report {
         self.records += rows;
         if let Some(file) = self.files.get_mut(file) {
             file.rows += rows;
+        }
+    }
+
+    /// A record of a file that was counted turned out to be of no use.
+    pub(crate) fn uncount(&mut self, file: usize) {
+        self.records = self.records.saturating_sub(1);
+        if let Some(file) = self.files.get_mut(file) {
+            file.rows = file.rows.saturating_sub(1);
         }
     }
 

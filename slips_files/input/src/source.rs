@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use slips_core::event::Event;
 
+use crate::capfile::{CaptureFile, CaptureSource};
 use crate::error::InputError;
 use crate::report::Report;
 use crate::sniff::Content;
@@ -35,11 +36,13 @@ pub struct OpenOptions {
     pub batch: usize,
     /// A compressed file gives at most so many bytes.
     pub inflate_limit: u64,
+    /// How the packets of a capture become flows.
+    pub sensor: slips_sensor::Settings,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { batch: 1000, inflate_limit: 1 << 40 }
+        Self { batch: 1000, inflate_limit: 1 << 40, sensor: slips_sensor::Settings::default() }
     }
 }
 
@@ -49,9 +52,16 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source + Send>
     if metadata.is_dir() {
         return Ok(Box::new(Directory::open(path, options)?));
     }
+    let (stream, progress) = open_file(path, options)?;
+    from_stream(path, stream, progress, options)
+}
+
+/// Opens a file and looks at it.
+pub(crate) fn open_file(path: &Path, options: &OpenOptions) -> Result<(Stream, Progress), InputError> {
+    let metadata = fs::metadata(path).map_err(|error| InputError::from_io(path, error))?;
     let progress = Progress::of(metadata.is_file().then_some(metadata.len()));
     let stream = stream::open(path, &progress.done, options.inflate_limit)?;
-    from_stream(path, stream, progress, options)
+    Ok((stream, progress))
 }
 
 /// Reads an open stream, such as standard input; `name` stands for it in messages.
@@ -71,27 +81,23 @@ fn from_stream(
     progress: Progress,
     options: &OpenOptions,
 ) -> Result<Box<dyn Source + Send>, InputError> {
-    match stream.content {
-        Content::ZeekTsv(Some(_)) | Content::ZeekJson(_) => {}
-        Content::ZeekTsv(None) => {
-            return Err(unknown(path, 0, "a Zeek log, but none of those that are used"));
+    let unknown = |line, why| Err(InputError::unknown(path, line, why));
+    let log = match stream.content {
+        Content::Pcap | Content::PcapNg => {
+            let file = CaptureFile::from_stream(path, stream, progress)?;
+            return Ok(Box::new(CaptureSource::new(file, options)));
         }
+        Content::ZeekTsv(log) => log,
+        Content::ZeekJson(_) => logs::in_file(stream.content, path),
         Content::Empty => return Err(InputError::Empty { path: path.to_path_buf() }),
         Content::NotReadYet(found) => return Err(InputError::NotReadYet { path: path.to_path_buf(), found }),
-        Content::Pcap | Content::PcapNg => {
-            return Err(InputError::NotReadYet { path: path.to_path_buf(), found: "a capture" });
-        }
-        Content::Gzip => return Err(unknown(path, 0, "gzip inside of gzip")),
-        Content::Unknown(line, why) => return Err(unknown(path, line, why)),
-    }
-    match logs::in_file(stream.content, path) {
+        Content::Gzip => return unknown(0, "gzip inside of gzip"),
+        Content::Unknown(line, why) => return unknown(line, why),
+    };
+    match log {
         Some(log) => Ok(Box::new(SingleLog::new(path, stream, log, progress, options))),
-        None => Err(unknown(path, 1, "JSON that is none of the Zeek logs that are used")),
+        None => unknown(0, "a log, but none of those that are used"),
     }
-}
-
-fn unknown(path: &Path, line: u64, why: &str) -> InputError {
-    InputError::Unknown { path: path.to_path_buf(), line, why: why.to_owned() }
 }
 
 /// How far the reading is.
