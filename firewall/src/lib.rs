@@ -7,6 +7,7 @@
 //! [`Firewall`] is the first type to read; [`Backend`] is what carries out its changes: [`Nftables`] or, for watching only, [`DryRun`].
 
 mod block;
+mod discover;
 mod dry_run;
 mod error;
 mod firewall;
@@ -19,6 +20,7 @@ mod ranges;
 use slips_core::addr::Net;
 
 pub use block::{Backend, Block, BlockRequest, Change, Count, Counters, SelfTest};
+pub use discover::{DiscoverError, Sources};
 pub use dry_run::DryRun;
 pub use error::Error;
 pub use firewall::{Firewall, Mode, Options, Outcome};

@@ -1,0 +1,248 @@
+//! What every backend must do, asked of each: of the dry run, and of the kernel with all it can and with only what old ones could.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod lab;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use lab::{Host, eventually};
+use slips_core::addr::Net;
+use slips_firewall::{Backend, BlockRequest, Change, DryRun, Features, NftOptions, Nftables};
+
+#[test]
+fn the_dry_run_conforms() {
+    conforms(&mut DryRun::new());
+}
+
+#[test]
+fn nftables_conform() {
+    nftables("nftables_conform", Features::ALL);
+}
+
+#[test]
+fn nftables_of_an_old_kernel_conform() {
+    nftables("nftables_of_an_old_kernel_conform", Features::NONE);
+}
+
+fn nftables(test: &str, features: Features) {
+    let Some(lab) = lab::open(test) else { return };
+    let options = NftOptions { annotate: true, features };
+    let mut backend = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
+    if features == Features::NONE {
+        assert_eq!(backend.features(), features, "no more is used than is allowed");
+    }
+    conforms(&mut backend);
+}
+
+fn conforms(backend: &mut dyn Backend) {
+    for check in [
+        blocks_are_listed_with_time_and_reason,
+        a_single_block_is_set_anew,
+        unblocking_is_never_an_error,
+        the_longest_wide_block_wins,
+        of_several_changes_the_last_counts,
+        thousands_in_one_transaction,
+        ranges_may_end_at_the_last_address,
+        blocks_end_by_themselves,
+        protecting_blocks_nobody,
+    ] {
+        check(backend);
+        backend.apply(&[Change::Clear]).expect("clear");
+        assert_eq!(backend.list().expect("list"), [], "clear leaves nothing");
+    }
+    backend.remove().expect("remove");
+}
+
+fn blocks_are_listed_with_time_and_reason(backend: &mut dyn Backend) {
+    assert_eq!(listed(backend), Vec::<String>::new());
+    let nets = ["198.51.100.7", "203.0.113.0/24", "2001:db8::7", "2001:db8:1::/64", "2001:db8:2::/48"];
+    apply(backend, &nets.map(|net| block(net, 600)));
+    let mut expected = nets.map(|net| format!("{net} 600s because of {net}"));
+    expected.sort_by_key(|line| line.split(' ').next().and_then(|net| net.parse::<Net>().ok()));
+    assert_eq!(listed(backend), expected);
+    assert_eq!(left(backend, &nets), [Some(600); 5]);
+    assert_eq!(
+        left(backend, &["198.51.100.8", "203.0.112.0/23", "2001:db8:1::", "2001:db8:3::/48"]),
+        [None; 4]
+    );
+}
+
+fn a_single_block_is_set_anew(backend: &mut dyn Backend) {
+    for net in ["198.51.100.7", "2001:db8::7", "2001:db8:1::/64"] {
+        for seconds in [600, 600, 3600, 60] {
+            apply(backend, &[block(net, seconds)]);
+            assert_eq!(left(backend, &[net]), [Some(seconds)]);
+        }
+    }
+    assert_eq!(listed(backend).len(), 3);
+}
+
+fn unblocking_is_never_an_error(backend: &mut dyn Backend) {
+    let nets = ["198.51.100.7", "203.0.113.0/24", "2001:db8::7", "2001:db8:1::/64", "2001:db8:2::/48"];
+    let unblock: Vec<_> = nets.iter().map(|net| Change::Unblock(parse(net))).collect();
+    apply(backend, &unblock);
+    apply(backend, &nets.map(|net| block(net, 600)));
+    apply(backend, &unblock);
+    assert_eq!(left(backend, &nets), [None; 5]);
+    apply(backend, &unblock);
+    apply(backend, &[]);
+    apply(backend, &[block("203.0.113.0/24", 600), Change::Unblock(parse("203.0.113.128/26"))]);
+    assert_eq!(
+        left(backend, &["203.0.113.0/25", "203.0.113.128/26", "203.0.113.192/26"]),
+        [Some(600), None, Some(600)]
+    );
+}
+
+fn the_longest_wide_block_wins(backend: &mut dyn Backend) {
+    apply(backend, &[block("10.1.0.0/16", 3600)]);
+    apply(backend, &[block("10.0.0.0/8", 60)]);
+    apply(backend, &[block("10.2.0.0/16", 600)]);
+    apply(backend, &[block("10.2.3.0/24", 5)]);
+    let nets = [
+        "10.0.0.0/8",
+        "10.0.0.0/16",
+        "10.1.0.0/16",
+        "10.2.0.0/16",
+        "10.2.3.0/24",
+        "10.255.0.0/16",
+        "11.0.0.0/8",
+    ];
+    let expected = [Some(60), Some(60), Some(3600), Some(600), Some(600), Some(60), None];
+    assert_eq!(left(backend, &nets), expected);
+    apply(backend, &[Change::Unblock(parse("10.1.0.0/16"))]);
+    assert_eq!(left(backend, &["10.0.0.0/16", "10.1.0.0/16", "10.2.0.0/16"]), [Some(60), None, Some(600)]);
+}
+
+fn of_several_changes_the_last_counts(backend: &mut dyn Backend) {
+    let (net, wide) = ("198.51.100.7", "203.0.113.0/24");
+    apply(backend, &[block(net, 60), block(net, 600), block(wide, 60), block(wide, 600)]);
+    assert_eq!(left(backend, &[net, wide]), [Some(600), Some(600)]);
+    apply(
+        backend,
+        &[block(net, 60), Change::Unblock(parse(net)), block(wide, 60), Change::Unblock(parse(wide))],
+    );
+    assert_eq!(left(backend, &[net, wide]), [None, None]);
+    apply(
+        backend,
+        &[Change::Unblock(parse(net)), block(net, 60), Change::Unblock(parse(wide)), block(wide, 60)],
+    );
+    assert_eq!(left(backend, &[net, wide]), [Some(60), Some(60)]);
+    apply(
+        backend,
+        &[block("198.51.100.8", 60), Change::Clear, block("198.51.100.9", 60), block("198.18.0.0/15", 60)],
+    );
+    assert_eq!(listed(backend).len(), 2, "what was and what came before the clearing is gone");
+}
+
+fn thousands_in_one_transaction(backend: &mut dyn Backend) {
+    let requests = |seconds| {
+        let v4 = (0..6000).map(move |n| Net::host(Ipv4Addr::from_bits(0x0a00_0000 + n * 2).into()));
+        let v6 =
+            (0..6000).map(move |n| Net::new(Ipv6Addr::from_bits((0x2001_0db8_0000 + n) << 80).into(), 64));
+        let wide = (0..2000).map(move |n| Net::new(Ipv4Addr::from_bits(0x0b00_0000 + n * 512).into(), 24));
+        let nets = v4.map(Some).chain(v6).chain(wide).flatten();
+        nets.map(move |net| BlockRequest {
+            net,
+            for_: Duration::from_secs(seconds),
+            reason: "many".to_owned(),
+        })
+    };
+    let changes: Vec<_> = requests(600).map(Change::Block).collect();
+    let nets: Vec<_> = requests(600).map(|request| request.net).collect();
+    apply(backend, &changes);
+    assert_eq!(backend.list().expect("list").len(), 14_000);
+    let single = &nets[..12_000];
+    assert!(backend.left(single).expect("left").iter().all(Option::is_some));
+    let again: Vec<_> = requests(6000).map(Change::Block).collect();
+    apply(backend, &again);
+    let left = backend.left(single).expect("left");
+    assert!(left.iter().all(|left| left.is_some_and(|left| left > Duration::from_secs(600))));
+    let half: Vec<_> = nets.iter().step_by(2).map(|net| Change::Unblock(*net)).collect();
+    apply(backend, &half);
+    assert_eq!(backend.list().expect("list").len(), 7_000);
+    let reload: Vec<_> = std::iter::once(Change::Clear).chain(changes).collect();
+    apply(backend, &reload);
+    assert_eq!(backend.list().expect("list").len(), 14_000);
+}
+
+fn ranges_may_end_at_the_last_address(backend: &mut dyn Backend) {
+    apply(
+        backend,
+        &[
+            block("255.255.0.0/16", 600),
+            block("0.0.0.0/16", 600),
+            block("ff00::/8", 600),
+            block("::/16", 600),
+        ],
+    );
+    assert_eq!(left(backend, &["255.255.255.0/24", "0.0.0.0/24", "ffff::/16", "::/32"]), [Some(600); 4]);
+    apply(backend, &[block("255.255.255.0/24", 6000), Change::Unblock(parse("0.0.0.0/17"))]);
+    assert_eq!(left(backend, &["255.255.255.0/24", "255.255.254.0/24"]), [Some(6000), Some(600)]);
+    assert_eq!(left(backend, &["0.0.0.0/24", "0.0.128.0/17"]), [None, Some(600)]);
+}
+
+fn blocks_end_by_themselves(backend: &mut dyn Backend) {
+    let nets = ["198.51.100.7", "203.0.113.0/24", "2001:db8::7", "2001:db8:1::/64"];
+    apply(backend, &[block("198.51.100.8", 600)]);
+    apply(backend, &nets.map(|net| block(net, 1)));
+    assert!(left(backend, &nets).iter().all(Option::is_some));
+    eventually(|| left(backend, &nets) == [None; 4]);
+    assert_eq!(listed(backend).len(), 1, "who has time left stays");
+    // What has ended can be unblocked and blocked again.
+    apply(backend, &nets.map(|net| Change::Unblock(parse(net))));
+    apply(backend, &nets.map(|net| block(net, 600)));
+    assert_eq!(left(backend, &nets), [Some(600); 4]);
+}
+
+fn protecting_blocks_nobody(backend: &mut dyn Backend) {
+    let nets = [
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "192.0.2.1",
+        "255.255.255.255",
+        "0.0.0.0/8",
+        "fe80::/10",
+        "::1",
+        "ff00::/8",
+    ];
+    for _ in 0..2 {
+        apply(backend, &[Change::Protect(nets.map(parse).into())]);
+        assert_eq!(listed(backend), Vec::<String>::new());
+    }
+    apply(backend, &[Change::Protect(Vec::new())]);
+}
+
+fn parse(net: &str) -> Net {
+    net.parse().expect(net)
+}
+
+fn block(net: &str, seconds: u64) -> Change {
+    let for_ = Duration::from_secs(seconds);
+    Change::Block(BlockRequest { net: parse(net), for_, reason: format!("because of {net}") })
+}
+
+fn apply(backend: &mut dyn Backend, changes: &[Change]) {
+    backend.apply(changes).expect("apply");
+}
+
+/// Seconds left, rounded up to the time that was set: none of the tests lasts a minute, nor sets times so near to each other.
+fn left(backend: &mut dyn Backend, nets: &[&str]) -> Vec<Option<u64>> {
+    let nets: Vec<_> = nets.iter().map(|net| parse(net)).collect();
+    let left = backend.left(&nets).expect("left");
+    left.into_iter().map(|left| left.map(set_to)).collect()
+}
+
+fn set_to(left: Duration) -> u64 {
+    let times = [1, 5, 60, 600, 3600, 6000];
+    times.into_iter().find(|seconds| left <= Duration::from_secs(*seconds)).unwrap_or(u64::MAX)
+}
+
+fn listed(backend: &mut dyn Backend) -> Vec<String> {
+    let blocks = backend.list().expect("list");
+    blocks
+        .into_iter()
+        .map(|block| format!("{} {}s {}", block.net, set_to(block.left), block.reason))
+        .collect()
+}
