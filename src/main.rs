@@ -1,1 +1,12 @@
-fn main() {}
+//! The `slips` binary: wiring only. What decides lives in the member crates.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod config;
+mod daemon;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

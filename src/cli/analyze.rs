@@ -1,0 +1,138 @@
+//! `slips analyze`: a finite input through all detections to its end.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use slips_core::engine::pipeline::{self, Input};
+use slips_core::record::Record;
+use slips_input::{OpenOptions, Report, Source};
+use slips_store::RecordSink;
+
+use super::summary::Summary;
+use super::{Analyze, Exit, Failure, load_config};
+use crate::config::Config;
+use crate::daemon::{build, sinks};
+
+/// Batches of records that may wait for the sinks.
+const RECORD_QUEUE: usize = 16;
+
+pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
+    #[expect(clippy::disallowed_methods, reason = "the shell measures how long the command took")]
+    let started = Instant::now();
+    let config = load_config(options.config.as_deref())?;
+    let sources = open_all(&options.paths, &config)?;
+    let sinks = match &options.output {
+        Some(dir) => sinks::files(dir, sinks::Reuse::Fresh)?,
+        None => Vec::new(),
+    };
+    let jobs = options.jobs.unwrap_or_else(build::default_shards);
+
+    let settings = config.engine(&[]);
+    let (intel, problems) = build::intelligence(&config, options.config.is_some())?;
+    for problem in problems {
+        eprintln!("slips: {problem}");
+    }
+    let registry = build::registry(&config, intel);
+    let (records_in, records) = sync_channel(RECORD_QUEUE);
+    let (input, pipeline) = pipeline::start(&settings, &*registry, jobs, move |batch| {
+        // The collector ends only when this sender is gone, or by a panic that its join reports.
+        let _ = records_in.send(batch);
+    })
+    .map_err(Failure::software)?;
+    let collector = thread::Builder::new()
+        .name("sinks".into())
+        .spawn(move || collect(&records, sinks))
+        .map_err(Failure::software)?;
+
+    let mut reports = Vec::new();
+    for (path, source) in sources {
+        reports.push(feed(&path, source, &input)?);
+    }
+    drop(input);
+    let stats = pipeline
+        .join()
+        .map_err(|thread| Failure::new(Exit::Software, format!("the {thread} thread panicked")))?;
+    let mut summary =
+        collector.join().map_err(|_| Failure::new(Exit::Software, "the sinks thread panicked"))??;
+    for report in &reports {
+        summary.add_report(report);
+    }
+    summary.finish(&stats, started.elapsed().as_secs_f64());
+    print(&summary, options.json)
+}
+
+type Opened = (std::path::PathBuf, Box<dyn Source + Send>);
+
+/// Opens all inputs before any is read: a typo in the last path must not cost the work on the first.
+fn open_all(paths: &[std::path::PathBuf], _config: &Config) -> Result<Vec<Opened>, Failure> {
+    let options = OpenOptions::default();
+    paths.iter().map(|path| Ok((path.clone(), slips_input::open(path, &options)?))).collect()
+}
+
+fn feed(path: &Path, mut source: Box<dyn Source + Send>, input: &Input) -> Result<Report, Failure> {
+    let bar = progress(path, source.progress());
+    loop {
+        let mut batch = Vec::with_capacity(1024);
+        let more = source.next_batch(&mut batch)?;
+        if !batch.is_empty() && input.send(batch).is_err() {
+            return Err(Failure::new(Exit::Software, "the detection threads ended early"));
+        }
+        if let (Some(bar), Some((done, _))) = (&bar, source.progress()) {
+            bar.set_position(done);
+        }
+        if !more {
+            break;
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(source.report())
+}
+
+/// A bar on a terminal, none in a pipe.
+fn progress(path: &Path, size: Option<(u64, u64)>) -> Option<ProgressBar> {
+    let (_, total) = size?;
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let bar = ProgressBar::new(total);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_message(path.display().to_string());
+    Some(bar)
+}
+
+fn collect(records: &Receiver<Vec<Record>>, mut sinks: Vec<Box<dyn RecordSink>>) -> Result<Summary, Failure> {
+    let mut summary = Summary::default();
+    while let Ok(batch) = records.recv() {
+        summary.add(&batch);
+        for sink in &mut sinks {
+            sink.accept(&batch)?;
+        }
+    }
+    for sink in sinks {
+        sink.close()?;
+    }
+    Ok(summary)
+}
+
+fn print(summary: &Summary, json: bool) -> Result<(), Failure> {
+    let text = if json {
+        let mut text = serde_json::to_string(summary).map_err(Failure::software)?;
+        text.push('\n');
+        text
+    } else {
+        summary.text()
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads us has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(Failure::software),
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line: a contract that tests and users rely on. Each command's work is in its own file.
+
+mod analyze;
+mod exit;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+pub use exit::{Exit, Failure};
+
+/// Host protection for Linux routers: watches traffic, gathers evidence, blocks attackers.
+#[derive(Parser, Debug)]
+#[command(
+    name = "slips",
+    version,
+    max_term_width = 110,
+    after_help = "Examples:\n  slips analyze capture.pcap\n  sudo slips run -i eth0 --monitor\n  sudo slips demo"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Read a capture or flow logs to their end and print what was found.
+    #[command(
+        after_help = "Examples:\n  slips analyze capture.pcap\n  slips analyze /var/log/zeek/current -o out\n  \
+                            slips analyze conn.log --json | jq .alerts"
+    )]
+    Analyze(Analyze),
+    /// Say what is wrong with a configuration file, all of it.
+    #[command(after_help = "Example:\n  slips check-config /etc/slips/slips.yaml")]
+    CheckConfig {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Read a capture or flow logs to their end and print what was found.
+#[derive(Args, Debug)]
+struct Analyze {
+    /// Captures (pcap, pcapng), Zeek logs or directories of Zeek logs, plain or gzip; recognised by their content.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Write alerts.json, alerts.log and flows.sqlite to this directory.
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Print one JSON object instead of a summary for people.
+    #[arg(long)]
+    json: bool,
+    /// Detection threads; 0 does everything on one thread. Default: one less than there are processors.
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Configuration file. Default: the built-in defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Parses the command line, does what it says, and turns errors into exit codes.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+            // A closed pipe while printing help is nobody's problem.
+            let _ = error.print();
+            return code;
+        }
+    };
+    let done = match cli.command {
+        Command::Analyze(options) => analyze::run(&options),
+        Command::CheckConfig { file } => check_config(&file),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("slips: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn check_config(file: &std::path::Path) -> Result<(), Failure> {
+    Config::load(file)?;
+    println!("{}: ok", file.display());
+    Ok(())
+}
+
+/// The configuration named on the command line, or the defaults.
+fn load_config(file: Option<&std::path::Path>) -> Result<Config, Failure> {
+    match file {
+        Some(file) => Ok(Config::load(file)?),
+        None => Ok(Config::default()),
+    }
+}

@@ -1,0 +1,142 @@
+//! What `slips analyze` prints at the end.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use slips_core::record::{Record, Stats};
+use slips_input::Report;
+use slips_store::render;
+
+/// Alerts that the summary for people shows; the files and `--json` have all.
+const SHOWN_ALERTS: usize = 20;
+
+/// What the records of a run add up to.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    pub flows: u64,
+    pub profiles: u64,
+    pub windows: u64,
+    /// Evidence by type, each identity once.
+    pub evidence: BTreeMap<&'static str, u64>,
+    pub alerts: Vec<AlertLine>,
+    /// Records that could not be used, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    pub records: u64,
+    pub seconds: f64,
+    #[serde(skip)]
+    samples: Vec<String>,
+    #[serde(skip)]
+    notes: Vec<String>,
+}
+
+/// One alert.
+#[derive(Debug, Serialize)]
+pub struct AlertLine {
+    pub id: String,
+    pub ip: String,
+    /// Number of the window: how many widths it lies after the Unix epoch.
+    pub window: i64,
+    pub window_start: String,
+    pub at: String,
+    pub accumulated: f64,
+    pub confidence: f64,
+    /// Types of the evidence in it, each once.
+    pub evidence: Vec<&'static str>,
+}
+
+impl Summary {
+    /// Adds what records tell.
+    pub fn add(&mut self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Evidence(evidence) if evidence.revision == 0 => {
+                    *self.evidence.entry(evidence.finding.kind.name()).or_default() += 1;
+                }
+                Record::Alert(alert) => {
+                    let mut kinds: Vec<_> = alert.evidence.iter().map(|e| e.finding.kind.name()).collect();
+                    kinds.sort_unstable();
+                    kinds.dedup();
+                    self.alerts.push(AlertLine {
+                        id: alert.id.to_string(),
+                        ip: alert.attacker.to_string(),
+                        window: alert.window.0,
+                        window_start: render::iso(alert.window_start),
+                        at: render::iso(alert.at),
+                        accumulated: alert.accumulated,
+                        confidence: alert.confidence.get(),
+                        evidence: kinds,
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Adds what one input tells of itself.
+    pub fn add_report(&mut self, report: &Report) {
+        self.records += report.records;
+        for (reason, count) in &report.rejected {
+            *self.rejected.entry(reason.to_string()).or_default() += count;
+        }
+        self.samples.extend(report.samples.iter().map(ToString::to_string));
+        self.notes
+            .extend(report.ignored.iter().map(|(path, why)| format!("not used: {}: {why}", path.display())));
+    }
+
+    /// Takes over the engine's final counters.
+    pub fn finish(&mut self, stats: &Stats, seconds: f64) {
+        self.flows = stats.flows;
+        self.profiles = stats.profiles;
+        self.windows = stats.profile_windows;
+        self.seconds = seconds;
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let rate = if self.seconds > 0.0 { self.flows as f64 / self.seconds } else { 0.0 };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{} flows of {} hosts in {} host windows, {:.2} s ({rate:.0} flows/s)",
+            self.flows, self.profiles, self.windows, self.seconds
+        );
+        for sample in &self.samples {
+            let _ = writeln!(text, "  rejected: {sample}");
+        }
+        for (reason, count) in &self.rejected {
+            let _ = writeln!(text, "  rejected {count} × {reason}");
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  {note}");
+        }
+        if self.evidence.is_empty() {
+            let _ = writeln!(text, "no evidence");
+        } else {
+            let _ = writeln!(text, "evidence:");
+            for (kind, count) in &self.evidence {
+                let _ = writeln!(text, "  {count:>6} × {kind}");
+            }
+        }
+        if self.alerts.is_empty() {
+            let _ = writeln!(text, "no alert");
+        } else {
+            let _ = writeln!(text, "alerts: {}", self.alerts.len());
+            for alert in self.alerts.iter().take(SHOWN_ALERTS) {
+                let _ = writeln!(
+                    text,
+                    "  {} {:<39} confidence {:.2}  {}",
+                    alert.at,
+                    alert.ip,
+                    alert.confidence,
+                    alert.evidence.join(", ")
+                );
+            }
+            if self.alerts.len() > SHOWN_ALERTS {
+                let _ = writeln!(text, "  … and {} more", self.alerts.len() - SHOWN_ALERTS);
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,417 @@
+//! `slips.yaml`: read once into an immutable value. Every key has a default; an unknown key or a bad value stops the start
+//! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
+
+mod units;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use slips_core::addr::LocalNets;
+use slips_core::evidence::EvidenceKind;
+use slips_core::settings::{Direction, Limits, Settings};
+use slips_core::time::{Span, WindowWidth};
+
+pub use units::{Amount, Length, NetText};
+
+/// The whole of `slips.yaml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Interfaces that `slips run` watches when the command line names none.
+    pub interfaces: Vec<String>,
+    #[serde(deserialize_with = "section")]
+    pub parameters: Parameters,
+    #[serde(deserialize_with = "section")]
+    pub detection: Detection,
+    #[serde(deserialize_with = "section")]
+    pub flow_alerts: FlowAlerts,
+    #[serde(deserialize_with = "section")]
+    pub brute_force_detector: BruteForce,
+    #[serde(rename = "DisabledAlerts", deserialize_with = "section")]
+    pub disabled_alerts: DisabledAlerts,
+    #[serde(deserialize_with = "section")]
+    pub threatintelligence: ThreatIntelligence,
+    #[serde(deserialize_with = "section")]
+    pub firewall: Firewall,
+    #[serde(deserialize_with = "section")]
+    pub output: Output,
+    #[serde(deserialize_with = "section")]
+    pub limits: LimitsSection,
+}
+
+/// `parameters`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parameters {
+    pub time_window_width: Length,
+    #[serde(deserialize_with = "direction")]
+    pub analysis_direction: Direction,
+    pub client_ips: Vec<NetText>,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            time_window_width: Length::secs(3600),
+            analysis_direction: Direction::All,
+            client_ips: Vec::new(),
+        }
+    }
+}
+
+/// `detection`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Detection {
+    pub evidence_detection_threshold: f64,
+}
+
+impl Default for Detection {
+    fn default() -> Self {
+        Self { evidence_detection_threshold: 0.25 }
+    }
+}
+
+/// `flow_alerts`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlowAlerts {
+    pub long_connection_threshold: Length,
+    pub data_exfiltration_threshold: Amount,
+}
+
+impl Default for FlowAlerts {
+    fn default() -> Self {
+        Self {
+            long_connection_threshold: Length::secs(1500),
+            data_exfiltration_threshold: Amount(500_000_000),
+        }
+    }
+}
+
+/// `brute_force_detector`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BruteForce {
+    pub ssh_attempt_threshold: u32,
+}
+
+impl Default for BruteForce {
+    fn default() -> Self {
+        Self { ssh_attempt_threshold: 9 }
+    }
+}
+
+/// `DisabledAlerts`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DisabledAlerts {
+    pub disabled_detections: Vec<KindName>,
+}
+
+/// The name of an evidence type.
+#[derive(Clone, Copy, Debug)]
+pub struct KindName(pub EvidenceKind);
+
+impl<'de> Deserialize<'de> for KindName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        EvidenceKind::from_name(&name).map(Self).ok_or_else(|| {
+            let known: Vec<_> = EvidenceKind::ALL.iter().map(|kind| kind.name()).collect();
+            D::Error::custom(format!("`{name}` is no evidence type; known are {}", known.join(", ")))
+        })
+    }
+}
+
+/// `threatintelligence`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ThreatIntelligence {
+    pub local_threat_intelligence_files: PathBuf,
+}
+
+impl Default for ThreatIntelligence {
+    fn default() -> Self {
+        Self { local_threat_intelligence_files: "/etc/slips/local_ti_files".into() }
+    }
+}
+
+/// What the firewall does with decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Block.
+    Enforce,
+    /// Decide and tell, block nothing.
+    Monitor,
+}
+
+/// What is done with an attacker of a class of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Its packets are dropped.
+    Drop,
+    /// It is told, nothing more.
+    AlertOnly,
+}
+
+/// `firewall`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Firewall {
+    pub mode: Mode,
+    pub external: Policy,
+    pub internal: Policy,
+    pub never_block: Vec<NetText>,
+    pub unproven_term: Length,
+    pub unproven_cap: usize,
+    pub shortest_term: Length,
+}
+
+impl Default for Firewall {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Enforce,
+            external: Policy::Drop,
+            internal: Policy::Drop,
+            never_block: Vec::new(),
+            unproven_term: Length::secs(300),
+            unproven_cap: 1024,
+            shortest_term: Length::secs(10),
+        }
+    }
+}
+
+/// `output`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    pub directory: PathBuf,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { directory: "/var/lib/slips".into() }
+    }
+}
+
+/// `limits`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSection {
+    pub remote_profiles: usize,
+    pub local_profiles: usize,
+    pub open_evidence: usize,
+    pub flows: u32,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        let core = Limits::default();
+        Self {
+            remote_profiles: core.remote_profiles,
+            local_profiles: core.local_profiles,
+            open_evidence: core.open_evidence,
+            flows: 200_000,
+        }
+    }
+}
+
+/// One thing that is wrong with a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// Line, from 1; 0 when the whole file is meant.
+    pub line: u64,
+    /// What is wrong, naming the key.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file.display(), self.what),
+            line => write!(f, "{}:{line}: {}", self.file.display(), self.what),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The file is read, and this is wrong with it: at least one problem.
+    Wrong(Vec<Problem>),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Wrong(problems) => {
+                for (n, problem) in problems.iter().enumerate() {
+                    if n > 0 {
+                        writeln!(f)?;
+                    }
+                    problem.fmt(f)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Most problems that are told of one file.
+const MAX_PROBLEMS: usize = 50;
+
+impl Config {
+    /// Reads a file; tells every problem in it, not only the first.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| LoadError::Unreadable(path.to_owned(), error))?;
+        Self::parse(path, &text).map_err(LoadError::Wrong)
+    }
+
+    /// Parses the text of a file called `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
+        let mut lines: Vec<&str> = text.lines().collect();
+        let mut problems: Vec<Problem> = Vec::new();
+        loop {
+            match serde_saphyr::from_str::<Option<Self>>(&lines.join("\n")) {
+                Ok(config) if problems.is_empty() => {
+                    let config = config.unwrap_or_default();
+                    let wrong = config.contradictions(path);
+                    return if wrong.is_empty() { Ok(config) } else { Err(wrong) };
+                }
+                Ok(_) => return Err(problems),
+                Err(error) => {
+                    let line = error.location().map_or(0, |at| at.line());
+                    let what = describe(&error.without_snippet().to_string(), line, &lines);
+                    problems.push(Problem { file: path.to_owned(), line, what });
+                    // The parser stops at the first problem. Take that key out, with all that is nested in it, and ask again.
+                    if problems.len() >= MAX_PROBLEMS || !blank_out(&mut lines, line) {
+                        return Err(problems);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Values that are fine each by itself, but not for the engine.
+    fn contradictions(&self, path: &Path) -> Vec<Problem> {
+        let mut wrong = Vec::new();
+        let mut check = |ok: bool, what: &str| {
+            if !ok {
+                wrong.push(Problem { file: path.to_owned(), line: 0, what: what.into() });
+            }
+        };
+        check(
+            self.width().is_some(),
+            "parameters.time_window_width must be at least 1s and a whole number of seconds",
+        );
+        let threshold = self.detection.evidence_detection_threshold;
+        check(
+            threshold.is_finite() && threshold > 0.0,
+            "detection.evidence_detection_threshold must be above 0; 0.25 is the default",
+        );
+        check(
+            self.brute_force_detector.ssh_attempt_threshold > 0,
+            "brute_force_detector.ssh_attempt_threshold must be at least 1",
+        );
+        check(self.limits.flows >= 16, "limits.flows must be at least 16");
+        check(
+            self.limits.remote_profiles >= 16 && self.limits.local_profiles >= 16,
+            "limits.remote_profiles and limits.local_profiles must be at least 16",
+        );
+        wrong
+    }
+
+    fn width(&self) -> Option<WindowWidth> {
+        let width = self.parameters.time_window_width.0;
+        let secs = i64::try_from(width.as_secs()).ok()?;
+        if width.subsec_nanos() != 0 { None } else { WindowWidth::from_secs(secs) }
+    }
+
+    /// What the engine is told. `own_nets` are the networks of the interfaces that are watched.
+    pub fn engine(&self, own_nets: &[slips_core::addr::Net]) -> Settings {
+        let mut nets = LocalNets::private().nets().to_vec();
+        if !self.parameters.client_ips.is_empty() {
+            nets = self.parameters.client_ips.iter().map(|net| net.0).collect();
+        }
+        nets.extend_from_slice(own_nets);
+        Settings {
+            width: self.width().unwrap_or(WindowWidth::HOUR),
+            threshold: self.detection.evidence_detection_threshold,
+            local_nets: LocalNets::new(nets),
+            direction: self.parameters.analysis_direction,
+            lateness: self.lateness(),
+            disabled: self.disabled_alerts.disabled_detections.iter().map(|name| name.0).collect(),
+            limits: Limits {
+                remote_profiles: self.limits.remote_profiles,
+                local_profiles: self.limits.local_profiles,
+                open_evidence: self.limits.open_evidence,
+            },
+        }
+    }
+
+    /// Ten minutes, but never more than a window: short windows close soon.
+    fn lateness(&self) -> Span {
+        let width = self.parameters.time_window_width.0.min(Duration::from_secs(600));
+        Span::from_secs(i64::try_from(width.as_secs()).unwrap_or(600))
+    }
+}
+
+/// A section whose keys are all commented out is the default section.
+fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+}
+
+fn direction<'de, D: Deserializer<'de>>(from: D) -> Result<Direction, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "all" => Ok(Direction::All),
+        "out" => Ok(Direction::Out),
+        other => Err(D::Error::custom(format!("`{other}` is neither all nor out"))),
+    }
+}
+
+/// The parser's message without its own position, with the key of the line in front.
+fn describe(message: &str, line: u64, lines: &[&str]) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let key = usize::try_from(line)
+        .ok()
+        .and_then(|line| lines.get(line.checked_sub(1)?))
+        .and_then(|text| text.split_once(':'))
+        .map(|(key, _)| key.trim().trim_start_matches("- "));
+    match key {
+        Some(key) if !key.is_empty() && !message.contains(key) => format!("{key}: {message}"),
+        _ => message.to_owned(),
+    }
+}
+
+/// Empties line `line` (from 1) and the lines nested in it; false when there is nothing to empty.
+fn blank_out(lines: &mut [&str], line: u64) -> bool {
+    let Some(at) = usize::try_from(line).ok().and_then(|line| line.checked_sub(1)) else { return false };
+    let indent = |text: &str| text.len() - text.trim_start().len();
+    let Some(first) = lines.get_mut(at).filter(|text| !text.trim().is_empty()) else { return false };
+    let depth = indent(first);
+    *first = "";
+    for text in lines.iter_mut().skip(at + 1) {
+        let is_item = text.trim_start().starts_with('-') && indent(text) >= depth;
+        if !text.trim().is_empty() && indent(text) <= depth && !is_item {
+            break;
+        }
+        *text = "";
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

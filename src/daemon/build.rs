@@ -1,0 +1,65 @@
+//! Turns the configuration into the parts that need it.
+
+use std::sync::Arc;
+use std::thread;
+
+use slips_core::detector::Detector;
+use slips_core::intel::{Intelligence, NoIntelligence};
+use slips_core::time::Span;
+
+use crate::cli::{Exit, Failure};
+use crate::config::{Config, Length};
+
+/// One shard less than there are processors, at least one: the input needs one too.
+pub fn default_shards() -> usize {
+    thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1))
+}
+
+/// The local indicator files. A directory that is not there is an error only if the configuration was written by somebody
+/// (`configured`): the built-in default may be absent.
+pub fn intelligence(
+    config: &Config,
+    configured: bool,
+) -> Result<(Arc<dyn Intelligence>, Vec<String>), Failure> {
+    let dir = &config.threatintelligence.local_threat_intelligence_files;
+    if !configured && !dir.is_dir() {
+        return Ok((Arc::new(NoIntelligence), Vec::new()));
+    }
+    match slips_intel::Indicators::load_dir(dir) {
+        Ok((indicators, problems)) => {
+            Ok((Arc::new(indicators), problems.iter().map(ToString::to_string).collect()))
+        }
+        Err(error) => Err(Failure {
+            exit: Exit::Config,
+            error: anyhow::Error::from(error)
+                .context("threatintelligence.local_threat_intelligence_files cannot be read"),
+        }),
+    }
+}
+
+/// Makes the detectors of one shard.
+pub fn registry(
+    config: &Config,
+    intel: Arc<dyn Intelligence>,
+) -> Box<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync> {
+    let settings = detect_settings(config);
+    Box::new(move || slips_detect::registry(&settings, Arc::clone(&intel)))
+}
+
+fn detect_settings(config: &Config) -> slips_detect::Settings {
+    slips_detect::Settings {
+        ssh_attempt_threshold: config.brute_force_detector.ssh_attempt_threshold,
+        long_connection_threshold: span(config.flow_alerts.long_connection_threshold),
+        data_exfiltration_threshold: config.flow_alerts.data_exfiltration_threshold.0,
+        ..slips_detect::Settings::default()
+    }
+}
+
+fn span(length: Length) -> Span {
+    Span(i64::try_from(length.0.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// What the packet sensor is told. `key` makes uids and hashes unpredictable in a live run; a file gets the same uids each time.
+pub fn sensor_settings(config: &Config, key: [u64; 2]) -> slips_sensor::Settings {
+    slips_sensor::Settings { key, max_flows: config.limits.flows, ..slips_sensor::Settings::default() }
+}

@@ -1,0 +1,4 @@
+//! Builds the parts and keeps them running.
+
+pub mod build;
+pub mod sinks;

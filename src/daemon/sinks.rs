@@ -1,0 +1,40 @@
+//! The sinks of a run: which files are written.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use slips_store::{AlertsJson, AlertsLog, OutputDir, RecordSink, Sqlite, SqliteLimits, StoreError};
+
+/// What happens to files of an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// They are moved away: the results of an analysis stand alone.
+    Fresh,
+    /// They go on: a daemon restarts.
+    Continue,
+}
+
+/// The files that a run leaves in its output directory.
+pub fn files(dir: &Path, reuse: Reuse) -> Result<Vec<Box<dyn RecordSink>>, StoreError> {
+    let dir = match reuse {
+        Reuse::Fresh => OutputDir::create_fresh(dir)?,
+        Reuse::Continue => OutputDir::create(dir)?,
+    };
+    let host = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    Ok(vec![
+        Box::new(AlertsJson::open(dir.alerts_json(), host, wall_clock)?),
+        Box::new(AlertsLog::open(dir.alerts_log(), wall_clock)?),
+        Box::new(Sqlite::open(dir.flows_sqlite(), SqliteLimits::default(), wall_clock)?),
+    ])
+}
+
+/// Microseconds of wall time since the Unix epoch.
+pub fn wall_clock() -> i64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the shell's one wall clock, handed down to whoever needs it"
+    )]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
