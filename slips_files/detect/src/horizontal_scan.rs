@@ -25,7 +25,7 @@ use slips_core::event::{Event, EventKind, Notice};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Outcome, Phase, Proto};
 use slips_core::state::Windowed;
-use slips_core::time::WindowId;
+use slips_core::time::{Span, WindowId};
 
 use crate::ladder::{self, Rung, rung};
 use crate::table::Table;
@@ -57,6 +57,8 @@ pub const UDP: [Rung; 4] = [
 /// Steps for UDP from our hosts to outside ones.
 pub const UDP_OUTWARDS: [Rung; 2] = [rung(50, ThreatLevel::Low, 0.4), rung(200, ThreatLevel::Medium, 0.5)];
 
+/// The period of the pace: one to two of these are looked at.
+const MINUTES: Span = Span::from_secs(300);
 /// Hosts within five to ten minutes that make it critical.
 const FAST: u32 = 200;
 /// Hosts in a window that make it critical at any pace.
@@ -206,7 +208,7 @@ impl Sweep {
             return false;
         }
         if !outwards {
-            self.pace.add(flow.start, 1);
+            self.pace.add(flow.start, 1, MINUTES);
         }
         self.trail.push(flow.uid);
         self.on_link |= attempt::proof_of_source(facts) == Proof::Proven;

@@ -9,21 +9,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use slips_core::detector::{Detector, Spec};
-use slips_core::intel::Intelligence;
+use slips_core::intel::{Intelligence, NoIntelligence};
 use slips_core::time::Span;
 
 mod attempt;
 mod ladder;
-#[allow(dead_code, reason = "the detections that use all of it follow")]
 mod table;
-#[allow(dead_code, reason = "the detections that use all of it follow")]
 mod tally;
 #[cfg(test)]
-#[allow(dead_code, reason = "the detections that use all of it follow")]
 mod test_traces;
 mod zeek_notice;
 
+pub mod arp_scan;
+pub mod data_upload;
 pub mod horizontal_scan;
+pub mod icmp_sweep;
+pub mod listed_address;
+pub mod long_connection;
+pub mod reconnection;
 pub mod vertical_scan;
 
 /// The thresholds of the detections.
@@ -75,14 +78,20 @@ impl Default for Settings {
 }
 
 /// The detectors of one shard, always in this order.
-pub fn registry(settings: &Settings, _intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detector>> {
+pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detector>> {
     vec![
         Box::new(vertical_scan::VerticalScan::new(settings)),
         Box::new(horizontal_scan::HorizontalScan::new(settings)),
+        Box::new(icmp_sweep::IcmpSweep::new(settings)),
+        Box::new(arp_scan::ArpScan::new(settings)),
+        Box::new(reconnection::Reconnection::new(settings)),
+        Box::new(long_connection::LongConnection::new(settings)),
+        Box::new(data_upload::DataUpload::new(settings)),
+        Box::new(listed_address::ListedAddress::new(intel)),
     ]
 }
 
-/// What the registry holds, for the configuration and the documentation.
+/// What the registry holds, in its order, for the configuration and the documentation.
 pub fn specs() -> Vec<&'static Spec> {
-    vec![&vertical_scan::SPEC, &horizontal_scan::SPEC]
+    registry(&Settings::default(), Arc::new(NoIntelligence)).iter().map(|detector| detector.spec()).collect()
 }

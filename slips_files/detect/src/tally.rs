@@ -123,7 +123,7 @@ impl<T: PartialEq + Copy> Lately<T> {
     }
 }
 
-/// How many in the running and the previous period of [`PERIOD`]: a sliding count of five to ten minutes in twelve bytes.
+/// How many in the running and the previous period: a sliding count over one to two periods in twelve bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     period: i32,
@@ -131,13 +131,10 @@ pub struct Pace {
     previous: u32,
 }
 
-/// The period of [`Pace`].
-pub const PERIOD: Span = Span::from_secs(300);
-
 impl Pace {
-    /// Adds `n` at `at` and returns the sum of both periods. What is older than both is not counted.
-    pub fn add(&mut self, at: PacketTime, n: u32) -> u32 {
-        let period = at.0.div_euclid(PERIOD.0).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+    /// Adds `n` at `at`, in periods of `width`. What is older than both periods is not counted.
+    pub fn add(&mut self, at: PacketTime, n: u32, width: Span) {
+        let period = at.0.div_euclid(width.0.max(1)).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
         match i64::from(period) - i64::from(self.period) {
             0 => self.running = self.running.saturating_add(n),
             -1 => self.previous = self.previous.saturating_add(n),
@@ -145,7 +142,6 @@ impl Pace {
             2.. => (self.previous, self.running, self.period) = (0, n, period),
             _ => {}
         }
-        self.sum()
     }
 
     /// The sum of both periods.
@@ -253,13 +249,18 @@ mod tests {
     fn pace_forgets_after_two_periods() {
         let at = |secs| PacketTime::from_secs_micros(secs, 0);
         let mut pace = Pace::default();
-        assert_eq!(pace.add(at(3000), 5), 5);
-        assert_eq!(pace.add(at(3299), 5), 10);
-        assert_eq!(pace.add(at(3300), 1), 11);
-        assert_eq!(pace.add(at(3299), 1), 12);
-        assert_eq!(pace.add(at(10), 100), 12);
-        assert_eq!(pace.add(at(3600), 1), 2);
-        assert_eq!(pace.add(at(9000), 1), 1);
+        for (secs, n, sum) in [
+            (3000, 5, 5),
+            (3299, 5, 10),
+            (3300, 1, 11),
+            (3299, 1, 12),
+            (10, 100, 12),
+            (3600, 1, 2),
+            (9000, 1, 1),
+        ] {
+            pace.add(at(secs), n, Span::from_secs(300));
+            assert_eq!(pace.sum(), sum, "at {secs}");
+        }
     }
 
     #[test]

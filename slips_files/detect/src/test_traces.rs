@@ -48,11 +48,6 @@ impl Talk {
         Self::new(Proto::Tcp, src, 40_000, dst, port)
     }
 
-    /// An unanswered datagram.
-    pub fn udp(src: &str, dst: &str, port: u16) -> Self {
-        Self::new(Proto::Udp, src, 40_000, dst, port)
-    }
-
     /// An unanswered ICMP message.
     pub fn icmp(src: &str, dst: &str, kind: u16) -> Self {
         let mut talk = Self::new(Proto::Icmp, src, kind, dst, 0);

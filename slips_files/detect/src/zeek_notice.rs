@@ -18,6 +18,11 @@ pub fn number_after(text: &str, marker: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
+/// The whole number before `marker` (" hosts").
+pub fn number_before(text: &str, marker: &str) -> Option<u32> {
+    text.split_once(marker)?.0.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
 /// The first address behind `marker` ("of host ").
 pub fn address_after(text: &str, marker: &str) -> Option<IpAddr> {
     let word = text.split_once(marker)?.1.split_whitespace().next()?;

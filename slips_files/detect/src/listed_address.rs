@@ -1,0 +1,252 @@
+//! Connection to or from an address that the owner's own list of indicators names as malicious.
+//!
+//! * ATT&CK: T1071 Application Layer Protocol (command and control), T1571 Non-Standard Port; T1190 and T1595 when the listed
+//!   side began.
+//! * Rule: a flow whose source or destination is listed, looked up for each pair of hosts, so that a second victim is not
+//!   missed. Towards: a linked pair, the listed address with the list's level and the local host with low. From: the listed
+//!   address with the list's level. The level critical therefore blocks at the first packet.
+//! * Numbers: each flow counts up to 128, where the weight of a repeated fact ends; then every doubling is told.
+//! * Why false positives stay out: the owner wrote the list. ICMP from our own hosts is not judged: it is mostly the refusal of
+//!   somebody else's packet.
+//! * Evasion: an address that is not listed.
+//! * Proof: proven once the flow was two-way; a local host also by its hardware address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use slips_core::addr;
+use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::event::{Event, EventKind};
+use slips_core::evidence::{Again, Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{Flow, Phase, Proto};
+use slips_core::intel::{Indicator, Intelligence};
+use slips_core::state::Windowed;
+use slips_core::time::WindowId;
+
+use crate::attempt;
+use crate::table::Table;
+use crate::tally::Once;
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "listed_address",
+    kinds: &[EvidenceKind::ToBlacklistedIp, EvidenceKind::FromBlacklistedIp],
+    events: &[EventKind::Flow],
+    roles: &[Role::Src],
+};
+
+/// Pairs remembered per source and window; those with the fewest flows make room.
+const MAX_PEERS: usize = 1024;
+/// Every flow is told up to here.
+const EACH_UP_TO: u32 = 128;
+
+#[derive(Debug, Default)]
+struct Contacts {
+    once: Once,
+    peers: Table<IpAddr, Contact>,
+}
+
+#[derive(Debug, Default)]
+struct Contact {
+    flows: u32,
+    proven: bool,
+}
+
+/// See the module.
+pub struct ListedAddress {
+    intel: Arc<dyn Intelligence>,
+    state: Windowed<Contacts>,
+}
+
+impl ListedAddress {
+    /// With these indicators.
+    pub fn new(intel: Arc<dyn Intelligence>) -> Self {
+        Self { intel, state: Windowed::default() }
+    }
+
+    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+        if !addr::is_interesting(flow.dst.addr) || !addr::is_interesting(flow.src.addr) {
+            return;
+        }
+        let intel = Arc::clone(&self.intel);
+        let facts = cx.facts();
+        let outgoing_icmp = flow.proto == Proto::Icmp && facts.src_local;
+        if let Some(listed) = intel.address(flow.dst.addr).filter(|_| !facts.dst_local && !outgoing_icmp) {
+            if let Some(told) = self.count(cx, flow) {
+                towards(cx, flow, listed, told);
+            }
+        } else if let Some(listed) = intel.address(flow.src.addr)
+            && let Some(told) = self.count(cx, flow)
+        {
+            from(cx, flow, listed, told);
+        }
+    }
+
+    /// Counts the flow; says how to tell it, if at all.
+    fn count(&mut self, cx: &Cx<'_>, flow: &Flow) -> Option<Told> {
+        let contacts = self.state.get_or_default(cx.slot(), cx.window());
+        let first = contacts.once.first(&flow.uid, flow.phase == Phase::End);
+        let grown = |contact: &Contact| u64::from(contact.flows);
+        let contact = contacts.peers.get_or_insert(flow.dst.addr, MAX_PEERS, grown)?;
+        let newly_proven = flow.is_two_way() && !contact.proven;
+        contact.proven |= newly_proven;
+        let proof = if contact.proven { Proof::Proven } else { Proof::Unproven };
+        if first {
+            contact.flows = contact.flows.saturating_add(1);
+        }
+        let news = first && (contact.flows <= EACH_UP_TO || contact.flows.is_power_of_two());
+        let again = if first { Again::Counts } else { Again::Grows };
+        (news || newly_proven).then_some(Told { flows: contact.flows, proof, again })
+    }
+}
+
+/// How a contact is told.
+struct Told {
+    flows: u32,
+    proof: Proof,
+    again: Again,
+}
+
+/// Our host went to a listed address: a linked pair.
+fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Indicator, told: Told) {
+    let what = describe(listed, told.flows);
+    let kind = EvidenceKind::ToBlacklistedIp;
+    let mut remote = Finding {
+        level: listed.level,
+        victim: Some(Entity::Ip(flow.src.addr)),
+        text: format!("{} was contacted, which is listed as {what}", flow.dst.addr),
+        ..told.finding(cx, kind, flow.dst.addr, flow)
+    };
+    let mut local = Finding {
+        level: listed.level.min(ThreatLevel::Low),
+        victim: Some(Entity::Ip(flow.dst.addr)),
+        text: format!("connection to {}, which is listed as {what}", flow.dst.addr),
+        proof: told.proof.max(attempt::proof_of_source(cx.facts())),
+        ..told.finding(cx, kind, flow.src.addr, flow)
+    };
+    remote.related.push(local.id());
+    local.related.push(remote.id());
+    cx.emit(remote);
+    cx.emit(local);
+}
+
+/// A listed address came to us.
+fn from(cx: &mut Cx<'_>, flow: &Flow, listed: &Indicator, told: Told) {
+    cx.emit(Finding {
+        level: listed.level,
+        victim: Some(Entity::Ip(flow.dst.addr)),
+        text: format!(
+            "connection from {}, which is listed as {}",
+            flow.src.addr,
+            describe(listed, told.flows)
+        ),
+        ..told.finding(cx, EvidenceKind::FromBlacklistedIp, flow.src.addr, flow)
+    });
+}
+
+fn describe(listed: &Indicator, flows: u32) -> String {
+    format!("{} ({}): {}; {flows} flows", listed.level, listed.source, listed.description)
+}
+
+impl Told {
+    fn finding(&self, cx: &Cx<'_>, kind: EvidenceKind, attacker: IpAddr, flow: &Flow) -> Finding {
+        Finding {
+            confidence: Confidence::FULL,
+            profile: cx.profile(),
+            uids: if flow.uid.is_empty() { Vec::new() } else { vec![flow.uid] },
+            proof: self.proof,
+            again: self.again,
+            ..Finding::new(kind, attacker, cx.window(), flow.seen)
+        }
+    }
+}
+
+impl Detector for ListedAddress {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        if let Event::Flow(flow) = event {
+            self.on_flow(cx, flow);
+        }
+    }
+
+    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
+        self.state.close(window, |_, _| {});
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.state.forget(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{Talk, at, bench, levels};
+    use slips_core::detector::Bench;
+
+    struct List(Vec<(IpAddr, Indicator)>);
+
+    impl Intelligence for List {
+        fn address(&self, addr: IpAddr) -> Option<&Indicator> {
+            self.0.iter().find(|(known, _)| *known == addr).map(|(_, indicator)| indicator)
+        }
+    }
+
+    fn listing(addr: &str, level: ThreatLevel) -> Bench {
+        let indicator = Indicator { level, description: "bot".into(), source: "own.csv".into() };
+        bench(ListedAddress::new(Arc::new(List(vec![(at(addr), indicator)]))))
+    }
+
+    #[test]
+    fn a_connection_to_a_listed_address_is_a_linked_pair() {
+        let mut bench = listing("203.0.113.9", ThreatLevel::High);
+        let told = bench.feed(&Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(100, 100).event());
+        assert_eq!(levels(&told), ["high 1", "low 1"]);
+        assert_eq!(told[0].attacker, Entity::Ip(at("203.0.113.9")));
+        assert_eq!(told[1].attacker, Entity::Ip(at("192.168.1.5")));
+        assert_eq!((&told[0].related, &told[1].related), (&vec![told[1].id()], &vec![told[0].id()]));
+        assert!(told.iter().all(|f| f.proof == Proof::Proven && f.kind == EvidenceKind::ToBlacklistedIp));
+    }
+
+    #[test]
+    fn a_connection_from_a_listed_address_names_it_alone() {
+        let mut bench = listing("203.0.113.9", ThreatLevel::Critical);
+        let told = bench.feed(&Talk::tcp("203.0.113.9", "192.168.1.5", 22).phase(Phase::Start).event());
+        assert_eq!(levels(&told), ["critical 1"]);
+        assert_eq!((told[0].kind, told[0].proof), (EvidenceKind::FromBlacklistedIp, Proof::Unproven));
+    }
+
+    #[test]
+    fn others_are_silent_and_so_is_icmp_that_we_send() {
+        let mut bench = listing("203.0.113.9", ThreatLevel::High);
+        assert!(bench.feed(&Talk::tcp("192.168.1.5", "203.0.113.8", 443).event()).is_empty());
+        assert!(bench.feed(&Talk::icmp("192.168.1.5", "203.0.113.9", 3).event()).is_empty());
+        assert_eq!(bench.feed(&Talk::icmp("203.0.113.9", "192.168.1.5", 8).event()).len(), 1);
+    }
+
+    #[test]
+    fn the_phases_of_a_flow_count_once_and_the_answer_proves_it() {
+        let mut bench = listing("203.0.113.9", ThreatLevel::High);
+        let talk = |phase| Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(9, 9).phase(phase);
+        let start = bench.feed(&Talk::tcp("192.168.1.5", "203.0.113.9", 443).phase(Phase::Start).event());
+        assert_eq!((start[0].again, start[0].proof), (Again::Counts, Proof::Unproven));
+        let established = bench.feed(&talk(Phase::Established).event());
+        assert_eq!((established[0].again, established[0].proof), (Again::Grows, Proof::Proven));
+        assert!(bench.feed(&talk(Phase::Update).event()).is_empty());
+        assert!(bench.feed(&talk(Phase::End).event()).is_empty());
+        assert_eq!(bench.feed(&talk(Phase::End).uid("C2").event())[0].again, Again::Counts);
+    }
+
+    #[test]
+    fn every_victim_is_told_and_a_busy_pair_only_at_doublings() {
+        let mut bench = listing("203.0.113.9", ThreatLevel::High);
+        assert_eq!(bench.feed(&Talk::tcp("192.168.1.5", "203.0.113.9", 443).event()).len(), 2);
+        assert_eq!(bench.feed(&Talk::tcp("192.168.1.6", "203.0.113.9", 443).event()).len(), 2);
+        let flow = |n: i32| Talk::tcp("192.168.1.5", "203.0.113.9", 443).uid(&format!("D{n}")).event();
+        let told: usize = (0..2000).map(|n| bench.feed(&flow(n)).len()).sum();
+        assert_eq!(told, 2 * (127 + 3));
+    }
+}
