@@ -140,6 +140,15 @@ mod tests {
         assert_eq!(escape(&"x".repeat(MAX_TEXT)).len(), MAX_TEXT);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_at_all_gets_a_control_character_through(text in "\\PC*|[\\x00-\\u{10ffff}]*|[\\x00-\\x7f\\u{80}-\\u{9f}]{0,2000}") {
+            let safe = escape(&text);
+            assert!(safe.len() <= MAX_TEXT + '…'.len_utf8());
+            assert!(!safe.chars().any(|c| c.is_control() || is_deceptive(c)), "{safe:?}");
+        }
+    }
+
     #[test]
     fn times_are_iso_8601_in_utc_and_any_number_is_a_time() {
         for (micros, text) in [

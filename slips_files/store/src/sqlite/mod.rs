@@ -40,7 +40,7 @@ pub struct SqliteLimits {
 }
 
 impl Default for SqliteLimits {
-    /// About 4 GB of database at most.
+    /// About 3.5 GB of database at most.
     fn default() -> Self {
         Self {
             batch: 5_000,
@@ -66,7 +66,8 @@ pub struct Sqlite {
     held_flows: usize,
     held_events: usize,
     held_findings: usize,
-    next_attempt: usize,
+    /// After a failure: how many events and findings pass before the next attempt that nobody asked for.
+    pause: usize,
     next_id: i64,
     labels: Labels,
     lost: u64,
@@ -90,7 +91,7 @@ impl Sqlite {
             held_flows: 0,
             held_events: 0,
             held_findings: 0,
-            next_attempt: limits.batch.max(1),
+            pause: 0,
             next_id: 1,
             labels: Labels::new(),
             lost: 0,
@@ -134,6 +135,7 @@ impl Sqlite {
         if events > 0 && flows == 0 {
             return;
         }
+        self.pause = self.pause.saturating_sub(events.max(1));
         self.held_flows += flows;
         self.held_events += events;
         self.held_findings += usize::from(events == 0);
@@ -146,17 +148,16 @@ impl Sqlite {
         self.held_findings -= usize::from(held.events == 0);
     }
 
-    /// Writes transactions of at least `batch` flows until fewer than `keep` wait.
+    /// Writes transactions of at least `batch` flows until too few wait for another, or none.
     fn write(&mut self, until: Until) -> Result<(), StoreError> {
         while !self.held.is_empty() && (until == Until::Empty || self.held_flows >= self.limits.batch) {
             if let Err(error) = self.write_one() {
                 self.make_room();
-                // Not with every record: after as many flows again, or when asked to flush.
-                self.next_attempt = self.held_flows + self.limits.batch.max(1);
+                self.pause = PAUSE_BATCHES * self.limits.batch;
                 return Err(error);
             }
         }
-        self.next_attempt = self.limits.batch.max(1);
+        self.pause = 0;
         Ok(())
     }
 
@@ -299,14 +300,15 @@ impl RecordSink for Sqlite {
         let mut outcome = Ok(());
         for record in records {
             self.hold(record);
-            if self.held_flows >= self.next_attempt {
-                outcome = outcome.and(self.write(Until::LessThanABatch));
+            // Live capture tells many events per flow that ended, and an attacker can make many findings without one.
+            let too_many = self.held_events > self.limits.waiting_events
+                || self.held_findings > self.limits.waiting_findings;
+            if self.pause > 0 && too_many {
+                self.make_room();
+            } else if self.pause == 0 && (too_many || self.held_flows >= self.limits.batch) {
+                let until = if too_many { Until::Empty } else { Until::LessThanABatch };
+                outcome = outcome.and(self.write(until));
             }
-        }
-        // Live capture tells many events per flow that ended, and an attacker can make many findings without one.
-        if self.held_events > self.limits.waiting_events || self.held_findings > self.limits.waiting_findings
-        {
-            outcome = outcome.and(self.write(Until::Empty));
         }
         outcome
     }
@@ -327,6 +329,10 @@ impl RecordSink for Sqlite {
         self.lost
     }
 }
+
+/// A database that refuses is tried again after four batches' worth of records, or when it is flushed: not with every record,
+/// since each attempt may wait for a lock.
+const PAUSE_BATCHES: usize = 4;
 
 fn ended(batch: &[Event]) -> impl Iterator<Item = &Flow> {
     batch.iter().filter_map(|event| match event {

@@ -56,6 +56,24 @@ pub(super) enum Durability {
     Full,
 }
 
+impl Durability {
+    const fn synchronous(self) -> &'static str {
+        match self {
+            Self::Whole => "NORMAL",
+            Self::Full => "FULL",
+        }
+    }
+
+    /// How long to wait for the other connection, whose transactions take some ten milliseconds. A sink can hold its records
+    /// back and try again; a block cannot wait for that.
+    const fn patience(self) -> Duration {
+        match self {
+            Self::Whole => Duration::from_millis(200),
+            Self::Full => Duration::from_secs(2),
+        }
+    }
+}
+
 /// Opens or makes the database and brings it to the current layout.
 pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
     open_with(path, durability, MIGRATIONS)
@@ -68,14 +86,11 @@ fn open_with(path: &Path, durability: Durability, migrations: &[&str]) -> Result
     };
     restrict(path)?;
     let mut db = Connection::open(path).map_err(failed)?;
-    db.busy_timeout(BUSY).map_err(failed)?;
+    db.busy_timeout(durability.patience()).map_err(failed)?;
     if !is_ours(&db).map_err(failed)? {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
-    let synchronous = match durability {
-        Durability::Whole => "NORMAL",
-        Durability::Full => "FULL",
-    };
+    let synchronous = durability.synchronous();
     db.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
@@ -133,8 +148,6 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// The other connection's transactions take some ten milliseconds; a backup's read lock does not disturb at all.
-const BUSY: Duration = Duration::from_secs(2);
 /// Page cache of a connection.
 const CACHE_KIB: u32 = 4096;
 /// The log is copied back into the database when it has this many pages (16 MiB).

@@ -272,6 +272,32 @@ mod tests {
         assert_eq!(tsv, "1.500000\t-\tT\t-\t(empty)\t60.000000,0.000001\t192.0.2.1");
     }
 
+    fn unescaped(tsv: &str) -> String {
+        let mut parts = tsv.split("\\x");
+        let mut text = parts.next().unwrap_or_default().as_bytes().to_vec();
+        for part in parts {
+            let (hex, rest) = part.split_at(2);
+            text.push(u8::from_str_radix(hex, 16).expect("hex"));
+            text.extend_from_slice(rest.as_bytes());
+        }
+        String::from_utf8(text).expect("UTF-8")
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_comes_back_from_both_formats(text in "[\\x00-\\u{10ffff}]+|[-,(empty)\\\\x09]+") {
+            let (json, tsv) = both(|row| row.text("a", &text));
+            let read: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+            assert_eq!(read["a"], text.as_str());
+            let fields: Vec<_> = tsv.split('\t').collect();
+            assert_eq!((fields.len(), unescaped(fields[1])), (FIELDS.len(), text.clone()));
+            assert!(!tsv.contains('\n') && !json.contains('\n') && fields[1] != "-");
+            let (_, tsv) = both(|row| row.texts("set", [&text, &text], IfEmpty::Unset));
+            let list: Vec<_> = tsv.split('\t').nth(4).expect("set").split(',').map(unescaped).collect();
+            assert_eq!(list, [text.as_str(), text.as_str()]);
+        }
+    }
+
     #[test]
     fn hostile_text_neither_ends_a_field_nor_pretends_to_be_unset() {
         for (text, json, tsv) in [
