@@ -2,6 +2,8 @@
 //!
 //!     cargo run --release -p slips-input --example live_rate -- [SECONDS_EACH]
 //!
+//! First the frames alone, then the same with the sensor behind them.
+//!
 //! Needs root: it makes a network namespace of its own. The sender spins on one core and does the kernel's receive work there
 //! too, so the highest rate is the sender's; what the capture costs is the column of CPU seconds.
 
@@ -16,7 +18,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg, socket};
 use nix::sys::time::TimeValLike;
-use slips_input::capture::{Capture, CaptureSettings, Polled, RingSize};
+use slips_input::capture::{Capture, CaptureSettings, Counters, Live, LiveSource, Polled, RingSize};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -32,12 +34,15 @@ fn main() -> Result<()> {
             return Err(format!("ip {line}").into());
         }
     }
-    println!(
-        "{:>10} {:>12} {:>12} {:>8} {:>10} {:>12}",
-        "asked/s", "sent/s", "captured/s", "drops", "CPU s", "per CPU s"
-    );
-    for rate in [100_000, 300_000, 500_000, 700_000, 1_000_000, 1_500_000, u64::MAX] {
-        measure(rate, Duration::from_secs_f64(seconds))?;
+    for with in [With::Frames, With::Sensor] {
+        println!("{with:?}");
+        println!(
+            "{:>10} {:>12} {:>12} {:>8} {:>8} {:>12}",
+            "asked/s", "sent/s", "taken/s", "drops", "CPU s", "per CPU s"
+        );
+        for rate in [100_000, 300_000, 500_000, 1_000_000, u64::MAX] {
+            measure(with, rate, Duration::from_secs_f64(seconds))?;
+        }
     }
     for retire_ms in [1, 2, 4] {
         latency(retire_ms)?;
@@ -45,11 +50,44 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn measure(rate: u64, length: Duration) -> Result<()> {
-    let mut capture = Capture::open(CaptureSettings::new(["rx0"]))?;
+/// What stands behind the ring.
+#[derive(Clone, Copy, Debug)]
+enum With {
+    Frames,
+    Sensor,
+}
+
+/// Takes what is there; the counters, and whether there was anything.
+type Taker = Box<dyn FnMut() -> Result<(Option<Counters>, bool)>>;
+
+fn taker(with: With) -> Result<Taker> {
+    let settings = CaptureSettings::new(["rx0"]);
+    Ok(match with {
+        With::Frames => {
+            let mut capture = Capture::open(settings)?;
+            Box::new(move || {
+                let polled = capture.next(Duration::from_millis(50), &mut |frame| {
+                    std::hint::black_box(frame.captured.first());
+                })?;
+                Ok((capture.counters(1), matches!(polled, Polled::Frames(_))))
+            })
+        }
+        With::Sensor => {
+            let mut source = LiveSource::open(settings, slips_sensor::Settings::default())?;
+            let mut events = Vec::new();
+            Box::new(move || {
+                events.clear();
+                let live = source.next_batch(&mut events)?;
+                Ok((source.counters(1), matches!(live, Live::Packets(_))))
+            })
+        }
+    })
+}
+
+fn measure(with: With, rate: u64, length: Duration) -> Result<()> {
     let (sent, over) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (mut frames, mut cpu) = (0u64, 0.0);
-    let from = now();
+    let mut take = taker(with)?;
+    let (mut cpu, mut counters, from) = (0.0, Counters::default(), now());
     let mut to = from;
     std::thread::scope(|scope| -> Result<()> {
         let sender = scope.spawn(|| {
@@ -60,13 +98,12 @@ fn measure(rate: u64, length: Duration) -> Result<()> {
         let before = cpu_seconds()?;
         loop {
             let done = over.load(Ordering::Acquire);
-            let polled = capture.next(Duration::from_millis(50), &mut |frame| {
-                frames += u64::from(frame.captured.len() == 60);
-            })?;
-            match polled {
-                Polled::Frames(_) => to = now(),
-                Polled::Silent if done => break,
-                _ => {}
+            let (latest, any) = take()?;
+            counters = latest.unwrap_or_default();
+            if any {
+                to = now();
+            } else if done {
+                break;
             }
         }
         cpu = cpu_seconds()? - before;
@@ -74,10 +111,10 @@ fn measure(rate: u64, length: Duration) -> Result<()> {
         Ok(())
     })?;
     let (sent, wall) = (sent.load(Ordering::Relaxed), (to - from).as_secs_f64());
-    let drops = capture.counters(1).ok_or("no counters")?.drops;
+    let (frames, drops) = (counters.frames, counters.drops);
     let asked = if rate == u64::MAX { "all".to_owned() } else { rate.to_string() };
     println!(
-        "{asked:>10} {:>12.0} {:>12.0} {drops:>8} {cpu:>10.3} {:>12.0}",
+        "{asked:>10} {:>12.0} {:>12.0} {drops:>8} {cpu:>8.3} {:>12.0}",
         sent as f64 / wall,
         frames as f64 / wall,
         frames as f64 / cpu

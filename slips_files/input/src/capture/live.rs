@@ -17,7 +17,7 @@ pub enum Live {
     Silent,
     /// An interface is in another state than before.
     Changed(Change),
-    /// Someone used the [`Stopper`]. The ends of all flows were appended; nothing comes any more.
+    /// Someone used the [`Stopper`]: nothing comes any more but what [`LiveSource::finish`] gives.
     Stopped,
 }
 
@@ -27,7 +27,6 @@ pub struct LiveSource {
     capture: Capture,
     reader: Reader,
     silence: Silence,
-    finished: bool,
 }
 
 impl LiveSource {
@@ -41,7 +40,7 @@ impl LiveSource {
             }
         }
         let reader = Reader { sensor: Sensor::new(sensor), tagged: Vec::new(), last: None };
-        Ok(Self { capture, reader, silence: Silence::default(), finished: false })
+        Ok(Self { capture, reader, silence: Silence::default() })
     }
 
     /// Appends what the next packets tell to `out`, as soon as there are any; waits at most a second.
@@ -55,10 +54,7 @@ impl LiveSource {
             Polled::Frames(count) => Live::Packets(count),
             Polled::Silent => Live::Silent,
             Polled::Changed(change) => return Ok(Live::Changed(change)),
-            Polled::Stopped => {
-                self.finish(out);
-                return Ok(Live::Stopped);
-            }
+            Polled::Stopped => return Ok(Live::Stopped),
         };
         match self.reader.last {
             Some(at) if out.len() > before => self.silence.broken(at),
@@ -70,6 +66,13 @@ impl LiveSource {
             }
         }
         Ok(live)
+    }
+
+    /// The end: takes what the kernel has handed over already, then ends all flows. Once is enough.
+    pub fn finish(&mut self, out: &mut Vec<Event>) {
+        let reader = &mut self.reader;
+        self.capture.drain_rest(&mut |frame| reader.take(&frame, out));
+        reader.sensor.finish(out);
     }
 
     /// A handle that ends the source from another thread or from a signal handler.
@@ -90,15 +93,6 @@ impl LiveSource {
     /// What the sensor counted since the start.
     pub fn sensor_counters(&self) -> &slips_sensor::Counters {
         self.reader.sensor.counters()
-    }
-
-    /// Takes what the kernel has handed over already, then ends all flows.
-    fn finish(&mut self, out: &mut Vec<Event>) {
-        if !std::mem::replace(&mut self.finished, true) {
-            let reader = &mut self.reader;
-            self.capture.drain(&mut |frame| reader.take(&frame, out));
-            reader.sensor.finish(out);
-        }
     }
 }
 

@@ -174,6 +174,14 @@ impl Capture {
         self.links.iter_mut().map(|link| link.drain(BLOCKS_A_TURN, each)).sum()
     }
 
+    /// Hands over all that lies in the rings, once around each.
+    fn drain_rest(&mut self, each: &mut dyn FnMut(Frame<'_>)) {
+        let blocks = self.settings.ring.blocks() as usize;
+        for link in &mut self.links {
+            link.drain(blocks, each);
+        }
+    }
+
     /// Whether anything happened within `timeout`.
     fn wait(&mut self, timeout: Duration) -> Result<bool, CaptureError> {
         // Rounded up, or the last part of a millisecond would be spent spinning.
