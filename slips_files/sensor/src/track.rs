@@ -3,6 +3,7 @@
 use slips_core::flow::{MacAddr, Volume};
 use slips_core::time::{PacketTime, Span};
 
+use crate::dns;
 use crate::history::Letters;
 use crate::list::{Link, Linked, NIL};
 use crate::service::{Recognition, Service};
@@ -133,6 +134,7 @@ pub(crate) struct Track {
     pub(crate) recognition: Recognition,
     /// First of the DNS questions that wait for their answers.
     pub(crate) dns_pending: u32,
+    pub(crate) dns_stream: Option<Box<dns::Stream>>,
     pub(crate) banners: Option<Box<Banners>>,
 }
 
@@ -183,6 +185,7 @@ impl Track {
             above: None,
             recognition: Recognition::default(),
             dns_pending: NIL,
+            dns_stream: None,
             banners: None,
         }
     }
@@ -231,6 +234,9 @@ impl Track {
         self.recognition.flip();
         if let Some(banners) = &mut self.banners {
             banners.flip();
+        }
+        if let Some(stream) = &mut self.dns_stream {
+            stream.flip();
         }
         self.letters.flipped();
     }

@@ -1,5 +1,6 @@
 //! One DNS message.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -30,10 +31,12 @@ pub(crate) struct Message {
     pub(crate) flags: DnsFlags,
     pub(crate) question: Option<Question>,
     pub(crate) answers: Vec<DnsAnswer>,
+    /// Owner of the first answer.
+    pub(crate) owner: String,
 }
 
 /// Dynamic update (RFC 2136): its sections mean something else.
-const UPDATE: u8 = 5;
+pub(super) const UPDATE: u8 = 5;
 
 impl Message {
     /// Reads a message; `None` when header or question are malformed. Of answers that are malformed, or that the capture
@@ -64,6 +67,7 @@ impl Message {
             },
             question: None,
             answers: Vec::new(),
+            owner: String::new(),
         };
         let mut at = 12;
         for _ in 0..questions.min(MAX_QUESTIONS) {
@@ -72,21 +76,63 @@ impl Message {
             at = behind + 4;
             message.question.get_or_insert(question);
         }
-        if questions <= MAX_QUESTIONS && opcode != UPDATE {
+        if questions > MAX_QUESTIONS {
+            return Some(message);
+        }
+        if opcode == UPDATE {
+            // The zone stands where the question does; the records tell what is asked for.
+            message.question = None;
+            message.read_update(bytes, at, answers.min(MAX_ANSWERS), be16(bytes, 8)?.min(MAX_ANSWERS));
+        } else {
             message.read_answers(bytes, at, answers.min(MAX_ANSWERS));
         }
         Some(message)
     }
 
-    fn read_answers(&mut self, bytes: &[u8], mut at: usize, count: u16) -> Option<()> {
-        for _ in 0..count {
+    /// Prerequisites and updates of a dynamic update (RFC 2136, sections 2.4 and 2.5).
+    fn read_update(&mut self, bytes: &[u8], mut at: usize, prerequisites: u16, updates: u16) -> Option<()> {
+        const NONE: u16 = 254;
+        const ANY: u16 = 255;
+        for nth in 0..prerequisites.saturating_add(updates) {
             let (owner, behind) = name::read(bytes, at)?;
+            let (kind, class, ttl) =
+                (be16(bytes, behind)?, be16(bytes, behind + 2)?, be32(bytes, behind + 4)?);
+            let data_end = behind + 10 + usize::from(be16(bytes, behind + 8)?);
+            let data = Data { message: bytes.get(..data_end)?, at: behind + 10, owner_at: at };
+            let kind = type_name(kind);
+            let text = match (nth < prerequisites, class) {
+                (true, NONE) => format!("pre: NoRRSet {kind} {owner}"),
+                (true, ANY) => format!("pre: RRSet {kind} {owner}"),
+                (true, _) => format!("pre: {kind} {owner}"),
+                (false, ANY) => format!("del: RRSet {kind}"),
+                (false, NONE) => format!("del: {kind} {owner}"),
+                (false, _) => match data.read(be16(bytes, behind)?) {
+                    Some(DnsData::Addr(addr)) => format!("add: {kind} {owner} {addr}"),
+                    Some(DnsData::Name(text) | DnsData::Text(text)) => format!("add: {kind} {owner} {text}"),
+                    None => format!("add: {kind} {owner}"),
+                },
+            };
+            if self.owner.is_empty() {
+                self.owner = owner;
+            }
+            self.answers.push(DnsAnswer { data: DnsData::Text(text), ttl: Some(ttl) });
+            at = data_end;
+        }
+        Some(())
+    }
+
+    fn read_answers(&mut self, bytes: &[u8], mut at: usize, count: u16) -> Option<()> {
+        for nth in 0..count {
+            if nth == 0 {
+                self.owner = name::read(bytes, at)?.0;
+            }
+            let (owner_at, behind) = (at, name::skip(bytes, at)?);
             let kind = be16(bytes, behind)?;
             let ttl = be32(bytes, behind + 4)?;
             let data_at = behind + 10;
             let data_end = data_at + usize::from(be16(bytes, behind + 8)?);
             // names in the data may point anywhere before; nothing may reach beyond the data
-            let data = Data { message: bytes.get(..data_end)?, at: data_at, owner: &owner };
+            let data = Data { message: bytes.get(..data_end)?, at: data_at, owner_at };
             if let Some(data) = data.read(kind) {
                 self.answers.push(DnsAnswer { data, ttl: Some(ttl) });
             }
@@ -104,11 +150,28 @@ impl Message {
     }
 }
 
+/// The name of a record type that dynamic updates carry.
+fn type_name(kind: u16) -> Cow<'static, str> {
+    Cow::Borrowed(match kind {
+        1 => "A",
+        2 => "NS",
+        5 => "CNAME",
+        6 => "SOA",
+        12 => "PTR",
+        15 => "MX",
+        16 => "TXT",
+        28 => "AAAA",
+        33 => "SRV",
+        255 => "*",
+        other => return Cow::Owned(format!("type-{other}")),
+    })
+}
+
 /// The data of one record, at the end of `message`.
 struct Data<'a> {
     message: &'a [u8],
     at: usize,
-    owner: &'a str,
+    owner_at: usize,
 }
 
 impl Data<'_> {
@@ -142,7 +205,7 @@ impl Data<'_> {
             43 => format!("DS {} {}", self.byte(2)?, self.byte(3)?),
             44 => format!("SSHFP: {}", self.hex(2)?),
             46 => format!("RRSIG {} {}", be16(self.message, self.at)?, self.name(18)?),
-            47 => format!("NSEC {} {}", self.owner, self.name(0)?),
+            47 => format!("NSEC {} {}", name::read(self.message, self.owner_at)?.0, self.name(0)?),
             48 => format!("DNSKEY {}", self.byte(3)?),
             50 => "NSEC3".to_owned(),
             51 => "NSEC3PARAM".to_owned(),

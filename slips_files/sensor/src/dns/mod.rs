@@ -3,6 +3,8 @@
 mod message;
 mod name;
 mod pending;
+mod stream;
 
 pub(crate) use message::Message;
 pub(crate) use pending::Pending;
+pub(crate) use stream::Stream;

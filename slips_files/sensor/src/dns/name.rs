@@ -42,6 +42,18 @@ pub(super) fn read(message: &[u8], at: usize) -> Option<(String, usize)> {
     }
 }
 
+/// The place behind the name at `at`.
+pub(super) fn skip(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            0xc0.. => return Some(at + 2),
+            _ => return None,
+        }
+    }
+}
+
 fn push_label(text: &mut String, label: &[u8]) {
     for &byte in label {
         if byte.is_ascii_graphic() || byte == b' ' {

@@ -1,9 +1,9 @@
 //! Questions that wait for their answers.
 
-use slips_core::event::{Dns, DnsFlags, Event};
+use slips_core::event::{Dns, DnsAnswer, DnsFlags, Event};
 use slips_core::time::{PacketTime, Span};
 
-use super::message::{Message, Question};
+use super::message::{Message, Question, UPDATE};
 use super::name;
 use crate::emit;
 use crate::list::{Link, Linked, List, NIL};
@@ -23,12 +23,25 @@ struct Waiting {
     at: PacketTime,
     flags: DnsFlags,
     question: Question,
+    /// What a dynamic update asks for.
+    changes: Vec<DnsAnswer>,
 }
 
 impl Linked<0> for Waiting {
     fn link(&mut self) -> &mut Link {
         &mut self.link
     }
+}
+
+/// A question that no longer waits.
+#[derive(Debug, Default)]
+struct Asked {
+    at: PacketTime,
+    id: u16,
+    flags: DnsFlags,
+    question: Question,
+    /// What a dynamic update asks for.
+    changes: Vec<DnsAnswer>,
 }
 
 /// All waiting questions, oldest first.
@@ -61,19 +74,17 @@ impl Pending {
         }
         // Questions and answers to a group do not pair.
         let is_group = [5353, 5355].iter().any(|group| port == *group || track.orig_port == *group);
-        if is_group {
-            out.push(row(track, at, None, message.question.take(), &mut message));
+        if is_group && !message.is_reply {
+            let question = message.question.unwrap_or_default();
+            let asked = Asked { at, id: message.id, flags: message.flags, question, changes: Vec::new() };
+            out.push(unanswered(track, asked));
         } else if !message.is_reply {
             self.keep(tracks, index, at, message);
         } else {
-            let asked = self.find(track, message.id);
-            let (asked_at, question) = match asked.map(|slot| self.release(tracks, slot)) {
-                Some((at, question)) => (Some(at), Some(question)),
-                None => (None, message.question.take()),
-            };
+            let asked = if is_group { None } else { self.find(track, message.id) };
+            let asked = asked.map(|slot| self.release(tracks, slot));
             let Some(track) = tracks.get(index as usize) else { return };
-            let rtt = asked_at.map(|asked| at.since(asked)).filter(|rtt| *rtt > Span(0));
-            out.push(row(track, asked_at.unwrap_or(at), rtt, question, &mut message));
+            out.push(answered(track, at, asked, message));
         }
     }
 
@@ -86,7 +97,8 @@ impl Pending {
             id: message.id,
             at,
             flags: message.flags,
-            question: message.question.unwrap_or_default(),
+            question: message.question.unwrap_or(Question { name: message.owner, ..Question::default() }),
+            changes: if message.opcode == UPDATE { message.answers } else { Vec::new() },
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -119,11 +131,17 @@ impl Pending {
     }
 
     /// Takes a question out of all lists.
-    fn release(&mut self, tracks: &mut [Track], slot: u32) -> (PacketTime, Question) {
+    fn release(&mut self, tracks: &mut [Track], slot: u32) -> Asked {
         self.order.remove::<0, Waiting>(&mut self.slots, slot);
         self.free.push(slot);
         let Some(waiting) = self.slots.get_mut(slot as usize) else { return Default::default() };
-        let taken = (waiting.at, std::mem::take(&mut waiting.question));
+        let taken = Asked {
+            at: waiting.at,
+            id: waiting.id,
+            flags: waiting.flags,
+            question: std::mem::take(&mut waiting.question),
+            changes: std::mem::take(&mut waiting.changes),
+        };
         let (flow, next) = (waiting.flow, waiting.of_flow);
         if let Some(track) = tracks.get_mut(flow as usize) {
             if track.dns_pending == slot {
@@ -147,10 +165,10 @@ impl Pending {
 
     fn tell(&mut self, tracks: &mut [Track], slot: u32, out: &mut Vec<Event>) {
         let Some(waiting) = self.slots.get(slot as usize) else { return };
-        let (flow, id, flags) = (waiting.flow, waiting.id, waiting.flags);
-        let (at, question) = self.release(tracks, slot);
+        let flow = waiting.flow;
+        let asked = self.release(tracks, slot);
         if let Some(track) = tracks.get(flow as usize) {
-            out.push(unanswered(track, at, id, flags, question));
+            out.push(unanswered(track, asked));
         }
     }
 
@@ -184,7 +202,8 @@ impl Pending {
     }
 }
 
-fn unanswered(track: &Track, at: PacketTime, id: u16, flags: DnsFlags, question: Question) -> Event {
+fn unanswered(track: &Track, asked: Asked) -> Event {
+    let Asked { at, id, flags, question, changes } = asked;
     Event::Dns(Box::new(Dns {
         about: emit::about(track, at),
         trans_id: id,
@@ -194,30 +213,35 @@ fn unanswered(track: &Track, at: PacketTime, id: u16, flags: DnsFlags, question:
         qtype: question.qtype,
         rcode: None,
         flags,
-        answers: Vec::new(),
+        answers: changes,
         rejected: false,
     }))
 }
 
-fn row(
-    track: &Track,
-    at: PacketTime,
-    rtt: Option<Span>,
-    question: Option<Question>,
-    message: &mut Message,
-) -> Event {
-    let question = question.unwrap_or_default();
+/// The row of an answer. As in Zeek's log, what the question said comes from the question alone, and what the answer says
+/// about its author and the time it took only counts where something was answered.
+fn answered(track: &Track, at: PacketTime, asked: Option<Asked>, mut message: Message) -> Event {
+    if let Some(changes) = asked.as_ref().map(|asked| &asked.changes).filter(|changes| !changes.is_empty()) {
+        message.answers.clone_from(changes);
+    }
+    let has_answers = !message.answers.is_empty();
+    let rejected = message.is_rejection();
+    let asked_at = asked.as_ref().map_or(at, |asked| asked.at);
+    let (flags, mut question) = asked.map_or_else(Default::default, |asked| (asked.flags, asked.question));
+    if question.name.is_empty() {
+        question.name = message.owner;
+    }
     Event::Dns(Box::new(Dns {
-        about: emit::about(track, at),
+        about: emit::about(track, asked_at),
         trans_id: message.id,
-        rtt,
+        rtt: Some(at.since(asked_at)).filter(|rtt| has_answers && *rtt > Span(0)),
         query: question.name,
         qclass: question.qclass,
         qtype: question.qtype,
-        rcode: message.is_reply.then_some(message.rcode),
-        flags: message.flags,
-        rejected: message.is_rejection(),
-        answers: std::mem::take(&mut message.answers),
+        rcode: Some(message.rcode),
+        flags: DnsFlags { aa: has_answers && message.flags.aa, ra: has_answers && message.flags.ra, ..flags },
+        rejected,
+        answers: message.answers,
     }))
 }
 

@@ -7,7 +7,7 @@ mod state;
 
 pub(crate) use gap::{Above, Spare};
 pub(crate) use header::Header;
-pub(crate) use segment::deliver;
+pub(crate) use segment::{Place, Placed, deliver};
 pub(crate) use state::{End, TcpState, conn_state};
 
 use crate::track::{Dir, Track};

@@ -1,5 +1,7 @@
 //! One segment: history letters, sequence numbers, state machine.
 
+use std::cmp::Ordering;
+
 use slips_core::time::PacketTime;
 
 use super::gap::{self, Spare};
@@ -11,14 +13,34 @@ use crate::track::{Dir, Patience, Track};
 /// A jump of sequence numbers on a segment without data that is not believed.
 const MAX_JUMP: i32 = 1 << 20;
 
-/// Applies a segment that `dir` sent at `at`. Returns its direction, which a flip may have turned.
+/// What a segment turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// Its direction, which a flip may have turned.
+    pub(crate) dir: Dir,
+    /// Where its payload stands in the stream of its sender.
+    pub(crate) place: Place,
+}
+
+/// Where a payload stands among what its sender sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It follows, or there is none.
+    Next,
+    /// All or part of it was there before.
+    Again,
+    /// Something before it is missing.
+    AfterHole,
+}
+
+/// Applies a segment that `dir` sent at `at`.
 pub(crate) fn deliver(
     track: &mut Track,
     mut dir: Dir,
     at: PacketTime,
     segment: &Header<'_>,
     spare: &mut Spare,
-) -> Dir {
+) -> Placed {
     begin_end(track, dir, segment);
     let rel = track.end(dir).relative_sent(segment.seq);
     dir = write_letters(track, dir, segment, rel);
@@ -39,10 +61,10 @@ pub(crate) fn deliver(
     }
     take_sequence(track, dir, segment);
     dir = step(track, dir, at, segment);
-    if segment.length > 0 && !segment.rst {
-        take_data(track, dir, segment, rel, spare);
-    }
-    dir
+    // A capture that keeps headers only shows no data.
+    let has_data = !segment.payload.is_empty() && !segment.rst;
+    let place = if has_data { take_data(track, dir, segment, rel, spare) } else { Place::Next };
+    Placed { dir, place }
 }
 
 /// The first packet of an end, or a new SYN, fixes where its numbers start.
@@ -141,7 +163,9 @@ fn take_ack(track: &mut Track, dir: Dir, segment: &Header<'_>) {
         return;
     }
     // Where only SYN, FIN and RST were captured, the data is missing on purpose.
-    let only_flags = peer.delivered == 1 && peer.fins + peer.resets + own.fins + own.resets > 0;
+    let only_flags = peer.delivered == 1
+        && own.delivered == 1
+        && [&*peer, own].iter().any(|end| end.fins > 0 || end.resets > 0);
     let report =
         own.is_established_or_cleanly_closed() && peer.is_established_or_cleanly_closed() && !only_flags;
     let (mut missed, mut gaps) = (0u64, peer.gaps);
@@ -290,12 +314,20 @@ fn step_open(track: &mut Track, dir: Dir, segment: &Header<'_>) -> bool {
 }
 
 /// Notes which bytes arrived.
-fn take_data(track: &mut Track, dir: Dir, segment: &Header<'_>, rel: i64, spare: &mut Spare) {
+fn take_data(track: &mut Track, dir: Dir, segment: &Header<'_>, rel: i64, spare: &mut Spare) -> Place {
     let from = rel.saturating_add(i64::from(segment.syn));
     let to = from.saturating_add(i64::from(segment.length));
     if to <= 0 {
-        return;
+        return Place::Again;
     }
     let side = dir as usize;
-    gap::sent(&mut track.sides[side].tcp, &mut track.above, spare, side, from.max(1) as u64, to as u64);
+    let (from, to) = (from.max(1) as u64, to as u64);
+    let end = &mut track.sides[side].tcp;
+    let place = match from.cmp(&end.delivered) {
+        Ordering::Equal => Place::Next,
+        Ordering::Less => Place::Again,
+        Ordering::Greater => Place::AfterHole,
+    };
+    gap::sent(end, &mut track.above, spare, side, from, to);
+    place
 }

@@ -1,5 +1,10 @@
 //! The sensor itself: decodes a packet, finds its flow, lets the transport judge it, and tells what changed.
 
+mod inspect;
+#[cfg(test)]
+mod tests;
+mod timers;
+
 use slips_core::event::Event;
 use slips_core::flow::{ConnState, MacAddr, Phase};
 use slips_core::time::PacketTime;
@@ -9,13 +14,12 @@ use crate::dns;
 use crate::frag::{Fragments, Outcome};
 use crate::ip::Packet;
 use crate::link::{LinkType, Payload};
-use crate::service::{self, Service};
 use crate::settings::Settings;
 use crate::table::Table;
 use crate::timer::Wheel;
-use crate::track::{Dir, Key, Kind, Track};
+use crate::track::{Dir, Key, Kind};
 use crate::uid::UidBits;
-use crate::{arp, checksum, emit, icmp, ip, link, ssh, tcp, udp};
+use crate::{arp, checksum, emit, icmp, ip, link, tcp, udp};
 
 /// Turns packets into events. One per source thread; it holds all flows that it saw and that have not ended.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct Sensor {
     clock: Option<PacketTime>,
     /// Stretches for TCP data above holes that no flow uses now.
     spare: tcp::Spare,
+    /// Bytes of DNS messages that are not yet complete.
+    held: usize,
 }
 
 /// Spare stretches that are kept.
@@ -64,6 +70,7 @@ impl Sensor {
             counters: Counters::default(),
             clock: None,
             spare: Vec::new(),
+            held: 0,
             settings,
         }
     }
@@ -206,13 +213,13 @@ impl Sensor {
             self.note_bad_checksum(index, dir, is_new, out);
             return Err(Reject::Checksum);
         }
-        let dir = self.apply(index, dir, context, packet, &transport);
+        let placed = self.apply(index, dir, context, packet, &transport);
         if is_new {
             self.arm(index);
             self.tell(index, Phase::Start, out);
         }
-        self.tell_changes(index, dir, &transport, out);
-        self.read_payload(index, dir, context.at, &transport, out);
+        self.tell_changes(index, placed.dir, &transport, out);
+        self.read_payload(index, placed, context.at, &transport, out);
         if matches!(key.kind, Kind::IcmpOneWay) {
             self.tell_refused(packet, out);
         }
@@ -295,7 +302,7 @@ impl Sensor {
         }
     }
 
-    /// Lets the packet change its flow; its direction afterwards.
+    /// Lets the packet change its flow.
     fn apply(
         &mut self,
         index: u32,
@@ -303,15 +310,17 @@ impl Sensor {
         context: &Context,
         packet: &Packet<'_>,
         transport: &Transport<'_>,
-    ) -> Dir {
-        let Some(track) = self.table.tracks().get_mut(index as usize) else { return dir };
+    ) -> tcp::Placed {
+        let Some(track) = self.table.tracks().get_mut(index as usize) else {
+            return tcp::Placed { dir, place: tcp::Place::Next };
+        };
         track.touched = true;
         let was_closed = track.closed.is_some();
-        let mut dir = dir;
+        let mut placed = tcp::Placed { dir, place: tcp::Place::Next };
         let mut payload = 0;
         match transport {
             Transport::Tcp(segment) => {
-                dir = tcp::deliver(track, dir, context.at, segment, &mut self.spare);
+                placed = tcp::deliver(track, dir, context.at, segment, &mut self.spare);
             }
             Transport::Udp(datagram) => {
                 track.last = track.last.max(context.at);
@@ -323,7 +332,7 @@ impl Sensor {
                 payload = *length;
             }
         }
-        let side = track.side(dir);
+        let side = track.side(placed.dir);
         if side.volume.pkts == 0 && context.src.is_some() {
             side.mac = context.src;
         }
@@ -338,7 +347,7 @@ impl Sensor {
         if just_closed {
             self.rearm(index);
         }
-        dir
+        placed
     }
 
     /// Tells of an answer or a refusal that this packet brought.
@@ -383,212 +392,5 @@ impl Sensor {
             track.told.rejected = true;
             self.tell(index, Phase::Rejected, out);
         }
-    }
-
-    /// Looks at the payload as long as it may tell something.
-    fn read_payload(
-        &mut self,
-        index: u32,
-        dir: Dir,
-        at: PacketTime,
-        transport: &Transport<'_>,
-        out: &mut Vec<Event>,
-    ) {
-        let found = match transport {
-            Transport::Tcp(segment) if !segment.payload.is_empty() => {
-                self.read_segment(index, dir, at, segment, out)
-            }
-            Transport::Udp(datagram) if !datagram.payload.is_empty() => {
-                self.read_datagram(index, dir, at, datagram, out)
-            }
-            _ => None,
-        };
-        if let Some(service) = found
-            && let Some(track) = self.table.get(index)
-            && track.found(service)
-        {
-            self.tell(index, Phase::Update, out);
-        }
-    }
-
-    fn read_segment(
-        &mut self,
-        index: u32,
-        dir: Dir,
-        at: PacketTime,
-        segment: &tcp::Header<'_>,
-        out: &mut Vec<Event>,
-    ) -> Option<Service> {
-        let track = self.table.get(index)?;
-        if service::is_dns_port(track.resp_port) {
-            return self.read_dns_segment(index, at, segment, out);
-        }
-        if track.recognition.is_any() || !track.recognition.wants(dir) {
-            return None;
-        }
-        if let Some(line) = ssh::banner(segment.payload) {
-            track.banners.get_or_insert_default().note(dir, line);
-        }
-        track.recognition.look(dir, segment.payload)
-    }
-
-    fn read_datagram(
-        &mut self,
-        index: u32,
-        dir: Dir,
-        at: PacketTime,
-        datagram: &udp::Header<'_>,
-        out: &mut Vec<Event>,
-    ) -> Option<Service> {
-        let (src_port, dst_port) = (datagram.src_port, datagram.dst_port);
-        let track = self.table.get(index)?;
-        let known = track.recognition.is(Service::Dns);
-        if known || (!track.recognition.is_any() && service::may_be_dns(datagram.payload, src_port, dst_port))
-        {
-            let whole = datagram.payload.len() == datagram.length as usize;
-            let is_message = self.take_dns_message(index, at, datagram.payload, whole, out);
-            return is_message.then_some(Service::Dns);
-        }
-        if track.recognition.is_any() || !track.recognition.wants(dir) {
-            return None;
-        }
-        service::of_datagram(datagram.payload, src_port, dst_port)
-    }
-
-    fn read_dns_segment(
-        &mut self,
-        index: u32,
-        at: PacketTime,
-        segment: &tcp::Header<'_>,
-        out: &mut Vec<Event>,
-    ) -> Option<Service> {
-        let mut found = None;
-        let mut rest = segment.payload;
-        // Messages that are whole within a segment; their length stands before them.
-        while let [high, low, tail @ ..] = rest {
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            let message = tail.get(..length)?;
-            rest = tail.get(length..)?;
-            if self.take_dns_message(index, at, message, true, out) {
-                found = Some(Service::Dns);
-            }
-        }
-        found
-    }
-
-    fn take_dns_message(
-        &mut self,
-        index: u32,
-        at: PacketTime,
-        message: &[u8],
-        whole: bool,
-        out: &mut Vec<Event>,
-    ) -> bool {
-        let Some(message) = dns::Message::parse(message, whole) else {
-            self.counters.dns_malformed += 1;
-            return false;
-        };
-        self.counters.dns_messages += 1;
-        if self.questions.len() >= self.settings.max_dns_pending as usize && !message.is_reply {
-            self.counters.dns_pending_dropped += 1;
-            self.questions.tell_oldest(self.table.tracks(), out);
-        }
-        self.questions.take(self.table.tracks(), index, at, message, out);
-        true
-    }
-
-    fn tell_late_questions(&mut self, now: PacketTime, out: &mut Vec<Event>) {
-        self.questions.tell_older(self.table.tracks(), now - self.settings.dns_timeout, out);
-    }
-
-    /// The moment at which something is next due for a flow.
-    fn due(track: &Track, settings: &Settings) -> PacketTime {
-        let mut due = track.expires(settings).min(track.told_at + settings.update_interval);
-        if Self::may_be_unanswered(track) {
-            due = due.min(track.first + settings.unanswered_after);
-        }
-        due
-    }
-
-    /// Whether this flow is an attempt that is told as unanswered if nobody answers.
-    fn may_be_unanswered(track: &Track) -> bool {
-        if !track.in_unanswered || track.told.unanswered || track.told.rejected {
-            return false;
-        }
-        match track.kind {
-            Kind::Tcp | Kind::Udp => {
-                matches!(emit::state(track), ConnState::S0 | ConnState::Sh | ConnState::Rstos0)
-            }
-            Kind::IcmpTwoWay => true,
-            Kind::IcmpOneWay | Kind::Other => false,
-        }
-    }
-
-    fn arm(&mut self, index: u32) {
-        let Some(track) = self.table.get(index) else { return };
-        track.due = Self::due(track, &self.settings);
-        self.wheel.arm(self.table.tracks(), index);
-    }
-
-    /// Something is due earlier than the flow waits for.
-    fn rearm(&mut self, index: u32) {
-        let settings = &self.settings;
-        let earlier = self.table.get(index).is_some_and(|track| Self::due(track, settings) < track.due);
-        if earlier {
-            self.wheel.disarm(self.table.tracks(), index);
-            self.arm(index);
-        }
-    }
-
-    /// A flow whose slot of the wheel came, and which is disarmed by that.
-    fn look_after(&mut self, index: u32, out: &mut Vec<Event>) {
-        let now = self.wheel.now();
-        let Some(track) = self.table.get(index) else { return };
-        if now >= track.expires(&self.settings) {
-            self.arm(index);
-            self.end(index, out);
-            return;
-        }
-        let phase = if Self::may_be_unanswered(track) && now >= track.first + self.settings.unanswered_after {
-            track.told.unanswered = true;
-            Some(Phase::Unanswered)
-        } else if now >= track.told_at + self.settings.update_interval {
-            let news = track.packets() > track.told_packets;
-            track.told_at = now;
-            news.then_some(Phase::Update)
-        } else {
-            None
-        };
-        if let Some(phase) = phase {
-            self.tell(index, phase, out);
-        }
-        self.arm(index);
-    }
-
-    fn tell(&mut self, index: u32, phase: Phase, out: &mut Vec<Event>) {
-        let now = self.now();
-        if let Some(track) = self.table.get(index) {
-            out.push(Event::Flow(emit::flow(track, phase, now)));
-        }
-    }
-
-    /// Ends a flow, which is armed: tells what is still to be told, and forgets it.
-    fn end(&mut self, index: u32, out: &mut Vec<Event>) {
-        self.questions.tell_flow(self.table.tracks(), index, out);
-        let Some(track) = self.table.get(index) else { return };
-        if let Some(banners) = track.banners.take().filter(|banners| banners.are_both_known()) {
-            out.push(Event::Ssh(Box::new(banners.record(emit::about(track, track.first)))));
-        }
-        if let Some(mut above) = track.above.take()
-            && self.spare.len() < MAX_SPARE
-        {
-            above.clear();
-            self.spare.push(above);
-        }
-        self.tell(index, Phase::End, out);
-        self.wheel.disarm(self.table.tracks(), index);
-        self.table.close(index);
-        self.counters.flows_ended += 1;
-        self.counters.flows_active = self.table.live() as u64;
     }
 }

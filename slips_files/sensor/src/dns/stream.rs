@@ -1,0 +1,111 @@
+//! DNS over TCP: messages with a two-byte length before each, across segments.
+
+use crate::track::Dir;
+
+/// Bytes that all streams together hold while messages are incomplete.
+pub(crate) const MAX_HELD: usize = 4 << 20;
+
+/// The begun message of each side.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stream {
+    sides: [Half; 2],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Half {
+    held: Vec<u8>,
+    /// Data was missed: where messages begin is not known any more.
+    is_lost: bool,
+}
+
+impl Stream {
+    /// Takes the next bytes of `dir` and yields the messages that they complete. `held` counts the bytes of all streams.
+    pub(crate) fn push(&mut self, dir: Dir, bytes: &[u8], held: &mut usize, mut message: impl FnMut(&[u8])) {
+        let Some(half) = self.sides.get_mut(dir as usize).filter(|half| !half.is_lost) else { return };
+        if half.held.is_empty() {
+            let rest = split(bytes, &mut message);
+            half.hold(rest, held);
+            return;
+        }
+        half.hold(bytes, held);
+        let joined = std::mem::take(&mut half.held);
+        *held -= joined.len();
+        let rest = split(&joined, &mut message);
+        half.hold(rest, held);
+    }
+
+    /// Data of `dir` is missing.
+    pub(crate) fn lose(&mut self, dir: Dir, held: &mut usize) {
+        if let Some(half) = self.sides.get_mut(dir as usize) {
+            half.lose(held);
+        }
+    }
+
+    /// The flow is over.
+    pub(crate) fn close(&mut self, held: &mut usize) {
+        self.sides.iter_mut().for_each(|half| half.lose(held));
+    }
+
+    pub(crate) fn flip(&mut self) {
+        self.sides.reverse();
+    }
+}
+
+impl Half {
+    fn hold(&mut self, bytes: &[u8], held: &mut usize) {
+        if *held + bytes.len() > MAX_HELD {
+            self.lose(held);
+            return;
+        }
+        *held += bytes.len();
+        self.held.extend_from_slice(bytes);
+    }
+
+    fn lose(&mut self, held: &mut usize) {
+        *held -= self.held.len();
+        self.held = Vec::new();
+        self.is_lost = true;
+    }
+}
+
+/// Yields the whole messages of `bytes`; what is left.
+fn split<'a>(mut bytes: &'a [u8], message: &mut impl FnMut(&[u8])) -> &'a [u8] {
+    while let [high, low, rest @ ..] = bytes {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (Some(whole), Some(behind)) = (rest.get(..length), rest.get(length..)) else { break };
+        message(whole);
+        bytes = behind;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_out_however_they_are_cut() {
+        let wire = b"\x00\x03abc\x00\x00\x00\x02de";
+        for size in 1..=wire.len() {
+            let (mut stream, mut held, mut found) = (Stream::default(), 0, Vec::new());
+            for part in wire.chunks(size) {
+                stream.push(Dir::Orig, part, &mut held, |message| found.push(message.to_vec()));
+            }
+            assert_eq!(found, [b"abc".to_vec(), vec![], b"de".to_vec()]);
+            assert_eq!(held, 0);
+        }
+    }
+
+    #[test]
+    fn held_bytes_are_bounded_and_given_back() {
+        let mut held = MAX_HELD - 5;
+        let mut stream = Stream::default();
+        stream.push(Dir::Resp, b"\xff\xffabc", &mut held, |_| panic!("no message"));
+        assert_eq!(held, MAX_HELD);
+        stream.push(Dir::Resp, b"d", &mut held, |_| panic!("no message"));
+        assert_eq!(held, MAX_HELD - 5);
+        stream.push(Dir::Resp, b"d", &mut held, |_| panic!("no message"));
+        stream.close(&mut held);
+        assert_eq!(held, MAX_HELD - 5);
+    }
+}

@@ -1,0 +1,135 @@
+//! Payloads: which application speaks, and what the sensor reads of it.
+
+use slips_core::event::Event;
+use slips_core::flow::Phase;
+use slips_core::time::PacketTime;
+
+use super::{Sensor, Transport};
+use crate::service::{self, Service};
+use crate::track::Dir;
+use crate::{dns, ssh, tcp, udp};
+
+impl Sensor {
+    /// Looks at the payload as long as it may tell something.
+    pub(super) fn read_payload(
+        &mut self,
+        index: u32,
+        placed: tcp::Placed,
+        at: PacketTime,
+        transport: &Transport<'_>,
+        out: &mut Vec<Event>,
+    ) {
+        let found = match transport {
+            Transport::Tcp(segment) if !segment.payload.is_empty() => {
+                self.read_segment(index, placed, at, segment, out)
+            }
+            Transport::Udp(datagram) if !datagram.payload.is_empty() => {
+                self.read_datagram(index, placed.dir, at, datagram, out)
+            }
+            _ => None,
+        };
+        if let Some(service) = found
+            && let Some(track) = self.table.get(index)
+            && track.found(service)
+        {
+            self.tell(index, Phase::Update, out);
+        }
+    }
+
+    fn read_segment(
+        &mut self,
+        index: u32,
+        placed: tcp::Placed,
+        at: PacketTime,
+        segment: &tcp::Header<'_>,
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let track = self.table.get(index)?;
+        if service::is_dns_port(track.resp_port) {
+            return self.read_dns_segment(index, at, segment, placed, out);
+        }
+        let dir = placed.dir;
+        if track.recognition.is_any() || !track.recognition.wants(dir) {
+            return None;
+        }
+        if let Some(line) = ssh::banner(segment.payload) {
+            track.banners.get_or_insert_default().note(dir, line);
+        }
+        track.recognition.look(dir, segment.payload)
+    }
+
+    fn read_datagram(
+        &mut self,
+        index: u32,
+        dir: Dir,
+        at: PacketTime,
+        datagram: &udp::Header<'_>,
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let (src_port, dst_port) = (datagram.src_port, datagram.dst_port);
+        let track = self.table.get(index)?;
+        let known = track.recognition.is(Service::Dns);
+        if known || (!track.recognition.is_any() && service::may_be_dns(datagram.payload, src_port, dst_port))
+        {
+            let whole = datagram.payload.len() == datagram.length as usize;
+            let is_message = self.take_dns_message(index, at, datagram.payload, whole, out);
+            return is_message.then_some(Service::Dns);
+        }
+        if track.recognition.is_any() || !track.recognition.wants(dir) {
+            return None;
+        }
+        service::of_datagram(datagram.payload, src_port, dst_port)
+    }
+
+    fn read_dns_segment(
+        &mut self,
+        index: u32,
+        at: PacketTime,
+        segment: &tcp::Header<'_>,
+        placed: tcp::Placed,
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let track = self.table.get(index)?;
+        let mut stream = track.dns_stream.take().unwrap_or_default();
+        let is_whole = segment.payload.len() == segment.length as usize;
+        let mut held = self.held;
+        let mut found = None;
+        match placed.place {
+            tcp::Place::Next if is_whole => stream.push(placed.dir, segment.payload, &mut held, |message| {
+                if self.take_dns_message(index, at, message, true, out) {
+                    found = Some(Service::Dns);
+                }
+            }),
+            tcp::Place::Again => {}
+            _ => stream.lose(placed.dir, &mut held),
+        }
+        self.held = held;
+        self.table.get(index)?.dns_stream = Some(stream);
+        found
+    }
+
+    fn take_dns_message(
+        &mut self,
+        index: u32,
+        at: PacketTime,
+        message: &[u8],
+        whole: bool,
+        out: &mut Vec<Event>,
+    ) -> bool {
+        let Some(message) = dns::Message::parse(message, whole) else {
+            self.counters.dns_malformed += 1;
+            return false;
+        };
+        self.counters.dns_messages += 1;
+        if self.questions.len() >= self.settings.max_dns_pending as usize && !message.is_reply {
+            self.counters.dns_pending_dropped += 1;
+            self.questions.tell_oldest(self.table.tracks(), out);
+        }
+        self.questions.take(self.table.tracks(), index, at, message, out);
+        true
+    }
+
+    pub(super) fn tell_late_questions(&mut self, now: PacketTime, out: &mut Vec<Event>) {
+        self.questions.tell_older(self.table.tracks(), now - self.settings.dns_timeout, out);
+    }
+}

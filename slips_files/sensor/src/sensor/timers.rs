@@ -1,0 +1,106 @@
+//! Timers: what becomes due for a flow while nothing happens to it, and its end.
+
+use slips_core::event::Event;
+use slips_core::flow::{ConnState, Phase};
+use slips_core::time::PacketTime;
+
+use super::{MAX_SPARE, Sensor};
+use crate::emit;
+use crate::settings::Settings;
+use crate::track::{Kind, Track};
+
+impl Sensor {
+    /// The moment at which something is next due for a flow.
+    fn due(track: &Track, settings: &Settings) -> PacketTime {
+        let mut due = track.expires(settings).min(track.told_at + settings.update_interval);
+        if Self::may_be_unanswered(track) {
+            due = due.min(track.first + settings.unanswered_after);
+        }
+        due
+    }
+
+    /// Whether this flow is an attempt that is told as unanswered if nobody answers.
+    fn may_be_unanswered(track: &Track) -> bool {
+        if !track.in_unanswered || track.told.unanswered || track.told.rejected {
+            return false;
+        }
+        match track.kind {
+            Kind::Tcp | Kind::Udp => {
+                matches!(emit::state(track), ConnState::S0 | ConnState::Sh | ConnState::Rstos0)
+            }
+            Kind::IcmpTwoWay => true,
+            Kind::IcmpOneWay | Kind::Other => false,
+        }
+    }
+
+    pub(super) fn arm(&mut self, index: u32) {
+        let Some(track) = self.table.get(index) else { return };
+        track.due = Self::due(track, &self.settings);
+        self.wheel.arm(self.table.tracks(), index);
+    }
+
+    /// Something is due earlier than the flow waits for.
+    pub(super) fn rearm(&mut self, index: u32) {
+        let settings = &self.settings;
+        let earlier = self.table.get(index).is_some_and(|track| Self::due(track, settings) < track.due);
+        if earlier {
+            self.wheel.disarm(self.table.tracks(), index);
+            self.arm(index);
+        }
+    }
+
+    /// A flow whose slot of the wheel came, and which is disarmed by that.
+    pub(super) fn look_after(&mut self, index: u32, out: &mut Vec<Event>) {
+        let now = self.wheel.now();
+        let Some(track) = self.table.get(index) else { return };
+        if now >= track.expires(&self.settings) {
+            self.arm(index);
+            self.end(index, out);
+            return;
+        }
+        let phase = if Self::may_be_unanswered(track) && now >= track.first + self.settings.unanswered_after {
+            track.told.unanswered = true;
+            Some(Phase::Unanswered)
+        } else if now >= track.told_at + self.settings.update_interval {
+            let news = track.packets() > track.told_packets;
+            track.told_at = now;
+            news.then_some(Phase::Update)
+        } else {
+            None
+        };
+        if let Some(phase) = phase {
+            self.tell(index, phase, out);
+        }
+        self.arm(index);
+    }
+
+    pub(super) fn tell(&mut self, index: u32, phase: Phase, out: &mut Vec<Event>) {
+        let now = self.now();
+        if let Some(track) = self.table.get(index) {
+            out.push(Event::Flow(emit::flow(track, phase, now)));
+        }
+    }
+
+    /// Ends a flow, which is armed: tells what is still to be told, and forgets it.
+    pub(super) fn end(&mut self, index: u32, out: &mut Vec<Event>) {
+        self.questions.tell_flow(self.table.tracks(), index, out);
+        let Some(track) = self.table.get(index) else { return };
+        if let Some(banners) = track.banners.take().filter(|banners| banners.are_both_known()) {
+            out.push(Event::Ssh(Box::new(banners.record(emit::about(track, track.first)))));
+        }
+        if let Some(mut stream) = track.dns_stream.take() {
+            stream.close(&mut self.held);
+        }
+        if let Some(mut above) = track.above.take()
+            && self.spare.len() < MAX_SPARE
+        {
+            above.clear();
+            self.spare.push(above);
+        }
+        self.tell(index, Phase::End, out);
+        self.wheel.disarm(self.table.tracks(), index);
+        self.table.close(index);
+        self.counters.flows_ended += 1;
+        self.counters.flows_active = self.table.live() as u64;
+    }
+}
