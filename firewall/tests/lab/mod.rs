@@ -24,12 +24,13 @@ pub enum Host {
     C,
 }
 
-/// Addresses in the lab. The attacker has two in one /64 and one elsewhere; so it has a neighbour on the same wire.
+/// Addresses in the lab. The attacker's host has several, so that there is a neighbour on the same wire.
 pub const A4: &str = "10.91.1.2";
 pub const A4_NEIGHBOUR: &str = "10.91.1.3";
 pub const A6: &str = "2001:db8:a::2";
 pub const A6_SAME_64: &str = "2001:db8:a::3";
 pub const A6_NEIGHBOUR: &str = "2001:db8:aa::2";
+pub const A6_FENCE: &str = "2001:db8:ab::2";
 pub const ROUTER4: &str = "10.91.1.1";
 pub const ROUTER6: &str = "2001:db8:a::1";
 pub const C4: &str = "10.91.2.2";
@@ -71,7 +72,7 @@ impl Lab {
         ip(&format!("-n {r} link add ra type veth peer name eth0 netns {a}"));
         ip(&format!("-n {r} link add rc type veth peer name eth0 netns {c}"));
         for (ns, device, addresses) in [
-            (&r, "ra", &["10.91.1.1/24", "2001:db8:a::1/64", "2001:db8:aa::1/64"][..]),
+            (&r, "ra", &["10.91.1.1/24", "2001:db8:a::1/64", "2001:db8:aa::1/64", "2001:db8:ab::1/64"][..]),
             (&r, "rc", &["10.91.2.1/24", "2001:db8:c::1/64"]),
             (
                 &a,
@@ -82,13 +83,14 @@ impl Lab {
                     "2001:db8:a::2/64",
                     "2001:db8:a::3/64",
                     "2001:db8:aa::2/64",
+                    "2001:db8:ab::2/64",
                 ],
             ),
             (&c, "eth0", &["10.91.2.2/24", "2001:db8:c::2/64"]),
         ] {
             for address in addresses {
-                let nodad = if address.contains(':') { "nodad" } else { "" };
-                ip(&format!("-n {ns} addr add {address} dev {device} {nodad}"));
+                let more = if address.contains(':') { "nodad" } else { "brd +" };
+                ip(&format!("-n {ns} addr add {address} dev {device} {more}"));
             }
             ip(&format!("-n {ns} link set {device} up"));
         }
@@ -165,20 +167,19 @@ pub fn program(name: &str, args: &str) -> Option<String> {
 /// Whether a datagram sent now arrives. `fence` takes the same way right behind it and must arrive: then what has not come by then
 /// was dropped, and nobody has to wait for something that does not happen.
 pub fn arrives(from: &UdpSocket, fence: &UdpSocket, to: &UdpSocket) -> bool {
+    static PROBES: AtomicU32 = AtomicU32::new(0);
+    let probe = PROBES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let end = *b"the fence";
     let target = to.local_addr().expect("address");
-    let sent = from.send_to(b"probe", target);
-    let refused = matches!(&sent, Err(error) if error.kind() == ErrorKind::PermissionDenied);
-    assert!(sent.is_ok() || refused, "{sent:?}");
-    fence.send_to(b"fence", target).expect("fence is sent");
-    let mut seen = false;
-    let mut buffer = [0; 16];
+    from.send_to(&probe, target).expect("probe is sent");
+    fence.send_to(&end, target).expect("fence is sent");
+    let (mut seen, mut buffer) = (false, [0; 16]);
     loop {
         let (length, _) = to.recv_from(&mut buffer).expect("fence arrives");
-        match &buffer[..length] {
-            b"probe" => seen = true,
-            b"fence" => return seen,
-            other => panic!("{other:?}"),
+        if buffer[..length] == end {
+            return seen;
         }
+        seen |= buffer[..length] == probe;
     }
 }
 
