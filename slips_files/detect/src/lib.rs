@@ -27,6 +27,7 @@ pub mod icmp_sweep;
 pub mod listed_address;
 pub mod long_connection;
 pub mod reconnection;
+pub mod ssh_guessing;
 pub mod vertical_scan;
 
 /// The thresholds of the detections.
@@ -84,6 +85,7 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::new(horizontal_scan::HorizontalScan::new(settings)),
         Box::new(icmp_sweep::IcmpSweep::new(settings)),
         Box::new(arp_scan::ArpScan::new(settings)),
+        Box::new(ssh_guessing::SshGuessing::new(settings)),
         Box::new(reconnection::Reconnection::new(settings)),
         Box::new(long_connection::LongConnection::new(settings)),
         Box::new(data_upload::DataUpload::new(settings)),

@@ -1,0 +1,294 @@
+//! SSH password guessing: one source tries logins at a server again and again.
+//!
+//! * ATT&CK: T1110.001 Password Guessing, T1110.003 Password Spraying, T1021.004 SSH.
+//! * Rule: login attempts per source, window, server and port. An attempt is known from the handshake record (`ssh.log`, the
+//!   sensor) where it tells of logins, or judged by the shape of the flow where it does not: see [`session`]. Record and flow of
+//!   one connection are one session, whichever comes first. Zeek's `SSH::Password_Guessing` notices raise evidence about the
+//!   source. Failing at many servers (spraying) is told apart.
+//! * Numbers: 9 attempts, the doubling steps 9, 10, 12, 16, 24, 40, 72, 136 … and the confidence are the original's, which stays at
+//!   medium. Ours is high from 24 sure attempts (40 unsure ones), and critical at 30 sure ones within one to two minutes:
+//!   a run of hydra makes 30 in its first thirteen seconds. Sure are failures that the record tells, and sessions of a client
+//!   that names itself as a guessing tool's library. Unsure ones are critical at 72 in one to two minutes.
+//! * Why false positives stay out: a cron job with a wrong key fails once a minute; automation (git, ansible, rsync) succeeds,
+//!   and a session after a login sends more than a refused one; `ssh-keyscan` and service checks never get to a login.
+//!   Unsure attempts outwards need repeated tries within connections, which only passwords have. A server where a quarter of the sessions
+//!   succeed is not told critical on unsure ones.
+//! * Evasion: eight attempts per window and server; many sources; a forged client name and fewer than 40 attempts a minute.
+//! * Proof: a login attempt follows a completed handshake: proven.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::event::{Event, EventKind, Notice, Ssh};
+use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{Endpoint, Flow, Outcome, Phase, Proto, Uid};
+use slips_core::state::Windowed;
+use slips_core::time::{PacketTime, Span, WindowId};
+
+use crate::ladder::{self, Rung, rung};
+use crate::table::Table;
+use crate::tally::{Distinct, Pace, Trail, key_of};
+use crate::{Settings, attempt, zeek_notice};
+
+pub mod session;
+#[cfg(test)]
+mod tests;
+
+use session::Session;
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "ssh_password_guessing",
+    kinds: &[EvidenceKind::PasswordGuessing],
+    events: &[EventKind::Flow, EventKind::Ssh, EventKind::Notice],
+    roles: &[Role::Src],
+};
+
+/// Attempts for full confidence, as in the original.
+const SURELY: u32 = 30;
+/// Sure and unsure attempts that are high.
+const HIGH_SURE: u32 = 24;
+const HIGH_UNSURE: u32 = 40;
+/// Sure and unsure attempts within one to two minutes that are critical.
+const CRITICAL_SURE: u32 = 30;
+const CRITICAL_UNSURE: u32 = 72;
+/// What unsure attempts are worth at most, and when they are critical.
+const CONFIDENCE_UNSURE: f64 = 0.7;
+const CONFIDENCE_UNSURE_CRITICAL: f64 = 0.95;
+/// What a guessing tool's name adds.
+const TOOL_BONUS: f64 = 0.07;
+/// The period of the pace: one to two of these are looked at.
+const MINUTE: Span = Span::from_secs(60);
+
+/// Steps in servers at which one source fails.
+pub const SPRAYED: [Rung; 2] = [rung(10, ThreatLevel::Medium, 0.7), rung(30, ThreatLevel::High, 0.8)];
+/// Zeek's notice: 30 failed connections of one source in 30 minutes, which a cron job with a wrong key makes too.
+const BY_ZEEK: Rung = rung(30, ThreatLevel::High, 0.9);
+
+/// Servers remembered per source and window, and sessions per server; those with the fewest attempts make room.
+const MAX_SERVERS: usize = 64;
+const MAX_SESSIONS: usize = 1024;
+
+#[derive(Debug, Default)]
+struct Guesses {
+    servers: Table<(IpAddr, u16), Server>,
+    sprayed: Distinct<IpAddr>,
+    sprayed_told: u8,
+    zeek_told: bool,
+}
+
+/// One server at one port.
+#[derive(Debug, Default)]
+struct Server {
+    sessions: Table<u64, Session>,
+    attempts: u32,
+    sure: u32,
+    /// Sessions with attempts, and sessions that got in.
+    failing: u32,
+    succeeded: u32,
+    pace: Pace,
+    pace_sure: Pace,
+    tool: bool,
+    trail: Trail,
+    told: u8,
+    critical: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct SshGuessing {
+    threshold: u32,
+    state: Windowed<Guesses>,
+}
+
+/// Where and when something is learned about a session.
+struct Seen {
+    server: Endpoint,
+    uid: Uid,
+    at: PacketTime,
+    known: PacketTime,
+}
+
+impl SshGuessing {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { threshold: settings.ssh_attempt_threshold.max(1), state: Windowed::default() }
+    }
+
+    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+        let ssh = flow.proto == Proto::Tcp && (flow.dst.port == 22 || flow.has_service("ssh"));
+        if !ssh || flow.phase != Phase::End || flow.outcome() != Outcome::Established {
+            return;
+        }
+        if !flow.is_two_way() || !attempt::between_hosts(flow) {
+            return;
+        }
+        let seen = Seen { server: flow.dst, uid: flow.uid, at: flow.start, known: flow.seen };
+        self.learn(cx, &seen, |session| session.ended(flow));
+    }
+
+    fn on_record(&mut self, cx: &mut Cx<'_>, ssh: &Ssh) {
+        let about = &ssh.about;
+        let seen = Seen { server: about.dst, uid: about.uid, at: about.at, known: about.at };
+        self.learn(cx, &seen, |session| session.told(ssh));
+    }
+
+    /// Takes over what `change` learns about a session and tells what follows.
+    fn learn(&mut self, cx: &mut Cx<'_>, seen: &Seen, change: impl FnOnce(&mut Session)) {
+        let threshold = self.threshold;
+        let guesses = self.state.get_or_default(cx.slot(), cx.window());
+        let key = (seen.server.addr, seen.server.port);
+        let Some(server) = guesses.servers.get_or_insert(key, MAX_SERVERS, |s| u64::from(s.attempts)) else {
+            return;
+        };
+        let sure = server.learn(seen, change);
+        let facts = cx.facts();
+        if let Some(rung) = server.climb(threshold, facts.src_local && !facts.dst_local) {
+            cx.emit(server.finding(cx, seen, rung));
+        }
+        if sure && guesses.sprayed.insert(seen.server.addr) {
+            let servers = guesses.sprayed.len();
+            let step = ladder::step(&SPRAYED, SPRAYED[0].at, servers);
+            if ladder::climb(&mut guesses.sprayed_told, step)
+                && let Some(rung) = ladder::at_step(&SPRAYED, step)
+            {
+                let uids = if seen.uid.is_empty() { Vec::new() } else { vec![seen.uid] };
+                cx.emit(Finding {
+                    proto: Some(Proto::Tcp),
+                    dst_port: Some(seen.server.port),
+                    uids,
+                    text: format!("SSH password spraying: logins failed at {servers} servers"),
+                    proof: Proof::Proven,
+                    ..ladder::finding(cx, EvidenceKind::PasswordGuessing, cx.profile(), rung, seen.known)
+                });
+            }
+        }
+    }
+
+    fn on_notice(&mut self, cx: &mut Cx<'_>, notice: &Notice) {
+        // In some exported logs the message stands in the column of the note.
+        if !zeek_notice::is(notice, "Password_Guessing") && !notice.note.contains("guessing SSH passwords") {
+            return;
+        }
+        let guesses = self.state.get_or_default(cx.slot(), cx.window());
+        if std::mem::replace(&mut guesses.zeek_told, true) {
+            return;
+        }
+        let text = if notice.msg.contains("guessing") { &notice.msg } else { &notice.note };
+        cx.emit(Finding {
+            proto: Some(Proto::Tcp),
+            text: format!("SSH password guessing, by Zeek: {text}"),
+            proof: Proof::Proven,
+            ..ladder::finding(cx, EvidenceKind::PasswordGuessing, cx.profile(), BY_ZEEK, notice.at)
+        });
+    }
+}
+
+impl Server {
+    /// Lets a session change and takes over the difference. True when the session has sure failures.
+    fn learn(&mut self, seen: &Seen, change: impl FnOnce(&mut Session)) -> bool {
+        let grown = |session: &Session| u64::from(session.attempts);
+        let Some(session) = self.sessions.get_or_insert(key_of(&seen.uid), MAX_SESSIONS, grown) else {
+            return false;
+        };
+        let before = *session;
+        change(session);
+        let after = *session;
+        let moved = |sum: u32, before: u32, after: u32| sum.saturating_sub(before).saturating_add(after);
+        self.attempts = moved(self.attempts, before.attempts, after.attempts);
+        self.sure = moved(self.sure, before.sure_attempts(), after.sure_attempts());
+        self.failing = moved(self.failing, u32::from(before.attempts > 0), u32::from(after.attempts > 0));
+        self.succeeded = moved(self.succeeded, u32::from(before.succeeded), u32::from(after.succeeded));
+        // Only what is settled counts for the pace: it cannot be taken back.
+        self.pace.add(seen.at, after.settled_attempts().saturating_sub(before.settled_attempts()), MINUTE);
+        let sure = after.settled_sure().saturating_sub(before.settled_sure());
+        self.pace_sure.add(seen.at, sure, MINUTE);
+        self.tool |= after.tool;
+        if before.attempts == 0 && after.attempts > 0 {
+            self.trail.push(seen.uid);
+        }
+        after.settled_sure() > 0
+    }
+
+    /// The new step, when the attempts have reached one.
+    fn climb(&mut self, threshold: u32, outwards: bool) -> Option<Rung> {
+        let over = self.attempts.checked_sub(threshold)?;
+        let bucket = (over + 1).ilog2() as u8;
+        let mostly_sure = self.sure.saturating_mul(2) >= self.attempts;
+        let repeated = self.attempts >= self.failing.saturating_mul(2);
+        let unsure_critical = self.pace.sum() >= CRITICAL_UNSURE
+            && self.succeeded.saturating_mul(4) <= self.failing
+            && (repeated || !outwards);
+        let became_critical = !self.critical && (self.pace_sure.sum() >= CRITICAL_SURE || unsure_critical);
+        self.critical |= became_critical;
+        if !ladder::climb(&mut self.told, bucket + 1) && !became_critical {
+            return None;
+        }
+        let level = if self.critical {
+            ThreatLevel::Critical
+        } else if self.sure >= HIGH_SURE || self.attempts >= HIGH_UNSURE {
+            ThreatLevel::High
+        } else {
+            ThreatLevel::Medium
+        };
+        let confidence = confidence(self.attempts, threshold, self.tool);
+        let confidence = match (mostly_sure, self.critical) {
+            (true, true) => 1.0,
+            (true, false) => confidence,
+            (false, true) => CONFIDENCE_UNSURE_CRITICAL,
+            (false, false) => confidence.min(CONFIDENCE_UNSURE),
+        };
+        Some(rung(self.attempts, level, confidence))
+    }
+
+    fn finding(&mut self, cx: &Cx<'_>, seen: &Seen, rung: Rung) -> Finding {
+        let tool = if self.tool { ", client of a guessing tool" } else { "" };
+        let text = format!(
+            "SSH password guessing at {}: {} attempts in {} connections{tool}",
+            seen.server, self.attempts, self.failing
+        );
+        Finding {
+            victim: Some(Entity::Ip(seen.server.addr)),
+            proto: Some(Proto::Tcp),
+            dst_port: Some(seen.server.port),
+            uids: self.trail.take(),
+            text,
+            proof: Proof::Proven,
+            ..ladder::finding(cx, EvidenceKind::PasswordGuessing, cx.profile(), rung, seen.known)
+        }
+    }
+}
+
+/// The original's: full from 30 attempts, before that from 0.5 at the threshold upwards, a little more for a tool's name.
+fn confidence(attempts: u32, threshold: u32, tool: bool) -> f64 {
+    let full = threshold.max(SURELY);
+    if attempts >= full {
+        return 1.0;
+    }
+    let way = f64::from(attempts - threshold.min(attempts)) / f64::from(full - threshold);
+    let bonus = if tool { TOOL_BONUS } else { 0.0 };
+    Confidence::new((0.5 + 0.4 * way + bonus).min(0.99)).get()
+}
+
+impl Detector for SshGuessing {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        match event {
+            Event::Flow(flow) => self.on_flow(cx, flow),
+            Event::Ssh(ssh) => self.on_record(cx, ssh),
+            Event::Notice(notice) => self.on_notice(cx, notice),
+            _ => {}
+        }
+    }
+
+    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
+        self.state.close(window, |_, _| {});
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.state.forget(slot);
+    }
+}
