@@ -300,3 +300,30 @@ fn wall_micros() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     since.as_micros() as i64
 }
+
+/// Runs itself again without the capability, or, when it has none to begin with, at once.
+#[test]
+fn without_the_capability_it_says_which_one_is_missing() {
+    const MARK: &str = "runs-without-the-capability";
+    let again = std::env::args().any(|arg| arg == MARK);
+    match Capture::open(small(&["lo"])) {
+        Err(error) => {
+            assert_eq!((error.kind(), error.kind().exit_code()), (ErrorKind::Permission, 77), "{error}");
+            assert!(
+                error.to_string().contains("CAP_NET_RAW") && error.to_string().contains("`lo`"),
+                "{error}"
+            );
+        }
+        Ok(_) => {
+            assert!(!again, "the capability was not taken away");
+            let name = "without_the_capability_it_says_which_one_is_missing";
+            let this = std::env::current_exe().expect("a test program");
+            let mut without = Command::new("setpriv");
+            without.arg("--bounding-set=-net_raw").arg(this).args(["--exact", name, "--skip", MARK]);
+            match without.output() {
+                Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout)),
+                Err(error) => eprintln!("skipped: {name}: needs setpriv ({error})"),
+            }
+        }
+    }
+}

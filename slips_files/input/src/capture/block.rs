@@ -160,4 +160,19 @@ mod tests {
             let _ = Frames::new(&good[..len]).count();
         }
     }
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_block_holds_it_ends(
+            words in proptest::collection::vec((0usize..1020, 0u32..6000), 0..12),
+            cut in 0usize..4097,
+        ) {
+            let mut bytes = block(&[b"one", b"two", b"three"]);
+            for (at, word) in words {
+                bytes[at * 4..at * 4 + 4].copy_from_slice(&word.to_ne_bytes());
+            }
+            let seen = Frames::new(&bytes[..cut]).take(10_000).count();
+            // Each step goes on by at least a byte.
+            proptest::prop_assert!(seen <= 4096);
+        }
+    }
 }

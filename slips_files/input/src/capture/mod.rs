@@ -171,7 +171,15 @@ impl Capture {
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> usize {
-        self.links.iter_mut().map(|link| link.drain(BLOCKS_A_TURN, each)).sum()
+        let mut handed = 0;
+        for _ in 0..BLOCKS_A_TURN {
+            // One block of each in turn, so that the interfaces stay close in time.
+            match self.links.iter_mut().map(|link| link.drain(1, each)).sum::<usize>() {
+                0 => break,
+                frames => handed += frames,
+            }
+        }
+        handed
     }
 
     /// Hands over all that lies in the rings, once around each.
@@ -237,5 +245,5 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A router with more than this many interfaces of its own wants a bridge or several daemons; each costs a ring of memory.
 const MAX_INTERFACES: usize = 64;
 
-/// Blocks of one ring handed over in a row.
+/// Blocks of each ring handed over in one call.
 const BLOCKS_A_TURN: usize = 8;
