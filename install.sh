@@ -107,8 +107,8 @@ install_packages() {
     if ! is_root && ! sudo -n true 2>/dev/null; then
         die "needs root to install packages; run: sudo apt-get install ${missing[*]}"
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update || die "apt-get update did not work; is the network up?"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}" ||
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update || die "apt-get update did not work; is the network up?"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}" ||
         die "apt-get could not install: ${missing[*]}"
 }
 

@@ -40,7 +40,8 @@ export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 target=${CARGO_TARGET_DIR:-$repo/target}
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+guard=/usr/sbin/policy-rc.d guarded=no
+trap 'lift_guard; rm -rf "$scratch"' EXIT
 failed=() skipped=() summary=
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -60,10 +61,15 @@ part() {
 
 # Each tool of the lab and the package that brings it.
 tools=(nft:nftables ip:iproute2 nmap:nmap hydra:hydra hping3:hping3 sshd:openssh-server redis-server:redis-server
-    curl:curl jq:jq tcpdump:tcpdump python3:python3 ping:iputils-ping dig:bind9-dnsutils ethtool:ethtool)
+    curl:curl jq:jq tcpdump:tcpdump python3:python3 ping:iputils-ping dig:bind9-dnsutils)
+
+lift_guard() {
+    if [ $guarded = yes ]; then as_root rm -f $guard; fi
+    guarded=no
+}
 
 install_tools() {
-    local missing=() pair guard=/usr/sbin/policy-rc.d guarded=no unit
+    local missing=() pair unit
     for pair in "${tools[@]}"; do
         PATH=$PATH:/usr/sbin:/sbin have "${pair%%:*}" || missing+=("${pair#*:}")
     done
@@ -72,16 +78,20 @@ install_tools() {
         printf '   needs root: sudo apt-get install %s\n' "${missing[*]}"
         return 0
     fi
+    printf '   packages to install: %s\n' "${missing[*]}"
     # The tests start their own sshd and redis; the machine must not get new services from a test run.
     if [ ! -e $guard ]; then
+        guarded=yes
         printf '#!/bin/sh\nexit 101\n' | as_root tee $guard >/dev/null
         as_root chmod 0755 $guard
-        guarded=yes
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}" ||
+    if ! { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y \
+            --no-install-recommends "${missing[@]}"; } >"$scratch/apt.log" 2>&1; then
+        cat "$scratch/apt.log"
         failed+=("packages: ${missing[*]}")
-    if [ $guarded = yes ]; then as_root rm -f $guard; fi
+    fi
+    lift_guard
     if [ -d /run/systemd/system ]; then
         for unit in openssh-server:ssh redis-server:redis-server; do
             case " ${missing[*]} " in *" ${unit%%:*} "*) as_root systemctl disable --quiet "${unit#*:}" || true ;; esac
