@@ -234,3 +234,117 @@ impl Firewall {
         self.backend.remove()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::Why;
+
+    /// A firewall over a dry run, and its clock in seconds.
+    fn firewall() -> (Firewall, Arc<AtomicU64>) {
+        let clock = Arc::new(AtomicU64::new(0));
+        let hands = Arc::clone(&clock);
+        let backend = DryRun::with_clock(move || Duration::from_secs(hands.load(Ordering::Relaxed)));
+        let mut protected = Protected::classes();
+        protected.add_host("192.0.2.1".parse().expect("ip"), Why::Own);
+        let firewall =
+            Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("firewall");
+        (firewall, clock)
+    }
+
+    fn net(net: &str) -> Net {
+        net.parse().expect(net)
+    }
+
+    fn request(net: &str, seconds: u64) -> BlockRequest {
+        BlockRequest { net: self::net(net), for_: secs(seconds), reason: "test".to_owned() }
+    }
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_block_is_extended_and_never_shortened() {
+        let (mut firewall, clock) = firewall();
+        for (written, listed) in [
+            ("198.51.100.7", "198.51.100.7"),
+            ("2001:db8::7", "2001:db8::/64"),
+            ("10.0.0.0/24", "10.0.0.0/24"),
+        ] {
+            let listed = net(listed);
+            let start = clock.load(Ordering::Relaxed);
+            for (at, for_, expected) in [
+                (0, 60, Outcome::Blocked { net: listed, for_: secs(60) }),
+                (10, 30, Outcome::Kept { net: listed, left: secs(50) }),
+                (10, 50, Outcome::Kept { net: listed, left: secs(50) }),
+                (10, 51, Outcome::Extended { net: listed, for_: secs(51), had: secs(50) }),
+                (60, 0, Outcome::Refused(Refusal::NoTime)),
+                (61, 5, Outcome::Blocked { net: listed, for_: secs(5) }),
+            ] {
+                clock.store(start + at, Ordering::Relaxed);
+                assert_eq!(
+                    firewall.block(request(written, for_)).expect("block"),
+                    expected,
+                    "{written} at {at}"
+                );
+            }
+            assert_eq!(firewall.left(net(written)).expect("left"), Some(secs(5)));
+            assert!(firewall.unblock(net(written)).expect("unblock"));
+            assert!(!firewall.unblock(net(written)).expect("unblock twice"));
+            assert_eq!(firewall.left(net(written)).expect("left"), None);
+        }
+    }
+
+    #[test]
+    fn of_many_requests_each_has_its_outcome() {
+        let (mut firewall, _) = firewall();
+        let requests = [
+            ("198.51.100.7", 60),
+            ("192.0.2.1", 60),
+            ("::ffff:198.51.100.7", 90),
+            ("198.51.100.7", 70),
+            ("8.0.0.0/8", 60),
+        ];
+        let requests: Vec<_> = requests.iter().map(|(net, seconds)| request(net, *seconds)).collect();
+        let host = net("198.51.100.7");
+        let own = Refusal::Protected { net: net("192.0.2.1"), why: Why::Own };
+        let expected = [
+            Outcome::Blocked { net: host, for_: secs(60) },
+            Outcome::Refused(own),
+            Outcome::Extended { net: host, for_: secs(90), had: secs(60) },
+            Outcome::Kept { net: host, left: secs(90) },
+            Outcome::Refused(Refusal::TooWide { widest: 16 }),
+        ];
+        assert_eq!(firewall.block_many(requests.clone()).expect("block"), expected);
+        assert_eq!(firewall.left(host).expect("left"), Some(secs(90)));
+        firewall.block(request("203.0.113.1", 60)).expect("block");
+        let expected = expected.map(|outcome| match outcome {
+            Outcome::Extended { net, for_, .. } => Outcome::Blocked { net, for_ },
+            other => other,
+        });
+        assert_eq!(firewall.restore(requests).expect("restore"), expected, "from nothing, the same");
+        assert_eq!(firewall.blocks().expect("list").len(), 1);
+        firewall.clear().expect("clear");
+        assert_eq!(firewall.blocks().expect("list"), []);
+    }
+
+    #[test]
+    fn who_becomes_protected_is_let_in() {
+        let (mut firewall, _) = firewall();
+        for net in ["198.51.100.7", "2001:db8::7", "203.0.113.0/24"] {
+            firewall.block(request(net, 60)).expect("block");
+        }
+        let mut protected = firewall.protected().clone();
+        assert_eq!(firewall.set_protected(protected.clone()).expect("protect"), []);
+        protected.add_host("198.51.100.7".parse().expect("ip"), Why::Resolver);
+        protected.add_host("2001:db8::53".parse().expect("ip"), Why::Resolver);
+        protected.add(net("203.0.113.0/24"), Why::Listed);
+        let freed = firewall.set_protected(protected).expect("protect");
+        assert_eq!(freed, ["198.51.100.7", "203.0.113.0/24", "2001:db8::/64"].map(net));
+        assert!(matches!(firewall.block(request("198.51.100.7", 60)), Ok(Outcome::Refused(_))));
+    }
+}

@@ -116,26 +116,28 @@ impl Nftables {
         }
     }
 
-    /// Finds out what the kernel can do, with an address of TEST-NET that nobody has. Whoever is blocked stays blocked.
+    /// Finds out what the kernel can do, with an address of TEST-NET that nobody has.
     fn probe(&mut self) -> Result<(), Error> {
-        let request = |seconds| BlockRequest {
-            net: Net::host(PROBE.into()),
-            for_: Duration::from_secs(seconds),
-            reason: "probe".to_owned(),
-        };
         let wanted = self.features;
         self.features = Features { refresh: true, destroy: true, ..wanted };
-        self.apply(&[Change::Block(request(60))])?;
-        self.apply(&[Change::Block(request(600))])?;
-        let left = self.left(&[Net::host(PROBE.into())])?;
-        let refreshed = left.first().copied().flatten().is_some_and(|left| left > Duration::from_secs(60));
+        let before = self.probe_left()?;
+        self.apply(&[block_probe(Duration::from_secs(60))])?;
+        self.apply(&[block_probe(Duration::from_secs(600))])?;
+        let refreshed = self.probe_left()?.is_some_and(|left| left > Duration::from_secs(60));
+        let destroyed = self.apply(&[Change::Unblock(Net::host(PROBE.into()))]).is_ok();
         self.features.refresh = wanted.refresh && refreshed;
-        let destroyed = self.apply(&[Change::Unblock(Net::host(PROBE.into()))]);
-        self.features.destroy = wanted.destroy && destroyed.is_ok();
-        if destroyed.is_err() {
-            self.apply(&[Change::Unblock(Net::host(PROBE.into()))])?;
-        }
-        Ok(())
+        self.features.destroy = wanted.destroy && destroyed;
+        self.end_probe(before)
+    }
+
+    fn probe_left(&mut self) -> Result<Option<Duration>, Error> {
+        Ok(self.left(&[Net::host(PROBE.into())])?.pop().flatten())
+    }
+
+    /// Leaves the address of the probe as it was, should somebody have blocked it.
+    fn end_probe(&mut self, before: Option<Duration>) -> Result<(), Error> {
+        let unblock = Change::Unblock(Net::host(PROBE.into()));
+        self.apply(&[before.map_or(unblock, block_probe)])
     }
 
     /// Writes changes into a transaction. `wide` holds what the interval sets hold now, of the families that the changes touch.
@@ -312,12 +314,11 @@ impl Backend for Nftables {
 
     /// Blocks an address that nobody has for two seconds and sends a packet there: the kernel must refuse it.
     fn self_test(&mut self) -> Result<SelfTest, Error> {
-        let net = Net::host(PROBE.into());
-        let for_ = Duration::from_secs(2);
-        self.apply(&[Change::Block(BlockRequest { net, for_, reason: "self-test".to_owned() })])?;
+        let before = self.probe_left()?;
+        self.apply(&[block_probe(Duration::from_secs(2))])?;
         let sent = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
             .and_then(|socket| socket.send_to(&[], (PROBE, DISCARD)));
-        self.apply(&[Change::Unblock(net)])?;
+        self.end_probe(before)?;
         match sent {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(SelfTest::Blocks),
             Err(_) => Ok(SelfTest::Unknown),
@@ -343,6 +344,10 @@ pub fn list_all() -> Result<Vec<Block>, Error> {
         Found::Foreign => Err(Error::Foreign),
         Found::Ours { .. } => Nftables { socket, features: Features::NONE, annotate: false }.list(),
     }
+}
+
+fn block_probe(for_: Duration) -> Change {
+    Change::Block(BlockRequest { net: Net::host(PROBE.into()), for_, reason: "self-test".to_owned() })
 }
 
 fn again(block: &Block) -> Change {
