@@ -97,11 +97,22 @@ impl Directory {
         };
         let entries = names(path)?;
         let looked_at = entries.len();
+        let mut found = Vec::new();
         for entry in entries {
-            merged.look_at(entry)?;
-            if merged.parts.len() > MAX_LOGS {
+            found.extend(merged.look_at(entry)?);
+            if found.len() > MAX_LOGS {
                 return Err(InputError::TooManyLogs { path: path.to_path_buf(), limit: MAX_LOGS });
             }
+        }
+        let whole: Vec<&str> = found.iter().filter(|log| !log.is_part()).map(|log| log.log.name).collect();
+        let (copies, used): (Vec<_>, Vec<_>) =
+            found.iter().partition(|log| log.is_part() && whole.contains(&log.log.name));
+        for copy in copies {
+            let why = format!("repeats rows of the {} log beside it", copy.log.name);
+            merged.report.ignored.push((copy.path.to_path_buf(), why));
+        }
+        for log in used {
+            merged.add(log);
         }
         if merged.parts.is_empty() {
             return Err(InputError::NoLogs { path: path.to_path_buf(), looked_at });
@@ -109,47 +120,65 @@ impl Directory {
         Ok(merged)
     }
 
-    /// Takes a file in, or notes why not.
-    fn look_at(&mut self, path: PathBuf) -> Result<(), InputError> {
-        let mut ignore = |why: &str| self.report.ignored.push((path.clone(), why.to_owned()));
+    /// Finds a log in a file, or notes why not.
+    fn look_at(&mut self, path: PathBuf) -> Result<Option<Found>, InputError> {
+        let mut ignore = |why: &str| {
+            self.report.ignored.push((path.clone(), why.to_owned()));
+            Ok(None)
+        };
         let length = match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => metadata.len(),
-            Ok(_) => {
-                ignore("not a file");
-                return Ok(());
-            }
-            Err(error) => {
-                ignore(&error.to_string());
-                return Ok(());
-            }
+            Ok(_) => return ignore("not a file"),
+            Err(error) => return ignore(&error.to_string()),
         };
-        let opened = stream::open(&path, &Arc::default(), self.options.inflate_limit);
-        let stream = match opened {
+        let stream = match stream::open(&path, &Arc::default(), self.options.inflate_limit) {
             Ok(stream) => stream,
             // A log that may not be read is a hole in what the user asked for; anything else is not asked for.
             Err(error) if logs::by_file_name(&path).is_some() => return Err(error),
-            Err(error) => {
-                ignore(&error.to_string());
-                return Ok(());
-            }
+            Err(error) => return ignore(&error.to_string()),
         };
         let Some(log) = logs::in_file(stream.content, &path) else {
-            ignore(match stream.content {
+            return ignore(match stream.content {
                 Content::Empty => "empty",
                 Content::ZeekTsv(_) | Content::ZeekJson(_) => "a log that is not used",
                 Content::Pcap | Content::PcapNg => "a capture beside logs",
                 Content::NotReadYet(found) => found,
                 Content::Gzip | Content::Unknown(..) => "not a log",
             });
-            return Ok(());
         };
         let path: Arc<Path> = path.into();
         let first = first_time(&path, stream, log)?;
-        let file = self.report.add_file(&path, log.name);
-        self.progress.total = self.progress.total.map(|total| total.saturating_add(length));
-        self.parts.push(Part { path, log, state: State::Waiting, chunk: Vec::new(), next: 0 });
-        self.due.push(Reverse((first, file)));
-        Ok(())
+        Ok(Some(Found { path, log, length, first }))
+    }
+
+    fn add(&mut self, found: &Found) {
+        let file = self.report.add_file(&found.path, found.log.name);
+        self.progress.total = self.progress.total.map(|total| total.saturating_add(found.length));
+        self.due.push(Reverse((found.first, file)));
+        self.parts.push(Part {
+            path: Arc::clone(&found.path),
+            log: found.log,
+            state: State::Waiting,
+            chunk: Vec::new(),
+            next: 0,
+        });
+    }
+}
+
+/// A log in a directory, before it is known whether it is used.
+struct Found {
+    path: Arc<Path>,
+    log: &'static Log,
+    length: u64,
+    first: PacketTime,
+}
+
+impl Found {
+    /// Whether its name says that it is an extract (`conn_long.log`, `http-internal.log`). Beside the whole log its rows would
+    /// count twice; without it they are all there is.
+    fn is_part(&self) -> bool {
+        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        name.strip_prefix(self.log.name).is_some_and(|rest| rest.starts_with(['_', '-']))
     }
 }
 

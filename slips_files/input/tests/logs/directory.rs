@@ -92,6 +92,18 @@ fn a_log_without_a_single_good_row_is_still_counted() {
 }
 
 #[test]
+fn an_extract_is_used_only_where_the_whole_log_is_not_there() {
+    let long = conn(&["1.0"]).replace("#path\tconn", "#path\tconn_long");
+    let mut files = vec![("conn_long.log", long), ("conn_2023.log", conn(&["2.0"])), ("dns.log", dns("3.0"))];
+    assert_eq!(read(directory(&files).path(), 10).0.len(), 3);
+    files.push(("conn.log.gz", conn(&["4.0"])));
+    let directory = directory(&files);
+    let (events, report) = read(directory.path(), 10);
+    assert_eq!((events.len(), report.ignored.len()), (2, 2));
+    assert_eq!(report.ignored[0].1, "repeats rows of the conn log beside it");
+}
+
+#[test]
 fn progress_ends_where_the_files_end() {
     let directory = directory(&[("conn.log", conn(&["1.0"])), ("dns.log", dns("2.0"))]);
     let mut source = open(directory.path(), &OpenOptions::default()).expect("logs");
