@@ -20,6 +20,7 @@ mod frag;
 mod hash;
 mod history;
 mod icmp;
+mod index;
 mod ip;
 mod link;
 mod list;

@@ -6,6 +6,7 @@
 use slips_core::time::PacketTime;
 
 use crate::hash::Sip;
+use crate::index::Index;
 use crate::list::{List, NIL};
 use crate::track::{BY_AGE, Dir, Key, Kind, Track};
 
@@ -17,8 +18,7 @@ const SECOND_CHANCES: usize = 16;
 pub(crate) struct Table {
     tracks: Vec<Track>,
     free: Vec<u32>,
-    /// Index of the first flow of each bucket, plus one; zero is empty.
-    buckets: Vec<u32>,
+    index: Index,
     unanswered: List,
     answered: List,
     key: [u64; 2],
@@ -32,7 +32,7 @@ impl Table {
         Self {
             tracks: Vec::with_capacity(max),
             free: Vec::new(),
-            buckets: vec![0; max.next_power_of_two()],
+            index: Index::new(max),
             unanswered: List::EMPTY,
             answered: List::EMPTY,
             key,
@@ -63,22 +63,9 @@ impl Table {
         sip.finish()
     }
 
-    fn bucket(&self, hash: u64) -> usize {
-        hash as usize & (self.buckets.len() - 1)
-    }
-
     /// The flow to which a packet with `key` belongs, and its direction there.
     pub(crate) fn find(&self, hash: u64, key: &Key) -> Option<(u32, Dir)> {
-        let mut at = self.buckets.get(self.bucket(hash))?.wrapping_sub(1);
-        while let Some(track) = self.tracks.get(at as usize) {
-            if track.hash == hash
-                && let Some(dir) = track.direction(key)
-            {
-                return Some((at, dir));
-            }
-            at = track.bucket_next;
-        }
-        None
+        self.index.find(hash as u32, |at| Some((at, self.tracks.get(at as usize)?.direction(key)?)))
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -100,11 +87,7 @@ impl Table {
 
     /// Opens a flow; the table is not full.
     pub(crate) fn open(&mut self, hash: u64, key: &Key, at: PacketTime) -> u32 {
-        let mut track = Track::new(key, hash, at);
-        let bucket = self.bucket(hash);
-        if let Some(head) = self.buckets.get(bucket) {
-            track.bucket_next = head.wrapping_sub(1);
-        }
+        let track = Track::new(key, hash as u32, at);
         let index = match self.free.pop() {
             Some(index) => {
                 if let Some(slot) = self.tracks.get_mut(index as usize) {
@@ -117,9 +100,7 @@ impl Table {
                 (self.tracks.len() - 1) as u32
             }
         };
-        if let Some(head) = self.buckets.get_mut(bucket) {
-            *head = index.wrapping_add(1);
-        }
+        self.index.insert(hash as u32, index);
         self.unanswered.push_back::<BY_AGE, Track>(&mut self.tracks, index);
         self.live += 1;
         index
@@ -160,29 +141,12 @@ impl Table {
     pub(crate) fn close(&mut self, index: u32) {
         let Some(track) = self.tracks.get_mut(index as usize).filter(|track| track.live) else { return };
         track.live = false;
-        let (hash, next, unanswered) = (track.hash, track.bucket_next, track.in_unanswered);
+        let (hash, unanswered) = (track.hash, track.in_unanswered);
         let list = if unanswered { &mut self.unanswered } else { &mut self.answered };
         list.remove::<BY_AGE, Track>(&mut self.tracks, index);
-        self.unchain(hash, index, next);
+        self.index.remove(hash, index);
         self.free.push(index);
         self.live -= 1;
-    }
-
-    fn unchain(&mut self, hash: u64, index: u32, next: u32) {
-        let bucket = self.bucket(hash);
-        let Some(head) = self.buckets.get_mut(bucket) else { return };
-        let mut at = head.wrapping_sub(1);
-        if at == index {
-            *head = next.wrapping_add(1);
-            return;
-        }
-        while let Some(track) = self.tracks.get_mut(at as usize) {
-            if track.bucket_next == index {
-                track.bucket_next = next;
-                return;
-            }
-            at = track.bucket_next;
-        }
     }
 }
 

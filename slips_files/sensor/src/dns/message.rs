@@ -26,7 +26,8 @@ pub(crate) struct Question {
 pub(crate) struct Message {
     pub(crate) id: u16,
     pub(crate) is_reply: bool,
-    pub(crate) opcode: u8,
+    /// A dynamic update: the answers are what it asks for.
+    pub(crate) is_update: bool,
     pub(crate) rcode: u16,
     pub(crate) flags: DnsFlags,
     pub(crate) question: Option<Question>,
@@ -35,13 +36,22 @@ pub(crate) struct Message {
     pub(crate) owner: String,
 }
 
+/// What the numbers in a message mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// DNS, multicast DNS, LLMNR.
+    Dns,
+    /// NetBIOS name service: operation 5 registers a name, and names are encoded once more.
+    NetBios,
+}
+
 /// Dynamic update (RFC 2136): its sections mean something else.
-pub(super) const UPDATE: u8 = 5;
+const UPDATE: u8 = 5;
 
 impl Message {
     /// Reads a message; `None` when header or question are malformed. Of answers that are malformed, or that the capture
     /// cut (`whole` is false), the ones before are kept.
-    pub(crate) fn parse(bytes: &[u8], whole: bool) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8], whole: bool, dialect: Dialect) -> Option<Self> {
         let bits = be16(bytes, 2)?;
         let opcode = (bits >> 11 & 15) as u8;
         let (questions, answers) = (be16(bytes, 4)?, be16(bytes, 6)?);
@@ -56,7 +66,7 @@ impl Message {
         let mut message = Self {
             id: be16(bytes, 0)?,
             is_reply: bits & 0x8000 != 0,
-            opcode,
+            is_update: opcode == UPDATE && dialect == Dialect::Dns,
             rcode: bits & 15,
             flags: DnsFlags {
                 aa: bits & 0x0400 != 0,
@@ -79,14 +89,26 @@ impl Message {
         if questions > MAX_QUESTIONS {
             return Some(message);
         }
-        if opcode == UPDATE {
+        if message.is_update {
             // The zone stands where the question does; the records tell what is asked for.
             message.question = None;
             message.read_update(bytes, at, answers.min(MAX_ANSWERS), be16(bytes, 8)?.min(MAX_ANSWERS));
         } else {
             message.read_answers(bytes, at, answers.min(MAX_ANSWERS));
         }
+        if dialect == Dialect::NetBios {
+            message.decode_netbios();
+        }
         Some(message)
+    }
+
+    fn decode_netbios(&mut self) {
+        let names = self.question.iter_mut().map(|question| &mut question.name).chain([&mut self.owner]);
+        for encoded in names {
+            if let Some(decoded) = name::netbios(encoded) {
+                *encoded = decoded;
+            }
+        }
     }
 
     /// Prerequisites and updates of a dynamic update (RFC 2136, sections 2.4 and 2.5).
@@ -145,7 +167,7 @@ impl Message {
     pub(crate) fn is_rejection(&self) -> bool {
         const REFUSED: u16 = 5;
         self.is_reply
-            && self.opcode != UPDATE
+            && !self.is_update
             && (self.rcode == REFUSED || (self.rcode != 0 && self.question.is_none()))
     }
 }
@@ -278,7 +300,7 @@ mod tests {
             \xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3e\x00\x06\x02hi\x02\xff!\
             \xc0\x0c\x00\x63\x00\x01\x00\x00\x00\x3e\x00\x04\x03abc";
         let bytes = message([7, 0x8580, 1, 4, 0, 0], body);
-        let parsed = Message::parse(&bytes, true).expect("message");
+        let parsed = Message::parse(&bytes, true, Dialect::Dns).expect("message");
         let data: Vec<_> = parsed.answers.iter().map(|answer| answer.data.clone()).collect();
         assert_eq!(parsed.question.as_ref().map(|q| q.name.as_str()), Some("a"));
         assert_eq!(
@@ -292,18 +314,22 @@ mod tests {
         );
         assert_eq!(parsed.answers[1].ttl, Some(61));
         for end in 0..bytes.len() {
-            let _ = Message::parse(&bytes[..end], false);
+            let _ = Message::parse(&bytes[..end], false, Dialect::Dns);
         }
-        assert_eq!(Message::parse(&bytes[..60], false).map(|m| m.answers.len()), Some(2));
+        assert_eq!(Message::parse(&bytes[..60], false, Dialect::Dns).map(|m| m.answers.len()), Some(2));
     }
 
     #[test]
     fn nonsense_is_no_message() {
-        assert_eq!(Message::parse(&[], true), None);
+        assert_eq!(Message::parse(&[], true, Dialect::Dns), None);
         assert_eq!(
-            Message::parse(&message([1, 0x0100, 9, 0, 0, 0], b"\x01a\x00\x00\x01\x00\x01"), true),
+            Message::parse(
+                &message([1, 0x0100, 9, 0, 0, 0], b"\x01a\x00\x00\x01\x00\x01"),
+                true,
+                Dialect::Dns
+            ),
             None
         );
-        assert_eq!(Message::parse(&message([1, 0x7800, 0, 0, 0, 0], b""), true), None);
+        assert_eq!(Message::parse(&message([1, 0x7800, 0, 0, 0, 0], b""), true, Dialect::Dns), None);
     }
 }

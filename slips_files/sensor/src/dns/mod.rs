@@ -5,6 +5,6 @@ mod name;
 mod pending;
 mod stream;
 
-pub(crate) use message::Message;
+pub(crate) use message::{Dialect, Message};
 pub(crate) use pending::Pending;
 pub(crate) use stream::Stream;

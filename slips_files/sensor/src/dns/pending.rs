@@ -3,8 +3,7 @@
 use slips_core::event::{Dns, DnsAnswer, DnsFlags, Event};
 use slips_core::time::{PacketTime, Span};
 
-use super::message::{Message, Question, UPDATE};
-use super::name;
+use super::message::{Message, Question};
 use crate::emit;
 use crate::list::{Link, Linked, List, NIL};
 use crate::track::Track;
@@ -64,14 +63,11 @@ impl Pending {
         tracks: &mut [Track],
         index: u32,
         at: PacketTime,
-        mut message: Message,
+        message: Message,
         out: &mut Vec<Event>,
     ) {
         let Some(track) = tracks.get_mut(index as usize) else { return };
         let port = track.resp_port;
-        if port == 137 || track.orig_port == 137 {
-            decode_netbios(&mut message);
-        }
         // Questions and answers to a group do not pair.
         let is_group = [5353, 5355].iter().any(|group| port == *group || track.orig_port == *group);
         if is_group && !message.is_reply {
@@ -98,7 +94,7 @@ impl Pending {
             at,
             flags: message.flags,
             question: message.question.unwrap_or(Question { name: message.owner, ..Question::default() }),
-            changes: if message.opcode == UPDATE { message.answers } else { Vec::new() },
+            changes: if message.is_update { message.answers } else { Vec::new() },
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -243,12 +239,4 @@ fn answered(track: &Track, at: PacketTime, asked: Option<Asked>, mut message: Me
         rejected,
         answers: message.answers,
     }))
-}
-
-fn decode_netbios(message: &mut Message) {
-    if let Some(question) = &mut message.question
-        && let Some(decoded) = name::netbios(&question.name)
-    {
-        question.name = decoded;
-    }
 }

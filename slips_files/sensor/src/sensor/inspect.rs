@@ -116,7 +116,10 @@ impl Sensor {
         whole: bool,
         out: &mut Vec<Event>,
     ) -> bool {
-        let Some(message) = dns::Message::parse(message, whole) else {
+        let netbios =
+            self.table.get(index).is_some_and(|track| track.orig_port == 137 || track.resp_port == 137);
+        let dialect = if netbios { dns::Dialect::NetBios } else { dns::Dialect::Dns };
+        let Some(message) = dns::Message::parse(message, whole, dialect) else {
             self.counters.dns_malformed += 1;
             return false;
         };

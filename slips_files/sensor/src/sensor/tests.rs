@@ -356,3 +356,61 @@ fn the_same_packets_give_the_same_uids_and_another_key_gives_others() {
     assert_eq!(uids([1, 2]), uids([1, 2]));
     assert_ne!(uids([1, 2]), uids([1, 3]));
 }
+
+#[test]
+fn netbios_registrations_are_questions() {
+    let mut message = vec![0, 9, 0x29, 0x10, 0, 1, 0, 0, 0, 0, 0, 1, 32];
+    message.extend(b"FHFAEBEECACACACACACACACACACACAAA");
+    message.extend([0, 0, 32, 0, 1, 0xc0, 12, 0, 32, 0, 1, 0, 4, 0x93, 0xe0, 0, 6, 0, 0, 10, 0, 0, 1]);
+    let events = run(Settings::default(), &[(0, udp(Client, 137, &message))]);
+    assert_eq!(dns_rows(&events), [(9, "WPAD".to_owned(), None, 0)]);
+}
+
+#[test]
+fn no_bytes_and_no_times_do_harm() {
+    let links = (0..300).filter_map(LinkType::from_dlt).collect::<Vec<_>>();
+    let mut seeds = vec![
+        tcp(Client, SYN, 100, 0, b""),
+        tcp(Server, SYN | ACK, 500, 101, b""),
+        tcp(Client, ACK, 101, 501, b"SSH-2.0-x\r\n"),
+        tcp(Server, FIN | ACK, 501, 110, b"HTTP/1.1 200 OK\r\n"),
+        udp(Client, 53, &dns(1, false, b"")),
+        udp(Server, 53, &dns(1, true, &[192, 0, 2, 77])),
+        ipv4(Server, 1, &[8, 0, 0, 0, 0, 0, 0, 0]),
+    ];
+    seeds.push([&[0xff; 12][..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &[1; 20]].concat());
+    let mut noise = 1u64;
+    let mut next = move || {
+        noise = noise.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        noise >> 20
+    };
+    let settings = Settings { max_flows: 16, max_fragmented: 4, max_dns_pending: 4, ..Settings::default() };
+    let mut sensor = Sensor::new(settings);
+    let mut events = Vec::new();
+    let (mut begun, mut ended) = (0u64, 0u64);
+    for round in 0..60_000 {
+        let mut packet = seeds[next() as usize % seeds.len()].clone();
+        for _ in 0..next() % 4 {
+            let at = next() as usize % packet.len();
+            packet[at] ^= 1 << (next() % 8);
+        }
+        packet.truncate(1 + next() as usize % (packet.len() * 2));
+        let at = match next() % if round < 30_000 { u64::MAX } else { 50 } {
+            0 => PacketTime(i64::MAX),
+            1 => PacketTime(i64::MIN),
+            _ => PacketTime(next() as i64 % 1_000_000_000),
+        };
+        let link = if next() % 4 == 0 { links[next() as usize % links.len()] } else { LinkType::RawIp };
+        sensor.packet(link, 0, at, &packet, next() as u32 % 200, &mut events);
+        for flow in flows(&events) {
+            begun += u64::from(flow.phase == Phase::Start);
+            ended += u64::from(flow.phase == Phase::End);
+        }
+        events.clear();
+        assert!(sensor.counters().flows_active <= 16);
+    }
+    sensor.finish(&mut events);
+    ended += flows(&events).iter().filter(|flow| flow.phase == Phase::End).count() as u64;
+    assert_eq!((begun, ended), (sensor.counters().flows_opened, sensor.counters().flows_ended));
+    assert_eq!(begun, ended);
+}
