@@ -4,6 +4,7 @@
 mod cli;
 mod config;
 mod daemon;
+mod demo;
 
 use std::process::ExitCode;
 

@@ -25,9 +25,9 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     let started = Instant::now();
     let config = load_config(options.config.as_deref())?;
     let sources = open_all(&options.paths, &config)?;
-    let sinks = match &options.output {
-        Some(dir) => sinks::files(dir, sinks::Reuse::Fresh)?,
-        None => Vec::new(),
+    let (_lock, sinks) = match &options.output {
+        Some(dir) => sinks::files(dir, sinks::Reuse::Fresh).map(|(dir, sinks)| (Some(dir), sinks))?,
+        None => (None, Vec::new()),
     };
     let jobs = options.jobs.unwrap_or_else(build::default_shards);
 

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod exit;
+mod firewall;
 mod summary;
 
 use std::path::PathBuf;
@@ -9,7 +10,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Config;
+use slips_systemd::notify::Environment;
+
+use crate::config::{Config, Mode};
+use crate::{daemon, demo};
 pub use exit::{Exit, Failure};
 
 /// Host protection for Linux routers: watches traffic, gathers evidence, blocks attackers.
@@ -33,6 +37,20 @@ enum Command {
                             slips analyze conn.log --json | jq .alerts"
     )]
     Analyze(Analyze),
+    /// Watch interfaces and block attackers, in the foreground; what the systemd unit starts.
+    #[command(
+        after_help = "Examples:\n  sudo slips run -i eth0 --monitor\n  sudo slips run -c /etc/slips/slips.yaml"
+    )]
+    Run(Run),
+    /// Look at the blocks in the kernel, or lift all of them; works without the daemon.
+    #[command(after_help = "Examples:\n  sudo slips firewall list\n  sudo slips firewall flush")]
+    Firewall {
+        #[command(subcommand)]
+        command: FirewallCommand,
+    },
+    /// Show the main job on this machine, in network namespaces of its own: an attacker, a router that blocks it, a client.
+    #[command(after_help = "Example:\n  sudo slips demo")]
+    Demo,
     /// Say what is wrong with a configuration file, all of it.
     #[command(after_help = "Example:\n  slips check-config /etc/slips/slips.yaml")]
     CheckConfig {
@@ -61,6 +79,35 @@ struct Analyze {
     config: Option<PathBuf>,
 }
 
+/// Watch interfaces and block attackers.
+#[derive(Args, Debug)]
+struct Run {
+    /// Interface to watch; may be given several times. Default: `interfaces` of the configuration, else those with a default route.
+    #[arg(short, long = "interface", value_name = "IFACE")]
+    interfaces: Vec<String>,
+    /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Decide and tell, but never block.
+    #[arg(long)]
+    monitor: bool,
+    /// Where alerts.json, alerts.log and the databases go. Default: `output.directory` of the configuration.
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+enum FirewallCommand {
+    /// What the kernel blocks now, with the time left.
+    List {
+        /// Print JSON: [{net, seconds_left, reason}].
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lift all blocks and remove everything of Slips from the kernel's firewall.
+    Flush,
+}
+
 /// Parses the command line, does what it says, and turns errors into exit codes.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -74,6 +121,9 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Analyze(options) => analyze::run(&options),
+        Command::Run(options) => run(options),
+        Command::Firewall { command } => firewall::run(&command),
+        Command::Demo => demo::run(),
         Command::CheckConfig { file } => check_config(&file),
     };
     match done {
@@ -83,6 +133,19 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+fn run(options: Run) -> Result<(), Failure> {
+    let installed = std::path::Path::new(INSTALLED_CONFIG);
+    let file = options.config.as_deref().or_else(|| installed.exists().then_some(installed));
+    let mut config = load_config(file)?;
+    if options.monitor {
+        config.firewall.mode = Mode::Monitor;
+    }
+    if let Some(directory) = options.output {
+        config.output.directory = directory;
+    }
+    daemon::run::run(&config, file.is_some(), &options.interfaces, &Environment::read())
 }
 
 fn check_config(file: &std::path::Path) -> Result<(), Failure> {
@@ -98,3 +161,6 @@ fn load_config(file: Option<&std::path::Path>) -> Result<Config, Failure> {
         None => Ok(Config::default()),
     }
 }
+
+/// Where install.sh puts the configuration.
+const INSTALLED_CONFIG: &str = "/etc/slips/slips.yaml";

@@ -15,18 +15,19 @@ pub enum Reuse {
     Continue,
 }
 
-/// The files that a run leaves in its output directory.
-pub fn files(dir: &Path, reuse: Reuse) -> Result<Vec<Box<dyn RecordSink>>, StoreError> {
+/// The files that a run leaves in its output directory. The directory is ours as long as the first value lives.
+pub fn files(dir: &Path, reuse: Reuse) -> Result<(OutputDir, Vec<Box<dyn RecordSink>>), StoreError> {
     let dir = match reuse {
         Reuse::Fresh => OutputDir::create_fresh(dir)?,
         Reuse::Continue => OutputDir::create(dir)?,
     };
     let host = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    Ok(vec![
+    let sinks: Vec<Box<dyn RecordSink>> = vec![
         Box::new(AlertsJson::open(dir.alerts_json(), host, wall_clock)?),
         Box::new(AlertsLog::open(dir.alerts_log(), wall_clock)?),
         Box::new(Sqlite::open(dir.flows_sqlite(), SqliteLimits::default(), wall_clock)?),
-    ])
+    ];
+    Ok((dir, sinks))
 }
 
 /// Microseconds of wall time since the Unix epoch.

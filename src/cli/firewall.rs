@@ -1,0 +1,53 @@
+//! `slips firewall`: the blocks as the kernel has them. Works without the daemon.
+
+use serde::Serialize;
+use slips_firewall::{flush_all, list_all};
+
+use super::{Exit, Failure, FirewallCommand};
+
+#[derive(Serialize)]
+struct Line {
+    net: String,
+    seconds_left: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
+}
+
+pub(super) fn run(command: &FirewallCommand) -> Result<(), Failure> {
+    match command {
+        FirewallCommand::List { json } => list(*json),
+        FirewallCommand::Flush => {
+            flush_all().map_err(failure)?;
+            println!("nothing of slips is left in the firewall");
+            Ok(())
+        }
+    }
+}
+
+fn list(json: bool) -> Result<(), Failure> {
+    let blocks = list_all().map_err(failure)?;
+    let lines: Vec<Line> = blocks
+        .into_iter()
+        .map(|block| Line {
+            net: block.net.to_string(),
+            seconds_left: block.left.as_secs(),
+            reason: block.reason,
+        })
+        .collect();
+    if json {
+        println!("{}", serde_json::to_string(&lines).map_err(Failure::software)?);
+        return Ok(());
+    }
+    if lines.is_empty() {
+        println!("nothing is blocked");
+    }
+    for line in lines {
+        println!("{:<43} {:>8} s left  {}", line.net, line.seconds_left, line.reason);
+    }
+    Ok(())
+}
+
+fn failure(error: slips_firewall::Error) -> Failure {
+    let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
+    Failure { exit, error: anyhow::Error::from(error) }
+}

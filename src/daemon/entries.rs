@@ -1,0 +1,118 @@
+//! The journal entries: what each event of the daemon says to the administrator.
+
+use std::time::Duration;
+
+use slips_core::addr::Net;
+use slips_core::alert::{Alert, Cause};
+use slips_core::evidence::Proof;
+use slips_core::record::Stats;
+use slips_core::time::{PacketTime, Span};
+use slips_store::render;
+use slips_systemd::journal::{Entry, Field, Kind};
+
+use crate::config::Mode;
+
+/// An attacker's evidence is enough.
+pub fn alert(alert: &Alert) -> Entry {
+    let mut kinds: Vec<_> = alert.evidence.iter().map(|e| e.finding.kind.name()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let confidence = format!("{:.2}", alert.confidence.get());
+    Entry::new(
+        Kind::Alert,
+        format_args!("{} is an attacker (confidence {confidence}): {}", alert.attacker, kinds.join(", ")),
+    )
+    .with(Field::Time, render::iso(alert.at))
+    .with(Field::SrcIp, alert.attacker)
+    .with(Field::AlertId, alert.id)
+    .with(Field::Window, alert.window)
+    .with(Field::Confidence, confidence)
+    .with(Field::Accumulated, format_args!("{:.3}", alert.accumulated))
+    .with(
+        Field::Cause,
+        match alert.cause {
+            Cause::Accumulated => "accumulated",
+            Cause::Critical => "critical",
+        },
+    )
+    .with(
+        Field::Proof,
+        match alert.proof {
+            Proof::Proven => "proven",
+            Proof::Unproven => "unproven",
+        },
+    )
+    .with(Field::EvidenceCount, alert.evidence.len())
+    .with(Field::EvidenceTypes, kinds.join(" "))
+    .with_lines(Field::Evidence, alert.evidence.iter().map(|e| render::evidence_line(e)))
+}
+
+/// A network is dropped from now on (in monitor mode: would be).
+pub fn block(net: Net, alert: &Alert, term: Duration, now: PacketTime, mode: Mode) -> Entry {
+    let until = now + Span(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
+    let does = if mode == Mode::Enforce { "blocked" } else { "would be blocked (monitor mode)" };
+    Entry::new(Kind::Block, format_args!("{net} {does} until {}", render::iso(until)))
+        .with(Field::Target, net)
+        .with(Field::SrcIp, alert.attacker)
+        .with(Field::AlertId, alert.id)
+        .with(Field::Until, render::iso(until))
+        .with(Field::Seconds, term.as_secs())
+        .with(Field::Origin, "alert")
+        .with(Field::Mode, mode_name(mode))
+}
+
+/// A block ended.
+pub fn unblock(net: Net, reason: &str) -> Entry {
+    Entry::new(Kind::Unblock, format_args!("{net} is no longer blocked"))
+        .with(Field::Target, net)
+        .with(Field::Reason, reason)
+}
+
+/// An attacker is not blocked.
+pub fn refusal(alert: &Alert, reason: &str) -> Entry {
+    Entry::new(Kind::Refusal, format_args!("{} is not blocked: {reason}", alert.attacker))
+        .with(Field::SrcIp, alert.attacker)
+        .with(Field::Target, alert.attacker)
+        .with(Field::AlertId, alert.id)
+        .with(Field::Reason, reason)
+        .with(Field::Origin, "alert")
+}
+
+/// Slips watches.
+pub fn start(interfaces: &[String], mode: Mode) -> Entry {
+    Entry::new(
+        Kind::Start,
+        format_args!("slips {} watches {}, mode {}", VERSION, interfaces.join(", "), mode_name(mode)),
+    )
+    .with(Field::Version, VERSION)
+    .with(Field::Interfaces, interfaces.join(" "))
+    .with(Field::Mode, mode_name(mode))
+}
+
+/// Slips has stopped watching.
+pub fn stop(stats: &Stats, reason: &str) -> Entry {
+    Entry::new(
+        Kind::Stop,
+        format_args!("slips stopped after {} flows and {} alerts", stats.flows, stats.alerts),
+    )
+    .with(Field::Version, VERSION)
+    .with(Field::Reason, reason)
+    .with(Field::Flows, stats.flows)
+    .with(Field::Alerts, stats.alerts)
+}
+
+/// A part does not work as it should.
+pub fn degraded(component: &str, reason: &str) -> Entry {
+    Entry::new(Kind::Degraded, format_args!("{component}: {reason}"))
+        .with(Field::Component, component)
+        .with(Field::Reason, reason)
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Monitor => "monitor",
+    }
+}

@@ -1,0 +1,117 @@
+//! Which interfaces are watched, and which networks are ours because they are on them.
+
+use std::net::IpAddr;
+
+use nix::ifaddrs::getifaddrs;
+use slips_core::addr::{Net, canonical};
+
+use crate::cli::{Exit, Failure};
+
+/// The interfaces named on the command line, else those of the configuration, else those with a default route.
+pub fn choose(asked: &[String], configured: &[String]) -> Result<Vec<String>, Failure> {
+    for named in [asked, configured] {
+        if !named.is_empty() {
+            return Ok(named.to_vec());
+        }
+    }
+    let found = with_default_route();
+    if found.is_empty() {
+        return Err(Failure::new(
+            Exit::NoInput,
+            "no interface has a default route; name what to watch: slips run -i IFACE, or `interfaces` in slips.yaml",
+        ));
+    }
+    Ok(found)
+}
+
+fn with_default_route() -> Vec<String> {
+    let v4 = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let v6 = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    let mut found = default_routes(&v4, &v6);
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Interface names of the default routes in the kernel's two tables.
+fn default_routes(v4: &str, v6: &str) -> Vec<String> {
+    let four = v4.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split_ascii_whitespace();
+        let (name, destination) = (columns.next()?, columns.next()?);
+        let mask = columns.nth(5)?;
+        (destination == "00000000" && mask == "00000000").then(|| name.to_owned())
+    });
+    let six = v6.lines().filter_map(|line| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (destination, prefix, name) = (columns.first()?, columns.get(1)?, columns.get(9)?);
+        let is_default = destination.bytes().all(|b| b == b'0') && *prefix == "00" && *name != "lo";
+        is_default.then(|| (*name).to_owned())
+    });
+    four.chain(six).collect()
+}
+
+/// The networks of the addresses on `interfaces`, without those that a default gateway is reached through when others are
+/// watched too: behind a router's outside interface are strangers. Own addresses are always ours.
+pub fn own_nets(interfaces: &[String]) -> Vec<Net> {
+    let Ok(all) = getifaddrs() else { return Vec::new() };
+    let outside = with_default_route();
+    let several = interfaces.iter().any(|name| !outside.contains(name));
+    let mut nets = Vec::new();
+    for entry in all {
+        let Some(addr) = entry.address.as_ref().and_then(ip_of) else { continue };
+        nets.push(Net::host(addr));
+        if interfaces.contains(&entry.interface_name)
+            && !(several && outside.contains(&entry.interface_name))
+            && let Some(prefix) = entry.netmask.as_ref().and_then(ip_of).map(prefix_of)
+            && let Some(net) = Net::new(addr, prefix)
+        {
+            nets.push(net);
+        }
+    }
+    nets.sort_unstable();
+    nets.dedup();
+    nets
+}
+
+fn ip_of(addr: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    addr.as_sockaddr_in()
+        .map(|v4| IpAddr::V4(v4.ip()))
+        .or_else(|| addr.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+        .map(canonical)
+}
+
+fn prefix_of(mask: IpAddr) -> u8 {
+    let ones = match mask {
+        IpAddr::V4(v4) => v4.to_bits().leading_ones(),
+        IpAddr::V6(v6) => v6.to_bits().leading_ones(),
+    };
+    u8::try_from(ones).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_routes_of_both_families_are_found() {
+        let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                  wan0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                  lan0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let zero = "00000000000000000000000000000000";
+        let v6 = format!(
+            "{zero} 00 {zero} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 ppp0\n\
+                          {zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200 lo\n\
+                          fd000000000000000000000000000000 08 {zero} 00 {zero} 00000100 00000001 00000000 00000001 lan0\n"
+        );
+        assert_eq!(default_routes(v4, &v6), ["wan0", "ppp0"]);
+        assert_eq!(default_routes("", "x y z\n"), [""; 0]);
+    }
+
+    #[test]
+    fn names_on_the_command_line_win() {
+        let asked = ["a".to_owned()];
+        let configured = ["b".to_owned()];
+        assert_eq!(choose(&asked, &configured).ok(), Some(vec!["a".to_owned()]));
+        assert_eq!(choose(&[], &configured).ok(), Some(vec!["b".to_owned()]));
+    }
+}

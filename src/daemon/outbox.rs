@@ -1,0 +1,140 @@
+//! The outbox: hands the judge's records to the lanes that keep or act on them, each with its own queue and its own rule
+//! for when that queue is full.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use slips_core::record::Record;
+
+/// Record batches that may wait in a lane's queue.
+pub const LANE_QUEUE: usize = 64;
+/// Records that a lane holds back while its queue is full. Evidence and alerts wait here; flows do not.
+pub const MAX_HELD: usize = 65_536;
+
+/// What a lane had to drop.
+#[derive(Debug, Default)]
+pub struct Shed {
+    /// Batches of events that were not kept.
+    pub event_batches: AtomicU64,
+    /// Evidence and alerts that did not even fit the held-back list.
+    pub records: AtomicU64,
+}
+
+/// The way to one consumer of a live run. While its queue is full, flow batches are dropped and counted; evidence and alerts are
+/// held back up to [`MAX_HELD`]. The engine never waits for a consumer.
+pub struct Lane {
+    to: SyncSender<Vec<Record>>,
+    wants: fn(&Record) -> bool,
+    held: VecDeque<Record>,
+    shed: Arc<Shed>,
+}
+
+impl Lane {
+    /// A lane that passes on what `wants` says.
+    pub fn new(to: SyncSender<Vec<Record>>, wants: fn(&Record) -> bool) -> Self {
+        Self { to, wants, held: VecDeque::new(), shed: Arc::default() }
+    }
+
+    /// The lane's counters.
+    pub fn shed(&self) -> Arc<Shed> {
+        Arc::clone(&self.shed)
+    }
+
+    /// Offers a batch of records, after what was held back.
+    pub fn offer(&mut self, records: &[Record]) {
+        let mut batch: Vec<Record> = self.held.drain(..).collect();
+        batch.extend(records.iter().filter(|record| (self.wants)(record)).cloned());
+        if batch.is_empty() {
+            return;
+        }
+        match self.to.try_send(batch) {
+            // A consumer that is gone was ended by its own error, which its join reports.
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(batch)) => self.hold(batch),
+        }
+    }
+
+    /// Hands over what is still held back, waiting for room: the run is over.
+    pub fn finish(mut self) {
+        if !self.held.is_empty() {
+            drop(self.to.send(self.held.drain(..).collect()));
+        }
+    }
+
+    fn hold(&mut self, batch: Vec<Record>) {
+        for record in batch {
+            match record {
+                Record::Events(_) => {
+                    self.shed.event_batches.fetch_add(1, Ordering::Relaxed);
+                }
+                record if self.held.len() < MAX_HELD => self.held.push_back(record),
+                _ => {
+                    self.shed.records.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slips_core::time::{PacketTime, WindowId};
+    use std::sync::mpsc::sync_channel;
+
+    fn closed(n: i64) -> Record {
+        Record::WindowClosed { window: WindowId(n), at: PacketTime(n) }
+    }
+
+    fn events() -> Record {
+        Record::Events(Arc::new(Vec::new()))
+    }
+
+    #[test]
+    fn a_full_live_lane_drops_flows_and_holds_back_the_rest_in_order() {
+        let (to, from) = sync_channel(1);
+        let mut lane = Lane::new(to, |_| true);
+        let shed = lane.shed();
+        for n in 0..5 {
+            lane.offer(&[events(), closed(n)]);
+        }
+        // The first batch took the only place; of the other four only the flows are lost.
+        assert_eq!(shed.event_batches.load(Ordering::Relaxed), 4);
+        assert_eq!(from.recv().map(|batch| batch.len()), Ok(2));
+        lane.finish();
+        let windows: Vec<i64> = from
+            .recv()
+            .expect("held back")
+            .iter()
+            .filter_map(|r| match r {
+                Record::WindowClosed { window, .. } => Some(window.0),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(windows, [1, 2, 3, 4]);
+        assert_eq!(shed.records.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_held_back_is_bounded_and_counted() {
+        let (to, _from) = sync_channel(1);
+        let mut lane = Lane::new(to, |_| true);
+        let shed = lane.shed();
+        lane.offer(&[closed(0)]);
+        let many: Vec<Record> = (0..MAX_HELD as i64 + 10).map(closed).collect();
+        lane.offer(&many);
+        assert_eq!(lane.held.len(), MAX_HELD);
+        assert_eq!(shed.records.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
+    fn a_lane_gets_only_what_it_wants() {
+        let (to, from) = sync_channel(4);
+        let mut lane = Lane::new(to, |record| matches!(record, Record::Alert(_)));
+        lane.offer(&[events(), closed(1)]);
+        lane.finish();
+        assert!(from.recv().is_err());
+    }
+}

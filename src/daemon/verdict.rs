@@ -1,0 +1,158 @@
+//! From an alert to what is done about it: a pure decision, so that every rule can be tested as a table.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use slips_core::addr::Net;
+use slips_core::alert::Alert;
+use slips_core::evidence::Proof;
+
+use crate::config::{Firewall, Policy};
+
+/// What is done about an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Block this network for this long.
+    Block {
+        /// The attacker: an address, or outside our networks its IPv6 /64.
+        net: Net,
+        /// How long.
+        term: Duration,
+        /// It counts against the cap of blocks on unproven evidence.
+        unproven: bool,
+    },
+    /// Tell it, block nothing.
+    Leave(Reason),
+}
+
+/// Why an attacker is not blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The policy for its class of addresses says so.
+    Policy,
+    /// The evidence could be forged, and one of our hosts lately talked with this address.
+    InConversation,
+    /// The evidence could be forged, and as many such blocks stand as are allowed.
+    UnprovenCap,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy => "the policy for this class of addresses is alert-only",
+            Self::InConversation => {
+                "the sender could be forged and a local host lately talked with this address"
+            }
+            Self::UnprovenCap => {
+                "the sender could be forged and as many such blocks stand as firewall.unproven_cap allows"
+            }
+        })
+    }
+}
+
+/// Decides. `standing_unproven` blocks on unproven evidence stand now.
+pub fn decide(alert: &Alert, policy: &Firewall, standing_unproven: usize) -> Verdict {
+    let class = if alert.attacker_is_local { policy.internal } else { policy.external };
+    if class == Policy::AlertOnly {
+        return Verdict::Leave(Reason::Policy);
+    }
+    let net = match alert.attacker {
+        IpAddr::V6(_) if !alert.attacker_is_local => Net::new(alert.attacker, 64),
+        addr => Some(Net::host(addr)),
+    }
+    .unwrap_or_else(|| Net::host(alert.attacker));
+    if alert.proof == Proof::Unproven {
+        if alert.in_conversation {
+            return Verdict::Leave(Reason::InConversation);
+        }
+        if standing_unproven >= policy.unproven_cap {
+            return Verdict::Leave(Reason::UnprovenCap);
+        }
+        let term = policy.unproven_term.0.max(policy.shortest_term.0);
+        return Verdict::Block { net, term, unproven: true };
+    }
+    // The original's probation: the rest of this window and the next one.
+    let width = alert.window_end.since(alert.window_start);
+    let rest = alert.window_end.since(alert.at).0.min(width.0);
+    let micros = u64::try_from(rest.saturating_add(width.0)).unwrap_or(0);
+    let term = Duration::from_micros(micros).max(policy.shortest_term.0);
+    Verdict::Block { net, term, unproven: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slips_core::alert::{AlertId, Cause};
+    use slips_core::evidence::Confidence;
+    use slips_core::time::{PacketTime, WindowWidth};
+
+    fn alert(attacker: &str) -> Alert {
+        let attacker = attacker.parse().expect("address");
+        let at = PacketTime::from_secs_micros(7200 + 600, 0);
+        let window = WindowWidth::HOUR.window_of(at);
+        Alert {
+            id: AlertId::derive(attacker, window, 0),
+            attacker,
+            window,
+            window_start: WindowWidth::HOUR.start_of(window),
+            window_end: WindowWidth::HOUR.end_of(window),
+            at,
+            cause: Cause::Critical,
+            accumulated: 1.0,
+            confidence: Confidence::FULL,
+            proof: Proof::Proven,
+            in_conversation: false,
+            attacker_is_local: false,
+            evidence: Vec::new(),
+        }
+    }
+
+    fn block(net: &str, secs: u64, unproven: bool) -> Verdict {
+        Verdict::Block { net: net.parse().expect("net"), term: Duration::from_secs(secs), unproven }
+    }
+
+    #[test]
+    fn proven_evidence_blocks_for_the_rest_of_the_window_and_the_next() {
+        assert_eq!(decide(&alert("203.0.113.9"), &Firewall::default(), 0), block("203.0.113.9", 6600, false));
+    }
+
+    #[test]
+    fn an_outside_ipv6_attacker_is_blocked_by_its_64_and_an_inside_one_by_address() {
+        let mut alert = alert("2001:db8::9");
+        assert_eq!(decide(&alert, &Firewall::default(), 0), block("2001:db8::/64", 6600, false));
+        alert.attacker_is_local = true;
+        assert_eq!(decide(&alert, &Firewall::default(), 0), block("2001:db8::9", 6600, false));
+    }
+
+    #[test]
+    fn unproven_evidence_blocks_shortly_and_never_a_partner_of_a_local_host() {
+        let mut alert = alert("203.0.113.9");
+        alert.proof = Proof::Unproven;
+        let policy = Firewall::default();
+        assert_eq!(decide(&alert, &policy, 0), block("203.0.113.9", 300, true));
+        assert_eq!(decide(&alert, &policy, policy.unproven_cap), Verdict::Leave(Reason::UnprovenCap));
+        alert.in_conversation = true;
+        assert_eq!(decide(&alert, &policy, 0), Verdict::Leave(Reason::InConversation));
+        // Proven evidence against a partner blocks it all the same: an infected server is an attacker.
+        alert.proof = Proof::Proven;
+        assert_eq!(decide(&alert, &policy, 0), block("203.0.113.9", 6600, false));
+    }
+
+    #[test]
+    fn the_policy_of_the_class_decides_first() {
+        let policy = Firewall { internal: Policy::AlertOnly, ..Firewall::default() };
+        let mut alert = alert("192.168.1.7");
+        alert.attacker_is_local = true;
+        assert_eq!(decide(&alert, &policy, 0), Verdict::Leave(Reason::Policy));
+    }
+
+    #[test]
+    fn a_late_or_hostile_time_stamp_makes_no_endless_block() {
+        let mut alert = alert("203.0.113.9");
+        alert.at = PacketTime::MIN;
+        assert_eq!(decide(&alert, &Firewall::default(), 0), block("203.0.113.9", 7200, false));
+        alert.at = PacketTime(i64::MAX);
+        assert_eq!(decide(&alert, &Firewall::default(), 0), block("203.0.113.9", 3600, false));
+    }
+}
