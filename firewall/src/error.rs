@@ -8,7 +8,7 @@ use nix::errno::Errno;
 #[non_exhaustive]
 pub enum Error {
     /// The socket to the kernel does not work.
-    #[error("cannot talk to nftables")]
+    #[error("cannot talk to the kernel over netlink")]
     Socket(#[source] io::Error),
     /// We lack the right to change the firewall.
     #[error("not allowed to change the firewall: the capability CAP_NET_ADMIN is needed")]

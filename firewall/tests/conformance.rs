@@ -36,6 +36,50 @@ fn nftables(test: &str, features: Features) {
     conforms(&mut backend);
 }
 
+/// The dry run is the model: after the same changes, the kernel must hold the same.
+#[test]
+fn the_kernel_holds_what_the_dry_run_holds_after_any_changes() {
+    let Some(lab) = lab::open("the_kernel_holds_what_the_dry_run_holds_after_any_changes") else { return };
+    for features in [Features::ALL, Features::NONE] {
+        let options = NftOptions { annotate: true, features };
+        let mut kernel = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
+        let mut model = DryRun::new();
+        // A small linear generator: the same cases in every run.
+        let mut state = 7u64;
+        let mut below = |n: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % n
+        };
+        for round in 0..400 {
+            let changes: Vec<_> = (0..below(6)).map(|_| any_change(&mut below, round)).collect();
+            apply(&mut kernel, &changes);
+            apply(&mut model, &changes);
+            assert_eq!(listed(&mut kernel), listed(&mut model), "{features:?}, round {round}: {changes:?}");
+        }
+        kernel.remove().expect("remove");
+    }
+}
+
+fn any_change(below: &mut impl FnMut(u64) -> u64, round: u32) -> Change {
+    // Few networks, so that they meet: single ones, and wide ones inside and beside each other.
+    let net = match below(4) {
+        0 => Net::host(Ipv4Addr::from_bits(0x0a00_0000 + below(6) as u32).into()),
+        1 => Net::host(Ipv6Addr::from_bits((0x2001_0db8 << 96) + u128::from(below(6))).into()),
+        2 => Net::new(Ipv6Addr::from_bits((0x2001_0db8 << 96) + (u128::from(below(6)) << 64)).into(), 64)
+            .expect("net"),
+        _ => Net::new(Ipv4Addr::from_bits(0x0b00_0000 + below(64) as u32).into(), 26 + below(6) as u8)
+            .expect("net"),
+    };
+    match below(10) {
+        0 if round.is_multiple_of(20) => Change::Clear,
+        0..4 => Change::Unblock(net),
+        _ => {
+            let for_ = Duration::from_secs([600, 3600, 6000][below(3) as usize]);
+            Change::Block(BlockRequest { net, for_, reason: format!("round {round}") })
+        }
+    }
+}
+
 fn conforms(backend: &mut dyn Backend) {
     for check in [
         blocks_are_listed_with_time_and_reason,

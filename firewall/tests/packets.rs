@@ -237,6 +237,27 @@ fn who_is_protected_is_never_blocked() {
 }
 
 #[test]
+fn gateways_of_all_tables_and_ways_are_protected() {
+    let Some(lab) = lab::open("gateways_of_all_tables_and_ways_are_protected") else { return };
+    for route in [
+        "route add default nexthop via 10.91.1.11 nexthop via 10.91.2.12",
+        "route add 198.51.100.0/24 via 10.91.1.13 table 77",
+        "-6 route add default nexthop via 2001:db8:a::14 nexthop via 2001:db8:c::15",
+        "route add 203.0.113.0/24 via inet6 2001:db8:a::16 dev ra",
+    ] {
+        lab.ip(Host::Router, route);
+    }
+    let protected = lab.inside(Host::Router, || Protected::discover(&Sources::default())).expect("discover");
+    for gateway in
+        ["10.91.1.11", "10.91.2.12", "10.91.1.13", "2001:db8:a::14", "2001:db8:c::15", "2001:db8:a::16"]
+    {
+        assert_eq!(protected.check(net(gateway)), Some((net(gateway), Why::Gateway)));
+    }
+    assert_eq!(protected.check(net("10.91.1.12")), None);
+    assert!(protected.is_local(net("2001:db8:aa::/64")));
+}
+
+#[test]
 fn the_protected_pass_in_the_kernel_even_when_a_block_is_there() {
     let Some(lab) = lab::open("the_protected_pass_in_the_kernel_even_when_a_block_is_there") else { return };
     let mut backend = lab.inside(Host::Router, || Nftables::open(NftOptions::default())).expect("open");

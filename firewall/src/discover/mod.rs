@@ -1,6 +1,5 @@
 //! Finds out who must never be blocked on this host. Only reads; the daemon asks again from time to time.
 
-mod routes;
 mod sessions;
 
 use std::io::{self, ErrorKind};
@@ -11,7 +10,7 @@ use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::socket::SockaddrStorage;
 use slips_core::addr::{Net, canonical};
 
-use crate::{Protected, Why};
+use crate::{Error, Protected, Why, netlink};
 
 /// Where to look, and what the administrator named.
 #[derive(Debug, Clone)]
@@ -37,6 +36,9 @@ pub enum DiscoverError {
     /// The addresses of the interfaces.
     #[error("cannot read the addresses of the interfaces")]
     Interfaces(#[source] io::Error),
+    /// The routes.
+    #[error("cannot read the routes")]
+    Routes(#[source] Error),
     /// A file that is there.
     #[error("cannot read {path}")]
     File {
@@ -58,10 +60,7 @@ impl Protected {
             note_interface(&mut protected, &interface);
         }
         let net = sources.root.join("proc/thread-self/net");
-        let gateways = routes::gateways_v4(&read(&net.join("route"))?)
-            .chain(routes::gateways_v6(&read(&net.join("ipv6_route"))?))
-            .collect::<Vec<_>>();
-        add_all(&mut protected, gateways, Why::Gateway);
+        add_all(&mut protected, netlink::gateways().map_err(DiscoverError::Routes)?, Why::Gateway);
         for file in RESOLVERS {
             add_all(&mut protected, resolvers(&read(&sources.root.join(file))?), Why::Resolver);
         }

@@ -26,7 +26,7 @@ const DATAGRAM: usize = 128 << 10;
 /// How often a disturbed dump is made again.
 const DUMP_TRIES: usize = 5;
 
-/// A socket to nf_tables in the network namespace of the thread that opened it.
+/// A netlink socket in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
@@ -36,18 +36,13 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens the socket.
-    pub(crate) fn open() -> Result<Self, Error> {
-        Self::open_inner().map_err(|errno| Error::Socket(errno.into()))
+    /// Opens a socket to nf_tables or to the routes.
+    pub(crate) fn open(protocol: SockProtocol) -> Result<Self, Error> {
+        Self::open_inner(protocol).map_err(|errno| Error::Socket(errno.into()))
     }
 
-    fn open_inner() -> nix::Result<Self> {
-        let fd = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkNetFilter,
-        )?;
+    fn open_inner(protocol: SockProtocol) -> nix::Result<Self> {
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
         // Without the capability all later calls are refused, and with a better message.

@@ -1,4 +1,4 @@
-//! Netlink messages of nf_tables in bytes: written by [`Message`], read by [`messages`] and [`attributes`].
+//! Netlink messages in bytes: written by [`Message`], read by [`messages`] and [`attributes`].
 //!
 //! Numbers are those of linux/netlink.h, linux/netfilter/nfnetlink.h and linux/netfilter/nf_tables.h. Reading never panics, whatever
 //! the lengths say: a message or attribute that does not fit ends the walk.
@@ -32,6 +32,8 @@ pub(crate) const DUMP: u16 = 0x300;
 
 const REQUEST: u16 = 0x1;
 const DUMP_INTERRUPTED: u16 = 0x10;
+/// `RTM_GETROUTE` of linux/rtnetlink.h.
+const GET_ROUTE: u16 = 26;
 const SUBSYSTEM: u16 = 10 << 8;
 const FAMILY_INET: u8 = 1;
 const NESTED: u16 = 0x8000;
@@ -57,6 +59,15 @@ impl Message {
         bytes.extend_from_slice(&[0; 8]);
         bytes.extend_from_slice(&[FAMILY_INET, 0, 0, 0]);
         Self { bytes }
+    }
+
+    /// The question for all routes of an address family.
+    pub(crate) fn route_dump(family: u8) -> Self {
+        let mut message = Self::new(Kind::NewTable, DUMP);
+        message.bytes.truncate(HEADER);
+        patch(&mut message.bytes, 4, &GET_ROUTE.to_ne_bytes());
+        message.bytes.extend_from_slice(&[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        message
     }
 
     /// The bytes so far, header included.

@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::socket::SockProtocol;
 use slips_core::addr::Net;
 
 use self::elements::{Element, Key};
@@ -64,8 +65,11 @@ impl Default for NftOptions {
 impl Nftables {
     /// Makes our table, or takes over the one that a former process left, with everything that is blocked in it.
     pub fn open(options: NftOptions) -> Result<Self, Error> {
-        let mut this =
-            Self { socket: Socket::open()?, features: options.features, annotate: options.annotate };
+        let mut this = Self {
+            socket: Socket::open(SockProtocol::NetlinkNetFilter)?,
+            features: options.features,
+            annotate: options.annotate,
+        };
         match table::find(&mut this.socket)? {
             Found::None => this.create(&[])?,
             Found::Foreign => return Err(Error::Foreign),
@@ -211,18 +215,28 @@ impl Nftables {
                     Some(self.element(Key::of(*net), request.for_, &request.reason))
                 })
             };
-            if self.features.destroy {
-                elements::destroy(transaction, place, gone());
-            } else {
-                // Deleting what has ended meanwhile would be an error for the whole transaction, so it is added first.
-                elements::add(transaction, place, gone());
-                elements::delete(transaction, place, gone());
-            }
-            if !self.features.refresh {
-                elements::add(transaction, place, blocked());
-                elements::delete(transaction, place, blocked().map(|element| Element::key(element.key)));
+            self.stage_gone(transaction, place, gone);
+            // A refresh sets the time and leaves the comment, which would then tell the reason of the former block.
+            if !self.features.refresh || self.annotate {
+                self.stage_gone(transaction, place, || blocked().map(|element| Element::key(element.key)));
             }
             elements::add(transaction, place, blocked());
+        }
+    }
+
+    /// Removes entries that may be there. A kernel that cannot do that takes a missing one for an error in the whole transaction, and one
+    /// may end at any moment: so it is added first.
+    fn stage_gone<I: Iterator<Item = Element>>(
+        &self,
+        transaction: &mut Transaction,
+        place: Place,
+        gone: impl Fn() -> I,
+    ) {
+        if self.features.destroy {
+            elements::destroy(transaction, place, gone());
+        } else {
+            elements::add(transaction, place, gone());
+            elements::delete(transaction, place, gone());
         }
     }
 
@@ -333,12 +347,12 @@ impl Backend for Nftables {
 
 /// Removes our table with all blocks, whoever made it, without a daemon. Nothing else is touched. Returns whether there was one.
 pub fn flush_all() -> Result<bool, Error> {
-    table::remove(&mut Socket::open()?)
+    table::remove(&mut Socket::open(SockProtocol::NetlinkNetFilter)?)
 }
 
 /// The blocks in the kernel, without a daemon and without changing anything; empty when there is no table of ours.
 pub fn list_all() -> Result<Vec<Block>, Error> {
-    let mut socket = Socket::open()?;
+    let mut socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
     match table::find(&mut socket)? {
         Found::None => Ok(Vec::new()),
         Found::Foreign => Err(Error::Foreign),
