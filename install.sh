@@ -142,10 +142,11 @@ install_rust() {
     fi
     if ! as_builder sh -c 'command -v rustup' >/dev/null 2>&1; then
         install_packages curl
-        say "installing rustup for $builder from https://sh.rustup.rs"
+        # The file that https://sh.rustup.rs leads to, from the host that the toolchain comes from: one to reach, not two.
+        say "installing rustup for $builder from https://static.rust-lang.org"
         # shellcheck disable=SC2016 # the inner shell expands these
         as_builder sh -c 'script=$(mktemp) && trap "rm -f $script" EXIT &&
-            curl --proto "=https" --tlsv1.2 --retry 3 -sSf https://sh.rustup.rs -o "$script" &&
+            curl --proto "=https" --tlsv1.2 --retry 3 -sSf https://static.rust-lang.org/rustup/rustup-init.sh -o "$script" &&
             sh "$script" -y --quiet --no-modify-path --profile minimal --default-toolchain none' ||
             die "could not install rustup; install Rust >= $rust_floor by hand, then run this again"
     fi

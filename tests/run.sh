@@ -14,7 +14,7 @@ usage: ./tests/run.sh [--no-install] [--no-lab] [--help]
   --no-lab       leave out tests/lab (routers, attackers and clients in network namespaces)
 
 As root everything runs. As a user, packages and the lab go through sudo if it asks no question; otherwise they are
-skipped and named. With CI=true a skipped part is a failure, save for missing corpora.
+skipped and named. With CI=true it is a failure if a part is skipped for want of root or of a tool.
 TEXT
 }
 
@@ -125,8 +125,19 @@ collect_skips() {
     )
 }
 
+# A newer clippy knows lints that the code was never held against: then they are shown, and fail nothing.
+lints() {
+    local known=1.95 rustc deny=(-- -D warnings)
+    rustc=$(rustc --version | sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p')
+    if [ "$(printf '%s\n%s\n' "$known" "$rustc" | sort -V | tail -n 1)" != "$known" ]; then
+        echo "   clippy of Rust $rustc is newer than $known: its warnings do not fail the run"
+        deny=()
+    fi
+    cargo clippy --workspace --all-targets --locked "${deny[@]}"
+}
+
 unit_tests() {
-    local status=0 junit=$target/nextest/ci/junit.xml
+    local status=0 junit=$repo/target/nextest/ci/junit.xml
     if have cargo-nextest; then
         rm -f "$junit"
         cargo nextest run --workspace --locked --profile ci 2>&1 | tee "$scratch/tests.log" || status=$?
@@ -152,7 +163,7 @@ lab_tests() {
 }
 
 part "format" cargo fmt --all --check
-part "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+part "lints" lints
 part "unit, integration and policy tests" unit_tests
 if [ "$lab" = no ]; then
     skipped+=("lab: left out by --no-lab")
@@ -167,9 +178,9 @@ fi
 step "Result after ${SECONDS}s"
 for line in ${skipped[@]+"${skipped[@]}"}; do
     printf '   skipped: %s\n' "$line"
+    # Root and tools can be had in CI; corpora, or what a kernel lacks, cannot.
     case $line in
-        *corpora* | *'is not there yet') ;;
-        *) [ "$CI" != true ] || failed+=("skipped in CI: $line") ;;
+        *need* | *--no-lab*) [ "$CI" != true ] || failed+=("skipped in CI: $line") ;;
     esac
 done
 for line in ${failed[@]+"${failed[@]}"}; do printf '   FAILED: %s\n' "$line"; done
