@@ -225,6 +225,15 @@ impl Recognition {
         *looks <= MAX_LOOKS
     }
 
+    /// Whether a TLS client hello got a plain-text answer, which takes the recognition back.
+    pub(crate) fn take_back(&mut self, dir: Dir, payload: &[u8]) {
+        let is_first_answer = dir == Dir::Resp && self.looks[Dir::Resp as usize] == 1;
+        let is_text = payload.iter().take(4).all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        if is_first_answer && is_text && self.is(Service::Ssl) {
+            self.confirmed = [None; MAX_SERVICES];
+        }
+    }
+
     /// Looks at a TCP payload that `dir` sent; the service that is now certain.
     pub(crate) fn look(&mut self, dir: Dir, payload: &[u8]) -> Option<Service> {
         let hints = &mut self.hints[dir as usize];
@@ -237,6 +246,7 @@ impl Recognition {
         let silent = Hints::default();
         let found = [
             (Service::Ssl, resp.has(Hints::TLS_SERVER)),
+            (Service::Ssl, orig.has(Hints::TLS_CLIENT) && resp == silent),
             (Service::Http, both(Hints::HTTP_REQUEST, Hints::HTTP_REPLY)),
             (Service::Http, orig.has(Hints::HTTP_REQUEST) && resp == silent),
             (Service::Http, orig == silent && resp.has(Hints::HTTP_REPLY)),
@@ -271,11 +281,14 @@ mod tests {
 
     fn check(talk: &[(Dir, &[u8])], expected: Option<Service>) {
         let mut recognition = Recognition::default();
-        let mut found = None;
         for (dir, payload) in talk {
-            found = found.or(recognition.look(*dir, payload));
+            recognition.wants(*dir);
+            recognition.take_back(*dir, payload);
+            if let Some(service) = recognition.look(*dir, payload) {
+                recognition.confirm(service);
+            }
         }
-        assert_eq!(found, expected, "{talk:?}");
+        assert_eq!(recognition.confirmed[0], expected, "{talk:?}");
     }
 
     #[test]
@@ -285,6 +298,7 @@ mod tests {
         check(&[(Resp, b"HTTP/1.1 200 OK\r\n")], Some(Service::Http));
         check(&[(Orig, b"GETX / HTTP/1.1\r\n")], None);
         check(&[(Orig, &[0x16, 3, 1, 0, 9, 1, 0]), (Resp, &[0x16, 3, 3, 0, 9, 2, 0])], Some(Service::Ssl));
+        check(&[(Orig, &[0x16, 3, 1, 0, 9, 1, 0])], Some(Service::Ssl));
         check(&[(Orig, &[0x16, 3, 1, 0, 9, 1, 0]), (Resp, b"HTTP/1.1 400 Bad\r\n")], None);
         check(&[(Orig, b"SSH-2.0-a\r\n")], None);
         check(&[(Orig, b"SSH-2.0-a\r\n"), (Resp, b"hello\r\nSSH-2.0-b\r\n")], Some(Service::Ssh));

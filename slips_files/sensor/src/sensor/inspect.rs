@@ -49,7 +49,11 @@ impl Sensor {
             return self.read_dns_segment(index, at, segment, placed, out);
         }
         let dir = placed.dir;
-        if track.recognition.is_any() || !track.recognition.wants(dir) {
+        if !track.recognition.wants(dir) {
+            return None;
+        }
+        track.recognition.take_back(dir, segment.payload);
+        if track.recognition.is_any() {
             return None;
         }
         if let Some(line) = ssh::banner(segment.payload) {
