@@ -63,6 +63,15 @@ pub struct Count {
     pub bytes: u64,
 }
 
+/// Whether what blocks is as we made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It is.
+    Intact,
+    /// Somebody else had removed or changed it; it has been made anew, and some or all blocks may be gone.
+    Rebuilt,
+}
+
 /// What a test of the blocking itself found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SelfTest {
@@ -84,6 +93,10 @@ pub trait Backend: fmt::Debug + Send {
 
     /// All that is blocked, in order of the networks. Slow for many thousand blocks: nothing for a routine.
     fn list(&mut self) -> Result<Vec<Block>, Error>;
+
+    /// Looks whether all that blocks is there, and makes it anew if it is not. Blocks that are still there are kept; what is
+    /// protected must be said again.
+    fn verify(&mut self) -> Result<Health, Error>;
 
     /// What was dropped.
     fn counters(&mut self) -> Result<Counters, Error>;

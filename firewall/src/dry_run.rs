@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use slips_core::addr::Net;
 
 use crate::ranges::{self, Family, Range};
-use crate::{Backend, Block, BlockRequest, Change, Counters, Error, SelfTest, is_single};
+use crate::{Backend, Block, BlockRequest, Change, Counters, Error, Health, SelfTest, is_single};
 
 /// Remembers what would be blocked; for the mode that only watches, and for tests of what stands above a backend.
 pub struct DryRun {
@@ -128,6 +128,10 @@ impl Backend for DryRun {
         }
         blocks.sort_unstable_by_key(|block| block.net);
         Ok(blocks)
+    }
+
+    fn verify(&mut self) -> Result<Health, Error> {
+        Ok(Health::Intact)
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use slips_core::addr::Net;
 
 use crate::policy::subnet;
 use crate::protected::plain;
 use crate::{
-    Backend, Block, BlockRequest, Change, Counters, DryRun, Error, NftOptions, Nftables, Policy, Protected,
-    Refusal, SelfTest,
+    Backend, Block, BlockRequest, Change, Counters, DryRun, Error, Health, NftOptions, Nftables, Policy,
+    Protected, Refusal, SelfTest,
 };
 
 /// Blocks networks, except those that are never blocked.
@@ -20,6 +21,8 @@ pub struct Firewall {
     protected: Protected,
     /// The backend knows who is protected.
     armed: bool,
+    /// The table was made anew, and nobody has been told yet that blocks were lost.
+    rebuilt: bool,
 }
 
 /// Whether somebody is really kept out.
@@ -93,7 +96,8 @@ impl Firewall {
         policy: Policy,
         protected: Protected,
     ) -> Result<Self, Error> {
-        let mut this = Self { backend, policy, protected: Protected::classes(), armed: false };
+        let mut this =
+            Self { backend, policy, protected: Protected::classes(), armed: false, rebuilt: false };
         this.set_protected(protected)?;
         Ok(this)
     }
@@ -137,7 +141,7 @@ impl Firewall {
                 None => Outcome::Blocked { net, for_ },
             });
         }
-        self.backend.apply(&changes)?;
+        self.apply(&changes)?;
         Ok(outcomes)
     }
 
@@ -146,7 +150,7 @@ impl Firewall {
         let net = plain(net);
         let nets: Vec<Net> = std::iter::once(net).chain(subnet(net)).collect();
         let was_blocked = self.backend.left(&nets)?.iter().any(Option::is_some);
-        self.backend.apply(&nets.into_iter().map(Change::Unblock).collect::<Vec<_>>())?;
+        self.apply(&nets.into_iter().map(Change::Unblock).collect::<Vec<_>>())?;
         Ok(was_blocked)
     }
 
@@ -172,7 +176,8 @@ impl Firewall {
             changes.push(Change::Block(BlockRequest { net, for_, reason: request.reason }));
             outcomes.push(Outcome::Blocked { net, for_ });
         }
-        self.backend.apply(&changes)?;
+        self.apply(&changes)?;
+        self.rebuilt = false;
         Ok(outcomes)
     }
 
@@ -203,7 +208,7 @@ impl Firewall {
             suspects.into_iter().zip(left).filter(|(_, left)| left.is_some()).map(|(net, _)| net).collect();
         let unblock = freed.iter().copied().map(Change::Unblock);
         let changes: Vec<Change> = std::iter::once(Change::Protect(nets)).chain(unblock).collect();
-        self.backend.apply(&changes)?;
+        self.apply(&changes)?;
         self.protected = protected;
         self.armed = true;
         Ok(freed)
@@ -216,7 +221,35 @@ impl Firewall {
 
     /// Lets everybody in; the table stays for further blocks.
     pub fn clear(&mut self) -> Result<(), Error> {
-        self.backend.apply(&[Change::Clear])
+        self.apply(&[Change::Clear])
+    }
+
+    /// Looks whether all that blocks is still there. On kernels before 6.9 another program can remove it, `nft flush ruleset` for one.
+    /// It is made anew then, and [`restore`](Self::restore) must bring the blocks back: this says `Rebuilt` until it has.
+    pub fn verify(&mut self) -> Result<Health, Error> {
+        if self.backend.verify()? == Health::Rebuilt {
+            tracing::warn!(
+                "another program had removed or changed the table of blocks; it has been made anew"
+            );
+            self.rebuilt = true;
+            self.backend.apply(&[self.protection()])?;
+        }
+        Ok(if self.rebuilt { Health::Rebuilt } else { Health::Intact })
+    }
+
+    /// Applies changes; to a new table when ours has gone.
+    fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
+        match self.backend.apply(changes) {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                self.verify()?;
+                self.backend.apply(changes)
+            }
+            done => done,
+        }
+    }
+
+    fn protection(&self) -> Change {
+        Change::Protect(self.protected.iter().map(|(net, _)| net).collect())
     }
 
     /// What was dropped.

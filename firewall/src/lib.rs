@@ -19,7 +19,7 @@ mod ranges;
 
 use slips_core::addr::Net;
 
-pub use block::{Backend, Block, BlockRequest, Change, Count, Counters, SelfTest};
+pub use block::{Backend, Block, BlockRequest, Change, Count, Counters, Health, SelfTest};
 pub use discover::{DiscoverError, Sources};
 pub use dry_run::DryRun;
 pub use error::Error;

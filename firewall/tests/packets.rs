@@ -14,8 +14,8 @@ use lab::{
 };
 use slips_core::addr::Net;
 use slips_firewall::{
-    Backend, BlockRequest, Change, Error, Features, Firewall, NftOptions, Nftables, Options, Outcome, Policy,
-    Protected, Refusal, SelfTest, Sources, Why, flush_all, list_all,
+    Backend, BlockRequest, Change, Error, Features, Firewall, Health, NftOptions, Nftables, Options, Outcome,
+    Policy, Protected, Refusal, SelfTest, Sources, Why, flush_all, list_all,
 };
 
 fn net(net: &str) -> Net {
@@ -312,6 +312,74 @@ fn the_next_daemon_takes_over_what_the_last_one_blocked() {
         assert_eq!(firewall.blocks().expect("list").len(), 1);
         firewall.remove().expect("remove");
     }
+}
+
+#[test]
+fn what_others_do_to_an_unowned_table_is_repaired() {
+    let Some(lab) = lab::open("what_others_do_to_an_unowned_table_is_repaired") else { return };
+    let nft = |args: &'static str| lab.inside(Host::Router, move || lab::program("nft", args));
+    if nft("list tables").is_none() {
+        eprintln!(
+            "skipped: what_others_do_to_an_unowned_table_is_repaired: needs the program nft (nftables)"
+        );
+        return;
+    }
+    let (a, other, at_c) = (lab.udp(Host::A, A4), lab.udp(Host::A, A4_NEIGHBOUR), lab.udp(Host::C, C4));
+    let options = NftOptions { features: Features::NONE, ..NftOptions::default() };
+    let backend = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
+    let mut protected = Protected::classes();
+    protected.add_host(A4_NEIGHBOUR.parse().expect("ip"), Why::Listed);
+    let mut firewall =
+        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("firewall");
+    firewall.block(request(A4, 600)).expect("block");
+    assert_eq!(firewall.verify().expect("verify"), Health::Intact);
+    nft("add table inet other");
+    assert_eq!(firewall.verify().expect("verify"), Health::Intact, "what does not concern us");
+    for (deed, kept) in [
+        ("flush ruleset", false),
+        ("delete table inet slips", false),
+        ("flush table inet slips", true),
+        ("flush chain inet slips prerouting", true),
+        ("flush chain inet slips forward; delete chain inet slips forward", true),
+    ] {
+        nft(deed);
+        assert_eq!(firewall.verify().expect("verify"), Health::Rebuilt, "{deed}");
+        assert_eq!(
+            !arrives(&a, &other, &at_c),
+            kept,
+            "{deed}: blocks that are still in the sets are in force again"
+        );
+        assert_eq!(
+            firewall.verify().expect("verify"),
+            Health::Rebuilt,
+            "{deed}: until the blocks are restored"
+        );
+        firewall.restore(vec![request(A4, 600)]).expect("restore");
+        assert_eq!(firewall.verify().expect("verify"), Health::Intact, "{deed}");
+        assert!(!arrives(&a, &other, &at_c), "{deed}");
+        assert!(nft("list set inet slips allow4").is_some_and(|set| set.contains(A4_NEIGHBOUR)), "{deed}");
+    }
+    // A block does not wait for the next look.
+    nft("flush ruleset");
+    assert!(matches!(firewall.block(request(A4, 600)), Ok(Outcome::Blocked { .. })));
+    assert!(!arrives(&a, &other, &at_c));
+    assert_eq!(firewall.verify().expect("verify"), Health::Rebuilt, "others may be lost");
+}
+
+#[test]
+fn nobody_else_can_change_an_owned_table() {
+    let Some(lab) = lab::open("nobody_else_can_change_an_owned_table") else { return };
+    let backend = lab.inside(Host::Router, || Nftables::open(NftOptions::default())).expect("open");
+    if !backend.features().owner {
+        eprintln!("skipped: nobody_else_can_change_an_owned_table: needs Linux 6.9");
+        return;
+    }
+    let mut firewall =
+        Firewall::with_backend(Box::new(backend), Policy::default(), Protected::classes()).expect("firewall");
+    firewall.block(request(A4, 600)).expect("block");
+    lab.inside(Host::Router, || lab::program("nft", "flush ruleset"));
+    assert_eq!(firewall.verify().expect("verify"), Health::Intact);
+    assert_eq!(firewall.blocks().expect("list").len(), 1);
 }
 
 #[test]

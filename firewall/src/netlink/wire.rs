@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     NewTable = 0,
     GetTable = 1,
     DelTable = 2,
+    GetRule = 7,
     DelRule = 8,
     NewSet = 9,
     NewSetElem = 12,

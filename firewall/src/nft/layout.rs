@@ -183,6 +183,9 @@ const CHAINS: [ChainSpec; 3] = [
     },
 ];
 
+/// How many rules the table has.
+pub(super) const RULES: usize = CHAINS.len() * Place::ALL.len();
+
 /// A new table in place of one that may be there.
 pub(super) fn create(transaction: &mut Transaction, owner: bool) {
     // Made, so that there is one to delete: deleting an absent table is an error.

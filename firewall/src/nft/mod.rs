@@ -19,7 +19,7 @@ use self::layout::Place;
 use self::table::Found;
 use crate::netlink::{Socket, Transaction};
 use crate::ranges::{self, Family, Range};
-use crate::{Backend, Block, BlockRequest, Change, Counters, Error, SelfTest, is_single};
+use crate::{Backend, Block, BlockRequest, Change, Counters, Error, Health, SelfTest, is_single};
 
 /// Blocks in the kernel, in the network namespace of the thread that opened it.
 #[derive(Debug)]
@@ -320,6 +320,24 @@ impl Backend for Nftables {
         }
         blocks.sort_unstable_by_key(|block| block.net);
         Ok(blocks)
+    }
+
+    /// The table carries our mark and has all its rules. A set cannot be deleted while there are rules that look into it.
+    fn verify(&mut self) -> Result<Health, Error> {
+        let persistent = match table::find(&mut self.socket)? {
+            Found::None => None,
+            Found::Foreign => return Err(Error::Foreign),
+            Found::Ours { owner: Some(port), .. } if port != self.socket.port() => return Err(Error::Owned),
+            Found::Ours { .. } if table::rules(&mut self.socket)? == layout::RULES => {
+                return Ok(Health::Intact);
+            }
+            Found::Ours { persistent, .. } => Some(persistent),
+        };
+        match persistent {
+            Some(persistent) => self.adopt(persistent)?,
+            None => self.create(&[])?,
+        }
+        Ok(Health::Rebuilt)
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {

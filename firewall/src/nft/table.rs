@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::layout::{self, Counter, MARK, PERSIST, TABLE};
 use crate::error::BEGIN;
-use crate::netlink::wire::{self, Kind, Message};
+use crate::netlink::wire::{self, DUMP, Kind, Message};
 use crate::netlink::{Socket, Transaction};
 use crate::{Count, Counters, Error};
 
@@ -45,6 +45,13 @@ pub(super) fn find(socket: &mut Socket) -> Result<Found, Error> {
         errno if errno == Errno::EPERM as i32 => Err(Error::refused(BEGIN, errno)),
         errno => Err(Error::refused("look for the table", errno)),
     }
+}
+
+/// How many rules our table has; none when there is no table.
+pub(super) fn rules(socket: &mut Socket) -> Result<usize, Error> {
+    let mut question = Message::new(Kind::GetRule, DUMP);
+    question.text(1, TABLE);
+    socket.dump("read the rules", &question, |count: &mut usize, _| *count += 1)
 }
 
 /// Any layout of ours, also a later one.
