@@ -53,7 +53,7 @@ pub enum Reason {
     TooWide(Net),
     /// Multicast, loopback, link-local or reserved: nobody's address.
     Nobody(Net),
-    /// Longer than [`MAX_LINE`] bytes.
+    /// Longer than 4,096 bytes.
     TooLong,
     /// Not UTF-8.
     NotText,
