@@ -35,7 +35,8 @@ pub enum Change {
     /// Block this network. What [`is_single`](crate::is_single) is blocked for the new time, longer or shorter; of a wider network each
     /// address stays blocked as long as the longest block that covers it.
     Block(BlockRequest),
-    /// Let this network in again; of a wider block this part only. Nothing happens when it is not blocked.
+    /// Let this network in again; of a wider block this part only. Nothing happens when it is not blocked. Blocks of single addresses
+    /// in it stay.
     Unblock(Net),
     /// Let all in again.
     Clear,
@@ -88,8 +89,12 @@ pub trait Backend: fmt::Debug + Send {
     /// Applies all changes, in this order, as one: all of them or none.
     fn apply(&mut self, changes: &[Change]) -> Result<(), Error>;
 
-    /// How long each of these networks stays blocked: as a whole, by one block or several. `None` when some of it is not.
+    /// How long each of these networks stays blocked: a single one by its own block, a wider one as a whole, by one block or several.
+    /// `None` when some of it is not.
     fn left(&mut self, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error>;
+
+    /// How long all of this network stays blocked, by its own block or by a wider one.
+    fn cover(&mut self, net: Net) -> Result<Option<Duration>, Error>;
 
     /// All that is blocked, in order of the networks. Slow for many thousand blocks: nothing for a routine.
     fn list(&mut self) -> Result<Vec<Block>, Error>;

@@ -53,13 +53,18 @@ impl DryRun {
     }
 
     fn unblock(&mut self, net: Net) {
-        if is_single(net) {
-            self.hosts.remove(&net);
-            return;
-        }
+        self.hosts.remove(&net);
         let (first, last) = ranges::bounds(net);
         let rest = ranges::without(self.take_wide(Family::of(net)), first, last);
         self.put_wide(Family::of(net), rest);
+    }
+
+    /// The end of what covers all of a network.
+    fn covered(&self, net: Net) -> Option<Duration> {
+        let same = self.wide.iter().filter(|(family, _)| *family == Family::of(net));
+        let same: Vec<_> = same.map(|(_, range)| range.clone()).collect();
+        let (first, last) = ranges::bounds(net);
+        ranges::covered(&same, first, last)
     }
 
     fn take_wide(&mut self, family: Family) -> Vec<Range> {
@@ -107,12 +112,16 @@ impl Backend for DryRun {
             if is_single(*net) {
                 return self.hosts.get(net).map(|(end, _)| *end);
             }
-            let same: Vec<_> =
-                self.wide.iter().filter(|(f, _)| *f == Family::of(*net)).map(|(_, r)| r.clone()).collect();
-            let (first, last) = ranges::bounds(*net);
-            ranges::covered(&same, first, last)
+            self.covered(*net)
         };
         Ok(nets.iter().map(|net| end(net).map(|end| end.saturating_sub(now))).collect())
+    }
+
+    fn cover(&mut self, net: Net) -> Result<Option<Duration>, Error> {
+        let own = self.left(&[net])?.pop().flatten();
+        let now = self.expire();
+        let wide = self.covered(net).map(|end| end.saturating_sub(now));
+        Ok(own.max(wide))
     }
 
     fn list(&mut self) -> Result<Vec<Block>, Error> {

@@ -10,7 +10,7 @@ use crate::policy::subnet;
 use crate::protected::plain;
 use crate::{
     Backend, Block, BlockRequest, Change, Counters, DryRun, Error, Health, NftOptions, Nftables, Policy,
-    Protected, Refusal, SelfTest,
+    Protected, Refusal, SelfTest, is_single,
 };
 
 /// Blocks networks, except those that are never blocked.
@@ -145,11 +145,22 @@ impl Firewall {
         Ok(outcomes)
     }
 
-    /// Lets a network in again; whether it was blocked. A single IPv6 address is let in with its /64, since it was blocked with it.
+    /// Lets a network in again; whether some of it was blocked. A single address is let in also when it is blocked as part of a network,
+    /// with IPv6 its /64 too, since it was blocked with it; a network with all blocks in it.
     pub fn unblock(&mut self, net: Net) -> Result<bool, Error> {
         let net = plain(net);
-        let nets: Vec<Net> = std::iter::once(net).chain(subnet(net)).collect();
-        let was_blocked = self.backend.left(&nets)?.iter().any(Option::is_some);
+        let mut nets: Vec<Net> = std::iter::once(net).chain(subnet(net)).collect();
+        let mut was_blocked = false;
+        for net in &nets {
+            was_blocked |= self.backend.cover(*net)?.is_some();
+        }
+        if !is_single(net) {
+            let inside =
+                self.backend.list()?.into_iter().map(|block| block.net).filter(|held| net.overlaps(*held));
+            let before = nets.len();
+            nets.extend(inside.filter(|held| net.prefix() <= held.prefix()));
+            was_blocked |= nets.len() > before;
+        }
         self.apply(&nets.into_iter().map(Change::Unblock).collect::<Vec<_>>())?;
         Ok(was_blocked)
     }
@@ -186,11 +197,12 @@ impl Firewall {
         self.backend.list()
     }
 
-    /// How long a network stays blocked; of a single IPv6 address, also with its /64.
+    /// How long all of a network stays blocked: by its own block, by a wider one, and a single IPv6 address with its /64.
     pub fn left(&mut self, net: Net) -> Result<Option<Duration>, Error> {
         let net = plain(net);
-        let nets: Vec<Net> = std::iter::once(net).chain(subnet(net)).collect();
-        Ok(self.backend.left(&nets)?.into_iter().flatten().max())
+        let subnet = subnet(net).map(|net| self.backend.left(&[net])).transpose()?;
+        let own = self.backend.cover(net)?;
+        Ok(own.max(subnet.and_then(|left| left.into_iter().flatten().max())))
     }
 
     /// Replaces who is never blocked. Who of them is blocked at that moment is let in; returns those.
@@ -329,6 +341,27 @@ mod tests {
             assert!(firewall.unblock(net(written)).expect("unblock"));
             assert!(!firewall.unblock(net(written)).expect("unblock twice"));
             assert_eq!(firewall.left(net(written)).expect("left"), None);
+        }
+    }
+
+    #[test]
+    fn who_is_unblocked_is_let_in_whatever_blocked_it() {
+        let (mut firewall, _) = firewall();
+        let blocks = ["10.0.0.0/24", "10.0.0.7", "10.0.0.8", "10.0.1.9", "2001:db8::/48", "2001:db8::7"];
+        firewall.block_many(blocks.map(|net| request(net, 60)).into()).expect("block");
+        assert!(firewall.left(net("10.0.0.9")).expect("left").is_some(), "as part of its network");
+        for (unblock, was, still, free) in [
+            ("10.0.0.7", true, "10.0.0.6", "10.0.0.7"),
+            ("10.0.0.9", true, "10.0.0.8", "10.0.0.9"),
+            ("10.0.0.9", false, "10.0.0.8", "10.0.0.9"),
+            ("10.0.0.0/24", true, "10.0.1.9", "10.0.0.8"),
+            ("10.0.0.0/24", false, "10.0.1.9", "10.0.0.0"),
+            ("10.0.0.0/16", true, "2001:db8::9", "10.0.1.9"),
+            ("2001:db8::8", true, "2001:db8:0:1::8", "2001:db8::7"),
+        ] {
+            assert_eq!(firewall.unblock(net(unblock)).expect("unblock"), was, "{unblock}");
+            assert!(firewall.left(net(still)).expect("left").is_some(), "{unblock}: {still}");
+            assert_eq!(firewall.left(net(free)).expect("left"), None, "{unblock}: {free}");
         }
     }
 

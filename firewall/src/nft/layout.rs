@@ -56,6 +56,11 @@ impl Place {
         }
     }
 
+    /// Where a network is blocked as a range.
+    pub(super) const fn wide(net: Net) -> Self {
+        if net.addr().is_ipv4() { Self::Net4 } else { Self::Net6 }
+    }
+
     /// The name of the set.
     pub(super) const fn name(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 mod elements;
 mod layout;
+mod stage;
 mod table;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,11 @@ use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 use slips_core::addr::Net;
 
-use self::elements::{Element, Key};
 use self::layout::Place;
+use self::stage::Wide;
 use self::table::Found;
 use crate::netlink::{Socket, Transaction};
-use crate::ranges::{self, Family, Range};
+use crate::ranges::{self, Range};
 use crate::{Backend, Block, BlockRequest, Change, Counters, Error, Health, SelfTest, is_single};
 
 /// Blocks in the kernel, in the network namespace of the thread that opened it.
@@ -144,120 +145,6 @@ impl Nftables {
         self.apply(&[before.map_or(unblock, block_probe)])
     }
 
-    /// Writes changes into a transaction. `wide` holds what the interval sets hold now, of the families that the changes touch.
-    fn stage(
-        &self,
-        transaction: &mut Transaction,
-        changes: &[Change],
-        mut wide: BTreeMap<Place, Vec<Range>>,
-    ) {
-        let live = changes.iter().rposition(|change| *change == Change::Clear);
-        if live.is_some() {
-            for place in Place::BLOCKING {
-                elements::flush(transaction, place);
-            }
-        }
-        let mut single: BTreeMap<Net, Option<&BlockRequest>> = BTreeMap::new();
-        let mut protected = None;
-        for (index, change) in changes.iter().enumerate() {
-            let void = live.is_some_and(|last| index < last);
-            match change {
-                Change::Protect(nets) => protected = Some(nets),
-                Change::Clear => {}
-                _ if void => {}
-                Change::Block(request) if is_single(request.net) => {
-                    single.insert(request.net, Some(request));
-                }
-                Change::Unblock(net) if is_single(*net) => {
-                    single.insert(*net, None);
-                }
-                Change::Block(request) => {
-                    let held = wide.entry(Place::of(request.net)).or_default();
-                    held.push(Range::new(request.net, request.for_, &request.reason));
-                }
-                Change::Unblock(net) => {
-                    let (first, last) = ranges::bounds(*net);
-                    let held = wide.entry(Place::of(*net)).or_default();
-                    *held = ranges::without(std::mem::take(held), first, last);
-                }
-            }
-        }
-        self.stage_single(transaction, &single);
-        for (place, held) in wide {
-            if live.is_none() {
-                elements::flush(transaction, place);
-            }
-            let pieces = ranges::disjoint(&held);
-            elements::add(transaction, place, pieces.iter().flat_map(|range| self.ends(place, range)));
-        }
-        if let Some(nets) = protected {
-            for (place, family) in [(Place::Allow4, Family::V4), (Place::Allow6, Family::V6)] {
-                elements::flush(transaction, place);
-                let ranges = ranges::union(family, nets);
-                elements::add(
-                    transaction,
-                    place,
-                    ranges.into_iter().flat_map(|(first, last)| Element::range(family, first, last)),
-                );
-            }
-        }
-    }
-
-    fn stage_single(&self, transaction: &mut Transaction, changes: &BTreeMap<Net, Option<&BlockRequest>>) {
-        for place in Place::HASHED {
-            let here = || changes.iter().filter(|(net, _)| Place::of(**net) == place);
-            let gone = || {
-                here().filter(|(_, request)| request.is_none()).map(|(net, _)| Element::key(Key::of(*net)))
-            };
-            let blocked = || {
-                here().filter_map(|(net, request)| {
-                    let request = (*request)?;
-                    Some(self.element(Key::of(*net), request.for_, &request.reason))
-                })
-            };
-            self.stage_gone(transaction, place, gone);
-            // A refresh sets the time and leaves the comment, which would then tell the reason of the former block.
-            if !self.features.refresh || self.annotate {
-                self.stage_gone(transaction, place, || blocked().map(|element| Element::key(element.key)));
-            }
-            elements::add(transaction, place, blocked());
-        }
-    }
-
-    /// Removes entries that may be there. A kernel that cannot do that takes a missing one for an error in the whole transaction, and one
-    /// may end at any moment: so it is added first.
-    fn stage_gone<I: Iterator<Item = Element>>(
-        &self,
-        transaction: &mut Transaction,
-        place: Place,
-        gone: impl Fn() -> I,
-    ) {
-        if self.features.destroy {
-            elements::destroy(transaction, place, gone());
-        } else {
-            elements::add(transaction, place, gone());
-            elements::delete(transaction, place, gone());
-        }
-    }
-
-    fn element(&self, key: Key, left: Duration, reason: &str) -> Element {
-        let mut element = Element::key(key);
-        element.timeout = Some(left.max(SHORTEST));
-        if self.annotate {
-            element.comment = elements::comment(reason);
-        }
-        element
-    }
-
-    fn ends(&self, place: Place, range: &Range) -> Vec<Element> {
-        let family = place.family();
-        let mut ends = Element::range(family, range.first, range.last);
-        if let Some(first) = ends.first_mut() {
-            *first = self.element(first.key, range.left, &range.reason);
-        }
-        ends
-    }
-
     /// What an interval set holds.
     fn held(&mut self, place: Place) -> Result<Vec<Range>, Error> {
         Ok(elements::pair(place.family(), elements::dump(&mut self.socket, place)?))
@@ -266,15 +153,12 @@ impl Nftables {
 
 impl Backend for Nftables {
     fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
-        let live = changes.iter().rposition(|change| *change == Change::Clear);
         let mut wide = BTreeMap::new();
-        for change in changes {
-            if let Change::Block(BlockRequest { net, .. }) | Change::Unblock(net) = change
-                && !is_single(*net)
-                && live.is_none()
-                && !wide.contains_key(&Place::of(*net))
-            {
-                wide.insert(Place::of(*net), self.held(Place::of(*net))?);
+        if !changes.contains(&Change::Clear) {
+            for place in [Place::Net4, Place::Net6] {
+                if changes.iter().any(|change| stage::needs(change, place)) {
+                    wide.insert(place, Wide::from(self.held(place)?));
+                }
             }
         }
         let mut transaction = Transaction::new();
@@ -301,6 +185,13 @@ impl Backend for Nftables {
             answers.push(ranges::covered(held, first, last));
         }
         Ok(answers)
+    }
+
+    fn cover(&mut self, net: Net) -> Result<Option<Duration>, Error> {
+        let own = self.left(&[net])?.pop().flatten();
+        let held = self.held(Place::wide(net))?;
+        let (first, last) = ranges::bounds(net);
+        Ok(own.max(ranges::covered(&held, first, last)))
     }
 
     fn list(&mut self) -> Result<Vec<Block>, Error> {

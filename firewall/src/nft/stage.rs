@@ -1,0 +1,164 @@
+//! Changes into a transaction.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use slips_core::addr::Net;
+
+use super::elements::{self, Element, Key};
+use super::layout::Place;
+use super::{Nftables, SHORTEST};
+use crate::netlink::Transaction;
+use crate::ranges::{self, Family, Range};
+use crate::{BlockRequest, Change, is_single};
+
+/// What an interval set holds. It is written anew as a whole, when something in it changes.
+#[derive(Debug, Default)]
+pub(super) struct Wide {
+    ranges: Vec<Range>,
+    changed: bool,
+}
+
+impl From<Vec<Range>> for Wide {
+    fn from(ranges: Vec<Range>) -> Self {
+        Self { ranges, changed: false }
+    }
+}
+
+impl Wide {
+    fn add(&mut self, range: Range) {
+        self.ranges.push(range);
+        self.changed = true;
+    }
+
+    fn cut(&mut self, net: Net) {
+        let (first, last) = ranges::bounds(net);
+        if self.ranges.iter().any(|range| range.first <= last && first <= range.last) {
+            self.ranges = ranges::without(std::mem::take(&mut self.ranges), first, last);
+            self.changed = true;
+        }
+    }
+}
+
+/// Whether what this interval set holds must be known for a change.
+pub(super) fn needs(change: &Change, place: Place) -> bool {
+    match change {
+        Change::Block(request) => !is_single(request.net) && Place::wide(request.net) == place,
+        Change::Unblock(net) => Place::wide(*net) == place,
+        Change::Clear | Change::Protect(_) => false,
+    }
+}
+
+impl Nftables {
+    /// Writes changes into a transaction. `wide` holds what the interval sets hold now, of the families that the changes touch.
+    pub(super) fn stage(
+        &self,
+        transaction: &mut Transaction,
+        changes: &[Change],
+        mut wide: BTreeMap<Place, Wide>,
+    ) {
+        let live = changes.iter().rposition(|change| *change == Change::Clear);
+        if live.is_some() {
+            for place in Place::BLOCKING {
+                elements::flush(transaction, place);
+            }
+        }
+        let mut single: BTreeMap<Net, Option<&BlockRequest>> = BTreeMap::new();
+        let mut protected = None;
+        for (index, change) in changes.iter().enumerate() {
+            let void = live.is_some_and(|last| index < last);
+            match change {
+                Change::Protect(nets) => protected = Some(nets),
+                Change::Clear => {}
+                _ if void => {}
+                Change::Block(request) if is_single(request.net) => {
+                    single.insert(request.net, Some(request));
+                }
+                Change::Block(request) => {
+                    let range = Range::new(request.net, request.for_, &request.reason);
+                    wide.entry(Place::wide(request.net)).or_default().add(range);
+                }
+                Change::Unblock(net) => {
+                    if is_single(*net) {
+                        single.insert(*net, None);
+                    }
+                    wide.entry(Place::wide(*net)).or_default().cut(*net);
+                }
+            }
+        }
+        self.stage_single(transaction, &single);
+        for (place, held) in wide.into_iter().filter(|(_, held)| held.changed) {
+            if live.is_none() {
+                elements::flush(transaction, place);
+            }
+            let pieces = ranges::disjoint(&held.ranges);
+            elements::add(transaction, place, pieces.iter().flat_map(|range| self.ends(place, range)));
+        }
+        if let Some(nets) = protected {
+            for (place, family) in [(Place::Allow4, Family::V4), (Place::Allow6, Family::V6)] {
+                elements::flush(transaction, place);
+                let ranges = ranges::union(family, nets);
+                elements::add(
+                    transaction,
+                    place,
+                    ranges.into_iter().flat_map(|(first, last)| Element::range(family, first, last)),
+                );
+            }
+        }
+    }
+
+    fn stage_single(&self, transaction: &mut Transaction, changes: &BTreeMap<Net, Option<&BlockRequest>>) {
+        for place in Place::HASHED {
+            let here = || changes.iter().filter(|(net, _)| Place::of(**net) == place);
+            let gone = || {
+                here().filter(|(_, request)| request.is_none()).map(|(net, _)| Element::key(Key::of(*net)))
+            };
+            let blocked = || {
+                here().filter_map(|(net, request)| {
+                    let request = (*request)?;
+                    Some(self.element(Key::of(*net), request.for_, &request.reason))
+                })
+            };
+            self.stage_gone(transaction, place, gone);
+            // A refresh sets the time and leaves the comment, which would then tell the reason of the former block.
+            if !self.features.refresh || self.annotate {
+                self.stage_gone(transaction, place, || blocked().map(|element| Element::key(element.key)));
+            }
+            elements::add(transaction, place, blocked());
+        }
+    }
+
+    /// Removes entries that may be there. A kernel that cannot do that takes a missing one for an error in the whole transaction, and one
+    /// may end at any moment: so it is added first.
+    fn stage_gone<I: Iterator<Item = Element>>(
+        &self,
+        transaction: &mut Transaction,
+        place: Place,
+        gone: impl Fn() -> I,
+    ) {
+        if self.features.destroy {
+            elements::destroy(transaction, place, gone());
+        } else {
+            elements::add(transaction, place, gone());
+            elements::delete(transaction, place, gone());
+        }
+    }
+
+    fn element(&self, key: Key, left: Duration, reason: &str) -> Element {
+        let mut element = Element::key(key);
+        element.timeout = Some(left.max(SHORTEST));
+        if self.annotate {
+            element.comment = elements::comment(reason);
+        }
+        element
+    }
+
+    fn ends(&self, place: Place, range: &Range) -> Vec<Element> {
+        let family = place.family();
+        let mut ends = Element::range(family, range.first, range.last);
+        if let Some(first) = ends.first_mut() {
+            *first = self.element(first.key, range.left, &range.reason);
+        }
+        ends
+    }
+}
