@@ -32,7 +32,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     let jobs = options.jobs.unwrap_or_else(build::default_shards);
 
     let settings = config.engine(&[]);
-    let (intel, problems) = build::intelligence(&config, options.config.is_some())?;
+    let (intel, problems) = build::intelligence(&config)?;
     for problem in problems {
         eprintln!("slips: {problem}");
     }
@@ -68,8 +68,8 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
 type Opened = (std::path::PathBuf, Box<dyn Source + Send>);
 
 /// Opens all inputs before any is read: a typo in the last path must not cost the work on the first.
-fn open_all(paths: &[std::path::PathBuf], _config: &Config) -> Result<Vec<Opened>, Failure> {
-    let options = OpenOptions::default();
+fn open_all(paths: &[std::path::PathBuf], config: &Config) -> Result<Vec<Opened>, Failure> {
+    let options = OpenOptions { sensor: build::sensor_settings(config, [0, 0]), ..OpenOptions::default() };
     paths.iter().map(|path| Ok((path.clone(), slips_input::open(path, &options)?))).collect()
 }
 
@@ -95,7 +95,7 @@ fn feed(path: &Path, mut source: Box<dyn Source + Send>, input: &Input) -> Resul
 }
 
 /// A bar on a terminal, none in a pipe.
-fn progress(path: &Path, size: Option<(u64, u64)>) -> Option<ProgressBar> {
+pub(super) fn progress(path: &Path, size: Option<(u64, u64)>) -> Option<ProgressBar> {
     let (_, total) = size?;
     if !std::io::stderr().is_terminal() {
         return None;

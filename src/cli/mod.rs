@@ -3,6 +3,7 @@
 mod analyze;
 mod exit;
 mod firewall;
+mod sensor;
 mod summary;
 
 use std::path::PathBuf;
@@ -42,6 +43,11 @@ enum Command {
         after_help = "Examples:\n  sudo slips run -i eth0 --monitor\n  sudo slips run -c /etc/slips/slips.yaml"
     )]
     Run(Run),
+    /// Turn packets into Zeek-compatible logs (conn, dns, ssh, arp …), without detections.
+    #[command(
+        after_help = "Examples:\n  slips sensor capture.pcap -o logs\n  sudo slips sensor -i eth0 -o logs --tsv"
+    )]
+    Sensor(Sensor),
     /// Look at the blocks in the kernel, or lift all of them; works without the daemon.
     #[command(after_help = "Examples:\n  sudo slips firewall list\n  sudo slips firewall flush")]
     Firewall {
@@ -96,6 +102,26 @@ struct Run {
     output: Option<PathBuf>,
 }
 
+/// Turn packets into Zeek-compatible logs.
+#[derive(Args, Debug)]
+struct Sensor {
+    /// A capture (pcap or pcapng, plain or gzip).
+    #[arg(value_name = "PCAP", conflicts_with = "interfaces")]
+    capture: Option<PathBuf>,
+    /// Interface to watch instead; may be given several times. Ends with SIGINT or SIGTERM.
+    #[arg(short, long = "interface", value_name = "IFACE")]
+    interfaces: Vec<String>,
+    /// Directory for the logs.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Tab-separated logs with Zeek's headers instead of JSON lines.
+    #[arg(long)]
+    tsv: bool,
+    /// Leave out packets with wrong checksums, as Zeek does unless told otherwise.
+    #[arg(long)]
+    verify_checksums: bool,
+}
+
 #[derive(Subcommand, Debug)]
 enum FirewallCommand {
     /// What the kernel blocks now, with the time left.
@@ -122,6 +148,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Analyze(options) => analyze::run(&options),
         Command::Run(options) => run(options),
+        Command::Sensor(options) => sensor::run(&options),
         Command::Firewall { command } => firewall::run(&command),
         Command::Demo => demo::run(),
         Command::CheckConfig { file } => check_config(&file),
@@ -145,7 +172,7 @@ fn run(options: Run) -> Result<(), Failure> {
     if let Some(directory) = options.output {
         config.output.directory = directory;
     }
-    daemon::run::run(&config, file.is_some(), &options.interfaces, &Environment::read())
+    daemon::run::run(&config, &options.interfaces, &Environment::read())
 }
 
 fn check_config(file: &std::path::Path) -> Result<(), Failure> {

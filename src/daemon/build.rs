@@ -8,21 +8,18 @@ use slips_core::intel::{Intelligence, NoIntelligence};
 use slips_core::time::Span;
 
 use crate::cli::{Exit, Failure};
-use crate::config::{Config, Length};
+use crate::config::{Config, Length, ThreatIntelligence};
 
 /// One shard less than there are processors, at least one: the input needs one too.
 pub fn default_shards() -> usize {
     thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1))
 }
 
-/// The local indicator files. A directory that is not there is an error only if the configuration was written by somebody
-/// (`configured`): the built-in default may be absent.
-pub fn intelligence(
-    config: &Config,
-    configured: bool,
-) -> Result<(Arc<dyn Intelligence>, Vec<String>), Failure> {
+/// The local indicator files. The default directory may be absent; one that somebody named must be there.
+pub fn intelligence(config: &Config) -> Result<(Arc<dyn Intelligence>, Vec<String>), Failure> {
     let dir = &config.threatintelligence.local_threat_intelligence_files;
-    if !configured && !dir.is_dir() {
+    let default = ThreatIntelligence::default().local_threat_intelligence_files;
+    if *dir == default && !dir.is_dir() {
         return Ok((Arc::new(NoIntelligence), Vec::new()));
     }
     match slips_intel::Indicators::load_dir(dir) {

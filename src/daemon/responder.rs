@@ -24,15 +24,14 @@ use crate::config::{self, Mode};
 const EXPIRY_CHECK: Duration = Duration::from_millis(500);
 /// How often the protected set follows addresses, routes, resolvers and ssh sessions, in expiry checks.
 const PROTECT_EVERY: u32 = 10;
-/// Alerts of blocks that stand already are told again at most so often (microseconds).
-const RETELL: i64 = 60_000_000;
+/// A block is lengthened only when it would end this much later (microseconds): an attack that goes on alerts many times a second.
+const WORTH_EXTENDING: i64 = 1_000_000;
 
 /// A block that stands.
 struct Standing {
     until: i64,
     id: Option<BlockId>,
     unproven: bool,
-    told: i64,
 }
 
 /// Figures that others show.
@@ -99,7 +98,7 @@ impl Responder {
             Ok(_) => {
                 for block in live {
                     let until = block.asked.until.unwrap_or(i64::MAX);
-                    let standing = Standing { until, id: Some(block.id), unproven: false, told: now };
+                    let standing = Standing { until, id: Some(block.id), unproven: false };
                     self.standing.insert(block.asked.net, standing);
                 }
                 self.count();
@@ -153,14 +152,8 @@ impl Responder {
         let now = wall_clock();
         let until = now.saturating_add(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
         let known = self.standing.get(&net).filter(|block| block.until > now);
-        if let Some(block) = known
-            && block.until >= until
-        {
-            // It stands for longer already: nothing to do, and nothing new to say.
-            if now - block.told >= RETELL {
-                self.journal.send(&entries::alert(alert));
-                self.mark_told(net, now);
-            }
+        if known.is_some_and(|block| block.until.saturating_add(WORTH_EXTENDING) >= until) {
+            self.journal.send(&entries::alert(alert));
             return;
         }
         let known_id = known.and_then(|block| block.id);
@@ -168,7 +161,7 @@ impl Responder {
         let reason = format!("alert {}", alert.id);
         match self.firewall.block(BlockRequest { net, for_: term, reason }) {
             Ok(Outcome::Blocked { net, .. } | Outcome::Extended { net, .. } | Outcome::Kept { net, .. }) => {
-                self.standing.insert(net, Standing { until, id, unproven, told: now });
+                self.standing.insert(net, Standing { until, id, unproven });
                 self.count();
                 self.in_book(|book| id.map_or(Ok(()), |id| book.set_applied(id, true).map(drop)));
                 self.journal.send(&entries::alert(alert));
@@ -225,12 +218,6 @@ impl Responder {
             && let Err(error) = work(book)
         {
             self.degraded("the book of blocks", &error);
-        }
-    }
-
-    fn mark_told(&mut self, net: Net, now: i64) {
-        if let Some(block) = self.standing.get_mut(&net) {
-            block.told = now;
         }
     }
 

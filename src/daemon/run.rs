@@ -54,12 +54,7 @@ struct Pulse {
 }
 
 /// Runs until a signal ends it.
-pub fn run(
-    config: &Config,
-    configured: bool,
-    asked: &[String],
-    environment: &Environment,
-) -> Result<(), Failure> {
+pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Result<(), Failure> {
     let signals = Signals::take().map_err(Failure::software)?;
     let watched = interfaces::choose(asked, &config.interfaces)?;
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
@@ -75,7 +70,7 @@ pub fn run(
     let gauges = responder.gauges();
 
     let settings = config.engine(&interfaces::own_nets(&watched));
-    let (intel, problems) = build::intelligence(config, configured)?;
+    let (intel, problems) = build::intelligence(config)?;
     for problem in problems {
         responder.say(&entries::degraded("threat intelligence", &problem));
     }
@@ -339,7 +334,8 @@ const fn state_name(state: LinkState) -> &'static str {
     }
 }
 
-fn capture_failure(error: slips_input::capture::CaptureError) -> Failure {
+/// A capture that cannot be, with its exit code.
+pub fn capture_failure(error: slips_input::capture::CaptureError) -> Failure {
     use slips_input::capture::ErrorKind;
     let exit = match error.kind() {
         ErrorKind::Usage => Exit::Usage,
