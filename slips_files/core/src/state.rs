@@ -90,6 +90,10 @@ impl<T: Default> Windowed<T> {
                 {
                     windows.swap_remove(oldest);
                 }
+                if windows.is_empty() {
+                    // Most profiles live in one window only: no room for four.
+                    windows.reserve_exact(1);
+                }
                 windows.push((window, T::default()));
                 windows.len() - 1
             }
