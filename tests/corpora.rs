@@ -1,0 +1,105 @@
+//! The corpora through the binary: the acceptance table, and the same alerts for any number of threads.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use common::{analyze, attackers, corpora, evidence, files_below, slips};
+use serde_json::Value;
+
+/// Evidence that must be raised, and who must be an alert. `~` before an address: must not be.
+const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
+    ("slips-zeek-dirs/port-scans/horizontal", &["HORIZONTAL_PORT_SCAN"], &[]),
+    ("slips-zeek-dirs/port-scans/horizontal/conn.log", &["HORIZONTAL_PORT_SCAN"], &[]),
+    ("slips-zeek-dirs/port-scans/vertical", &["VERTICAL_PORT_SCAN"], &[]),
+    (
+        "slips-zeek-dirs/test9-mixed-zeek-dir",
+        &["ICMP_ADDRESS_SCAN", "ICMP_TIMESTAMP_SCAN", "ICMP_ADDRESS_MASK_SCAN"],
+        &[],
+    ),
+    ("slips/test12-icmp-portscan/capture.pcap", &["ICMP_ADDRESS_SCAN"], &[]),
+    ("synthetic/vertical-scan-rst/capture.pcap", &["VERTICAL_PORT_SCAN"], &["any"]),
+    ("zeek/ssh__sshguess/capture.pcap", &["PASSWORD_GUESSING"], &[]),
+];
+
+/// Ordinary traffic: no alert.
+const QUIET: &[&str] = &[
+    "synthetic/clean-session/capture.pcap",
+    "synthetic/cooked-sll/capture.pcap",
+    "zeek/ssh__ssh/capture.pcap",
+    "zeek/http__get/capture.pcap",
+    "slips-zeek-dirs/test13-malicious-dhcpscan-zeek-dir",
+    "slips-zeek-dirs/test15-malicious-zeek-dir",
+];
+
+#[test]
+fn what_must_be_raised_is_raised() {
+    let Some(corpora) = corpora("what_must_be_raised_is_raised") else { return };
+    for (path, kinds, alerts) in ACCEPTANCE {
+        let found = analyze(&corpora.join(path), &[]);
+        for kind in *kinds {
+            assert!(evidence(&found, kind) > 0, "{path}: no {kind}: {found}");
+        }
+        assert_eq!(attackers(&found).is_empty(), alerts.is_empty(), "{path}: {found}");
+    }
+}
+
+#[test]
+fn ordinary_traffic_is_no_alert() {
+    let Some(corpora) = corpora("ordinary_traffic_is_no_alert") else { return };
+    for path in QUIET {
+        let found = analyze(&corpora.join(path), &[]);
+        assert!(attackers(&found).is_empty(), "{path}: {found}");
+    }
+}
+
+/// All captures, logs and directories of the corpora that we read.
+fn inputs(corpora: &Path) -> Vec<PathBuf> {
+    let mut paths = files_below(corpora, &|name| {
+        name.starts_with("capture.") || (name.starts_with("conn.log") && !name.ends_with(".json"))
+    });
+    for name in ["slips-zeek-dirs", "labelled"] {
+        for conn in files_below(&corpora.join(name), &|name| name.starts_with("conn.log")) {
+            paths.extend(conn.parent().map(Path::to_owned));
+        }
+    }
+    paths
+}
+
+/// What the user is told, without the time it took.
+fn told(path: &Path, jobs: &str) -> (Option<i32>, Value) {
+    let out = slips(["analyze", path.to_str().expect("utf-8"), "--json", "-j", jobs]);
+    let mut found: Value = serde_json::from_slice(&out.stdout).unwrap_or(Value::Null);
+    if let Some(fields) = found.as_object_mut() {
+        fields.remove("seconds");
+    }
+    (out.status.code(), found)
+}
+
+#[test]
+fn the_same_alerts_for_any_number_of_threads_on_all_corpora() {
+    let Some(corpora) = corpora("the_same_alerts_for_any_number_of_threads_on_all_corpora") else { return };
+    let inputs = inputs(&corpora);
+    assert!(inputs.len() > 600, "{} inputs", inputs.len());
+    thread::scope(|scope| {
+        for half in 0..2 {
+            let inputs = &inputs;
+            scope.spawn(move || {
+                for path in inputs.iter().skip(half).step_by(2) {
+                    let (code, expected) = told(path, "0");
+                    // 65 is for what cannot be read: an empty file, a header cut short, a link type of another world.
+                    assert!(matches!(code, Some(0 | 65)), "{}: exit code {code:?}", path.display());
+                    for jobs in ["1", "2", "5"] {
+                        assert_eq!(
+                            told(path, jobs),
+                            (code, expected.clone()),
+                            "{} -j {jobs}",
+                            path.display()
+                        );
+                    }
+                }
+            });
+        }
+    });
+}
