@@ -5,13 +5,19 @@ use std::net::IpAddr;
 use slips_core::addr;
 use slips_core::detector::Facts;
 use slips_core::evidence::Proof;
-use slips_core::flow::{ConnState, Flow, MacAddr, Outcome, Proto};
+use slips_core::flow::{ConnState, Flow, MacAddr, Outcome, Phase, Proto};
 
 /// The attempt led to nothing: refused, unanswered, aborted before it was accepted, or half open on purpose.
 ///
 /// `SHR` and `RSTRH` (the responder's side alone was seen) are no attempts: with asymmetric routing every client of every
 /// server looks like that, and no scanner does.
+///
+/// A live flow has not failed before the sensor says so: a question whose application was recognised (`Update`) may still be
+/// answered.
 pub fn failed(flow: &Flow) -> bool {
+    if !matches!(flow.phase, Phase::Rejected | Phase::Unanswered | Phase::End) {
+        return false;
+    }
     if matches!(flow.state, ConnState::Shr | ConnState::Rstrh) {
         return false;
     }
@@ -55,4 +61,37 @@ pub const fn looks_like_answer(flow: &Flow) -> bool {
 /// The source of attempts that failed is proven only by its hardware address: a refusal proves nothing about who asked.
 pub const fn proof_of_source(facts: Facts) -> Proof {
     if facts.src_on_link { Proof::Proven } else { Proof::Unproven }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{Talk, at};
+
+    #[test]
+    fn a_live_flow_has_not_failed_before_it_is_said() {
+        for (phase, expected) in [
+            (Phase::Start, false),
+            (Phase::Established, false),
+            (Phase::Update, false),
+            (Phase::Rejected, true),
+            (Phase::Unanswered, true),
+            (Phase::End, true),
+        ] {
+            let flow = Talk::tcp("192.168.1.5", "203.0.113.9", 443).phase(phase).flow();
+            assert_eq!(failed(&flow), expected, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn broadcasts_are_no_hosts() {
+        let mut flow = Talk::tcp("192.168.1.5", "203.0.113.9", 443).flow();
+        assert!(between_hosts(&flow));
+        flow.dst_mac = Some(MacAddr::BROADCAST);
+        assert!(!between_hosts(&flow));
+        (flow.dst_mac, flow.proto, flow.dst.addr) = (None, Proto::Udp, at("192.168.1.255"));
+        assert!(!between_hosts(&flow));
+        flow.dst.addr = at("203.0.113.255");
+        assert!(between_hosts(&flow));
+    }
 }

@@ -48,14 +48,14 @@ pub const TCP: [Rung; 4] = [
     rung(100, ThreatLevel::High, 0.9),
     rung(200, ThreatLevel::Critical, 1.0),
 ];
-/// Steps for UDP among or towards our own hosts. The fourth needs [`FAST`] or [`MANY`].
+/// Steps for UDP to our own hosts. The fourth needs [`FAST`] or [`MANY`].
 pub const UDP: [Rung; 4] = [
     rung(10, ThreatLevel::Low, 0.5),
     rung(30, ThreatLevel::Medium, 0.6),
     rung(100, ThreatLevel::High, 0.7),
     rung(300, ThreatLevel::Critical, 0.9),
 ];
-/// Steps for UDP from our hosts to outside ones.
+/// Steps for UDP to outside hosts.
 pub const UDP_OUTWARDS: [Rung; 2] = [rung(50, ThreatLevel::Low, 0.4), rung(200, ThreatLevel::Medium, 0.5)];
 
 /// The period of the pace: one to two of these are looked at.
@@ -95,7 +95,7 @@ struct Sweeps {
 #[derive(Debug, Default)]
 struct Sweep {
     hosts: Distinct<IpAddr>,
-    /// Outside hosts to which our host sent datagrams.
+    /// Outside hosts to which datagrams went.
     outwards: Distinct<IpAddr>,
     pace: Pace,
     trail: Trail,
@@ -191,9 +191,9 @@ impl HorizontalScan {
     }
 }
 
-/// From one of our hosts to an outside one.
+/// To an outside host; also between two of them, where a capture does not tell which side is ours.
 const fn is_outwards(facts: Facts) -> bool {
-    facts.src_local && !facts.dst_local
+    !facts.dst_local
 }
 
 /// Whether a failure says anything about looking for hosts.
