@@ -1,5 +1,10 @@
 //! What the end-to-end tests share: the binary as a user has it, the corpora, small inputs made here.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "test helpers; each test file uses its own part"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
