@@ -69,7 +69,7 @@ fn inputs(corpora: &Path) -> Vec<PathBuf> {
 
 /// What the user is told, without the time it took.
 fn told(path: &Path, jobs: &str) -> (Option<i32>, Value) {
-    let out = slips(["analyze", path.to_str().expect("utf-8"), "--json", "-j", jobs]);
+    let out = slips(["analyze".as_ref(), path.as_os_str(), "--json".as_ref(), "-j".as_ref(), jobs.as_ref()]);
     let mut found: Value = serde_json::from_slice(&out.stdout).unwrap_or(Value::Null);
     if let Some(fields) = found.as_object_mut() {
         fields.remove("seconds");

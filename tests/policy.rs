@@ -50,6 +50,7 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Crates that compile C or link a C library into a build, and why we bear it.
 const RUNS_C: &[(&str, &str)] = &[
+    ("alloca", "stack space for criterion's benches; never in the binary"),
     ("libsqlite3-sys", "SQLite, built in"),
     ("mnl-sys", "libmnl of the distribution: netlink"),
     ("nftnl-sys", "libnftnl of the distribution: nftables"),
