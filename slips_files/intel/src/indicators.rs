@@ -136,9 +136,9 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 #[derive(Default)]
 struct Builder {
     known: Vec<Indicator>,
-    /// Place of each distinct indicator, so that a feed of a million addresses keeps one description.
-    places: HashMap<(ThreatLevel, Box<str>, Box<str>), u32>,
-    nets: BTreeMap<Net, u32>,
+    /// Place of each distinct indicator of the file at hand, so that a feed of a million addresses keeps one description.
+    places: HashMap<(ThreatLevel, Box<str>), u32, KeyedState>,
+    nets: Vec<(Net, u32)>,
     domains: HashMap<Box<str>, u32, KeyedState>,
     asns: BTreeMap<u32, u32>,
 }
@@ -147,6 +147,7 @@ impl Builder {
     fn read(&mut self, file: &str, bytes: &[u8], problems: &mut Vec<Problem>) {
         let mut bad = 0u32;
         let mut last = 0;
+        self.places.clear();
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let number = index as u32 + 1;
             match local_file::parse_line(line) {
@@ -170,49 +171,56 @@ impl Builder {
     /// Adds a row. Of two rows about the same thing the worse one stands, the earlier one if they are equal.
     fn add(&mut self, file: &str, row: Row) {
         let place = self.place(row.level, row.description, file);
-        let level_at = |at: u32| self.known.get(at as usize).map(|indicator| indicator.level);
-        let worse = |known: u32| level_at(place) > level_at(known);
-        match row.named {
+        let known = match row.named {
             Named::Net(net) => {
-                let known = self.nets.entry(net).or_insert(place);
-                if worse(*known) {
-                    *known = place;
-                }
+                self.nets.push((net, place));
+                return;
             }
-            Named::Domain(name) => {
-                let known = self.domains.entry(name).or_insert(place);
-                if worse(*known) {
-                    *known = place;
-                }
-            }
-            Named::Asn(number) => {
-                let known = self.asns.entry(number).or_insert(place);
-                if worse(*known) {
-                    *known = place;
-                }
-            }
+            Named::Domain(name) => self.domains.entry(name).or_insert(place),
+            Named::Asn(number) => self.asns.entry(number).or_insert(place),
+        };
+        if is_worse(&self.known, place, *known) {
+            *known = place;
         }
     }
 
     fn place(&mut self, level: ThreatLevel, description: Box<str>, source: &str) -> u32 {
         let next = self.known.len() as u32;
-        let place = *self.places.entry((level, description.clone(), source.into())).or_insert(next);
-        if place == next {
-            self.known.push(Indicator { level, description, source: source.into() });
+        let key = (level, description);
+        if let Some(place) = self.places.get(&key) {
+            return *place;
         }
-        place
+        self.known.push(Indicator { level, description: key.1.clone(), source: source.into() });
+        self.places.insert(key, next);
+        next
     }
 
-    fn finish(self) -> Indicators {
+    fn finish(mut self) -> Indicators {
+        // Stable: rows about the same network stay in their order.
+        self.nets.sort_by_key(|(net, _)| *net);
+        let known = std::mem::take(&mut self.known);
+        self.nets.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same && is_worse(&known, later.1, earlier.1) {
+                earlier.1 = later.1;
+            }
+            same
+        });
         let contents = Contents { nets: self.nets.len(), domains: self.domains.len(), asns: self.asns.len() };
         Indicators {
-            known: self.known,
+            known,
             nets: RangeTable::new(self.nets),
             domains: self.domains,
             asns: self.asns,
             contents,
         }
     }
+}
+
+/// Whether the indicator at `place` is worse than the one at `than`.
+fn is_worse(known: &[Indicator], place: u32, than: u32) -> bool {
+    let level_at = |at: u32| known.get(at as usize).map(|indicator| indicator.level);
+    level_at(place) > level_at(than)
 }
 
 #[cfg(test)]
