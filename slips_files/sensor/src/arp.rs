@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use slips_core::event::{Arp, ArpOp};
-use slips_core::time::PacketTime;
+use slips_core::time::{PacketTime, Span};
 
 use crate::counters::Reject;
 use crate::link::Frame;
@@ -39,4 +39,36 @@ pub(crate) fn decode(
         target_mac: hardware(18)?,
         interface,
     })
+}
+
+/// Frames that are remembered.
+const RECENT: usize = 64;
+/// A bridge forwards within this time.
+const FORWARDED_WITHIN: Span = Span::from_secs(1);
+
+/// The latest ARP frames, so that one that a bridge forwards between two captured interfaces counts once.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    frames: Vec<Arp>,
+    next: usize,
+}
+
+impl Recent {
+    /// Whether `arp` was seen on another interface just before. Remembers it if not.
+    pub(crate) fn is_copy(&mut self, arp: &Arp) -> bool {
+        let same = |seen: &Arp| {
+            seen.interface != arp.interface
+                && arp.at.since(seen.at).max(seen.at.since(arp.at)) <= FORWARDED_WITHIN
+                && Arp { at: arp.at, interface: arp.interface, ..*seen } == *arp
+        };
+        if self.frames.iter().any(same) {
+            return true;
+        }
+        match self.frames.get_mut(self.next) {
+            Some(slot) => *slot = *arp,
+            None => self.frames.push(*arp),
+        }
+        self.next = (self.next + 1) % RECENT;
+        false
+    }
 }

@@ -61,6 +61,8 @@ pub struct Counters {
     pub reassembled: u64,
     /// Datagrams given up because fragments were missing or the room was full.
     pub fragmented_dropped: u64,
+    /// Packets and ARP frames seen a second time, on another interface than the one on which they count.
+    pub other_interface: u64,
     /// Packets whose time lies before an earlier packet's.
     pub time_went_back: u64,
     /// DNS messages read.

@@ -12,8 +12,8 @@ const MAX_PIECES: usize = 128;
 /// Largest transport part of a datagram.
 const MAX_LENGTH: u32 = 65_535;
 
-/// What the fragments of one datagram share.
-type FragmentKey = (u128, u128, u8, u32);
+/// What the fragments of one datagram share. The last is the interface: a router sees what it forwards twice.
+type FragmentKey = (u128, u128, u8, u32, u16);
 
 /// A datagram with holes.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ impl Fragments {
         &mut self,
         packet: &Packet<'_>,
         fragment: Fragment,
+        interface: u16,
         at: PacketTime,
         settings: &Settings,
     ) -> Outcome {
@@ -64,9 +65,9 @@ impl Fragments {
         if cut_by_capture || packet.payload.is_empty() || end > MAX_LENGTH || ragged {
             return Outcome::Refused;
         }
-        let key = (packet.src, packet.dst, packet.proto, fragment.id);
         // In IPv6 only the first fragment surely tells the transport protocol.
-        let key = if packet.v6 { (key.0, key.1, 255, key.3) } else { key };
+        let proto = if packet.v6 { 255 } else { packet.proto };
+        let key = (packet.src, packet.dst, proto, fragment.id, interface);
         if !self.waiting.contains_key(&key) {
             self.make_room(settings);
             self.order.push_back((at, key));
@@ -177,7 +178,7 @@ mod tests {
         let mut fragments = Fragments::default();
         let mut add = |offset, more, payload: &[u8]| {
             let (packet, fragment) = piece(offset, more, payload, 7);
-            fragments.add(&packet, fragment, PacketTime(0), &settings)
+            fragments.add(&packet, fragment, 0, PacketTime(0), &settings)
         };
         assert_eq!(add(16, false, b"tail"), Outcome::Kept);
         assert_eq!(add(8, true, b"middle.."), Outcome::Kept);
@@ -191,11 +192,14 @@ mod tests {
         let mut fragments = Fragments::default();
         for id in 0..1000 {
             let (packet, fragment) = piece(0, true, &[0; 64], id);
-            assert_eq!(fragments.add(&packet, fragment, PacketTime(i64::from(id)), &settings), Outcome::Kept);
+            assert_eq!(
+                fragments.add(&packet, fragment, 0, PacketTime(i64::from(id)), &settings),
+                Outcome::Kept
+            );
         }
         assert_eq!((fragments.waiting.len(), fragments.bytes, fragments.dropped), (10, 640, 990));
         let (packet, fragment) = piece(0, true, &[0; 64], 5000);
-        fragments.add(&packet, fragment, PacketTime(1_000_000_000), &settings);
+        fragments.add(&packet, fragment, 0, PacketTime(1_000_000_000), &settings);
         assert_eq!(fragments.waiting.len(), 1);
     }
 
@@ -205,7 +209,7 @@ mod tests {
         let mut fragments = Fragments::default();
         let mut add = |offset, more, payload: &[u8]| {
             let (packet, fragment) = piece(offset, more, payload, 7);
-            fragments.add(&packet, fragment, PacketTime(0), &settings)
+            fragments.add(&packet, fragment, 0, PacketTime(0), &settings)
         };
         assert_eq!(add(0, true, b"odd"), Outcome::Refused);
         assert_eq!(add(65_528, false, &[0; 16]), Outcome::Refused);

@@ -17,6 +17,9 @@ pub(crate) const BY_TIMER: usize = 0;
 /// Which list of flows a [`Link`] belongs to: the order of eviction.
 pub(crate) const BY_AGE: usize = 1;
 
+/// A side of a flow that was silent this long on its interface is heard on another one: its route has changed.
+const SILENT_THERE: Span = Span::from_secs(60);
+
 /// How a flow's packets are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -64,6 +67,10 @@ pub(crate) struct Side {
     pub(crate) told: Volume,
     /// Hardware address of its frames.
     pub(crate) mac: Option<MacAddr>,
+    /// The interface on which it is heard; what a router forwards is seen on others again.
+    pub(crate) heard_on: Option<u16>,
+    /// When it was last heard there.
+    pub(crate) heard_at: PacketTime,
     /// Its end of a TCP connection.
     pub(crate) tcp: End,
 }
@@ -214,6 +221,20 @@ impl Track {
 
     pub(crate) fn end(&self, dir: Dir) -> &End {
         &self.sides[dir as usize].tcp
+    }
+
+    /// Whether `dir` is heard on `interface`. A side that moves there, because it was silent where it was heard before, is.
+    pub(crate) fn hears(&mut self, dir: Dir, interface: u16, at: PacketTime) -> bool {
+        let side = self.side(dir);
+        let here = match side.heard_on {
+            Some(on) => on == interface || at.since(side.heard_at) > SILENT_THERE,
+            None => true,
+        };
+        if here {
+            side.heard_on = Some(interface);
+            side.heard_at = at;
+        }
+        here
     }
 
     pub(crate) fn packets(&self) -> u64 {

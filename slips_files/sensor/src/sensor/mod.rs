@@ -29,6 +29,7 @@ pub struct Sensor {
     wheel: Wheel,
     fragments: Fragments,
     questions: dns::Pending,
+    bridged: arp::Recent,
     counters: Counters,
     /// The latest packet time; nothing is told as seen earlier than this.
     clock: Option<PacketTime>,
@@ -67,6 +68,7 @@ impl Sensor {
             wheel: Wheel::new(),
             fragments: Fragments::default(),
             questions: dns::Pending::default(),
+            bridged: arp::Recent::default(),
             counters: Counters::default(),
             clock: None,
             spare: Vec::new(),
@@ -144,8 +146,13 @@ impl Sensor {
         let packet = match frame.payload {
             Payload::Ip(packet) => packet,
             Payload::Arp(packet) => {
-                out.push(Event::Arp(arp::decode(&frame, packet, at, interface)?));
-                self.counters.arp += 1;
+                let arp = arp::decode(&frame, packet, at, interface)?;
+                if self.bridged.is_copy(&arp) {
+                    self.counters.other_interface += 1;
+                } else {
+                    self.counters.arp += 1;
+                    out.push(Event::Arp(arp));
+                }
                 return Ok(());
             }
         };
@@ -155,7 +162,7 @@ impl Sensor {
         let context = Context { at, interface, src: frame.src, dst: frame.dst, vlan: frame.vlan };
         let Some(fragment) = packet.fragment else { return self.transport(&context, &packet, out) };
         self.counters.fragments += 1;
-        let outcome = self.fragments.add(&packet, fragment, at, &self.settings);
+        let outcome = self.fragments.add(&packet, fragment, interface, at, &self.settings);
         self.counters.fragmented_dropped = self.fragments.dropped;
         match outcome {
             Outcome::Kept => Ok(()),
@@ -209,6 +216,10 @@ impl Sensor {
         }
         let hash = self.table.hash(&key);
         let (index, dir, is_new) = self.flow_of(context, &key, hash, &transport, out);
+        if self.table.get(index).is_some_and(|track| !track.hears(dir, context.interface, context.at)) {
+            self.counters.other_interface += 1;
+            return Ok(());
+        }
         if !intact {
             self.note_bad_checksum(index, dir, is_new, out);
             return Err(Reject::Checksum);
@@ -252,8 +263,14 @@ impl Sensor {
         if let Some((index, dir)) = self.table.find(hash, key) {
             let settings = &self.settings;
             let over = self.table.get(index).is_none_or(|track| {
+                // a forwarded SYN, seen late on the other interface, begins nothing
+                let is_copy = |segment: &tcp::Header<'_>| {
+                    segment.seq == track.end(dir).start
+                        && track.sides[dir as usize].heard_on.is_some_and(|on| on != context.interface)
+                };
                 context.at >= track.expires(settings)
-                    || matches!(transport, Transport::Tcp(segment) if tcp::is_reuse(track, segment))
+                    || matches!(transport, Transport::Tcp(segment)
+                        if tcp::is_reuse(track, segment) && !is_copy(segment))
             });
             if !over {
                 return (index, dir, false);

@@ -1,5 +1,7 @@
 //! Small conversations, packet by packet, and what the sensor tells of them.
 
+mod router;
+
 use slips_core::event::{ArpOp, Event};
 use slips_core::flow::{Flow, Phase};
 use slips_core::time::{PacketTime, Span};
