@@ -50,6 +50,7 @@ pub fn open(test: &str) -> Option<Lab> {
     let name = format!("slipsfw{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let lab = Lab { name };
     lab.build();
+    lab.warm_up();
     Some(lab)
 }
 
@@ -68,6 +69,12 @@ impl Lab {
         for ns in [&a, &r, &c] {
             ip(&format!("netns add {ns}"));
             ip(&format!("-n {ns} link set lo up"));
+        }
+        for host in [Host::A, Host::Router, Host::C] {
+            // Nobody else has these addresses: no second of waiting for an objection.
+            self.inside(host, || {
+                std::fs::write("/proc/sys/net/ipv6/conf/default/dad_transmits", "0").expect("dad_transmits");
+            });
         }
         ip(&format!("-n {r} link add ra type veth peer name eth0 netns {a}"));
         ip(&format!("-n {r} link add rc type veth peer name eth0 netns {c}"));
@@ -103,6 +110,21 @@ impl Lab {
                 std::fs::write(format!("/proc/sys/net/{file}"), "1").expect(file);
             }
         });
+    }
+
+    /// Waits until packets pass: a link needs a moment after it is up, and neighbours have to find each other.
+    fn warm_up(&self) {
+        for (from, router, c) in [(A4, ROUTER4, C4), (A6, ROUTER6, C6)] {
+            for (host, addr) in [(Host::Router, router), (Host::C, c)] {
+                let (near, far) = (self.udp(Host::A, from), self.udp(host, addr));
+                let target = far.local_addr().expect("address");
+                far.set_read_timeout(Some(Duration::from_millis(50))).expect("timeout");
+                eventually(|| {
+                    let _ = near.send_to(b"up", target);
+                    far.recv_from(&mut [0; 16]).is_ok()
+                });
+            }
+        }
     }
 
     /// Runs in the namespace of a host, in a thread of its own. Sockets stay in the namespace where they were opened.
