@@ -4,6 +4,7 @@ use serde::Serialize;
 use slips_firewall::{flush_all, list_all};
 
 use super::{Exit, Failure, FirewallCommand};
+use crate::control::{self, Answer, Ask, Unasked};
 
 #[derive(Serialize)]
 struct Line {
@@ -16,11 +17,41 @@ struct Line {
 pub(super) fn run(command: &FirewallCommand) -> Result<(), Failure> {
     match command {
         FirewallCommand::List { json } => list(*json),
-        FirewallCommand::Flush => {
-            flush_all().map_err(failure)?;
-            println!("nothing of slips is left in the firewall");
+        FirewallCommand::Flush => match control::ask(&Ask::Flush) {
+            // Without a daemon nobody owns the table.
+            Err(Unasked::NoDaemon) => {
+                flush_all().map_err(failure)?;
+                println!("nothing of slips is left in the firewall");
+                Ok(())
+            }
+            asked => answer(asked),
+        },
+    }
+}
+
+/// `slips unblock` and `slips block`: the daemon does it, so that its book and the kernel stay equal.
+pub(super) fn ask_daemon(ask: &Ask) -> Result<(), Failure> {
+    answer(control::ask(ask))
+}
+
+fn answer(asked: Result<Answer, Unasked>) -> Result<(), Failure> {
+    match asked {
+        Ok(Ok(text)) => {
+            println!("{text}");
             Ok(())
         }
+        Ok(Err(text)) => Err(Failure::new(Exit::Data, text)),
+        Err(Unasked::NoDaemon) => Err(Failure::new(
+            Exit::NoInput,
+            "no slips daemon runs here; start it with `systemctl start slips` or `slips run`",
+        )),
+        Err(Unasked::Stranger(uid)) => Err(Failure::new(
+            Exit::Permission,
+            format!("what answers as slips runs as user {uid}, which is neither root nor the service's user"),
+        )),
+        Err(Unasked::Io(error)) => Err(Failure::software(
+            anyhow::Error::from(error).context("the slips daemon cannot be talked with"),
+        )),
     }
 }
 

@@ -11,9 +11,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use slips_core::addr::Net;
 use slips_systemd::notify::Environment;
 
-use crate::config::{Config, Mode};
+use crate::config::{self, Config, Mode};
+use crate::control::Ask;
 use crate::{daemon, demo};
 pub use exit::{Exit, Failure};
 
@@ -57,6 +59,24 @@ enum Command {
     /// Show the main job on this machine, in network namespaces of its own: an attacker, a router that blocks it, a client.
     #[command(after_help = "Example:\n  sudo slips demo")]
     Demo,
+    /// Block an address or network by hand; the daemon must run.
+    #[command(after_help = "Example:\n  sudo slips block 203.0.113.9 --for 1h --why 'broke in last night'")]
+    Block {
+        /// Address or network.
+        net: Net,
+        /// How long.
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = config::Length::parse)]
+        term: config::Length,
+        /// Why, for the journal.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Lift a block; the daemon must run.
+    #[command(after_help = "Example:\n  sudo slips unblock 203.0.113.9")]
+    Unblock {
+        /// Address or network, as `slips firewall list` shows it.
+        net: Net,
+    },
     /// Say what is wrong with a configuration file, all of it.
     #[command(after_help = "Example:\n  slips check-config /etc/slips/slips.yaml")]
     CheckConfig {
@@ -151,6 +171,10 @@ pub fn main() -> ExitCode {
         Command::Sensor(options) => sensor::run(&options),
         Command::Firewall { command } => firewall::run(&command),
         Command::Demo => demo::run(),
+        Command::Block { net, term, why } => {
+            firewall::ask_daemon(&Ask::Block { net, secs: term.0.as_secs(), why })
+        }
+        Command::Unblock { net } => firewall::ask_daemon(&Ask::Unblock(net)),
         Command::CheckConfig { file } => check_config(&file),
     };
     match done {

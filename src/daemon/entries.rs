@@ -61,6 +61,18 @@ pub fn block(net: Net, alert: &Alert, term: Duration, now: PacketTime, mode: Mod
         .with(Field::Mode, mode_name(mode))
 }
 
+/// An administrator blocked a network.
+pub fn block_by_hand(net: Net, term: Duration, now: PacketTime, why: &str, mode: Mode) -> Entry {
+    let until = now + Span(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
+    Entry::new(Kind::Block, format_args!("{net} blocked by hand until {}", render::iso(until)))
+        .with(Field::Target, net)
+        .with(Field::Until, render::iso(until))
+        .with(Field::Seconds, term.as_secs())
+        .with(Field::Origin, "hand")
+        .with(Field::Reason, why)
+        .with(Field::Mode, mode_name(mode))
+}
+
 /// A block ended.
 pub fn unblock(net: Net, reason: &str) -> Entry {
     Entry::new(Kind::Unblock, format_args!("{net} is no longer blocked"))

@@ -11,7 +11,7 @@ use slips_core::addr::Net;
 use slips_core::alert::Alert;
 use slips_core::record::Record;
 use slips_core::time::PacketTime;
-use slips_firewall::{BlockRequest, DiscoverError, Firewall, Outcome, Protected};
+use slips_firewall::{BlockRequest, DiscoverError, Firewall, Health, Outcome, Protected};
 use slips_store::{BlockId, Blocks, NewBlock};
 use slips_systemd::journal::{Entry, Journal};
 
@@ -19,10 +19,13 @@ use super::entries;
 use super::sinks::wall_clock;
 use super::verdict::{self, Verdict};
 use crate::config::{self, Mode};
+use crate::control::{Answer, Ask, Pending};
 
-/// How often ended blocks are noticed and told.
-const EXPIRY_CHECK: Duration = Duration::from_millis(500);
-/// How often the protected set follows addresses, routes, resolvers and ssh sessions, in expiry checks.
+/// How long the responder waits for work before it looks after other things.
+const TURN: Duration = Duration::from_millis(100);
+/// How often ended blocks are noticed and told, and the kernel's table is looked at (microseconds).
+const CHECK_EVERY: i64 = 500_000;
+/// How often the protected set follows addresses, routes, resolvers and ssh sessions, in checks.
 const PROTECT_EVERY: u32 = 10;
 /// A block is lengthened only when it would end this much later (microseconds): an attack that goes on alerts many times a second.
 const WORTH_EXTENDING: i64 = 1_000_000;
@@ -43,10 +46,13 @@ pub struct Gauges {
 
 /// Gives the protected set anew each time it is asked.
 pub type Protect = Box<dyn Fn() -> Result<Protected, DiscoverError> + Send>;
+/// Opens the firewall; asked again after a flush by hand took everything away.
+pub type Open = Box<dyn Fn() -> Result<Firewall, slips_firewall::Error> + Send>;
 
 /// See the module.
 pub struct Responder {
-    firewall: Firewall,
+    open: Open,
+    firewall: Option<Firewall>,
     book: Option<Blocks>,
     journal: Journal,
     policy: config::Firewall,
@@ -56,17 +62,23 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// A responder. `protect` gives the protected set anew each time it is asked.
-    pub fn new(firewall: Firewall, journal: Journal, policy: config::Firewall, protect: Protect) -> Self {
-        Self {
-            firewall,
+    /// A responder with its firewall open.
+    pub fn new(
+        open: Open,
+        journal: Journal,
+        policy: config::Firewall,
+        protect: Protect,
+    ) -> Result<Self, slips_firewall::Error> {
+        Ok(Self {
+            firewall: Some(open()?),
+            open,
             book: None,
             journal,
             policy,
             protect,
             standing: BTreeMap::new(),
             gauges: Arc::default(),
-        }
+        })
     }
 
     /// The figures.
@@ -86,25 +98,40 @@ impl Responder {
             }
         };
         self.book = Some(book);
-        let requests = live
+        for block in live {
+            let until = block.asked.until.unwrap_or(i64::MAX);
+            let standing = Standing { until, id: Some(block.id), unproven: false };
+            self.standing.insert(block.asked.net, standing);
+        }
+        self.restore();
+    }
+
+    /// Makes the kernel equal to what stands.
+    fn restore(&mut self) {
+        let now = wall_clock();
+        let requests: Vec<_> = self
+            .standing
             .iter()
-            .map(|block| BlockRequest {
-                net: block.asked.net,
-                for_: block.asked.until.map_or(Duration::MAX, |until| between(now, until)),
-                reason: block.asked.reason.clone(),
+            .map(|(net, block)| BlockRequest {
+                net: *net,
+                for_: between(now, block.until),
+                reason: String::new(),
             })
             .collect();
-        match self.firewall.restore(requests) {
-            Ok(_) => {
-                for block in live {
-                    let until = block.asked.until.unwrap_or(i64::MAX);
-                    let standing = Standing { until, id: Some(block.id), unproven: false };
-                    self.standing.insert(block.asked.net, standing);
-                }
-                self.count();
-            }
-            Err(error) => self.degraded("the firewall", &error),
+        let restored = self.firewall().and_then(|firewall| firewall.restore(requests));
+        if let Err(error) = restored {
+            self.degraded("the firewall", &error);
         }
+        self.count();
+    }
+
+    /// The firewall, opened anew if a flush took it away.
+    fn firewall(&mut self) -> Result<&mut Firewall, slips_firewall::Error> {
+        let firewall = match self.firewall.take() {
+            Some(firewall) => firewall,
+            None => (self.open)()?,
+        };
+        Ok(self.firewall.insert(firewall))
     }
 
     /// Says something that is not an alert.
@@ -112,11 +139,12 @@ impl Responder {
         self.journal.send(entry);
     }
 
-    /// Works until all senders are gone, then returns itself so that the last words can be said.
-    pub fn run(mut self, records: &Receiver<Vec<Record>>) -> Self {
+    /// Works until all senders of records are gone, then returns itself so that the last words can be said.
+    pub fn run(mut self, records: &Receiver<Vec<Record>>, asks: &Receiver<Pending>) -> Self {
+        let mut checked = wall_clock();
         let mut checks = 0u32;
         loop {
-            match records.recv_timeout(EXPIRY_CHECK) {
+            match records.recv_timeout(TURN) {
                 Ok(batch) => {
                     for record in batch {
                         if let Record::Alert(alert) = record {
@@ -124,14 +152,104 @@ impl Responder {
                         }
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.expire();
-                    checks += 1;
-                    if checks.is_multiple_of(PROTECT_EVERY) {
-                        self.protect_anew();
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self,
+            }
+            while let Ok(pending) = asks.try_recv() {
+                let answer = self.do_as_asked(&pending.ask);
+                // Whoever asked may be gone.
+                let _ = pending.answer.try_send(answer);
+            }
+            let now = wall_clock();
+            if now.saturating_sub(checked).unsigned_abs() >= CHECK_EVERY.unsigned_abs() {
+                checked = now;
+                checks = checks.wrapping_add(1);
+                self.look_after(checks.is_multiple_of(PROTECT_EVERY));
+            }
+        }
+    }
+
+    fn look_after(&mut self, protect: bool) {
+        self.expire();
+        if protect {
+            self.protect_anew();
+        }
+        match self.firewall.as_mut().map(Firewall::verify) {
+            Some(Ok(Health::Rebuilt)) => {
+                self.journal.send(&entries::degraded(
+                    "the firewall",
+                    "another program removed our table; it and all blocks are set anew",
+                ));
+                self.restore();
+            }
+            Some(Err(error)) => self.degraded("the firewall", &error),
+            Some(Ok(Health::Intact)) | None => {}
+        }
+    }
+
+    /// Does what an administrator asks by hand.
+    fn do_as_asked(&mut self, ask: &Ask) -> Answer {
+        match ask {
+            Ask::Flush => self.flush(),
+            Ask::Unblock(net) => {
+                let net = *net;
+                let was = self.firewall().and_then(|firewall| firewall.unblock(net)).map_err(text_of)?;
+                let stood = self.standing.remove(&net);
+                let now = wall_clock();
+                if let Some(id) = stood.as_ref().and_then(|block| block.id) {
+                    self.in_book(|book| book.lift(id, now).map(drop));
+                }
+                self.count();
+                if !was && stood.is_none() {
+                    return Err(format!("{net} is not blocked"));
+                }
+                self.journal.send(&entries::unblock(net, "lifted by hand"));
+                Ok(format!("{net} is no longer blocked"))
+            }
+            Ask::Block { net, secs, why } => self.block_by_hand(*net, Duration::from_secs(*secs), why),
+        }
+    }
+
+    fn flush(&mut self) -> Answer {
+        if let Some(firewall) = self.firewall.take() {
+            firewall.remove().map_err(text_of)?;
+        }
+        let now = wall_clock();
+        let lifted = std::mem::take(&mut self.standing);
+        for (net, block) in &lifted {
+            if let Some(id) = block.id {
+                self.in_book(|book| book.lift(id, now).map(drop));
+            }
+            self.journal.send(&entries::unblock(*net, "all blocks were lifted by hand"));
+        }
+        self.count();
+        Ok(format!("{} blocks lifted, nothing of slips is left in the firewall", lifted.len()))
+    }
+
+    fn block_by_hand(&mut self, net: Net, term: Duration, why: &str) -> Answer {
+        let now = wall_clock();
+        let until = now.saturating_add(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
+        let request = BlockRequest { net, for_: term, reason: why.to_owned() };
+        match self.firewall().and_then(|firewall| firewall.block(request)).map_err(text_of)? {
+            Outcome::Refused(refusal) => Err(refusal.to_string()),
+            Outcome::Kept { net, left } => {
+                Ok(format!("{net} is blocked for another {} s already", left.as_secs()))
+            }
+            Outcome::Blocked { net, .. } | Outcome::Extended { net, .. } => {
+                let known = self.standing.get(&net).and_then(|block| block.id);
+                let asked = NewBlock {
+                    net,
+                    reason: why.to_owned(),
+                    alert: None,
+                    source: "hand".into(),
+                    from: now,
+                    until: Some(until),
+                };
+                let id = self.enter(asked, known);
+                self.standing.insert(net, Standing { until, id, unproven: false });
+                self.count();
+                self.journal.send(&entries::block_by_hand(net, term, PacketTime(now), why, self.policy.mode));
+                Ok(format!("{net} is blocked for {} s", term.as_secs()))
             }
         }
     }
@@ -157,9 +275,18 @@ impl Responder {
             return;
         }
         let known_id = known.and_then(|block| block.id);
-        let id = self.enter(alert, net, known_id, now, until);
+        let asked = NewBlock {
+            net,
+            reason: reason_of(alert),
+            alert: Some(alert.id),
+            source: "alert".into(),
+            from: now,
+            until: Some(until),
+        };
+        let id = self.enter(asked, known_id);
         let reason = format!("alert {}", alert.id);
-        match self.firewall.block(BlockRequest { net, for_: term, reason }) {
+        let request = BlockRequest { net, for_: term, reason };
+        match self.firewall().and_then(|firewall| firewall.block(request)) {
             Ok(Outcome::Blocked { net, .. } | Outcome::Extended { net, .. } | Outcome::Kept { net, .. }) => {
                 self.standing.insert(net, Standing { until, id, unproven });
                 self.count();
@@ -181,32 +308,17 @@ impl Responder {
         }
     }
 
-    fn enter(
-        &mut self,
-        alert: &Alert,
-        net: Net,
-        known: Option<BlockId>,
-        now: i64,
-        until: i64,
-    ) -> Option<BlockId> {
+    /// Enters a block, or lengthens the one that is known.
+    fn enter(&mut self, asked: NewBlock, known: Option<BlockId>) -> Option<BlockId> {
         if self.policy.mode == Mode::Monitor {
             return None;
         }
-        if let Some(id) = known {
-            self.in_book(|book| book.extend(id, Some(until)).map(drop));
-            return known;
-        }
-        let asked = NewBlock {
-            net,
-            reason: reason_of(alert),
-            alert: Some(alert.id),
-            source: "alert".into(),
-            from: now,
-            until: Some(until),
-        };
-        let mut entered = None;
+        let mut entered = known;
         self.in_book(|book| {
-            entered = Some(book.insert(&asked)?);
+            match known {
+                Some(id) => drop(book.extend(id, asked.until)?),
+                None => entered = Some(book.insert(&asked)?),
+            }
             Ok(())
         });
         entered
@@ -241,7 +353,8 @@ impl Responder {
                 return;
             }
         };
-        match self.firewall.set_protected(protected) {
+        let Some(firewall) = &mut self.firewall else { return };
+        match firewall.set_protected(protected) {
             Ok(freed) => {
                 for net in freed {
                     if let Some(block) = self.standing.remove(&net) {
@@ -256,18 +369,24 @@ impl Responder {
     }
 
     fn degraded(&mut self, component: &str, error: &dyn std::error::Error) {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
+        let text = text_of(error);
         self.journal.send(&entries::degraded(component, &text));
     }
 
     fn count(&self) {
         self.gauges.blocks.store(self.standing.len(), Ordering::Relaxed);
     }
+}
+
+/// An error with all its causes.
+fn text_of(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// The kinds of evidence behind an alert, for the book.

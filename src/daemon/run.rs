@@ -30,6 +30,7 @@ use super::signals::{Asked, Signals};
 use super::{build, entries, interfaces, protect, sinks};
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, Mode};
+use crate::control::{ASK_QUEUE, Server};
 
 /// How long the capture thread waits for a full engine before it sheds a batch.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -87,8 +88,17 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         pipeline::start(&settings, &*registry, build::default_shards(), move |records| outbox.pass(&records))
             .map_err(Failure::software)?;
 
+    let (to_asks, asks) = sync_channel(ASK_QUEUE);
+    let control = match Server::listen(to_asks) {
+        Ok((server, work)) => Some((server, spawn("control", work)?)),
+        Err(error) => {
+            let text = format!("cannot listen for commands: {error}; does another slips run here?");
+            responder.say(&entries::degraded("the command line", &text));
+            None
+        }
+    };
     responder.say(&entries::start(&watched, config.firewall.mode));
-    let responder = spawn("responder", move || responder.run(&for_responder))?;
+    let responder = spawn("responder", move || responder.run(&for_responder, &asks))?;
     let keeper = spawn("sinks", move || keep(&for_sinks, sinks))?;
     let capture = {
         let pulse = Arc::clone(&pulse);
@@ -106,6 +116,10 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         engine.join().map_err(|name| Failure::new(Exit::Software, format!("the {name} thread panicked")))?;
     let kept = join(keeper)?;
     let mut responder = join(responder)?;
+    if let Some((server, listening)) = control {
+        server.stop();
+        join(listening)?;
+    }
     let lost: u64 = shed.iter().map(|shed| shed.records.load(Ordering::Relaxed)).sum();
     if lost > 0 {
         responder.say(&entries::degraded("outbox", &format!("{lost} records were lost to full queues")));
@@ -121,13 +135,20 @@ fn open_responder(config: &Config) -> Result<Responder, Failure> {
         Mode::Monitor => slips_firewall::Mode::Monitor,
     };
     let never: Vec<_> = config.firewall.never_block.iter().map(|net| net.0).collect();
-    let protect = Box::new(move || protect::discover(&never));
-    let protected = protect().map_err(|error| Failure {
+    let listed = never.clone();
+    let protect = Box::new(move || protect::discover(&listed));
+    protect().map_err(|error| Failure {
         exit: Exit::Software,
         error: anyhow::Error::from(error).context("cannot find out who must never be blocked"),
     })?;
-    let options = Options { mode, policy: Policy::default(), protected, ..Options::default() };
-    let firewall = Firewall::open(options).map_err(|error| {
+    let open = Box::new(move || {
+        // It was found a moment ago; the classes and what is listed hold in any case.
+        let protected = protect::discover(&never).unwrap_or_else(|_| protect::listed_only(&never));
+        Firewall::open(Options { mode, policy: Policy::default(), protected, ..Options::default() })
+    });
+    let journal =
+        Journal::open(std::path::Path::new(SOCKET), Box::new(std::io::stderr()), Lines::WithoutJournald);
+    Responder::new(open, journal, config.firewall.clone(), protect).map_err(|error| {
         let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
         Failure {
             exit,
@@ -135,10 +156,7 @@ fn open_responder(config: &Config) -> Result<Responder, Failure> {
                 "cannot open the firewall; blocking takes root or CAP_NET_ADMIN (--monitor watches without)",
             ),
         }
-    })?;
-    let journal =
-        Journal::open(std::path::Path::new(SOCKET), Box::new(std::io::stderr()), Lines::WithoutJournald);
-    Ok(Responder::new(firewall, journal, config.firewall.clone(), protect))
+    })
 }
 
 /// Hands records to the lanes; when it is dropped with the judge, the lanes get what was held back.

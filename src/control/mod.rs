@@ -1,0 +1,237 @@
+//! Asking the running daemon about its blocks: one line each way over an abstract unix socket.
+//!
+//! The kernel lets only the daemon's own socket change its table, so the command line must ask. An abstract name belongs to a
+//! network namespace, as the table does: whoever can see this firewall finds this daemon, and no other. Only root and the
+//! daemon's own user are heard; the line is bounded, a client that stalls is dropped.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use slips_core::addr::Net;
+
+/// The name in the network namespace.
+const NAME: &[u8] = b"slips-control";
+/// Longest line either way, in bytes.
+const MAX_LINE: u64 = 512;
+/// How long a client may take to say its line, and the daemon to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Asks that may wait for the responder.
+pub const ASK_QUEUE: usize = 8;
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Lift all blocks and take everything of ours out of the kernel.
+    Flush,
+    /// Lift one block.
+    Unblock(Net),
+    /// Block by hand.
+    Block {
+        /// Whom.
+        net: Net,
+        /// How long, in seconds.
+        secs: u64,
+        /// Why, for the journal and the book.
+        why: String,
+    },
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flush => f.write_str("flush"),
+            Self::Unblock(net) => write!(f, "unblock {net}"),
+            Self::Block { net, secs, why } => {
+                let why: String = why.chars().filter(|c| !c.is_control()).take(100).collect();
+                write!(f, "block {net} {secs} {why}")
+            }
+        }
+    }
+}
+
+impl Ask {
+    /// Parses a line.
+    fn parse(line: &str) -> Result<Self, String> {
+        let mut words = line.trim_end().splitn(4, ' ');
+        let verb = words.next().unwrap_or_default();
+        let mut net = || -> Result<Net, String> {
+            words
+                .next()
+                .unwrap_or_default()
+                .parse()
+                .map_err(|error: slips_core::addr::NotANet| error.to_string())
+        };
+        match verb {
+            "flush" => Ok(Self::Flush),
+            "unblock" => Ok(Self::Unblock(net()?)),
+            "block" => {
+                let net = net()?;
+                let secs = words.next().and_then(|secs| secs.parse().ok()).filter(|secs| *secs > 0);
+                let secs = secs.ok_or("for how many seconds?")?;
+                Ok(Self::Block { net, secs, why: words.next().unwrap_or_default().to_owned() })
+            }
+            _ => Err(format!("`{}` is nothing that can be asked", verb.escape_debug())),
+        }
+    }
+}
+
+/// What is answered: a sentence, and whether it was done.
+pub type Answer = Result<String, String>;
+
+/// An ask on its way to the responder.
+pub struct Pending {
+    /// What.
+    pub ask: Ask,
+    /// Where the answer goes.
+    pub answer: SyncSender<Answer>,
+}
+
+/// The daemon's end. Dropping it does not end the thread; [`Server::stop`] does.
+pub struct Server {
+    stopping: Arc<AtomicBool>,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens and passes what it hears to `to`, until stopped. Returns the thread's work to be spawned by the caller.
+    pub fn listen(to: SyncSender<Pending>) -> io::Result<(Self, impl FnOnce() + Send)> {
+        let address = SocketAddr::from_abstract_name(NAME)?;
+        let listener = UnixListener::bind_addr(&address)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopping);
+        let work = move || {
+            for client in listener.incoming() {
+                if stop.load(Ordering::Acquire) {
+                    return;
+                }
+                if let Ok(client) = client {
+                    // A client that goes away or stalls harms only itself.
+                    let _ = serve(client, &to);
+                }
+            }
+        };
+        Ok((Self { stopping, address }, work))
+    }
+
+    /// Ends the listening thread.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Wakes the accept; if it fails there is nobody to wake.
+        let _ = UnixStream::connect_addr(&self.address);
+    }
+}
+
+fn serve(client: UnixStream, to: &SyncSender<Pending>) -> io::Result<()> {
+    let peer = getsockopt(&client.as_fd(), PeerCredentials)?;
+    let own = nix::unistd::geteuid();
+    if peer.uid() != 0 && peer.uid() != own.as_raw() {
+        return (&client).write_all(b"no only root may ask\n");
+    }
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new((&client).take(MAX_LINE)).read_line(&mut line)?;
+    let answer = match Ask::parse(&line) {
+        Err(error) => Err(error),
+        Ok(ask) => {
+            let (answer, answered) = sync_channel(1);
+            match to.try_send(Pending { ask, answer }) {
+                Ok(()) => answered
+                    .recv_timeout(PATIENCE)
+                    .unwrap_or_else(|_| Err("the daemon is too busy; try again".into())),
+                Err(_) => Err("the daemon is too busy; try again".into()),
+            }
+        }
+    };
+    let text = match answer {
+        Ok(text) => format!("ok {text}\n"),
+        Err(text) => format!("no {text}\n"),
+    };
+    (&client).write_all(text.as_bytes())
+}
+
+/// Why the daemon could not be asked.
+#[derive(Debug)]
+pub enum Unasked {
+    /// No daemon runs in this network namespace.
+    NoDaemon,
+    /// Something listens there that is neither root's nor the daemon's.
+    Stranger(u32),
+    /// The daemon cannot be talked with.
+    Io(io::Error),
+}
+
+/// Asks the daemon of this network namespace.
+pub fn ask(what: &Ask) -> Result<Answer, Unasked> {
+    let address = SocketAddr::from_abstract_name(NAME).map_err(Unasked::Io)?;
+    let daemon = match UnixStream::connect_addr(&address) {
+        Ok(daemon) => daemon,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Unasked::NoDaemon),
+        Err(error) => return Err(Unasked::Io(error)),
+    };
+    let peer = getsockopt(&daemon.as_fd(), PeerCredentials).map_err(|errno| Unasked::Io(errno.into()))?;
+    let service = nix::unistd::User::from_name(SERVICE_USER).ok().flatten().map(|user| user.uid.as_raw());
+    let own = nix::unistd::geteuid().as_raw();
+    if peer.uid() != 0 && peer.uid() != own && Some(peer.uid()) != service {
+        return Err(Unasked::Stranger(peer.uid()));
+    }
+    let mut line = String::new();
+    let mut talk = || -> io::Result<()> {
+        daemon.set_read_timeout(Some(PATIENCE * 2))?;
+        (&daemon).write_all(format!("{what}\n").as_bytes())?;
+        BufReader::new((&daemon).take(MAX_LINE)).read_line(&mut line).map(drop)
+    };
+    talk().map_err(Unasked::Io)?;
+    match line.trim_end().split_once(' ') {
+        Some(("ok", text)) => Ok(Ok(text.to_owned())),
+        Some((_, text)) => Ok(Err(text.to_owned())),
+        None => Err(Unasked::Io(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// The user of the systemd unit.
+const SERVICE_USER: &str = "slips";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_the_ask_that_made_it() {
+        let net: Net = "192.0.2.0/24".parse().expect("net");
+        for ask in [
+            Ask::Flush,
+            Ask::Unblock(net),
+            Ask::Block { net, secs: 60, why: "a reason of words".into() },
+            Ask::Block { net, secs: 60, why: String::new() },
+        ] {
+            assert_eq!(Ask::parse(&format!("{ask}\n")), Ok(ask));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_reason() {
+        for line in [
+            "",
+            "\n",
+            "frob",
+            "unblock",
+            "unblock x",
+            "block 1.2.3.4",
+            "block 1.2.3.4 0 x",
+            "block 1.2.3.4 -1",
+        ] {
+            assert!(Ask::parse(line).is_err(), "{line:?}");
+        }
+        let evil = Ask::Block { net: Net::host([192, 0, 2, 1].into()), secs: 1, why: "a\nflush".into() };
+        assert_eq!(evil.to_string().lines().count(), 1);
+    }
+}
