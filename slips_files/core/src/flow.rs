@@ -167,6 +167,9 @@ pub enum Phase {
     Unanswered,
     /// The application was recognised, or a long flow's reporting interval passed.
     Update,
+    /// A login session (SSH, FTP, telnet …) was closed or reset. [`Phase::End`] follows when stragglers had their time, seconds later;
+    /// whoever guesses passwords is judged now.
+    Closed,
     /// The flow is over; the figures are final.
     End,
 }
@@ -336,7 +339,7 @@ impl Flow {
             Phase::Start => return Outcome::Unknown,
             Phase::Rejected | Phase::Unanswered => return Outcome::NotEstablished,
             Phase::Established => return Outcome::Established,
-            Phase::Update | Phase::End => {}
+            Phase::Update | Phase::Closed | Phase::End => {}
         }
         use ConnState as S;
         match self.state {

@@ -117,7 +117,8 @@ impl SshGuessing {
 
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let ssh = flow.proto == Proto::Tcp && (flow.dst.port == 22 || flow.has_service("ssh"));
-        if !ssh || flow.phase != Phase::End || flow.outcome() != Outcome::Established {
+        let over = matches!(flow.phase, Phase::Closed | Phase::End);
+        if !ssh || !over || flow.outcome() != Outcome::Established {
             return;
         }
         if !flow.is_two_way() || !attempt::between_hosts(flow) {

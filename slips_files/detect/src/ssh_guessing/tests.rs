@@ -228,3 +228,17 @@ fn tools_are_known_by_their_names() {
         assert_eq!(session::is_tool(client), tool, "{client}");
     }
 }
+
+#[test]
+fn a_closed_session_is_judged_at_once_and_its_end_adds_nothing() {
+    let mut bench = detector();
+    let mut told = Vec::new();
+    for n in 0..9 {
+        let mut flow = flow(ATTACKER, SERVER, n, n * 10, WRONG_KEY);
+        flow.phase = Phase::Closed;
+        told.extend(bench.feed(&Event::Flow(flow.clone())));
+        flow.phase = Phase::End;
+        told.extend(bench.feed(&Event::Flow(flow)));
+    }
+    assert_eq!(levels(&told), ["medium 0.5"]);
+}
