@@ -27,6 +27,11 @@ pub(crate) const fn is_login(port: u16) -> bool {
     matches!(port, 21 | 22 | 23 | 513)
 }
 
+/// The port of SSH, where one side's identification is enough.
+pub(crate) const fn is_ssh(port: u16) -> bool {
+    port == 22
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -143,7 +143,7 @@ fn tcp_hints(payload: &[u8]) -> Hints {
         Hints::IMAP_OK
     } else if matches!(payload, [b':', ..]) {
         Hints::IRC_REPLY
-    } else if crate::ssh::banner(payload).is_some() {
+    } else if crate::ssh::has_banner(payload) {
         Hints::SSH
     } else {
         Hints::TEXT_OTHER

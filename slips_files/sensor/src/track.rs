@@ -8,7 +8,7 @@ use crate::history::Letters;
 use crate::list::{Link, Linked, NIL};
 use crate::service::{Recognition, Service};
 use crate::settings::Settings;
-use crate::ssh::Banners;
+use crate::ssh;
 use crate::tcp::{self, End, TcpState};
 use crate::uid::UidBits;
 
@@ -141,7 +141,7 @@ pub(crate) struct Track {
     /// First of the DNS questions that wait for their answers.
     pub(crate) dns_pending: u32,
     pub(crate) dns_stream: Option<Box<dns::Stream>>,
-    pub(crate) banners: Option<Box<Banners>>,
+    pub(crate) ssh: Option<Box<ssh::Session>>,
 }
 
 impl Linked<BY_TIMER> for Track {
@@ -191,7 +191,7 @@ impl Track {
             recognition: Recognition::default(),
             dns_pending: NIL,
             dns_stream: None,
-            banners: None,
+            ssh: None,
         }
     }
 
@@ -251,8 +251,8 @@ impl Track {
             above.flip();
         }
         self.recognition.flip();
-        if let Some(banners) = &mut self.banners {
-            banners.flip();
+        if let Some(ssh) = &mut self.ssh {
+            ssh.flip();
         }
         if let Some(stream) = &mut self.dns_stream {
             stream.flip();
@@ -292,6 +292,11 @@ impl Track {
             expires = expires.min(attempt + settings.tcp_attempt);
         }
         expires
+    }
+
+    /// TCP: the beginning of the connection was not seen.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.sides.iter().any(|side| [side.tcp.state, side.tcp.prev].contains(&TcpState::Partial))
     }
 
     /// TCP: the originator's attempt waits for the responder.

@@ -7,7 +7,7 @@ use slips_core::time::PacketTime;
 use super::{Sensor, Transport};
 use crate::service::{self, Service};
 use crate::track::Dir;
-use crate::{dns, ssh, tcp, udp};
+use crate::{dns, emit, ports, ssh, tcp, udp};
 
 impl Sensor {
     /// Looks at the payload as long as it may tell something.
@@ -49,6 +49,10 @@ impl Sensor {
             return self.read_dns_segment(index, at, segment, placed, out);
         }
         let dir = placed.dir;
+        if track.ssh.is_some() {
+            self.read_ssh(index, placed, segment, out);
+        }
+        let track = self.table.get(index)?;
         if !track.recognition.wants(dir) {
             return None;
         }
@@ -56,10 +60,28 @@ impl Sensor {
         if track.recognition.is_any() {
             return None;
         }
-        if let Some(line) = ssh::banner(segment.payload) {
-            track.banners.get_or_insert_default().note(dir, line);
+        let is_ssh = ports::is_ssh(track.resp_port) || ssh::has_banner(segment.payload);
+        if is_ssh && track.ssh.is_none() && !track.is_partial() {
+            track.ssh = Some(Box::default());
+            self.read_ssh(index, placed, segment, out);
         }
-        track.recognition.look(dir, segment.payload)
+        self.table.get(index)?.recognition.look(dir, segment.payload)
+    }
+
+    fn read_ssh(&mut self, index: u32, placed: tcp::Placed, segment: &tcp::Header<'_>, out: &mut Vec<Event>) {
+        let Some(track) = self.table.get(index) else { return };
+        let about = emit::about(track, track.first);
+        let Some(session) = &mut track.ssh else { return };
+        let is_whole = segment.payload.len() == segment.length as usize;
+        match placed.place {
+            tcp::Place::Next if is_whole => {
+                if session.push(placed.dir, segment.payload, &mut self.held_ssh) {
+                    out.push(Event::Ssh(Box::new(session.record(about))));
+                }
+            }
+            tcp::Place::Again => {}
+            _ => session.lose(placed.dir, &mut self.held_ssh),
+        }
     }
 
     fn read_datagram(

@@ -37,6 +37,8 @@ pub struct Sensor {
     spare: tcp::Spare,
     /// Bytes of DNS messages that are not yet complete.
     held: usize,
+    /// Bytes of SSH packets that are not yet complete.
+    held_ssh: usize,
 }
 
 /// Spare stretches that are kept.
@@ -73,6 +75,7 @@ impl Sensor {
             clock: None,
             spare: Vec::new(),
             held: 0,
+            held_ssh: 0,
             settings,
         }
     }

@@ -5,9 +5,9 @@ use slips_core::flow::{ConnState, Phase};
 use slips_core::time::PacketTime;
 
 use super::{MAX_SPARE, Sensor};
-use crate::emit;
 use crate::settings::Settings;
 use crate::track::{Kind, Track};
+use crate::{emit, ports};
 
 impl Sensor {
     /// The moment at which something is next due for a flow.
@@ -85,8 +85,11 @@ impl Sensor {
     pub(super) fn end(&mut self, index: u32, out: &mut Vec<Event>) {
         self.questions.tell_flow(self.table.tracks(), index, out);
         let Some(track) = self.table.get(index) else { return };
-        if let Some(banners) = track.banners.take().filter(|banners| banners.are_both_known()) {
-            out.push(Event::Ssh(Box::new(banners.record(emit::about(track, track.first)))));
+        if let Some(mut session) = track.ssh.take() {
+            if session.is_worth_telling(ports::is_ssh(track.resp_port)) {
+                out.push(Event::Ssh(Box::new(session.record(emit::about(track, track.first)))));
+            }
+            session.close(&mut self.held_ssh);
         }
         if let Some(mut stream) = track.dns_stream.take() {
             stream.close(&mut self.held);
