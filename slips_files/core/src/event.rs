@@ -243,6 +243,10 @@ pub struct Http {
     pub status_msg: String,
     pub resp_mime_types: Vec<String>,
     pub resp_fuids: Vec<String>,
+    /// User of basic authentication.
+    pub username: String,
+    pub orig_mime_types: Vec<String>,
+    pub orig_fuids: Vec<String>,
 }
 
 /// A TLS handshake (ssl.log).
@@ -263,6 +267,16 @@ pub struct TlsFields {
     pub ja3: String,
     pub ja3s: String,
     pub ja4: String,
+    pub last_alert: String,
+    pub ssl_history: String,
+    pub client_cert_chain_fps: Vec<String>,
+    /// SHA-1 of the server's own certificate.
+    pub cert_sha1: String,
+    /// Validity of the server's own certificate.
+    pub not_valid_before: Option<PacketTime>,
+    pub not_valid_after: Option<PacketTime>,
+    /// DNS names of the server's own certificate.
+    pub san_dns: Vec<String>,
 }
 
 /// A TLS handshake between two endpoints.

@@ -193,6 +193,9 @@ fn http_row(row: &mut Row<'_>, http: &Http) {
     row.number("status_code", http.status_code.map(u64::from));
     row.text("status_msg", &http.status_msg);
     row.texts("tags", [""; 0], IfEmpty::Shown);
+    row.text("username", &http.username);
+    row.texts("orig_fuids", &http.orig_fuids, IfEmpty::Unset);
+    row.texts("orig_mime_types", &http.orig_mime_types, IfEmpty::Unset);
     row.texts("resp_fuids", &http.resp_fuids, IfEmpty::Unset);
     row.texts("resp_mime_types", &http.resp_mime_types, IfEmpty::Unset);
 }
@@ -205,9 +208,12 @@ fn ssl(row: &mut Row<'_>, tls: &Tls) {
     row.text("curve", &tls.curve);
     row.text("server_name", &tls.server_name);
     row.flag("resumed", Some(tls.resumed));
+    row.text("last_alert", &tls.last_alert);
     row.text("next_protocol", &tls.next_protocol);
     row.flag("established", Some(tls.established));
+    row.text("ssl_history", &tls.ssl_history);
     row.texts("cert_chain_fps", &tls.cert_chain_fps, IfEmpty::Unset);
+    row.texts("client_cert_chain_fps", &tls.client_cert_chain_fps, IfEmpty::Unset);
     row.text("subject", &tls.subject);
     row.text("issuer", &tls.issuer);
     row.text("validation_status", &tls.validation_status);

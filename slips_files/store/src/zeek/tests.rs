@@ -110,6 +110,9 @@ fn all_kinds() -> Vec<Event> {
             status_msg: "OK".into(),
             resp_mime_types: list(),
             resp_fuids: list(),
+            username: text(),
+            orig_mime_types: list(),
+            orig_fuids: list(),
         })),
         Event::Tls(Box::new(Tls {
             about: about(),
@@ -128,6 +131,7 @@ fn all_kinds() -> Vec<Event> {
                 ja4: text(),
                 resumed: true,
                 established: false,
+                ..TlsFields::default()
             },
         })),
         Event::Ssh(Box::new(ssh())),

@@ -55,5 +55,8 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         status_msg: row.string(col::STATUS_MSG),
         resp_mime_types: row.strings(col::RESP_MIME_TYPES),
         resp_fuids: row.strings(col::RESP_FUIDS),
+        username: String::new(),
+        orig_mime_types: Vec::new(),
+        orig_fuids: Vec::new(),
     })))
 }

@@ -66,6 +66,7 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
             ja3: row.string(col::JA3),
             ja3s: row.string(col::JA3S),
             ja4: row.string(col::JA4),
+            ..TlsFields::default()
         },
     })))
 }
