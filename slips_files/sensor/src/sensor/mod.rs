@@ -14,6 +14,7 @@ use crate::dns;
 use crate::frag::{Fragments, Outcome};
 use crate::ip::Packet;
 use crate::link::{LinkType, Payload};
+use crate::reader::Tools;
 use crate::settings::Settings;
 use crate::table::Table;
 use crate::timer::Wheel;
@@ -37,6 +38,7 @@ pub struct Sensor {
     spare: tcp::Spare,
     /// Bytes of DNS messages that are not yet complete.
     held: usize,
+    tools: Tools,
     /// Bytes of SSH packets that are not yet complete.
     held_ssh: usize,
 }
@@ -75,6 +77,7 @@ impl Sensor {
             clock: None,
             spare: Vec::new(),
             held: 0,
+            tools: Tools::new(&settings),
             held_ssh: 0,
             settings,
         }
@@ -234,6 +237,7 @@ impl Sensor {
         }
         self.tell_changes(index, placed.dir, &transport, out);
         self.read_payload(index, placed, context.at, &transport, out);
+        self.tell_closed(index, out);
         if matches!(key.kind, Kind::IcmpOneWay) {
             self.tell_refused(packet, out);
         }
@@ -332,11 +336,11 @@ impl Sensor {
         transport: &Transport<'_>,
     ) -> tcp::Placed {
         let Some(track) = self.table.tracks().get_mut(index as usize) else {
-            return tcp::Placed { dir, place: tcp::Place::Next };
+            return tcp::Placed { dir, place: tcp::Place::Next, from: 1 };
         };
         track.touched = true;
         let was_closed = track.closed.is_some();
-        let mut placed = tcp::Placed { dir, place: tcp::Place::Next };
+        let mut placed = tcp::Placed { dir, place: tcp::Place::Next, from: 1 };
         let mut payload = 0;
         match transport {
             Transport::Tcp(segment) => {

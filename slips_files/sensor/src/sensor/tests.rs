@@ -297,6 +297,20 @@ fn waiting_questions_are_bounded() {
 }
 
 #[test]
+fn a_login_session_is_told_when_it_closes_and_once_more_at_its_end() {
+    let mut packets = handshake();
+    packets.push((30, tcp(Server, ACK, 501, 101, b"SSH-2.0-server\r\n")));
+    packets.push((40, tcp(Client, ACK, 101, 517, b"SSH-2.0-client\r\n")));
+    packets.push((50, tcp(Client, FIN | ACK, 117, 517, b"")));
+    packets.push((60, tcp(Server, FIN | ACK, 517, 118, b"")));
+    packets.push((70, tcp(Client, ACK, 118, 518, b"")));
+    let events = run(Settings::default(), &packets);
+    let last: Vec<_> = flows(&events).iter().rev().take(2).map(|flow| (flow.phase, flow.state.name())).collect();
+    assert_eq!(last, [(Phase::End, "SF"), (Phase::Closed, "SF")]);
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Ssh(_))).count(), 1);
+}
+
+#[test]
 fn ssh_is_told_with_both_banners() {
     let mut packets = handshake();
     packets.push((30, tcp(Server, ACK, 501, 101, b"SSH-2.0-server\r\n")));

@@ -6,7 +6,7 @@ use slips_core::time::PacketTime;
 
 use super::{MAX_SPARE, Sensor};
 use crate::settings::Settings;
-use crate::track::{Kind, Track};
+use crate::track::{Kind, Patience, Track};
 use crate::{emit, ports};
 
 impl Sensor {
@@ -81,9 +81,22 @@ impl Sensor {
         }
     }
 
-    /// Ends a flow, which is armed: tells what is still to be told, and forgets it.
-    pub(super) fn end(&mut self, index: u32, out: &mut Vec<Event>) {
-        self.questions.tell_flow(self.table.tracks(), index, out);
+    /// A login session that has just closed is told now: whoever guesses passwords goes on in the next connection while this
+    /// one waits for stragglers.
+    pub(super) fn tell_closed(&mut self, index: u32, out: &mut Vec<Event>) {
+        let Some(track) = self.table.get(index) else { return };
+        let told = &mut track.told;
+        if track.closed.is_none() || !told.established || track.patience != Patience::Login {
+            return;
+        }
+        if !std::mem::replace(&mut told.closed, true) {
+            self.tell_ssh(index, out);
+            self.tell(index, Phase::Closed, out);
+        }
+    }
+
+    fn tell_ssh(&mut self, index: u32, out: &mut Vec<Event>) {
+        self.close_reader(index, out);
         let Some(track) = self.table.get(index) else { return };
         if let Some(mut session) = track.ssh.take() {
             if session.is_worth_telling(ports::is_ssh(track.resp_port)) {
@@ -91,6 +104,13 @@ impl Sensor {
             }
             session.close(&mut self.held_ssh);
         }
+    }
+
+    /// Ends a flow, which is armed: tells what is still to be told, and forgets it.
+    pub(super) fn end(&mut self, index: u32, out: &mut Vec<Event>) {
+        self.questions.tell_flow(self.table.tracks(), index, out);
+        self.tell_ssh(index, out);
+        let Some(track) = self.table.get(index) else { return };
         if let Some(mut stream) = track.dns_stream.take() {
             stream.close(&mut self.held);
         }
