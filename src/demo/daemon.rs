@@ -25,11 +25,21 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("slips-demo-{}", std::process::id()));
+        let path = Self::path(std::process::id());
         // Fails when somebody else made it first; only root may look in.
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
+
+    fn path(pid: u32) -> PathBuf {
+        std::env::temp_dir().join(format!("slips-demo-{pid}"))
+    }
+}
+
+/// Removes the files that the demo of this process left, which could not do so itself.
+pub(super) fn sweep(pid: u32) {
+    // Not there, or not to be removed: the new demo has a directory of its own.
+    let _ = fs::remove_dir_all(Scratch::path(pid));
 }
 
 impl Drop for Scratch {

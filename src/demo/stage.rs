@@ -19,6 +19,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::daemon;
 use crate::cli::{Exit, Failure};
 
 /// Guesses ports.
@@ -203,8 +204,9 @@ fn sweep() {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if maker(name).is_some_and(|pid| !is_slips(pid)) {
+        if let Some(pid) = maker(name).filter(|pid| !is_slips(*pid)) {
             end_all_in(name);
+            daemon::sweep(pid);
             // What cannot be taken down now does not harm the new stage, whose names differ.
             let _ = ip(&["netns", "delete", name]);
         }
