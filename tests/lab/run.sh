@@ -1,0 +1,247 @@
+#!/usr/bin/env bash
+# The lab: a router that runs the real daemon, attackers with real tools and a client, in network namespaces of their own.
+# usage: run.sh [TEST…]; root. SLIPS_BIN names the binary. Each test prints one line; the last line counts them.
+set -u
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
+
+lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repo=$(cd "$lab/../.." && pwd)
+passed=0 failed=0 skipped=0 why='' note=''
+
+tests=(
+    a_connect_scan_is_blocked_while_downloads_go_on
+    a_syn_scan_is_blocked_while_downloads_go_on
+    ssh_password_guessing_is_blocked_while_downloads_go_on
+    a_scan_over_ipv6_is_blocked
+    a_scan_from_inside_is_blocked
+    a_block_ends_by_itself
+    flush_lifts_blocks_while_the_daemon_runs
+    blocks_outlive_the_daemon_and_flush_leaves_nothing_of_ours
+    monitor_mode_alerts_and_blocks_nothing
+    the_gateway_is_alerted_and_never_blocked
+    an_allowed_net_is_alerted_and_never_blocked
+    sigterm_ends_the_daemon_within_two_seconds
+)
+
+complain() {
+    why=${why:-$*}
+    return 1
+}
+
+need() {
+    local tool
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || { why="needs $tool" && return 2; }
+    done
+}
+
+# scan ADDRESS KIND: nmap over the first thousand ports, in the background.
+scan() {
+    need nmap || return
+    attack_from "$1"
+    local six=()
+    case $1 in *:*) six=(-6) ;; esac
+    start nmap "$A" nmap -n -p1-1000 "$2" "${six[@]}" -e out0 -S "$1" "$(victim_of "$1")"
+    attack=$pid
+}
+
+# scan_is_blocked ADDRESS KIND
+scan_is_blocked() {
+    daemon_up && downloads_begin && dump_begin "$1" || return 1
+    scan "$1" "$2" || return
+    cut_off "$1" || return 1
+    downloads_end || return 1
+    note=$(dump_end "$1")
+}
+
+a_connect_scan_is_blocked_while_downloads_go_on() { scan_is_blocked 203.0.113.66 -sT; }
+
+a_syn_scan_is_blocked_while_downloads_go_on() { scan_is_blocked 203.0.113.67 -sS; }
+
+ssh_password_guessing_is_blocked_while_downloads_go_on() {
+    local guesser=203.0.113.68 tool=hydra
+    need hydra || { tool=ncrack && need ncrack; } || { why="needs hydra or ncrack" && return 2; }
+    seq -f 'secret%g' 500 >"$dir/passwords"
+    # A wrong password takes the server two seconds and a connection has six: more than ten seconds show little of it.
+    daemon_up width=60 && downloads_begin && dump_begin $guesser || return 1
+    attack_from $guesser
+    case $tool in
+        hydra) start hydra "$A" hydra -I -o /dev/null -l nobody-can-log-in -P "$dir/passwords" ssh://$client ;;
+        ncrack) start ncrack "$A" ncrack --user nobody-can-log-in -P "$dir/passwords" ssh://$client ;;
+    esac
+    attack=$pid
+    within 60 alerted $guesser || complain "no alert; evidence: $(kinds $guesser); $(tail -n 1 "$dir/$tool.log")" || return 1
+    cut_off $guesser || return 1
+    downloads_end || return 1
+    note="$(kinds $guesser): $(dump_end $guesser)"
+    case " $(kinds $guesser) " in
+        *' PASSWORD_GUESSING '*) ;;
+        *) complain "the evidence is only: $(kinds $guesser)" ;;
+    esac
+}
+
+a_scan_over_ipv6_is_blocked() { scan_is_blocked 2001:db8:bad::66 -sT; }
+
+a_scan_from_inside_is_blocked() {
+    need nmap || return
+    daemon_up && downloads_begin || return 1
+    ip -n "$C" route add $web/32 via 192.168.77.1 src $inside
+    start nmap "$C" nmap -n -Pn -p1-1000 -sT $web
+    attack=$pid
+    within 10 alerted $inside || complain "no alert; evidence: $(kinds $inside)"
+    # curl takes this address only when it is told to, nmap as long as there is the route.
+    [ -n "$why" ] || within 5 no_page_for $inside || complain "$inside is alerted and still gets pages"
+    end_attack
+    ip -n "$C" route delete $web/32
+    [ -z "$why" ] && downloads_end
+}
+no_page_for() {
+    ! in_ns "$C" curl -s -o "$dir/page" --connect-timeout 1 --max-time 1 --interface "$1" http://$web/
+}
+
+a_block_ends_by_itself() {
+    local attacker=203.0.113.69 began
+    daemon_up || return 1
+    scan $attacker -sT || return
+    cut_off $attacker || return 1
+    began=${EPOCHREALTIME/./}
+    end_attack
+    within 30 let_in $attacker || complain "still blocked after 30 s" || return 1
+    note="$(((${EPOCHREALTIME/./} - began) / 1000)) ms after it was seen"
+    grep -q 'no longer blocked' "$dir/daemon-$runs.log" || note="$note; the daemon did not tell"
+}
+
+flush_lifts_blocks_while_the_daemon_runs() {
+    local attacker=203.0.113.70
+    daemon_up term=300s || return 1
+    scan $attacker -sT || return
+    cut_off $attacker || return 1
+    end_attack
+    in_ns "$R" "$slips" firewall list >"$dir/list" 2>&1 || complain "firewall list: $(cat "$dir/list")" || return 1
+    grep -q $attacker "$dir/list" || complain "firewall list does not show $attacker: $(cat "$dir/list")" || return 1
+    in_ns "$R" "$slips" firewall flush >"$dir/flush" 2>&1 || complain "firewall flush: $(cat "$dir/flush")" || return 1
+    within 3 let_in $attacker || complain "still blocked after flush"
+}
+
+blocks_outlive_the_daemon_and_flush_leaves_nothing_of_ours() {
+    local attacker=203.0.113.71
+    in_ns "$R" nft -f - <<'NFT'
+table inet somebody_elses {
+    set addresses { type ipv4_addr; elements = { 192.0.2.1 }; }
+    chain forward { type filter hook forward priority 10; ip saddr @addresses drop; }
+}
+NFT
+    in_ns "$R" nft list ruleset >"$dir/before"
+    daemon_up term=300s || return 1
+    scan $attacker -sT || return
+    cut_off $attacker || return 1
+    end_attack
+    daemon_down || return 1
+    silent $attacker || complain "the block ended with the daemon" || return 1
+    in_ns "$R" "$slips" firewall flush >"$dir/flush" 2>&1 || complain "firewall flush: $(cat "$dir/flush")" || return 1
+    let_in $attacker || complain "still blocked after flush" || return 1
+    in_ns "$R" nft list ruleset >"$dir/after"
+    cmp -s "$dir/before" "$dir/after" || complain "left behind: $(diff "$dir/before" "$dir/after" | head -n 5 | tr '\n' ' ')"
+}
+
+# stays ADDRESS: there is an alert about it, and it gets answers all the same.
+stays() {
+    within 10 alerted "$1" || complain "no alert about $1; evidence: $(kinds "$1")" || return 1
+    # The decision to block follows its alert by milliseconds. It must not come.
+    if within 2 silent "$1"; then complain "$1 is blocked"; fi
+}
+
+monitor_mode_alerts_and_blocks_nothing() {
+    local attacker=203.0.113.72
+    daemon_up --monitor || return 1
+    scan $attacker -sT || return
+    stays $attacker || return 1
+    ! in_ns "$R" nft list ruleset | grep -q $attacker || complain "$attacker is in the ruleset"
+}
+
+the_gateway_is_alerted_and_never_blocked() {
+    daemon_up || return 1
+    scan $gateway -sT || return
+    stays $gateway
+}
+
+an_allowed_net_is_alerted_and_never_blocked() {
+    local attacker=203.0.113.193
+    daemon_up never_block=203.0.113.192/26 || return 1
+    scan $attacker -sT || return
+    stays $attacker
+}
+
+sigterm_ends_the_daemon_within_two_seconds() {
+    daemon_up && downloads_begin || return 1
+    scan 203.0.113.73 -sS || return
+    within 10 alerted 203.0.113.73 || complain "no alert" || return 1
+    daemon_down || return 1
+    note="$took ms, under attack"
+    downloads_end
+}
+
+run_test() {
+    local name=$1 status=0 began=${EPOCHREALTIME/./} secs
+    why='' note=''
+    "$name" || status=$?
+    clear_stage
+    secs=$(((${EPOCHREALTIME/./} - began) / 100000))
+    secs=${secs%?}.${secs: -1}
+    case $status in
+        0) passed=$((passed + 1)) && printf 'ok %s (%s s%s)\n' "$name" "${secs/#./0.}" "${note:+; $note}" ;;
+        2) skipped=$((skipped + 1)) && printf 'skipped: %s: %s\n' "$name" "$why" ;;
+        *)
+            failed=$((failed + 1)) && printf 'FAILED %s: %s\n' "$name" "$why"
+            [ -z "${SLIPS_LAB_KEEP:-}" ] || cp -r "$dir" "$SLIPS_LAB_KEEP/$name"
+            ;;
+    esac
+}
+
+finish() {
+    local status=$?
+    trap '' INT TERM HUP
+    stage_down 2>/dev/null
+    rm -rf "$dir"
+    exit $status
+}
+
+all_skipped() {
+    local name
+    for name in "${tests[@]}"; do printf 'skipped: %s: %s\n' "$name" "$1"; done
+    printf '0 passed, 0 failed, %d skipped\n' ${#tests[@]}
+    exit 0
+}
+
+[ $# = 0 ] || tests=("$@")
+[ "$(id -u)" = 0 ] || all_skipped "needs root"
+for tool in ip nft python3 curl sshd ssh-keygen tcpdump; do
+    command -v "$tool" >/dev/null || all_skipped "needs $tool"
+done
+sshd=$(command -v sshd)
+target=${CARGO_TARGET_DIR:-$repo/target}
+slips=${SLIPS_BIN:-$target/debug/slips}
+[ -n "${SLIPS_BIN:-}" ] || [ -x "$slips" ] || slips=$target/release/slips
+slips=$(realpath -q "$slips")
+if ! [ -x "$slips" ]; then
+    echo "tests/lab/run.sh: no binary; build one with: cargo build --package slips, or set SLIPS_BIN" >&2
+    exit 1
+fi
+
+dir=$(mktemp -d)
+# shellcheck source-path=SCRIPTDIR source=stage.sh
+. "$lab/stage.sh"
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+mkfifo "$dir/idle"
+if ! stage_up >"$dir/stage.log" 2>&1; then
+    all_skipped "no network namespaces here: $(tail -n 1 "$dir/stage.log")"
+fi
+servers_up || {
+    echo "tests/lab/run.sh: the servers of the lab do not answer: $(tail -n 2 "$dir/sshd.log" "$dir/web.log")" >&2
+    exit 1
+}
+for name in "${tests[@]}"; do run_test "$name"; done
+printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
+[ $failed = 0 ]
