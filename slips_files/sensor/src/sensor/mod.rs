@@ -14,7 +14,6 @@ use crate::dns;
 use crate::frag::{Fragments, Outcome};
 use crate::ip::Packet;
 use crate::link::{LinkType, Payload};
-use crate::reader::Tools;
 use crate::settings::Settings;
 use crate::table::Table;
 use crate::timer::Wheel;
@@ -38,7 +37,6 @@ pub struct Sensor {
     spare: tcp::Spare,
     /// Bytes of DNS messages that are not yet complete.
     held: usize,
-    tools: Tools,
     /// Bytes of SSH packets that are not yet complete.
     held_ssh: usize,
 }
@@ -77,7 +75,6 @@ impl Sensor {
             clock: None,
             spare: Vec::new(),
             held: 0,
-            tools: Tools::new(&settings),
             held_ssh: 0,
             settings,
         }
@@ -336,11 +333,11 @@ impl Sensor {
         transport: &Transport<'_>,
     ) -> tcp::Placed {
         let Some(track) = self.table.tracks().get_mut(index as usize) else {
-            return tcp::Placed { dir, place: tcp::Place::Next, from: 1 };
+            return tcp::Placed { dir, place: tcp::Place::Next };
         };
         track.touched = true;
         let was_closed = track.closed.is_some();
-        let mut placed = tcp::Placed { dir, place: tcp::Place::Next, from: 1 };
+        let mut placed = tcp::Placed { dir, place: tcp::Place::Next };
         let mut payload = 0;
         match transport {
             Transport::Tcp(segment) => {

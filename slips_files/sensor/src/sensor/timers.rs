@@ -96,7 +96,6 @@ impl Sensor {
     }
 
     fn tell_ssh(&mut self, index: u32, out: &mut Vec<Event>) {
-        self.close_reader(index, out);
         let Some(track) = self.table.get(index) else { return };
         if let Some(mut session) = track.ssh.take() {
             if session.is_worth_telling(ports::is_ssh(track.resp_port)) {
