@@ -74,6 +74,8 @@ pub struct Facts {
     pub dst_talked: bool,
     /// The source's frames come from the hardware address that owns its address.
     pub src_on_link: bool,
+    /// ARP only: the local address that the sender's hardware address owns, where that is not the sender's address.
+    pub src_mac_owner: Option<IpAddr>,
 }
 
 /// A finding with what the engine needs to put it in order and to judge it.

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::flow::{Proto, Uid};
+use crate::flow::{MacAddr, Proto, Uid};
 use crate::time::{PacketTime, WindowId};
 
 macro_rules! evidence_kinds {
@@ -52,6 +52,72 @@ evidence_kinds! {
     ToBlacklistedIp = "THREAT_INTELLIGENCE_TO_BLACKLISTED_IP",
     /// Traffic from an address that is listed as malicious.
     FromBlacklistedIp = "THREAT_INTELLIGENCE_FROM_BLACKLISTED_IP",
+    /// An ARP answer to everybody that nobody asked for.
+    UnsolicitedArp = "UNSOLICITED_ARP",
+    /// A host asks by ARP for an address that is not on its network.
+    ArpOutsideLocalnet = "ARP_OUTSIDE_LOCALNET",
+    /// A host claims by ARP the address of another one that is there.
+    MitmArpAttack = "MITM_ARP_ATTACK",
+    /// A host requests one address after the other by DHCP.
+    DhcpScan = "DHCP_SCAN",
+    /// A mail server refused a login.
+    BadSmtpLogin = "BAD_SMTP_LOGIN",
+    /// A mail server refused many logins in a short time.
+    SmtpLoginBruteforce = "SMTP_LOGIN_BRUTEFORCE",
+    /// A GRE tunnel carried packets.
+    GreTunnel = "GRE_TUNNEL",
+    /// A GRE tunnel was looked for or began.
+    GreScan = "GRE_SCAN",
+    /// A login in clear text (telnet, rlogin, rsh).
+    Login = "LOGIN",
+    /// A host uses several versions of SSH software.
+    MultipleSshVersions = "MULTIPLE_SSH_VERSIONS",
+    /// A login by SSH that succeeded.
+    SshSuccessful = "SSH_SUCCESSFUL",
+    /// A service drowns in connection attempts.
+    SynFlood = "SYN_FLOOD",
+    /// A host drowns in datagrams.
+    UdpFlood = "UDP_FLOOD",
+    /// A host drowns in pings.
+    IcmpFlood = "ICMP_FLOOD",
+    /// A client names itself as malware does.
+    SuspiciousUserAgent = "SUSPICIOUS_USER_AGENT",
+    /// A program for Windows was fetched in clear text.
+    ExecutableMimeType = "EXECUTABLE_MIME_TYPE",
+    /// Requests for the start page of a search engine that ask for nothing.
+    EmptyConnections = "EMPTY_CONNECTIONS",
+    /// A method that HTTP does not know.
+    WeirdHttpMethod = "WEIRD_HTTP_METHOD",
+    /// A text was fetched from a paste site.
+    PastebinDownload = "PASTEBIN_DOWNLOAD",
+    /// Something else than HTTP speaks at port 80.
+    NonHttpPort80 = "NON_HTTP_PORT_80_CONNECTION",
+    /// Something else than TLS speaks at port 443.
+    NonSslPort443 = "NON_SSL_PORT_443_CONNECTION",
+    /// Many names that do not exist.
+    DgaNxdomains = "DGA_NXDOMAINS",
+    /// Many reverse lookups in a short time.
+    DnsArpaScan = "DNS_ARPA_SCAN",
+    /// A DNS answer whose text looks random.
+    HighEntropyDnsAnswer = "HIGH_ENTROPY_DNS_ANSWER",
+    /// An outside name has an inside address.
+    InvalidDnsResolution = "INVALID_DNS_RESOLUTION",
+    /// A server shows a certificate that only itself vouches for.
+    SelfSignedCertificate = "SELF_SIGNED_CERTIFICATE",
+    /// A TLS client whose fingerprint is listed.
+    MaliciousJa3 = "MALICIOUS_JA3",
+    /// A TLS server whose fingerprint is listed.
+    MaliciousJa3s = "MALICIOUS_JA3S",
+    /// A flow from or to port 0.
+    Port0Connection = "PORT_0_CONNECTION",
+    /// A local host goes to another one.
+    ConnectionToPrivateIp = "CONNECTION_TO_PRIVATE_IP",
+    /// A connection to a port that belongs to no known service.
+    UnknownPort = "UNKNOWN_PORT",
+    /// Connections to several unknown ports of one host.
+    ConnectionToMultiplePorts = "CONNECTION_TO_MULTIPLE_PORTS",
+    /// Connections that come back like a clock.
+    CommandAndControlChannel = "COMMAND_AND_CONTROL_CHANNEL",
 }
 
 impl EvidenceKind {
@@ -154,6 +220,10 @@ pub enum Entity {
     Domain(Box<str>),
     /// A URL.
     Url(Box<str>),
+    /// A hardware address, where no IP address is known to be its own.
+    Mac(MacAddr),
+    /// Many sources, none of which can be told apart as the one: nobody is to be blocked.
+    Many,
 }
 
 impl Entity {
@@ -171,6 +241,8 @@ impl fmt::Display for Entity {
         match self {
             Self::Ip(ip) => ip.fmt(f),
             Self::Domain(text) | Self::Url(text) => text.fmt(f),
+            Self::Mac(mac) => mac.fmt(f),
+            Self::Many => f.write_str("many sources"),
         }
     }
 }
@@ -339,6 +411,8 @@ fn hash_entity(entity: &Entity, hasher: &mut StableHasher) {
         Entity::Ip(IpAddr::V6(ip)) => hasher.write(&[&[6], &ip.octets()[..]].concat()),
         Entity::Domain(text) => hasher.write(&[b"d", text.as_bytes(), &[0xff]].concat()),
         Entity::Url(text) => hasher.write(&[b"u", text.as_bytes(), &[0xff]].concat()),
+        Entity::Mac(mac) => hasher.write(&[b"m", &mac.0[..]].concat()),
+        Entity::Many => hasher.write(b"*"),
     }
 }
 

@@ -19,6 +19,11 @@ pub struct Indicator {
 pub trait Intelligence: Send + Sync {
     /// The most specific indicator for an address.
     fn address(&self, addr: IpAddr) -> Option<&Indicator>;
+
+    /// The indicator for a JA3 or JA3S fingerprint (MD5 in lower-case hexadecimal digits).
+    fn ja3(&self, _md5: &str) -> Option<&Indicator> {
+        None
+    }
 }
 
 /// No indicators at all.

@@ -52,6 +52,8 @@ pub fn evidence_line(evidence: &Evidence) -> String {
         Entity::Ip(ip) => write!(line, "IP {:<IP_WIDTH$}", ip),
         Entity::Domain(name) => write!(line, "domain {}", escape(name)),
         Entity::Url(url) => write!(line, "URL {}", escape(url)),
+        Entity::Mac(mac) => write!(line, "MAC {mac}"),
+        Entity::Many => write!(line, "{}", Entity::Many),
     };
     let _ = write!(
         line,

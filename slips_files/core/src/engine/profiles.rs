@@ -23,6 +23,8 @@ pub(super) struct Profile {
     pub(super) talked: PacketTime,
     /// Hardware address that first used this address on the link.
     pub(super) mac: Option<MacAddr>,
+    /// When that hardware address was last seen to use it.
+    pub(super) mac_seen: PacketTime,
     prev: u32,
     next: u32,
 }
@@ -88,6 +90,7 @@ impl Profiles {
             window: WindowId(i64::MIN),
             talked: PacketTime::MIN,
             mac: None,
+            mac_seen: PacketTime::MIN,
             prev: NONE,
             next: NONE,
         };

@@ -2,13 +2,14 @@
 //!
 //! Everything that is not per profile is decided here, in the order of the input, so that no result depends on the shards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::detector::{Facts, Role, Slot};
 use crate::event::{Event, EventKind};
-use crate::flow::{Flow, Outcome, Phase};
+use crate::flow::{Flow, MacAddr, Outcome, Phase};
+use crate::hash::KeyedState;
 use crate::record::{Batch, Stats};
 use crate::settings::{Direction, Settings};
 use crate::time::{PacketTime, Span, WindowId};
@@ -18,6 +19,8 @@ use super::profiles::Profiles;
 
 /// How long a conversation that a local host began protects the other side from blocks on unproven evidence.
 const TALKED_FOR: Span = Span::from_secs(3600);
+/// How long the hardware address of a silent host keeps its IP address: longer than neighbour caches, shorter than leases.
+const MAC_KEPT_FOR: Span = Span::from_secs(1800);
 
 /// One thing that a shard has to do, in order.
 #[derive(Debug, Clone)]
@@ -80,6 +83,9 @@ pub(super) struct Router {
     shards: usize,
     clock: Clock,
     profiles: Profiles,
+    /// The local address that each hardware address owns; the latest, where it owns several. At the limit of local profiles
+    /// newcomers are not taken.
+    owned: HashMap<MacAddr, IpAddr, KeyedState>,
     open: BTreeSet<WindowId>,
     /// The newest window that was closed.
     closed_upto: WindowId,
@@ -100,6 +106,7 @@ impl Router {
             shards: shards.max(1),
             clock: Clock::default(),
             profiles: Profiles::new(limits.local_profiles, limits.remote_profiles),
+            owned: HashMap::default(),
             open: BTreeSet::new(),
             closed_upto: WindowId(i64::MIN),
             next: 0,
@@ -214,11 +221,8 @@ impl Router {
                 self.learn(flow, src, dst, now);
             }
             Event::Arp(arp) => {
-                if let Some(profile) = src.and_then(|slot| self.profiles.get_mut(slot))
-                    && profile.mac.is_none()
-                    && profile.local
-                {
-                    profile.mac = Some(arp.sender_mac);
+                if arp.sender_mac == arp.frame_src {
+                    self.learn_mac(arp.sender_mac, src, now);
                 }
             }
             _ => {}
@@ -234,6 +238,10 @@ impl Router {
                     Event::Arp(arp) => Some(arp.sender_mac) == profile.mac && arp.sender_mac == arp.frame_src,
                     _ => false,
                 };
+            if let Event::Arp(arp) = event {
+                facts.src_mac_owner =
+                    self.owned.get(&arp.sender_mac).copied().filter(|owned| *owned != profile.addr);
+            }
         }
         if let Some(profile) = dst.and_then(|slot| self.profiles.get(slot)) {
             facts.dst_local = profile.local;
@@ -243,12 +251,11 @@ impl Router {
     }
 
     fn learn(&mut self, flow: &Flow, src: Option<Slot>, dst: Option<Slot>, now: PacketTime) {
-        let Some(src) = src.and_then(|slot| self.profiles.get_mut(slot)) else { return };
-        if !src.local {
+        if !src.and_then(|slot| self.profiles.get(slot)).is_some_and(|profile| profile.local) {
             return;
         }
-        if src.mac.is_none() {
-            src.mac = flow.src_mac;
+        if let Some(mac) = flow.src_mac {
+            self.learn_mac(mac, src, now);
         }
         // Only a local host's own question that was answered counts: a stranger cannot make this true from outside.
         let answered = flow.resp.pkts > 0
@@ -258,6 +265,25 @@ impl Router {
             };
         if answered && let Some(dst) = dst.and_then(|slot| self.profiles.get_mut(slot)) {
             dst.talked = dst.talked.max(now);
+        }
+    }
+
+    /// `mac` was seen to use a local address: it owns it from then on, until it is silent for [`MAC_KEPT_FOR`] and another
+    /// one comes. So that nobody takes over an address whose owner is there.
+    fn learn_mac(&mut self, mac: MacAddr, slot: Option<Slot>, now: PacketTime) {
+        let Some(profile) = slot.and_then(|slot| self.profiles.get_mut(slot)) else { return };
+        if !profile.local || profile.addr.is_unspecified() {
+            return;
+        }
+        match profile.mac {
+            Some(owner) if owner == mac => profile.mac_seen = now,
+            Some(_) if now.since(profile.mac_seen) <= MAC_KEPT_FOR => {}
+            _ => {
+                (profile.mac, profile.mac_seen) = (Some(mac), now);
+                if self.owned.len() < self.settings.limits.local_profiles || self.owned.contains_key(&mac) {
+                    self.owned.insert(mac, profile.addr);
+                }
+            }
         }
     }
 

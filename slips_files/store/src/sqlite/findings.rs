@@ -96,5 +96,7 @@ const fn entity_type(entity: &Entity) -> &'static str {
         Entity::Ip(_) => "ip",
         Entity::Domain(_) => "domain",
         Entity::Url(_) => "url",
+        Entity::Mac(_) => "mac",
+        Entity::Many => "many",
     }
 }

@@ -275,6 +275,8 @@ fn party(entity: &Entity, port: Option<u16>) -> Party {
         Entity::Ip(ip) => party.ip = Some(*ip),
         Entity::Domain(name) => party.hostname = named(name),
         Entity::Url(url) => party.url = named(url),
+        // IDMEFv2 has no word for either; the description tells.
+        Entity::Mac(_) | Entity::Many => {}
     }
     party
 }
