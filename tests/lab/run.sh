@@ -120,7 +120,10 @@ flush_lifts_blocks_while_the_daemon_runs() {
     in_ns "$R" "$slips" firewall list >"$dir/list" 2>&1 || complain "firewall list: $(cat "$dir/list")" || return 1
     grep -q $attacker "$dir/list" || complain "firewall list does not show $attacker: $(cat "$dir/list")" || return 1
     in_ns "$R" "$slips" firewall flush >"$dir/flush" 2>&1 || complain "firewall flush: $(cat "$dir/flush")" || return 1
-    within 3 let_in $attacker || complain "still blocked after flush"
+    within 3 let_in $attacker || complain "still blocked after flush" || return 1
+    # The daemon goes on protecting.
+    scan 203.0.113.74 -sT
+    cut_off 203.0.113.74
 }
 
 blocks_outlive_the_daemon_and_flush_leaves_nothing_of_ours() {
@@ -202,7 +205,7 @@ finish() {
     local status=$?
     trap '' INT TERM HUP
     stage_down 2>/dev/null
-    rm -rf "$dir"
+    cd / && rm -rf "$dir"
     exit $status
 }
 
@@ -235,6 +238,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 mkfifo "$dir/idle"
+# Attackers leave files where they are started.
+cd "$dir" || exit 1
 if ! stage_up >"$dir/stage.log" 2>&1; then
     all_skipped "no network namespaces here: $(tail -n 1 "$dir/stage.log")"
 fi

@@ -80,6 +80,7 @@ attack_from() {
         *) ip -n "$A" route replace 192.168.77.0/24 via 203.0.113.2 src "$1" ;;
     esac
 }
+router_of() { case $1 in *:*) echo 2001:db8:1::2 ;; *) echo 203.0.113.2 ;; esac; }
 victim_of() { case $1 in *:*) echo $client6 ;; *) echo $client ;; esac; }
 
 # within SECONDS COMMAND…: asks again and again until it is so.
@@ -121,8 +122,8 @@ page() { in_ns "$C" curl -s -f -o "$dir/page" --max-time 1 http://$web/; }
 # answers FROM HOST PORT: a connection from there gets an answer.
 answers() { [ "$(in_ns "$A" python3 "$lab/knock.py" "$1" "$2" "$3" 1 0.5)" = 1 ]; }
 
-# silent FROM: three connections to the client get no answer.
-silent() { [ "$(in_ns "$A" python3 "$lab/knock.py" "$1" "$(victim_of "$1")" 22 3 0.4)" = 0 ]; }
+# silent FROM [HOST]: three connections to the client, or to another host, get no answer.
+silent() { [ "$(in_ns "$A" python3 "$lab/knock.py" "$1" "${2:-$(victim_of "$1")}" 22 3 0.4)" = 0 ]; }
 let_in() { ! silent "$1"; }
 
 # reached FROM: packets of this sender that have come to the client.
@@ -224,14 +225,15 @@ clear_stage() {
 alerted() { [ "$(python3 "$lab/told.py" "$alerts" alerts "$1")" -gt 0 ]; }
 kinds() { python3 "$lab/told.py" "$alerts" kinds "$1"; }
 
-# Fails if ADDRESS is not cut off within a few seconds: no connection gets an answer, and no packet of it reaches the client.
+# Fails if ADDRESS is not cut off within a few seconds: no connection gets an answer, no packet of it reaches the client.
 cut_off() {
     local before
     within 10 alerted "$1" || complain "no alert about $1; evidence: $(kinds "$1")" || return 1
     within 5 silent "$1" || complain "$1 is alerted and still gets answers: $(tail -n 3 "$dir/daemon-$runs.log")" || return 1
     before=$(reached "$1")
     silent "$1" || complain "$1 is blocked only now and then" || return 1
-    [ "$(reached "$1")" = "$before" ] || complain "packets of $1 still reach the client"
+    [ "$(reached "$1")" = "$before" ] || complain "packets of $1 still reach the client" || return 1
+    silent "$1" "$(router_of "$1")" || complain "the router itself still answers $1"
 }
 
 # Records what comes from ADDRESS to the client, for the time between the deciding packet and the last one that passed.
