@@ -71,6 +71,14 @@ pub struct Counters {
     pub dns_malformed: u64,
     /// DNS questions told early because too many waited.
     pub dns_pending_dropped: u64,
+    /// Certificates of TLS servers and clients.
+    pub certificates: u64,
+    /// Certificates of TLS servers that could not be read.
+    pub certificates_malformed: u64,
+    /// TCP flows that were not read, or not to the end, because too much was held.
+    pub readers_given_up: u64,
+    /// Holes in TCP data that were given up because too much waited above them.
+    pub holes_given_up: u64,
     rejected: [u64; Reject::ALL.len()],
 }
 

@@ -150,6 +150,11 @@ fn tcp_hints(payload: &[u8]) -> Hints {
     }
 }
 
+/// Whether a TCP payload begins a TLS connection.
+pub(crate) const fn is_client_hello(payload: &[u8]) -> bool {
+    matches!(payload, [0x16, 3, 0..=4, _, _, 1, 0, ..])
+}
+
 /// DHCP, NTP and QUIC by their fixed fields.
 pub(crate) fn of_datagram(payload: &[u8], src_port: u16, dst_port: u16) -> Option<Service> {
     let ports = |known: &[u16]| known.contains(&src_port) || known.contains(&dst_port);
@@ -216,6 +221,11 @@ impl Recognition {
     pub(crate) fn flip(&mut self) {
         self.hints.reverse();
         self.looks.reverse();
+    }
+
+    /// Whether the payload that is looked at is the first of `dir`.
+    pub(crate) const fn is_first_look(&self, dir: Dir) -> bool {
+        self.looks[dir as usize] <= 1
     }
 
     /// Whether payload of `dir` is still worth a look.

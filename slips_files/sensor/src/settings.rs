@@ -36,6 +36,12 @@ pub struct Settings {
     pub max_fragment_bytes: usize,
     /// How long a datagram waits for its missing fragments.
     pub fragment_timeout: Span,
+    /// Most TCP flows whose application is read at once.
+    pub max_readers: u32,
+    /// Most bytes that TCP data above holes, and that begun messages, may hold, each.
+    pub max_stream_bytes: usize,
+    /// Most bytes above holes that one side of one flow may hold.
+    pub max_stream_side: usize,
 }
 
 impl Default for Settings {
@@ -57,6 +63,9 @@ impl Default for Settings {
             max_fragmented: 1024,
             max_fragment_bytes: 4 << 20,
             fragment_timeout: Span::from_secs(30),
+            max_readers: 1 << 15,
+            max_stream_bytes: 16 << 20,
+            max_stream_side: 256 << 10,
         }
     }
 }

@@ -6,6 +6,7 @@ use slips_core::time::{PacketTime, Span};
 use crate::dns;
 use crate::history::Letters;
 use crate::list::{Link, Linked, NIL};
+use crate::reader::Reader;
 use crate::service::{Recognition, Service};
 use crate::settings::Settings;
 use crate::ssh;
@@ -142,6 +143,8 @@ pub(crate) struct Track {
     /// First of the DNS questions that wait for their answers.
     pub(crate) dns_pending: u32,
     pub(crate) dns_stream: Option<Box<dns::Stream>>,
+    /// Reads the application, while a parser wants bytes.
+    pub(crate) reader: Option<Box<Reader>>,
     pub(crate) ssh: Option<Box<ssh::Session>>,
 }
 
@@ -192,6 +195,7 @@ impl Track {
             recognition: Recognition::default(),
             dns_pending: NIL,
             dns_stream: None,
+            reader: None,
             ssh: None,
         }
     }
@@ -257,6 +261,9 @@ impl Track {
         }
         if let Some(stream) = &mut self.dns_stream {
             stream.flip();
+        }
+        if let Some(reader) = &mut self.reader {
+            reader.flip();
         }
         self.letters.flipped();
     }

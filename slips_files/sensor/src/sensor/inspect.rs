@@ -23,6 +23,7 @@ impl Sensor {
             Transport::Tcp(segment) if !segment.payload.is_empty() => {
                 self.read_segment(index, placed, at, segment, out)
             }
+            Transport::Tcp(_) => self.feed(index, placed, at, &[], out),
             Transport::Udp(datagram) if !datagram.payload.is_empty() => {
                 self.read_datagram(index, placed.dir, at, datagram, out)
             }
@@ -49,6 +50,16 @@ impl Sensor {
             return self.read_dns_segment(index, at, segment, placed, out);
         }
         let dir = placed.dir;
+        if let Some(service) = self.may_turn_to_tls(index, placed, at, segment.payload, out) {
+            return Some(service);
+        }
+        let track = self.table.get(index)?;
+        if track.reader.is_some()
+            && let Some(service) = self.feed(index, placed, at, segment.payload, out)
+        {
+            return Some(service);
+        }
+        let track = self.table.get(index)?;
         if track.ssh.is_some() {
             self.read_ssh(index, placed, segment, out);
         }
@@ -65,7 +76,14 @@ impl Sensor {
             track.ssh = Some(Box::default());
             self.read_ssh(index, placed, segment, out);
         }
-        self.table.get(index)?.recognition.look(dir, segment.payload)
+        let track = self.table.get(index)?;
+        let found = if placed.place == tcp::Place::Next {
+            track.recognition.look(dir, segment.payload)
+        } else {
+            None
+        };
+        self.begin_to_read(index, found, placed, at, segment.payload, out);
+        found
     }
 
     fn read_ssh(&mut self, index: u32, placed: tcp::Placed, segment: &tcp::Header<'_>, out: &mut Vec<Event>) {

@@ -1,6 +1,7 @@
 //! The sensor itself: decodes a packet, finds its flow, lets the transport judge it, and tells what changed.
 
 mod inspect;
+mod read;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -14,6 +15,7 @@ use crate::dns;
 use crate::frag::{Fragments, Outcome};
 use crate::ip::Packet;
 use crate::link::{LinkType, Payload};
+use crate::reader::Tools;
 use crate::settings::Settings;
 use crate::table::Table;
 use crate::timer::Wheel;
@@ -37,6 +39,7 @@ pub struct Sensor {
     spare: tcp::Spare,
     /// Bytes of DNS messages that are not yet complete.
     held: usize,
+    tools: Tools,
     /// Bytes of SSH packets that are not yet complete.
     held_ssh: usize,
 }
@@ -75,6 +78,7 @@ impl Sensor {
             clock: None,
             spare: Vec::new(),
             held: 0,
+            tools: Tools::new(&settings),
             held_ssh: 0,
             settings,
         }
@@ -333,11 +337,11 @@ impl Sensor {
         transport: &Transport<'_>,
     ) -> tcp::Placed {
         let Some(track) = self.table.tracks().get_mut(index as usize) else {
-            return tcp::Placed { dir, place: tcp::Place::Next };
+            return tcp::Placed { dir, place: tcp::Place::Next, from: 1 };
         };
         track.touched = true;
         let was_closed = track.closed.is_some();
-        let mut placed = tcp::Placed { dir, place: tcp::Place::Next };
+        let mut placed = tcp::Placed { dir, place: tcp::Place::Next, from: 1 };
         let mut payload = 0;
         match transport {
             Transport::Tcp(segment) => {

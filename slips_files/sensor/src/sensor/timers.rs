@@ -109,6 +109,7 @@ impl Sensor {
     pub(super) fn end(&mut self, index: u32, out: &mut Vec<Event>) {
         self.questions.tell_flow(self.table.tracks(), index, out);
         self.tell_ssh(index, out);
+        self.close_reader(index, out);
         let Some(track) = self.table.get(index) else { return };
         if let Some(mut stream) = track.dns_stream.take() {
             stream.close(&mut self.held);

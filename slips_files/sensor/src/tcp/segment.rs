@@ -20,6 +20,8 @@ pub(crate) struct Placed {
     pub(crate) dir: Dir,
     /// Where its payload stands in the stream of its sender.
     pub(crate) place: Place,
+    /// Relative sequence number of its first payload byte; the stream begins with number 1.
+    pub(crate) from: i64,
 }
 
 /// Where a payload stands among what its sender sent before.
@@ -64,7 +66,7 @@ pub(crate) fn deliver(
     // A capture that keeps headers only shows no data.
     let has_data = !segment.payload.is_empty() && !segment.rst;
     let place = if has_data { take_data(track, dir, segment, rel, spare) } else { Place::Next };
-    Placed { dir, place }
+    Placed { dir, place, from: rel.saturating_add(i64::from(segment.syn)) }
 }
 
 /// The first packet of an end, or a new SYN, fixes where its numbers start.

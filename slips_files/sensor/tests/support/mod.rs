@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::expect_used, reason = "shared by test binaries of which each uses a part")]
 
+pub mod parity;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

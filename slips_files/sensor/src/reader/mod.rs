@@ -1,0 +1,303 @@
+//! Reading a TCP flow's application: its streams in order, and the parser that understands them.
+//!
+//! A flow has a [`Reader`] only while a parser wants its bytes. Readers and parsers of flows that are over wait in
+//! [`Tools`] for the next ones, so that flows come and go without allocating.
+
+mod probe;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use slips_core::event::Event;
+use slips_core::time::PacketTime;
+
+use self::probe::Probe;
+use crate::service::Service;
+use crate::settings::Settings;
+use crate::stream::{Data, Memory, Stream};
+use crate::tls;
+use crate::track::{Dir, Track};
+
+/// Readers and parsers of a kind that are kept for the next flows.
+const MAX_SPARE: usize = 256;
+
+/// What a parser wants after some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// More bytes.
+    More,
+    /// Nothing any more.
+    Done,
+    /// That the next bytes are read as this application.
+    #[expect(dead_code, reason = "mail that turns to TLS will use it")]
+    Become(Service),
+}
+
+/// What parsers count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) certificates: u64,
+    pub(crate) certificates_malformed: u64,
+    /// Flows that were not read on for want of memory.
+    pub(crate) readers_given_up: u64,
+}
+
+/// The boxes themselves wait for the next flows.
+type Spare<T> = Vec<Box<T>>;
+
+/// What all readers of a sensor share.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    pub(crate) memory: Memory,
+    pub(crate) counts: Counts,
+    /// Bytes that parsers hold, and the most they may.
+    held: usize,
+    max_held: usize,
+    /// Readers that flows have, and how many they may be.
+    open: usize,
+    max_open: usize,
+    readers: Spare<Reader>,
+    probes: Spare<Probe>,
+    tls: Spare<tls::Handshake>,
+}
+
+impl Tools {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            memory: Memory::new(settings.max_stream_bytes, settings.max_stream_side),
+            counts: Counts::default(),
+            held: 0,
+            max_held: settings.max_stream_bytes,
+            open: 0,
+            max_open: settings.max_readers as usize,
+            readers: Vec::new(),
+            probes: Vec::new(),
+            tls: Vec::new(),
+        }
+    }
+
+    /// A reader for a flow whose sides begin at these positions: of `service`, or to find out what it is. `None` when no
+    /// parser reads that, or there are too many readers.
+    pub(crate) fn open(&mut self, service: Option<Service>, orig: u64, resp: u64) -> Option<Box<Reader>> {
+        if self.open >= self.max_open {
+            self.counts.readers_given_up += 1;
+            return None;
+        }
+        let parser = match service {
+            Some(service) => self.parser(service)?,
+            None => Parser::Probe(self.probes.pop().unwrap_or_default()),
+        };
+        let mut reader = self.readers.pop().unwrap_or_default();
+        reader.parser = parser;
+        reader.stream.begin(orig, resp);
+        self.open += 1;
+        Some(reader)
+    }
+
+    fn parser(&mut self, service: Service) -> Option<Parser> {
+        match service {
+            Service::Ssl => Some(Parser::Tls(self.tls.pop().unwrap_or_default())),
+            _ => None,
+        }
+    }
+
+    /// Takes a parser back.
+    fn retire(&mut self, parser: Parser) {
+        match parser {
+            Parser::Idle => {}
+            Parser::Probe(mut probe) => {
+                probe.reset();
+                keep(&mut self.probes, probe);
+            }
+            Parser::Tls(mut handshake) => {
+                handshake.reset();
+                keep(&mut self.tls, handshake);
+            }
+        }
+    }
+
+    /// Takes a reader back.
+    pub(crate) fn close(&mut self, mut reader: Box<Reader>) {
+        self.held = self.held.saturating_sub(reader.held);
+        self.open = self.open.saturating_sub(1);
+        reader.stream.clear(&mut self.memory);
+        self.retire(std::mem::take(&mut reader.parser));
+        reader.held = 0;
+        reader.is_turned = false;
+        reader.became = None;
+        keep(&mut self.readers, reader);
+    }
+}
+
+fn keep<T>(spare: &mut Spare<T>, item: Box<T>) {
+    if spare.len() < MAX_SPARE {
+        spare.push(item);
+    }
+}
+
+/// What a parser needs besides the bytes.
+pub(crate) struct Cx<'a> {
+    pub(crate) track: &'a Track,
+    pub(crate) at: PacketTime,
+    pub(crate) tools: &'a mut Tools,
+    pub(crate) out: &'a mut Vec<Event>,
+}
+
+impl Cx<'_> {
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.out.push(event);
+    }
+}
+
+/// Who understands the bytes.
+#[derive(Debug, Default)]
+enum Parser {
+    #[default]
+    Idle,
+    Probe(Box<Probe>),
+    Tls(Box<tls::Handshake>),
+}
+
+impl Parser {
+    fn take(&mut self, dir: Dir, data: Data<'_>, cx: &mut Cx<'_>) -> Next {
+        match (self, data) {
+            (Self::Idle, _) | (Self::Probe(_), Data::Gap(_)) => Next::Done,
+            (Self::Probe(probe), Data::Bytes(bytes)) => probe.take(dir, bytes),
+            (Self::Tls(handshake), Data::Bytes(bytes)) => handshake.take(dir, bytes, cx),
+            (Self::Tls(handshake), Data::Gap(_)) => handshake.lose(cx),
+        }
+    }
+
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        match self {
+            Self::Idle | Self::Probe(_) => {}
+            Self::Tls(handshake) => {
+                handshake.finish(cx);
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        match self {
+            Self::Idle => 0,
+            Self::Probe(probe) => probe.held(),
+            Self::Tls(handshake) => handshake.held(),
+        }
+    }
+}
+
+/// One flow's streams and parser.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    stream: Stream,
+    parser: Parser,
+    /// Bytes that the parser holds, as counted in the tools.
+    held: usize,
+    /// The flow's direction was flipped while it was read.
+    is_turned: bool,
+    /// Another application that the flow went over to, until the sensor asks.
+    became: Option<Service>,
+}
+
+/// A segment as the reader sees it.
+pub(crate) struct Segment<'a> {
+    pub(crate) dir: Dir,
+    /// Position of its first byte.
+    pub(crate) from: u64,
+    pub(crate) bytes: &'a [u8],
+    /// Positions below which nothing of either side will come any more.
+    pub(crate) settled: [u64; 2],
+}
+
+impl Reader {
+    pub(crate) fn flip(&mut self) {
+        self.stream.flip();
+        self.is_turned = !self.is_turned;
+    }
+
+    /// Takes a segment; false when nothing more is wanted of this flow.
+    pub(crate) fn take(&mut self, segment: &Segment<'_>, cx: &mut Cx<'_>) -> bool {
+        let mut memory = std::mem::take(&mut cx.tools.memory);
+        let (parser, became, is_turned) = (&mut self.parser, &mut self.became, self.is_turned);
+        let mut wants = true;
+        let mut sink = |dir: Dir, data: Data<'_>| {
+            let dir = if is_turned { dir.other() } else { dir };
+            if wants {
+                wants = match parser.take(dir, data, cx) {
+                    Next::More => true,
+                    Next::Done => false,
+                    Next::Become(service) => {
+                        *became = Some(service);
+                        become_other(parser, service, cx)
+                    }
+                };
+            }
+        };
+        if !segment.bytes.is_empty() {
+            let mut one = |data: Data<'_>| sink(segment.dir, data);
+            self.stream.push(segment.dir, segment.from, segment.bytes, &mut memory, &mut one);
+        }
+        for (dir, settled) in [Dir::Orig, Dir::Resp].into_iter().zip(segment.settled) {
+            self.stream.settle(dir, settled, &mut memory, &mut |data| sink(dir, data));
+        }
+        cx.tools.memory = memory;
+        wants && self.keep_bounds(cx)
+    }
+
+    /// Counts what the parser holds; false when it is too much.
+    fn keep_bounds(&mut self, cx: &mut Cx<'_>) -> bool {
+        let held = self.parser.held();
+        if held == self.held {
+            return true;
+        }
+        let tools = &mut *cx.tools;
+        tools.held = tools.held.saturating_sub(self.held) + held;
+        self.held = held;
+        if tools.held <= tools.max_held {
+            return true;
+        }
+        tools.counts.readers_given_up += 1;
+        self.parser.finish(cx);
+        false
+    }
+
+    /// An application that the flow went over to; asked once.
+    pub(crate) fn became(&mut self) -> Option<Service> {
+        self.became.take()
+    }
+
+    /// What a side of a flow began with, while nothing is known about it.
+    pub(crate) fn probed(&self, dir: Dir) -> Option<&[u8]> {
+        match &self.parser {
+            Parser::Probe(probe) => Some(probe.side(if self.is_turned { dir.other() } else { dir })),
+            _ => None,
+        }
+    }
+
+    /// It is known now: hands what the sides began with to the parser; false when nothing reads that.
+    pub(crate) fn reads(&mut self, service: Service, cx: &mut Cx<'_>) -> bool {
+        let Some(next) = cx.tools.parser(service) else { return false };
+        let Parser::Probe(probe) = std::mem::replace(&mut self.parser, next) else { return false };
+        let mut wants = true;
+        for dir in probe.order() {
+            let bytes = probe.side(dir);
+            if wants && !bytes.is_empty() {
+                wants = self.parser.take(dir, Data::Bytes(bytes), cx) != Next::Done;
+            }
+        }
+        cx.tools.retire(Parser::Probe(probe));
+        wants && self.keep_bounds(cx)
+    }
+
+    /// The flow is over.
+    pub(crate) fn finish(&mut self, cx: &mut Cx<'_>) {
+        self.parser.finish(cx);
+    }
+}
+
+/// Puts another parser in the place of one that is done; whether it reads on.
+fn become_other(parser: &mut Parser, service: Service, cx: &mut Cx<'_>) -> bool {
+    let Some(next) = cx.tools.parser(service) else { return false };
+    let before = std::mem::replace(parser, next);
+    cx.tools.retire(before);
+    true
+}

@@ -1,0 +1,129 @@
+//! Readers of TCP flows: when they begin, what they get, when they end.
+
+use slips_core::event::Event;
+use slips_core::time::PacketTime;
+
+use super::Sensor;
+use crate::reader::{Cx, Segment};
+use crate::service::{self, Service};
+use crate::tcp;
+use crate::track::Dir;
+
+/// The payload of a segment and its place in its stream, without what lies before the stream's first byte.
+fn placed_bytes(placed: tcp::Placed, payload: &[u8]) -> (u64, &[u8]) {
+    let early = usize::try_from(1i64.saturating_sub(placed.from)).unwrap_or(0);
+    (placed.from.max(1) as u64, payload.get(early..).unwrap_or(&[]))
+}
+
+impl Sensor {
+    /// Hands a segment to the flow's reader; the application that is found by it.
+    pub(super) fn feed(
+        &mut self,
+        index: u32,
+        placed: tcp::Placed,
+        at: PacketTime,
+        payload: &[u8],
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let track = self.table.get(index)?;
+        let mut reader = track.reader.take()?;
+        let settled = [track.end(Dir::Orig).delivered, track.end(Dir::Resp).delivered];
+        let (from, bytes) = placed_bytes(placed, payload);
+        let segment = Segment { dir: placed.dir, from, bytes, settled };
+        let mut cx = Cx { track, at, tools: &mut self.tools, out };
+        let mut wants = reader.take(&segment, &mut cx);
+        let mut found = reader.became();
+        if let Some(begun) = reader.probed(placed.dir).filter(|_| wants && !payload.is_empty()) {
+            found = track.recognition.look(placed.dir, begun);
+            if let Some(service) = found {
+                let mut cx = Cx { track, at, tools: &mut self.tools, out };
+                wants = reader.reads(service, &mut cx);
+                found = reader.became().or(found);
+            }
+        }
+        if wants {
+            track.reader = Some(reader);
+        } else {
+            self.tools.close(reader);
+        }
+        self.counters.certificates = self.tools.counts.certificates;
+        self.counters.certificates_malformed = self.tools.counts.certificates_malformed;
+        self.counters.readers_given_up = self.tools.counts.readers_given_up;
+        self.counters.holes_given_up = self.tools.memory.holes_given_up;
+        found
+    }
+
+    /// What speaks was found by this segment, or is still to be found: begins to read it.
+    pub(super) fn begin_to_read(
+        &mut self,
+        index: u32,
+        found: Option<Service>,
+        placed: tcp::Placed,
+        at: PacketTime,
+        payload: &[u8],
+        out: &mut Vec<Event>,
+    ) {
+        let Some(track) = self.table.get(index) else { return };
+        if let Some(mut reader) = track.reader.take() {
+            let mut wants = found.is_none();
+            if let Some(service) = found {
+                let mut cx = Cx { track, at, tools: &mut self.tools, out };
+                wants = reader.reads(service, &mut cx);
+            }
+            if wants {
+                track.reader = Some(reader);
+            } else {
+                self.tools.close(reader);
+            }
+            return;
+        }
+        let is_first = track.recognition.is_first_look(placed.dir);
+        if track.ssh.is_some() || (found.is_none() && !is_first) {
+            return;
+        }
+        let (from, _) = placed_bytes(placed, payload);
+        let mut begins = [track.end(Dir::Orig).delivered, track.end(Dir::Resp).delivered];
+        begins[placed.dir as usize] = if is_first { 1 } else { from };
+        let [orig, resp] = begins;
+        track.reader = self.tools.open(found, orig, resp);
+        self.feed(index, placed, at, payload, out);
+    }
+
+    /// A client hello in the middle of another conversation begins TLS (STARTTLS and its kin, proxies).
+    pub(super) fn may_turn_to_tls(
+        &mut self,
+        index: u32,
+        placed: tcp::Placed,
+        at: PacketTime,
+        payload: &[u8],
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let track = self.table.get(index)?;
+        let may = placed.place == tcp::Place::Next
+            && service::is_client_hello(payload)
+            && track.reader.as_ref().is_none_or(|reader| reader.probed(placed.dir).is_some())
+            && !track.recognition.is(Service::Ssl);
+        if !may {
+            return None;
+        }
+        if let Some(probe) = track.reader.take() {
+            self.tools.close(probe);
+        }
+        let (from, _) = placed_bytes(placed, payload);
+        let mut begins = [track.end(Dir::Orig).delivered, track.end(Dir::Resp).delivered];
+        begins[placed.dir as usize] = from;
+        let [orig, resp] = begins;
+        track.reader = self.tools.open(Some(Service::Ssl), orig, resp);
+        self.feed(index, placed, at, payload, out);
+        Some(Service::Ssl)
+    }
+
+    /// The flow is over: its reader tells what it has.
+    pub(super) fn close_reader(&mut self, index: u32, out: &mut Vec<Event>) {
+        let Some(track) = self.table.get(index) else { return };
+        let Some(mut reader) = track.reader.take() else { return };
+        let at = track.last;
+        reader.finish(&mut Cx { track, at, tools: &mut self.tools, out });
+        self.tools.close(reader);
+    }
+}
