@@ -63,6 +63,14 @@ pub struct Counters {
     pub fragmented_dropped: u64,
     /// Packets and ARP frames seen a second time, on another interface than the one on which they count.
     pub other_interface: u64,
+    /// Tunnels found that are no flows themselves.
+    pub tunnels: u64,
+    /// Packets found within others.
+    pub tunnelled: u64,
+    /// Packets found within others that gave no flow.
+    pub tunnelled_rejected: u64,
+    /// Packets left wrapped because too many tunnels were around them.
+    pub tunnels_too_deep: u64,
     /// Packets whose time lies before an earlier packet's.
     pub time_went_back: u64,
     /// DNS messages read.

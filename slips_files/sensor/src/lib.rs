@@ -36,6 +36,7 @@ mod tcp;
 mod timer;
 mod tls;
 mod track;
+mod tunnel;
 mod udp;
 mod uid;
 mod wire;

@@ -28,6 +28,10 @@ pub enum LinkType {
     LinuxCooked2,
     /// Linux netfilter log.
     Nflog,
+    /// Wireless frames.
+    Ieee80211,
+    /// Wireless frames behind a radiotap header.
+    Radiotap,
 }
 
 impl LinkType {
@@ -41,6 +45,8 @@ impl LinkType {
             12 | 14 | 101 | 228 | 229 => Self::RawIp,
             51 => Self::Pppoe,
             104 => Self::CiscoHdlc,
+            105 => Self::Ieee80211,
+            127 => Self::Radiotap,
             113 => Self::LinuxCooked,
             239 => Self::Nflog,
             276 => Self::LinuxCooked2,
@@ -106,6 +112,11 @@ pub(crate) fn decode(link: LinkType, bytes: &[u8]) -> Result<Frame<'_>, Reject> 
         LinkType::Ppp => Ok(bare(ppp(bytes)?)),
         LinkType::Pppoe => Ok(bare(ppp(bytes.get(6..).ok_or(cut)?)?)),
         LinkType::Nflog => nflog(bytes).map(bare),
+        LinkType::Ieee80211 => wireless(bytes),
+        LinkType::Radiotap => {
+            let length = bytes.get(2..4).and_then(|length| length.first_chunk()).ok_or(cut)?;
+            wireless(bytes.get(usize::from(u16::from_le_bytes(*length))..).ok_or(cut)?)
+        }
     }
 }
 
@@ -205,6 +216,63 @@ fn nflog(bytes: &[u8]) -> Result<Payload<'_>, Reject> {
     Err(Reject::NotIp)
 }
 
+/// A data frame of a wireless network.
+struct Wireless<'a> {
+    src: Option<MacAddr>,
+    dst: Option<MacAddr>,
+    /// Whether the body is several frames, each with its addresses and length.
+    is_aggregate: bool,
+    body: &'a [u8],
+}
+
+impl<'a> Wireless<'a> {
+    fn decode(bytes: &'a [u8]) -> Result<Self, Reject> {
+        let cut = Reject::LinkTruncated;
+        let (control, flags) = (byte(bytes, 0).ok_or(cut)?, byte(bytes, 1).ok_or(cut)?);
+        // only data frames that are not empty and not encrypted
+        if control & 0x4f != 0x08 || flags & 0x40 != 0 {
+            return Err(Reject::NotIp);
+        }
+        let (src, dst, mut length) = match flags & 3 {
+            0 => (10, 4, 24),
+            1 => (10, 16, 24),
+            2 => (16, 4, 24),
+            _ => (24, 16, 30),
+        };
+        let mut is_aggregate = false;
+        if control & 0x80 != 0 {
+            is_aggregate = byte(bytes, length).ok_or(cut)? & 0x80 != 0;
+            // quality of service, perhaps high throughput
+            length += if flags & 0x80 != 0 { 6 } else { 2 };
+        }
+        let body = bytes.get(length..).ok_or(cut)?;
+        Ok(Self { src: mac(bytes, src), dst: mac(bytes, dst), is_aggregate, body })
+    }
+}
+
+fn wireless(bytes: &[u8]) -> Result<Frame<'_>, Reject> {
+    let frame = Wireless::decode(bytes)?;
+    if frame.is_aggregate {
+        return decode(LinkType::Ethernet, frame.body);
+    }
+    Ok(Frame { src: frame.src, dst: frame.dst, ..ethertype_payload(0, frame.body)? })
+}
+
+/// The frames of a wireless frame that holds several, but for the first, which [`decode`] takes.
+pub(crate) fn rest_of_aggregate(link: LinkType, bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const MAX_FRAMES: usize = 16;
+    let outer = (link == LinkType::Ieee80211).then(|| Wireless::decode(bytes).ok()).flatten();
+    let mut rest = outer.filter(|outer| outer.is_aggregate).map_or(&[][..], |outer| outer.body);
+    std::iter::from_fn(move || {
+        let length = 14 + usize::from(be16(rest, 12)?);
+        let frame = rest.get(..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        Some(frame)
+    })
+    .take(MAX_FRAMES)
+    .skip(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +309,13 @@ mod tests {
         check(LinkType::Ppp, &[0xff, 0x03, 0, 0x21], Ok(None));
         check(LinkType::Ppp, &[0x21], Ok(None));
         check(LinkType::RawIp, &[], Ok(None));
+        let snap = [0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
+        let wireless = |control: &[u8], more: usize| [control, &vec![0; 22 + more], &snap].concat();
+        check(LinkType::Ieee80211, &wireless(&[0x08, 1], 0), Ok(None));
+        check(LinkType::Ieee80211, &wireless(&[0x88, 3], 8), Ok(None));
+        check(LinkType::Ieee80211, &wireless(&[0x88, 0x82], 6), Ok(None));
+        check(LinkType::Ieee80211, &wireless(&[0x08, 0x41], 0), Err(Reject::NotIp));
+        check(LinkType::Radiotap, &[&[0, 0, 4, 0], &wireless(&[0x08, 2], 0)[..]].concat(), Ok(None));
         check(LinkType::Nflog, &[2, 0, 0, 0, 6, 0, 1, 0, 8, 0, 0, 0, 8, 0, 9, 0], Ok(None));
     }
 }

@@ -21,6 +21,11 @@ pub(crate) enum Service {
     Dhcp,
     Ntp,
     Quic,
+    Vxlan,
+    Geneve,
+    Gtp,
+    Ayiya,
+    Teredo,
 }
 
 impl Service {
@@ -38,6 +43,11 @@ impl Service {
             Self::Dhcp => b"dhcp",
             Self::Ntp => b"ntp",
             Self::Quic => b"quic",
+            Self::Vxlan => b"vxlan",
+            Self::Geneve => b"geneve",
+            Self::Gtp => b"gtpv1",
+            Self::Ayiya => b"ayiya",
+            Self::Teredo => b"teredo",
         }
     }
 }

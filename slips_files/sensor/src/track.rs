@@ -11,6 +11,7 @@ use crate::service::{Recognition, Service};
 use crate::settings::Settings;
 use crate::ssh;
 use crate::tcp::{self, End, TcpState};
+use crate::tunnel::Wrapping;
 use crate::uid::UidBits;
 
 /// Which list of flows a [`Link`] belongs to: the timer wheel's.
@@ -140,6 +141,8 @@ pub(crate) struct Track {
     pub(crate) above: Option<Box<tcp::Above>>,
 
     pub(crate) recognition: Recognition,
+    /// It is a tunnel, of which was told.
+    pub(crate) tunnel: Option<Wrapping>,
     /// First of the DNS questions that wait for their answers.
     pub(crate) dns_pending: u32,
     pub(crate) dns_stream: Option<Box<dns::Stream>>,
@@ -193,6 +196,7 @@ impl Track {
             patience: Patience::Handshake,
             above: None,
             recognition: Recognition::default(),
+            tunnel: None,
             dns_pending: NIL,
             dns_stream: None,
             reader: None,

@@ -119,6 +119,8 @@ fn conn_rows_equal_zeeks() {
         columns.sort();
         println!("  equal by column: {columns:?}");
     }
+    // one differs by an X that Zeek writes where a test of its own skips the rest, one was made without the ports of TLS
+    assert!(tunnels.rows >= 45 && tunnels.equal + 2 >= tunnels.rows);
     assert!(plain.rows > 1400);
     assert!(plain.equal * 1000 >= plain.rows * 995, "{} of {} rows", plain.equal, plain.rows);
 }

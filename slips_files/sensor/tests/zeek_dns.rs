@@ -49,9 +49,6 @@ fn dns_rows_equal_zeeks() {
     let Some(corpora) = support::corpora("dns_rows_equal_zeeks") else { return };
     let (mut rows, mut equal) = (0, 0);
     for case in support::cases(&corpora, "dns") {
-        if case.id.contains("tunnels__") {
-            continue;
-        }
         let settings = Settings { verify_checksums: !case.ignore_checksums, ..Settings::default() };
         let (_, events) = support::run(&case.capture, settings);
         let mut ours: Vec<Dns> = events

@@ -5,6 +5,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tunnels;
 
 use slips_core::event::Event;
 use slips_core::flow::{ConnState, MacAddr, Phase};
@@ -21,7 +22,7 @@ use crate::table::Table;
 use crate::timer::Wheel;
 use crate::track::{Dir, Key, Kind};
 use crate::uid::UidBits;
-use crate::{arp, checksum, emit, icmp, ip, link, tcp, udp};
+use crate::{arp, checksum, emit, icmp, ip, link, tcp, tunnel, udp};
 
 /// Turns packets into events. One per source thread; it holds all flows that it saw and that have not ended.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct Sensor {
     fragments: Fragments,
     questions: dns::Pending,
     bridged: arp::Recent,
+    tunnels: tunnel::Known,
     counters: Counters,
     /// The latest packet time; nothing is told as seen earlier than this.
     clock: Option<PacketTime>,
@@ -48,13 +50,15 @@ pub struct Sensor {
 const MAX_SPARE: usize = 1024;
 
 /// What a packet's flow needs to know of its frame.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Context {
     at: PacketTime,
     interface: u16,
     src: Option<MacAddr>,
     dst: Option<MacAddr>,
     vlan: Option<u16>,
+    /// Tunnels around it.
+    depth: u8,
 }
 
 /// A transport payload that was understood.
@@ -74,6 +78,7 @@ impl Sensor {
             fragments: Fragments::default(),
             questions: dns::Pending::default(),
             bridged: arp::Recent::default(),
+            tunnels: tunnel::Known::default(),
             counters: Counters::default(),
             clock: None,
             spare: Vec::new(),
@@ -98,7 +103,8 @@ impl Sensor {
         self.counters.packets += 1;
         self.counters.bytes += u64::from(wire_len);
         self.advance(at, out);
-        match self.take(link, interface, at, captured, wire_len, out) {
+        let context = Context { at, interface, ..Context::default() };
+        match self.take(&context, link, captured, wire_len, out) {
             Ok(()) => self.counters.decoded += 1,
             Err(reason) => self.counters.reject(reason),
         }
@@ -120,6 +126,7 @@ impl Sensor {
                 self.look_after(index, out);
             }
             self.tell_late_questions(now, out);
+            self.tunnels.expire(now, &mut |tunnel| out.push(Event::Tunnel(Box::new(tunnel))));
         }
         self.clock = Some(now);
     }
@@ -142,16 +149,18 @@ impl Sensor {
 
     fn take(
         &mut self,
+        from: &Context,
         link: LinkType,
-        interface: u16,
-        at: PacketTime,
         captured: &[u8],
         wire_len: u32,
         out: &mut Vec<Event>,
     ) -> Result<(), Reject> {
+        let Context { at, interface, .. } = *from;
         let frame = link::decode(link, captured)?;
         let packet = match frame.payload {
             Payload::Ip(packet) => packet,
+            // another network's
+            Payload::Arp(_) if from.depth > 0 => return Ok(()),
             Payload::Arp(packet) => {
                 let arp = arp::decode(&frame, packet, at, interface)?;
                 if self.bridged.is_copy(&arp) {
@@ -166,7 +175,7 @@ impl Sensor {
         let header_bytes = captured.len().saturating_sub(packet.len()) as u32;
         let on_wire = wire_len.max(captured.len() as u32).saturating_sub(header_bytes);
         let packet = ip::decode(packet, on_wire, self.settings.verify_checksums)?;
-        let context = Context { at, interface, src: frame.src, dst: frame.dst, vlan: frame.vlan };
+        let context = Context { src: frame.src, dst: frame.dst, vlan: frame.vlan, ..*from };
         let Some(fragment) = packet.fragment else { return self.transport(&context, &packet, out) };
         self.counters.fragments += 1;
         let outcome = self.fragments.add(&packet, fragment, interface, at, &self.settings);
@@ -215,6 +224,7 @@ impl Sensor {
                 let length = packet.payload_length.saturating_sub(8);
                 (icmp::key(packet)?, Transport::Opaque(length))
             }
+            4 | 41 | 47 if self.enter_packet(context, packet, out) => return Ok(()),
             _ => (key(0, 0, Kind::Other), Transport::Opaque(0)),
         };
         let intact = self.is_intact(packet, &transport);
@@ -239,8 +249,10 @@ impl Sensor {
         self.tell_changes(index, placed.dir, &transport, out);
         self.read_payload(index, placed, context.at, &transport, out);
         self.tell_closed(index, out);
-        if matches!(key.kind, Kind::IcmpOneWay) {
-            self.tell_refused(packet, out);
+        match &transport {
+            Transport::Udp(datagram) => self.enter_datagram(index, placed.dir, context, datagram, out),
+            Transport::Opaque(_) if key.kind == Kind::IcmpOneWay => self.tell_refused(packet, out),
+            _ => {}
         }
         Ok(())
     }

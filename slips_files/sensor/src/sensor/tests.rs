@@ -1,6 +1,7 @@
 //! Small conversations, packet by packet, and what the sensor tells of them.
 
 mod router;
+mod tunnels;
 
 use slips_core::event::{ArpOp, Event};
 use slips_core::flow::{Flow, Phase};
@@ -305,7 +306,8 @@ fn a_login_session_is_told_when_it_closes_and_once_more_at_its_end() {
     packets.push((60, tcp(Server, FIN | ACK, 517, 118, b"")));
     packets.push((70, tcp(Client, ACK, 118, 518, b"")));
     let events = run(Settings::default(), &packets);
-    let last: Vec<_> = flows(&events).iter().rev().take(2).map(|flow| (flow.phase, flow.state.name())).collect();
+    let last: Vec<_> =
+        flows(&events).iter().rev().take(2).map(|flow| (flow.phase, flow.state.name())).collect();
     assert_eq!(last, [(Phase::End, "SF"), (Phase::Closed, "SF")]);
     assert_eq!(events.iter().filter(|event| matches!(event, Event::Ssh(_))).count(), 1);
 }
@@ -393,6 +395,13 @@ fn no_bytes_and_no_times_do_harm() {
         udp(Client, 53, &dns(1, false, b"")),
         udp(Server, 53, &dns(1, true, &[192, 0, 2, 77])),
         ipv4(Server, 1, &[8, 0, 0, 0, 0, 0, 0, 0]),
+        ipv4(
+            Client,
+            47,
+            &[&[0x30, 0, 0x88, 0x0b, 0, 0, 0, 1, 0, 0, 0, 2, 0x21], &udp(Client, 9, b"x")[..]].concat(),
+        ),
+        ipv4(Client, 4, &ipv4(Server, 41, &udp(Client, 53, &dns(1, false, b"")))),
+        udp(Client, 2152, &[&[0x32, 255, 0, 33, 0, 0, 0, 1, 0, 0, 0, 0], &udp(Client, 9, b"x")[..]].concat()),
     ];
     seeds.push([&[0xff; 12][..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &[1; 20]].concat());
     let mut noise = 1u64;

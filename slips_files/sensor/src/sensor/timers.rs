@@ -4,7 +4,7 @@ use slips_core::event::Event;
 use slips_core::flow::{ConnState, Phase};
 use slips_core::time::PacketTime;
 
-use super::{MAX_SPARE, Sensor};
+use super::{MAX_SPARE, Sensor, tunnels};
 use crate::settings::Settings;
 use crate::track::{Kind, Patience, Track};
 use crate::{emit, ports};
@@ -111,6 +111,9 @@ impl Sensor {
         self.tell_ssh(index, out);
         self.close_reader(index, out);
         let Some(track) = self.table.get(index) else { return };
+        if let Some(kind) = track.tunnel {
+            out.push(tunnels::tell(track, kind, track.last, "Tunnel::CLOSE"));
+        }
         if let Some(mut stream) = track.dns_stream.take() {
             stream.close(&mut self.held);
         }
