@@ -14,20 +14,29 @@ use slips_core::time::Span;
 
 mod attempt;
 mod ladder;
+mod steps;
 mod table;
 mod tally;
 #[cfg(test)]
 mod test_traces;
 mod zeek_notice;
 
+pub mod arp_oddities;
+pub mod arp_poisoning;
 pub mod arp_scan;
+pub mod clear_text_login;
 pub mod data_upload;
+pub mod dhcp_scan;
+pub mod gre;
 pub mod horizontal_scan;
 pub mod icmp_sweep;
 pub mod listed_address;
 pub mod long_connection;
+pub mod port_zero;
 pub mod reconnection;
+pub mod smtp_login;
 pub mod ssh_guessing;
+pub mod ssh_software;
 pub mod vertical_scan;
 
 /// The thresholds of the detections.
@@ -90,6 +99,14 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::new(long_connection::LongConnection::new(settings)),
         Box::new(data_upload::DataUpload::new(settings)),
         Box::new(listed_address::ListedAddress::new(intel)),
+        Box::<arp_oddities::ArpOddities>::default(),
+        Box::new(arp_poisoning::ArpPoisoning::new(settings)),
+        Box::<dhcp_scan::DhcpScan>::default(),
+        Box::<smtp_login::SmtpLogin>::default(),
+        Box::<gre::Gre>::default(),
+        Box::<clear_text_login::ClearTextLogin>::default(),
+        Box::<ssh_software::SshSoftware>::default(),
+        Box::<port_zero::PortZero>::default(),
     ]
 }
 

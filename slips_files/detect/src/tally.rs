@@ -20,6 +20,13 @@ impl Member for u16 {
     }
 }
 
+impl Member for u64 {
+    fn bucket(self) -> u32 {
+        // Fibonacci hashing, as for addresses below.
+        (self.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as u32 % SKETCH_BITS
+    }
+}
+
 impl Member for IpAddr {
     fn bucket(self) -> u32 {
         let folded = match self {

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use slips_core::detector::{Bench, Detector};
-use slips_core::event::{Event, Notice};
+use slips_core::event::{About, Arp, ArpOp, Event, Notice};
 use slips_core::evidence::Finding;
-use slips_core::flow::{ConnState, Endpoint, Flow, Phase, Proto, Uid, Volume};
+use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Uid, Volume};
 use slips_core::time::{PacketTime, Span};
 
 /// The beginning of an hour.
@@ -121,4 +121,32 @@ pub fn notice(note: &str, msg: &str, src: &str) -> Event {
         proto: None,
         count: None,
     }))
+}
+
+/// A broadcast question of `sender`, whose hardware address ends in `mac`, for `target`.
+pub fn arp(sender: &str, target: &str, mac: u8) -> Arp {
+    let mac = MacAddr([2, 0, 0, 0, 0, mac]);
+    Arp {
+        at: secs(0),
+        op: ArpOp::Request,
+        frame_src: mac,
+        frame_dst: MacAddr::BROADCAST,
+        sender: at(sender),
+        sender_mac: mac,
+        target: at(target),
+        target_mac: MacAddr::ZERO,
+        interface: 0,
+    }
+}
+
+/// What a record of `src` at `dst`'s TCP port tells about itself, so many seconds into the trace.
+pub fn about(src: &str, dst: &str, port: u16, second: i64) -> About {
+    About {
+        at: secs(second),
+        uid: Uid::new(&format!("C{second}")),
+        src: Endpoint { addr: at(src), port: 40_000 },
+        dst: Endpoint { addr: at(dst), port },
+        proto: Proto::Tcp,
+        interface: 0,
+    }
 }

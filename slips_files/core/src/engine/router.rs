@@ -220,11 +220,7 @@ impl Router {
                 }
                 self.learn(flow, src, dst, now);
             }
-            Event::Arp(arp) => {
-                if arp.sender_mac == arp.frame_src {
-                    self.learn_mac(arp.sender_mac, src, now);
-                }
-            }
+            Event::Arp(arp) if arp.sender_mac == arp.frame_src => self.learn_mac(arp.sender_mac, src, now),
             _ => {}
         }
         let lately = |talked: PacketTime| talked > PacketTime::MIN && now.since(talked) <= TALKED_FOR;

@@ -1,0 +1,307 @@
+//! ARP poisoning: a machine claims the address of another one that is there (`MITM_ARP_ATTACK`).
+//!
+//! * ATT&CK: T1557.002 Adversary-in-the-Middle: ARP Cache Poisoning.
+//! * Rule: an IP address belongs to the hardware address that used it first, until that one was silent for half an hour. Whoever
+//!   else sends ARP in its name claims it. Claims are counted per claimant over one to two minutes: those that nobody asked
+//!   for, and those that the owner contradicts (it spoke after the first claim). The attacker is the local address that the
+//!   claimant's hardware address owns, never the address that it claims; if it owns none, its hardware address is named.
+//! * Numbers: the known tools repeat a claim every one to ten seconds, because caches expire. Critical needs a contradicting
+//!   owner and 20 claims, for a gateway 10. The original compares the other way round, and blames the address that is stolen.
+//! * Why false positives stay out: a device that was replaced, a lease that moved, a fail-over without virtual addresses claim
+//!   once or a few times and the owner is silent: at most high. Virtual routers (VRRP, HSRP, GLBP) are known by their hardware
+//!   addresses. Repeaters and proxies answer when asked; that alone counts nothing. A gateway's further addresses stay medium.
+//! * Evasion: claiming rarely; claiming an address before its owner is seen; a forged hardware address hides who it is.
+//! * Proof: proven when the claim comes in a frame of the very hardware address that owns the attacker's address.
+
+use std::net::IpAddr;
+
+use slips_core::addr;
+use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::event::{Arp, ArpOp, Event, EventKind};
+use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{MacAddr, Proto};
+use slips_core::state::PerSlot;
+use slips_core::time::{PacketTime, Span, WindowId};
+
+use crate::Settings;
+use crate::ladder::{self, Rung, rung};
+use crate::tally::Pace;
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "arp_poisoning",
+    kinds: &[EvidenceKind::MitmArpAttack],
+    events: &[EventKind::Arp],
+    roles: &[Role::Src, Role::Dst],
+};
+
+/// Steps in claims for any host. The last one only when the owner contradicts.
+pub const CLAIMS: [Rung; 4] = [
+    rung(1, ThreatLevel::Low, 0.5),
+    rung(4, ThreatLevel::Medium, 0.6),
+    rung(10, ThreatLevel::High, 0.7),
+    rung(20, ThreatLevel::Critical, 0.9),
+];
+/// Steps in claims for a gateway.
+pub const GATEWAY_CLAIMS: [Rung; 3] = [
+    rung(1, ThreatLevel::Medium, 0.6),
+    rung(4, ThreatLevel::High, 0.8),
+    rung(10, ThreatLevel::Critical, 0.95),
+];
+
+/// How long a silent owner keeps its address; as in the engine.
+const KEPT_FOR: Span = Span::from_secs(1800);
+/// An answer within this time of a question was asked for.
+const ASKED_FOR: Span = Span::from_secs(3);
+/// Claims are counted over one to two of these.
+const MINUTE: Span = Span::from_secs(60);
+/// Claimants remembered per address; the one seen longest ago makes room.
+const MAX_CLAIMANTS: usize = 4;
+/// The step that a gateway's further addresses reach at most.
+const MEDIUM_STEP: u8 = 2;
+
+#[derive(Debug)]
+struct Claimant {
+    mac: MacAddr,
+    first: PacketTime,
+    last: PacketTime,
+    pace: Pace,
+    window: WindowId,
+    told: u8,
+}
+
+#[derive(Debug, Default)]
+struct Holding {
+    owner: Option<(MacAddr, PacketTime)>,
+    asked: Option<PacketTime>,
+    claimants: Vec<Claimant>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct ArpPoisoning {
+    gateways: Vec<IpAddr>,
+    holdings: PerSlot<Holding>,
+}
+
+/// A claim that counts.
+struct Claim {
+    claims: u32,
+    step: u8,
+    contradicted: bool,
+}
+
+impl ArpPoisoning {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { gateways: settings.gateways.clone(), holdings: PerSlot::default() }
+    }
+
+    fn on_sender(&mut self, cx: &mut Cx<'_>, arp: &Arp) {
+        let gateway = self.gateways.contains(&arp.sender);
+        let ladder: &[Rung] = if gateway { &GATEWAY_CLAIMS } else { &CLAIMS };
+        let attacker = cx.facts().src_mac_owner;
+        let own_gateway = attacker.is_some_and(|ip| self.gateways.contains(&ip));
+        let holding = self.holdings.get_or_default(cx.slot());
+        let Some(claim) = holding.take(arp, cx.window(), |claims, contradicted| {
+            let top = if contradicted { ladder.len() } else { ladder.len() - 1 };
+            let top = if own_gateway { MEDIUM_STEP } else { top as u8 };
+            ladder::step(ladder, 1, claims).min(top)
+        }) else {
+            return;
+        };
+        let Some(mut rung) = ladder::at_step(ladder, claim.step) else { return };
+        if own_gateway && rung.level > ThreatLevel::Medium {
+            (rung.level, rung.confidence) = (ThreatLevel::Medium, Confidence::new(0.6));
+        }
+        let whose = if gateway { "the gateway's address" } else { "the address" };
+        let but = if claim.contradicted { ", whose owner contradicts" } else { "" };
+        let text =
+            format!("{} claims {whose} {} by ARP{but}, {} times", arp.sender_mac, arp.sender, claim.claims);
+        let proven = attacker.is_some() && arp.frame_src == arp.sender_mac;
+        cx.emit(Finding {
+            attacker: attacker.map_or(Entity::Mac(arp.sender_mac), Entity::Ip),
+            victim: Some(Entity::Ip(arp.sender)),
+            proto: Some(Proto::Arp),
+            text,
+            proof: if proven { Proof::Proven } else { Proof::Unproven },
+            ..ladder::finding(cx, EvidenceKind::MitmArpAttack, arp.sender, rung, arp.at)
+        });
+    }
+}
+
+impl Holding {
+    /// Takes an ARP packet in the name of this address; the claim, if it is one and a step is reached.
+    fn take(&mut self, arp: &Arp, window: WindowId, step: impl FnOnce(u32, bool) -> u8) -> Option<Claim> {
+        let (mac, now) = (arp.sender_mac, arp.at);
+        let (owner, seen) = self.owner.get_or_insert((mac, now));
+        if *owner == mac {
+            *seen = now.max(*seen);
+            return None;
+        }
+        if now.since(*seen) > KEPT_FOR {
+            *self = Self { owner: Some((mac, now)), ..Self::default() };
+            return None;
+        }
+        let spoke = *seen;
+        let asked = arp.op == ArpOp::Reply && self.asked.is_some_and(|asked| now.since(asked) <= ASKED_FOR);
+        let claimant = self.claimant(mac, now, window);
+        claimant.last = now;
+        let contradicted = spoke > claimant.first;
+        if asked && !contradicted {
+            return None;
+        }
+        claimant.pace.add(now, 1, MINUTE);
+        let claims = claimant.pace.sum();
+        let step = step(claims, contradicted);
+        ladder::climb(&mut claimant.told, step).then_some(Claim { claims, step, contradicted })
+    }
+
+    fn claimant(&mut self, mac: MacAddr, now: PacketTime, window: WindowId) -> &mut Claimant {
+        let at = self.claimants.iter().position(|known| known.mac == mac);
+        let at = at.unwrap_or_else(|| {
+            if self.claimants.len() >= MAX_CLAIMANTS {
+                let oldest = self.claimants.iter().enumerate().min_by_key(|(_, known)| known.last);
+                if let Some(oldest) = oldest.map(|(at, _)| at) {
+                    self.claimants.swap_remove(oldest);
+                }
+            }
+            let (first, last, pace) = (now, now, Pace::default());
+            self.claimants.push(Claimant { mac, first, last, pace, window, told: 0 });
+            self.claimants.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "`at` was found or pushed just above")]
+        let claimant = &mut self.claimants[at];
+        if claimant.window != window {
+            (claimant.window, claimant.told) = (window, 0);
+        }
+        claimant
+    }
+}
+
+/// Hardware addresses that move between machines by design, or that are none.
+fn is_shared(mac: MacAddr) -> bool {
+    let [a, b, c, d, e, _] = mac.0;
+    a & 1 == 1
+        || mac == MacAddr::ZERO
+        // VRRP (RFC 9568), HSRP versions 1 and 2, GLBP.
+        || matches!((a, b, c, d, e), (0, 0, 0x5e, 0, 1 | 2) | (0, 0, 0x0c, 0x07, 0xac) | (0, 0x07, 0xb4, ..))
+        || matches!((a, b, c, d), (0, 0, 0x0c, 0x9f))
+}
+
+impl Detector for ArpPoisoning {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        let Event::Arp(arp) = event else { return };
+        match cx.role() {
+            Role::Src => {
+                if addr::is_interesting(arp.sender) && cx.facts().src_local && !is_shared(arp.sender_mac) {
+                    self.on_sender(cx, arp);
+                }
+            }
+            Role::Dst => {
+                if arp.op == ArpOp::Request
+                    && arp.sender != arp.target
+                    && let Some(holding) = self.holdings.get_mut(cx.slot())
+                {
+                    holding.asked = Some(arp.at);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.holdings.forget(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{arp, at, bench, levels, secs};
+    use slips_core::detector::{Bench, Facts};
+
+    const VICTIM: &str = "192.168.1.7";
+    const GATEWAY: &str = "192.168.1.1";
+
+    fn start() -> Bench {
+        let settings = Settings { gateways: vec![at(GATEWAY)], ..Settings::default() };
+        let mut bench = bench(ArpPoisoning::new(&settings));
+        bench.facts(Facts { src_mac_owner: Some(at("192.168.1.66")), ..Facts::default() });
+        bench
+    }
+
+    fn says(bench: &mut Bench, who: &str, mac: u8, op: ArpOp, second: i64) -> Vec<Finding> {
+        let mut packet = arp(who, "192.168.1.9", mac);
+        (packet.op, packet.at) = (op, secs(second));
+        bench.feed(&Event::Arp(packet))
+    }
+
+    /// The owner speaks at the beginning, and every `owner` seconds; the claimant every two seconds.
+    fn poisoned(who: &str, claims: i64, owner: i64) -> Vec<Finding> {
+        let mut bench = start();
+        let mut told = says(&mut bench, who, 7, ArpOp::Request, 0);
+        for n in 1..=claims {
+            told.extend(says(&mut bench, who, 66, ArpOp::Reply, 2 * n));
+            if n % owner == 0 {
+                told.extend(says(&mut bench, who, 7, ArpOp::Request, 2 * n + 1));
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_contradicted_claim_that_is_repeated_is_critical_and_names_the_claimant() {
+        let told = poisoned(VICTIM, 30, 5);
+        assert_eq!(levels(&told), ["low 0.5", "medium 0.6", "high 0.7", "critical 0.9"]);
+        for finding in &told {
+            assert_eq!(finding.attacker, Entity::Ip(at("192.168.1.66")));
+            assert_eq!(finding.victim, Some(Entity::Ip(at(VICTIM))));
+            assert_eq!(finding.proof, Proof::Proven);
+        }
+        assert_eq!(levels(&poisoned(VICTIM, 19, 5)).len(), 3);
+    }
+
+    #[test]
+    fn the_gateway_is_judged_sooner() {
+        assert_eq!(levels(&poisoned(GATEWAY, 9, 3)), ["medium 0.6", "high 0.8"]);
+        assert_eq!(levels(&poisoned(GATEWAY, 10, 3)), ["medium 0.6", "high 0.8", "critical 0.95"]);
+    }
+
+    #[test]
+    fn a_host_that_moved_is_not_critical_and_owns_the_address_after_a_while() {
+        assert_eq!(levels(&poisoned(VICTIM, 60, 1000)), ["low 0.5", "medium 0.6", "high 0.7"]);
+        let mut bench = start();
+        for (second, mac) in [(0, 7), (1801, 8), (1900, 8), (2000, 8)] {
+            assert!(says(&mut bench, VICTIM, mac, ArpOp::Reply, second).is_empty(), "{second}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_claimant_is_named_by_its_hardware_address() {
+        let mut bench = bench(ArpPoisoning::new(&Settings::default()));
+        says(&mut bench, VICTIM, 7, ArpOp::Request, 0);
+        let told = says(&mut bench, VICTIM, 66, ArpOp::Reply, 1);
+        assert!(matches!(told[0].attacker, Entity::Mac(_)));
+        assert_eq!(told[0].proof, Proof::Unproven);
+    }
+
+    #[test]
+    fn repeaters_that_are_asked_and_virtual_routers_are_silent() {
+        let mut bench = start();
+        says(&mut bench, VICTIM, 7, ArpOp::Request, 0);
+        for n in 1..50 {
+            let mut asks = arp("192.168.1.9", VICTIM, 9);
+            asks.at = secs(2 * n);
+            assert!(bench.feed(&Event::Arp(asks)).is_empty());
+            assert!(says(&mut bench, VICTIM, 66, ArpOp::Reply, 2 * n + 1).is_empty());
+        }
+        let mut vrrp = arp(GATEWAY, "192.168.1.9", 1);
+        (vrrp.sender_mac, vrrp.op) = (MacAddr([0, 0, 0x5e, 0, 1, 7]), ArpOp::Reply);
+        says(&mut bench, GATEWAY, 1, ArpOp::Request, 200);
+        assert!((0..50).all(|_| bench.feed(&Event::Arp(vrrp)).is_empty()));
+    }
+}

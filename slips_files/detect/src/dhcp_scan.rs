@@ -1,0 +1,103 @@
+//! DHCP scan: a client requests one address after the other.
+//!
+//! * ATT&CK: T1018 Remote System Discovery, T1498 Network Denial of Service (starvation by a clumsy tool).
+//! * Rule: distinct addresses that one client requests in a window.
+//! * Numbers: 4 is the original's, which repeats its evidence at every fourth; we update one.
+//! * Why false positives stay out: a roaming client asks for its old address and takes the new one, that is two. Nothing here
+//!   is critical.
+//! * Evasion: a new hardware address for each request (starvation): each is another client then.
+//! * Proof: unproven; a request is a datagram.
+
+use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::event::{Dhcp, Event, EventKind};
+use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
+use slips_core::flow::{Proto, Uid};
+
+use crate::ladder::{Rung, rung};
+use crate::steps::{Limits, Steps, in_steps, member_of_ip};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "dhcp_scan",
+    kinds: &[EvidenceKind::DhcpScan],
+    events: &[EventKind::Dhcp],
+    roles: &[Role::Src],
+};
+
+/// Steps in distinct addresses.
+pub const ADDRESSES: [Rung; 3] =
+    [rung(4, ThreatLevel::Medium, 0.6), rung(8, ThreatLevel::Medium, 0.8), rung(32, ThreatLevel::High, 0.9)];
+
+/// See the module.
+#[derive(Debug)]
+pub struct DhcpScan {
+    requested: Steps<()>,
+}
+
+impl Default for DhcpScan {
+    fn default() -> Self {
+        Self { requested: Steps::new(&ADDRESSES, Limits { keys: 1, weighing: 1 }) }
+    }
+}
+
+impl DhcpScan {
+    fn on_dhcp(&mut self, cx: &mut Cx<'_>, dhcp: &Dhcp) {
+        let Some(requested) = dhcp.requested_addr.filter(|addr| !addr.is_unspecified()) else { return };
+        let uid = dhcp.uids.first().copied().unwrap_or(Uid::EMPTY);
+        let Some(reached) = self.requested.add_distinct(cx, (), member_of_ip(requested), uid) else { return };
+        let text = format!("DHCP scan: {} different addresses requested, lately {requested}", reached.n);
+        cx.emit(Finding {
+            proto: Some(Proto::Udp),
+            text,
+            ..reached.finding(cx, EvidenceKind::DhcpScan, cx.profile(), dhcp.at)
+        });
+    }
+}
+
+impl Detector for DhcpScan {
+    in_steps!(requested);
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        if let Event::Dhcp(dhcp) = event {
+            self.on_dhcp(cx, dhcp);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{at, bench, levels, secs};
+
+    fn requests(addrs: impl Iterator<Item = u8>) -> Vec<Finding> {
+        let mut bench = bench(DhcpScan::default());
+        let request = |n: u8| {
+            Event::Dhcp(Box::new(Dhcp {
+                at: secs(0),
+                uids: vec![Uid::new("C1")],
+                client: Some(at("192.168.1.30")),
+                server: Some(at("192.168.1.1")),
+                mac: None,
+                host_name: String::new(),
+                requested_addr: Some([192, 168, 1, n].into()),
+                assigned_addr: None,
+                lease_time: None,
+                msg_types: Vec::new(),
+                interface: 0,
+            }))
+        };
+        addrs.flat_map(|n| bench.feed(&request(n))).collect()
+    }
+
+    #[test]
+    fn the_fourth_address_is_told_and_the_third_is_not() {
+        assert!(requests(1..=3).is_empty());
+        assert_eq!(levels(&requests(1..=4)), ["medium 0.6"]);
+        assert_eq!(levels(&requests(1..=200)), ["medium 0.6", "medium 0.8", "high 0.9"]);
+    }
+
+    #[test]
+    fn renewals_are_silent() {
+        assert!(requests((0..200).map(|n| n % 2)).is_empty());
+    }
+}

@@ -1,0 +1,105 @@
+//! A flow from or to port 0, which no service has and no system hands out.
+//!
+//! * ATT&CK: T1595 Active Scanning (fingerprinting of systems by how they answer).
+//! * Rule: TCP and UDP flows between single hosts with port 0 on either side, per source and destination.
+//! * Numbers: the original tells each flow with high 0.8, and blames the addressee of a packet to port 0. We blame who sent it,
+//!   begin at medium and update one evidence.
+//! * Why false positives stay out: fragments have no ports, and the sensor knows; of one source only the first four
+//!   destinations weigh anything, and nothing here is critical.
+//! * Evasion: any other port.
+//! * Proof: proven only by the hardware address; one datagram is enough to be told.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::event::{Event, EventKind};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
+use slips_core::flow::{Flow, Proto};
+
+use crate::attempt;
+use crate::ladder::{Rung, rung};
+use crate::steps::{Limits, Steps, in_steps};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "port_zero",
+    kinds: &[EvidenceKind::Port0Connection],
+    events: &[EventKind::Flow],
+    roles: &[Role::Src],
+};
+
+/// Steps in flows.
+pub const FLOWS: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.6), rung(10, ThreatLevel::High, 0.8)];
+
+/// See the module.
+#[derive(Debug)]
+pub struct PortZero {
+    flows: Steps<IpAddr>,
+}
+
+impl Default for PortZero {
+    fn default() -> Self {
+        Self { flows: Steps::new(&FLOWS, Limits { keys: 64, weighing: 4 }) }
+    }
+}
+
+impl PortZero {
+    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+        let zero = flow.src.port == 0 || flow.dst.port == 0;
+        if !zero || !matches!(flow.proto, Proto::Tcp | Proto::Udp) || !attempt::between_hosts(flow) {
+            return;
+        }
+        if !self.flows.first(cx, flow) {
+            return;
+        }
+        let Some(reached) = self.flows.add(cx, flow.dst.addr, flow.uid) else { return };
+        let text = format!("{} flows with port 0, lately {} to {}", reached.n, flow.src, flow.dst);
+        cx.emit(Finding {
+            victim: Some(Entity::Ip(flow.dst.addr)),
+            proto: Some(flow.proto),
+            text,
+            proof: attempt::proof_of_source(cx.facts()),
+            ..reached.finding(cx, EvidenceKind::Port0Connection, flow.src.addr, flow.seen)
+        });
+    }
+}
+
+impl Detector for PortZero {
+    in_steps!(flows);
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        if let Event::Flow(flow) = event {
+            self.on_flow(cx, flow);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{Talk, bench, levels};
+    use slips_core::flow::Phase;
+
+    fn flows(n: u32, dst: &str, port: u16) -> Vec<Finding> {
+        let mut bench = bench(PortZero::default());
+        let flow = |n, phase| Talk::tcp("203.0.113.9", dst, port).uid(&format!("C{n}")).phase(phase).event();
+        (0..n)
+            .flat_map(|n| [flow(n, Phase::Start), flow(n, Phase::End)])
+            .flat_map(|flow| bench.feed(&flow))
+            .collect()
+    }
+
+    #[test]
+    fn the_first_flow_is_told_and_then_the_tenth() {
+        assert_eq!(levels(&flows(9, "192.168.1.5", 0)), ["medium 0.6"]);
+        assert_eq!(levels(&flows(10, "192.168.1.5", 0)), ["medium 0.6", "high 0.8"]);
+    }
+
+    #[test]
+    fn other_ports_groups_and_icmp_are_silent() {
+        assert!(flows(20, "192.168.1.5", 1).is_empty());
+        assert!(flows(20, "224.0.0.251", 0).is_empty());
+        let mut bench = bench(PortZero::default());
+        assert!(bench.feed(&Talk::icmp("192.168.1.5", "203.0.113.9", 0).event()).is_empty());
+    }
+}
