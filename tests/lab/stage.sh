@@ -238,6 +238,7 @@ cut_off() {
 
 # Records what comes from ADDRESS to the client, for the time between the deciding packet and the last one that passed.
 dump_begin() {
+    : >"$dir/dump.log"
     in_ns "$C" tcpdump -i eth0 -n -tt -l --immediate-mode "src host $1" >"$dir/dump" 2>"$dir/dump.log" </dev/null &
     dump=$!
     started+=("$dump")
@@ -250,6 +251,9 @@ dump_end() {
     dump=''
     last=$(tail -n 1 "$dir/dump" | cut -d ' ' -f 1)
     decided=$(python3 "$lab/told.py" "$alerts" decided "$1")
-    awk -v last="$last" -v decided="$decided" -v all="$(wc -l <"$dir/dump")" \
-        'BEGIN { printf "%d packets passed, the last %.1f ms after the deciding one", all, (last - decided) * 1000 }'
+    awk -v last="$last" -v decided="$decided" -v all="$(wc -l <"$dir/dump")" -v line="$(tail -n 1 "$dir/dump")" \
+        'BEGIN {
+            printf "%d packets passed, the last %.1f ms after the deciding one", all, (last - decided) * 1000
+            if (last - decided > 0.2) printf ", late: %s", line
+        }'
 }
