@@ -1,4 +1,4 @@
-//! How fast finite inputs are read: rows of conn.log in both formats, and packets of a capture without the sensor.
+//! How fast finite inputs are read: rows of conn.log in both formats, Suricata's events, and packets of a capture without the sensor.
 //!
 //!     cargo bench -p slips-input --bench decode
 
@@ -54,6 +54,49 @@ fn json() -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Suricata's events in the mix of an ordinary network: six flows to two questions with their answers and two others.
+fn eve() -> Vec<u8> {
+    let mut text = String::new();
+    for n in 0..ROWS {
+        let at = format!("2021-06-{:02}T15:{:02}:{:02}.457984+0200", 1 + n / 20_000, n / 60 % 60, n % 60);
+        let ends = format!(
+            r#""src_ip":"192.168.{}.{}","src_port":{},"dest_ip":"45.150.{}.156","dest_port":443"#,
+            n % 4,
+            n % 250,
+            1024 + n % 60_000,
+            n % 200
+        );
+        let head =
+            format!(r#"{{"timestamp":"{at}","flow_id":13741955368{n:05},"in_iface":"eth0","event_type""#);
+        let _ = match n % 10 {
+            0..6 => writeln!(
+                text,
+                r#"{head}:"flow",{ends},"proto":"TCP","app_proto":"tls","flow":{{"pkts_toserver":10,"pkts_toclient":12,"bytes_toserver":{},"bytes_toclient":5321,"start":"{at}","end":"{at}","age":12,"state":"closed","reason":"timeout","alerted":false}},"community_id":"1:HWtYxeS9v/BrFH08/XL4wX0u8JY=","tcp":{{"tcp_flags":"1b","tcp_flags_ts":"1b","tcp_flags_tc":"1b","syn":true,"fin":true,"psh":true,"ack":true,"state":"closed","ts_max_regions":1,"tc_max_regions":1}}}}"#,
+                1000 + n
+            ),
+            6 => writeln!(
+                text,
+                r#"{head}:"dns",{ends},"proto":"UDP","dns":{{"type":"query","id":{},"rrname":"host{n}.example.com","rrtype":"A","tx_id":0,"opcode":0}}}}"#,
+                n % 65_536
+            ),
+            7 => writeln!(
+                text,
+                r#"{head}:"dns",{ends},"proto":"UDP","dns":{{"version":2,"type":"answer","id":{},"flags":"8180","qr":true,"rd":true,"ra":true,"opcode":0,"rrname":"host{n}.example.com","rrtype":"A","rcode":"NOERROR","answers":[{{"rrname":"host{n}.example.com","rrtype":"CNAME","ttl":60,"rdata":"edge.example.net"}},{{"rrname":"edge.example.net","rrtype":"A","ttl":60,"rdata":"45.150.1.2"}}],"grouped":{{"CNAME":["edge.example.net"],"A":["45.150.1.2"]}}}}}}"#,
+                n % 65_536
+            ),
+            8 => writeln!(
+                text,
+                r#"{head}:"http",{ends},"proto":"TCP","tx_id":0,"http":{{"hostname":"www.example.com","http_port":80,"url":"/index.html","http_user_agent":"Mozilla/5.0 (Windows NT 6.1; WOW64)","http_content_type":"text/html","http_method":"GET","protocol":"HTTP/1.1","status":200,"length":4711}}}}"#
+            ),
+            _ => writeln!(
+                text,
+                r#"{head}:"tls",{ends},"proto":"TCP","tls":{{"subject":"CN=www.example.com","issuerdn":"C=BE, O=An authority, CN=Its name","serial":"17:8E:1E:D7","fingerprint":"2d:d1:9f:80:99:86:fc:ac:5f:2a:2a:fd:a3:f3:7e:96:7c:dd:24:37","sni":"www.example.com","version":"TLS 1.2","notbefore":"2020-03-19T09:44:08","notafter":"2022-03-20T09:44:08","ja3":{{"hash":"b7202231ff2db28363c109cedc6d1642","string":"770,51-57-69-136-22-53-132-47-65-10-5-4,0,,"}},"ja3s":{{"hash":"ad90cab724fafab2660fbf61673c91a9","string":"770,51,0"}}}}}}"#
+            ),
+        };
+    }
+    text.into_bytes()
+}
+
 fn pcap() -> Vec<u8> {
     let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
     for n in 0..ROWS as u32 {
@@ -92,7 +135,7 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
     let mut events = Vec::new();
-    for (name, bytes) in [("conn.log TSV", tsv()), ("conn.log JSON", json())] {
+    for (name, bytes) in [("conn.log TSV", tsv()), ("conn.log JSON", json()), ("eve.json", eve())] {
         assert_eq!(read_log(&bytes, &mut events), ROWS as u64);
         group.bench_function(name, |bencher| bencher.iter(|| read_log(&bytes, &mut events)));
     }

@@ -15,10 +15,12 @@ pub mod capture;
 mod blocks;
 mod capfile;
 mod error;
+mod flowlog;
 mod report;
 mod sniff;
 mod source;
 mod stream;
+mod suricata;
 mod zeek;
 
 pub use capfile::{CaptureFile, MAX_PACKET, Packet};

@@ -41,6 +41,8 @@ pub enum Reason {
     UnknownInterface,
     /// A packet of a link type that we do not read.
     UnknownLinkType,
+    /// An event or record of a kind that is not used (Suricata's `stats`, Argus' management records).
+    UnusedKind,
 }
 
 impl Reason {
@@ -62,6 +64,7 @@ impl Reason {
             Self::BadBlock => "bad block",
             Self::UnknownInterface => "unknown interface",
             Self::UnknownLinkType => "unknown link type",
+            Self::UnusedKind => "record of a kind that is not used",
         }
     }
 }
@@ -165,6 +168,14 @@ impl Report {
         self.records = self.records.saturating_sub(1);
         if let Some(file) = self.files.get_mut(file) {
             file.rows = file.rows.saturating_sub(1);
+        }
+    }
+
+    /// A sound record is of a kind that is not used: counted, but no example is kept.
+    pub(crate) fn pass_over(&mut self, file: usize) {
+        *self.rejected.entry(Reason::UnusedKind).or_default() += 1;
+        if let Some(file) = self.files.get_mut(file) {
+            file.rejected += 1;
         }
     }
 

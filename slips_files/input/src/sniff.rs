@@ -25,6 +25,8 @@ pub(crate) enum Content {
     Gzip,
     /// A Zeek log of tab-separated columns; `None` when it is one that we do not use.
     ZeekTsv(Option<&'static Log>),
+    /// Suricata's event log.
+    Eve,
     /// A Zeek log of JSON lines; `None` when its fields do not tell which.
     ZeekJson(Option<&'static Log>),
     /// Something we know but have no reader for.
@@ -117,7 +119,7 @@ fn json_lines(bytes: &[u8], number: u64) -> Content {
         objects = true;
         let has = |wanted: &str| keys.iter().any(|(key, _)| *key == wanted.as_bytes());
         if has("event_type") && (has("flow_id") || has("timestamp")) {
-            return Content::NotReadYet("a Suricata event log");
+            return Content::Eve;
         }
         if let Some(log) = logs::by_keys(&keys) {
             return Content::ZeekJson(Some(log));
@@ -158,6 +160,7 @@ mod tests {
             Content::Gzip => "gzip".to_owned(),
             Content::ZeekTsv(kind) => format!("tsv {}", log(kind)),
             Content::ZeekJson(kind) => format!("json {}", log(kind)),
+            Content::Eve => "eve".to_owned(),
             Content::NotReadYet(what) => what.to_owned(),
             Content::Unknown(line, why) => format!("{line}: {why}"),
         }
@@ -184,7 +187,7 @@ mod tests {
             (b"{\"ts\":1.0,\"_path\":\"dns\"}\n", "json dns"),
             (b"{\"ts\":1.0}\n{\"ts\":1.0,\"tunnel_type\":\"x\"}", "json tunnel"),
             (b"{\"ts\":1.0,\"call_id\":\"x\",\"request_body_len\":0}", "json ?"),
-            (b"{\"flow_id\":1,\"event_type\":\"flow\",\"timestamp\":\"x\"}", "a Suricata event log"),
+            (b"{\"flow_id\":1,\"event_type\":\"flow\",\"timestamp\":\"x\"}", "eve"),
             (b"StartTime,Dur,Proto,SrcAddr,Sport\n", "an Argus flow list"),
             (b"2015/01/01 10:00:00\ttcp\t1.2.3.4\t->\t1.2.3.4\n", "an Argus flow list"),
             (b"a\tb\n", "1: a table without the header that names its columns"),

@@ -10,9 +10,11 @@ use slips_core::event::Event;
 
 use crate::capfile::{CaptureFile, CaptureSource};
 use crate::error::InputError;
+use crate::flowlog::source::FlowLog;
 use crate::report::Report;
 use crate::sniff::Content;
 use crate::stream::{self, Stream};
+use crate::suricata::Eve;
 use crate::zeek::logs;
 use crate::zeek::source::{Directory, SingleLog};
 
@@ -87,6 +89,11 @@ fn from_stream(
             let file = CaptureFile::from_stream(path, stream, progress)?;
             return Ok(Box::new(CaptureSource::new(file, options)));
         }
+        Content::Eve => {
+            let (path, report, file) = begin(path, "suricata");
+            let records = Eve::new(&path, file, stream);
+            return Ok(Box::new(FlowLog::new(records, report, progress, options)));
+        }
         Content::ZeekTsv(log) => log,
         Content::ZeekJson(_) => logs::in_file(stream.content, path),
         Content::Empty => return Err(InputError::Empty { path: path.to_path_buf() }),
@@ -98,6 +105,14 @@ fn from_stream(
         Some(log) => Ok(Box::new(SingleLog::new(path, stream, log, progress, options))),
         None => unknown(0, "a log, but none of those that are used"),
     }
+}
+
+/// The report of an input that is one file of this kind.
+fn begin(path: &Path, kind: &'static str) -> (Arc<Path>, Report, usize) {
+    let path: Arc<Path> = path.into();
+    let mut report = Report::default();
+    let file = report.add_file(&path, kind);
+    (path, report, file)
 }
 
 /// How far the reading is.

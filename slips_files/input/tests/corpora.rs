@@ -175,6 +175,9 @@ fn what_is_not_read_yet_is_refused_and_nothing_crashes() {
     files_under(&corpora.join("slips-flows"), &mut files);
     assert!(files.len() >= 5);
     for path in files {
+        if path.extension().is_some_and(|extension| extension == "json") {
+            continue;
+        }
         let Err(error) = open(&path, &OpenOptions::default()) else { panic!("{}", path.display()) };
         assert!(error.to_string().ends_with("is not read yet"), "{error}");
         assert_eq!(error.kind(), ErrorKind::BadData);

@@ -35,8 +35,10 @@ impl KeyTable {
         self.names.get(next).map(|(name, _)| (next, *name))
     }
 
-    fn search(&mut self, key: &[u8], previous: usize) -> usize {
-        let found = self.names.iter().position(|(name, _)| name.as_bytes() == key).unwrap_or(UNKNOWN);
+    /// The name made of the names of the objects around (`prefix`, with its dot) and the key.
+    fn search(&mut self, prefix: &str, key: &[u8], previous: usize) -> usize {
+        let is = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.as_bytes() == key);
+        let found = self.names.iter().position(|(name, _)| is(name)).unwrap_or(UNKNOWN);
         if found != UNKNOWN
             && let Some(after) = self.after.get_mut(previous)
         {
@@ -48,13 +50,19 @@ impl KeyTable {
     fn slot(&self, name: usize) -> Option<usize> {
         self.names.get(name).map(|(_, slot)| *slot)
     }
+
+    /// Whether anything inside of this object (its name with the dot) is wanted.
+    fn has_inside(&self, prefix: &str) -> bool {
+        self.names.iter().any(|(name, _)| name.starts_with(prefix))
+    }
 }
 
 /// Reads `line` into `row`.
 pub(crate) fn read<'a>(line: &'a [u8], keys: &mut KeyTable, row: &mut Row<'a>) -> Result<(), Reject> {
     let mut scan = Scan { line, at: 0 };
     scan.space();
-    let read = object(&mut scan, keys, row, &mut String::new(), 0);
+    let mut previous = keys.start();
+    let read = object(&mut scan, keys, row, &mut Nesting::default(), &mut previous);
     scan.space();
     match read {
         Some(()) if scan.at == line.len() => Ok(()),
@@ -62,47 +70,37 @@ pub(crate) fn read<'a>(line: &'a [u8], keys: &mut KeyTable, row: &mut Row<'a>) -
     }
 }
 
+/// Where in the line the scan is: the names of the objects around, each with its dot.
+#[derive(Default)]
+struct Nesting {
+    prefix: String,
+    depth: usize,
+}
+
 fn object<'a>(
     scan: &mut Scan<'a>,
     keys: &mut KeyTable,
     row: &mut Row<'a>,
-    prefix: &mut String,
-    depth: usize,
+    around: &mut Nesting,
+    previous: &mut usize,
 ) -> Option<()> {
     scan.eat(b'{')?;
     scan.space();
     if scan.peek() == Some(b'}') {
         return scan.eat(b'}');
     }
-    let mut previous = keys.start();
     loop {
         scan.space();
-        let name =
-            if prefix.is_empty() { key(scan, keys, previous)? } else { nested_key(scan, keys, prefix)? };
+        let name = key(scan, keys, &around.prefix, *previous)?;
         scan.space();
         scan.eat(b':')?;
         scan.space();
         if scan.peek() == Some(b'{') {
-            if depth >= MAX_DEPTH {
-                return None;
-            }
-            // The name was not kept, for the common case has no use for it.
-            let length = prefix.len();
-            match name {
-                Name::Other(key) if length + key.len() < MAX_NAME && key.is_ascii() => {
-                    prefix.push_str(std::str::from_utf8(key).ok()?);
-                    prefix.push('.');
-                    object(scan, keys, row, prefix, depth + 1)?;
-                    prefix.truncate(length);
-                }
-                _ => {
-                    scan.container()?;
-                }
-            }
+            nested(scan, keys, row, around, previous, name)?;
         } else {
             let raw = scan.value()?;
             if let Name::Known(name) = name {
-                previous = name;
+                *previous = name;
                 if let Some(slot) = keys.slot(name) {
                     row.set(slot, raw);
                 }
@@ -117,14 +115,47 @@ fn object<'a>(
     }
 }
 
+/// An object inside of the line's; skipped where nothing in it is wanted.
+fn nested<'a>(
+    scan: &mut Scan<'a>,
+    keys: &mut KeyTable,
+    row: &mut Row<'a>,
+    around: &mut Nesting,
+    previous: &mut usize,
+    name: Name<'_>,
+) -> Option<()> {
+    if around.depth >= MAX_DEPTH {
+        return None;
+    }
+    let length = around.prefix.len();
+    let Name::Other(key) = name else { return scan.container().map(drop) };
+    if length + key.len() >= MAX_NAME || !key.is_ascii() {
+        return scan.container().map(drop);
+    }
+    around.prefix.push_str(std::str::from_utf8(key).ok()?);
+    around.prefix.push('.');
+    let read = if keys.has_inside(&around.prefix) {
+        around.depth += 1;
+        let read = object(scan, keys, row, around, previous);
+        around.depth -= 1;
+        read
+    } else {
+        scan.container().map(drop)
+    };
+    around.prefix.truncate(length);
+    read
+}
+
 enum Name<'a> {
     Known(usize),
     Other(&'a [u8]),
 }
 
-fn key<'a>(scan: &mut Scan<'a>, keys: &mut KeyTable, previous: usize) -> Option<Name<'a>> {
+fn key<'a>(scan: &mut Scan<'a>, keys: &mut KeyTable, prefix: &str, previous: usize) -> Option<Name<'a>> {
     scan.eat(b'"')?;
-    if let Some((index, name)) = keys.expected(previous) {
+    if let Some((index, name)) = keys.expected(previous)
+        && let Some(name) = name.strip_prefix(prefix)
+    {
         let end = scan.at + name.len();
         if scan.line.get(scan.at..end) == Some(name.as_bytes()) && scan.line.get(end) == Some(&b'"') {
             scan.at = end + 1;
@@ -132,23 +163,10 @@ fn key<'a>(scan: &mut Scan<'a>, keys: &mut KeyTable, previous: usize) -> Option<
         }
     }
     let (key, _) = scan.rest_of_string()?;
-    Some(match keys.search(key, previous) {
+    Some(match keys.search(prefix, key, previous) {
         UNKNOWN => Name::Other(key),
         found => Name::Known(found),
     })
-}
-
-fn nested_key<'a>(scan: &mut Scan<'a>, keys: &mut KeyTable, prefix: &mut String) -> Option<Name<'a>> {
-    scan.eat(b'"')?;
-    let (key, _) = scan.rest_of_string()?;
-    let length = prefix.len();
-    if length + key.len() > MAX_NAME || !key.is_ascii() {
-        return Some(Name::Other(b""));
-    }
-    prefix.push_str(std::str::from_utf8(key).ok()?);
-    let found = keys.names.iter().position(|(name, _)| *name == prefix.as_str());
-    prefix.truncate(length);
-    Some(found.map_or(Name::Other(key), Name::Known))
 }
 
 /// Calls `each` for the elements of an array's inside until it says false; nested ones are skipped.
@@ -163,6 +181,27 @@ pub(crate) fn each_item<'a>(inside: &'a [u8], mut each: impl FnMut(Raw<'a>) -> b
             return;
         };
         if !each(raw) {
+            return;
+        }
+        scan.space();
+        if scan.eat(b',').is_none() {
+            return;
+        }
+    }
+}
+
+/// Calls `each` for the objects among an array's elements until it says false.
+pub(crate) fn each_object<'a>(inside: &'a [u8], mut each: impl FnMut(&'a [u8]) -> bool) {
+    let mut scan = Scan { line: inside, at: 0 };
+    loop {
+        scan.space();
+        let from = scan.at;
+        let is_object = scan.peek() == Some(b'{');
+        let read = if is_object { scan.container() } else { scan.value() };
+        if read.is_none() {
+            return;
+        }
+        if is_object && !inside.get(from..scan.at).is_some_and(&mut each) {
             return;
         }
         scan.space();
@@ -396,6 +435,8 @@ mod tests {
             ),
             ("{}", ["", "", "", ""]),
             (r#"{"a":1,"a":2}"#, ["2", "", "", ""]),
+            (r#"{"b":1,"id":{"y":{"x":1},"x":2},"c":3,"id":{}}"#, ["", "1", "2", "3"]),
+            (r#"{"c":{"x":1},"id":{"x":1},"x":2}"#, ["", "", "1", ""]),
         ] {
             assert_eq!(
                 check(line).as_ref().map(|v| v.each_ref().map(String::as_str)),
@@ -403,6 +444,17 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn objects_in_an_array_are_found() {
+        let mut found = Vec::new();
+        let inside = br#" {"a":[{}]}, 7 ,"{", {"b":"}"} "#;
+        each_object(inside, |object| {
+            found.push(String::from_utf8_lossy(object).into_owned());
+            true
+        });
+        assert_eq!(found, [r#"{"a":[{}]}"#, r#"{"b":"}"}"#]);
     }
 
     #[test]
@@ -439,6 +491,7 @@ mod tests {
             let _ = read(&bytes, &mut KeyTable::new(NAMES), &mut row);
             let _ = (unescape(&bytes), keys(&bytes));
             each_item(&bytes, |_| true);
+            each_object(&bytes, |_| true);
         }
 
         #[test]

@@ -81,7 +81,7 @@ impl<'a> Row<'a> {
         self.names.iter().find(|(_, of)| *of == slot).map_or("", |(name, _)| name)
     }
 
-    fn raw(&self, slot: usize) -> Raw<'a> {
+    pub(crate) fn raw(&self, slot: usize) -> Raw<'a> {
         self.values.get(slot).copied().unwrap_or_default()
     }
 

@@ -71,22 +71,32 @@ const TYPES: &[(&str, u16)] = &[
     ("HTTPS", 65),
     ("*", 255),
 ];
+/// The number of a type's name.
+pub(crate) fn types(name: &str) -> Option<u16> {
+    TYPES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+}
+
+/// The number of a response code's name.
+pub(crate) fn codes(name: &str) -> Option<u16> {
+    CODES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+}
+
 const CODES: &[(&str, u16)] =
     &[("NOERROR", 0), ("FORMERR", 1), ("SERVFAIL", 2), ("NXDOMAIN", 3), ("NOTIMP", 4), ("REFUSED", 5)];
 
 fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
-    let number = |slot, name: usize, table: &[(&str, u16)]| match row.short_count(slot)? {
+    let number = |slot, name: usize, find: fn(&str) -> Option<u16>| match row.short_count(slot)? {
         Some(number) => Ok(Some(number)),
-        None => Ok(row.word(name, |word| table.iter().find(|(name, _)| *name == word).map(|(_, n)| *n))),
+        None => Ok(row.word(name, find)),
     };
     Ok(Event::Dns(Box::new(Dns {
         about: row.about(row.proto(col::PROTO, Proto::Udp))?,
         trans_id: row.short_count(col::TRANS_ID)?.unwrap_or(0),
         rtt: row.span(col::RTT)?,
-        query: name(row.string(col::QUERY)),
+        query: domain(row.string(col::QUERY)),
         qclass: row.short_count(col::QCLASS)?.unwrap_or(1),
-        qtype: number(col::QTYPE, col::QTYPE_NAME, TYPES)?.unwrap_or(0),
-        rcode: number(col::RCODE, col::RCODE_NAME, CODES)?,
+        qtype: number(col::QTYPE, col::QTYPE_NAME, types)?.unwrap_or(0),
+        rcode: number(col::RCODE, col::RCODE_NAME, codes)?,
         flags: DnsFlags {
             aa: row.flag(col::AA)?,
             tc: row.flag(col::TC)?,
@@ -100,7 +110,7 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
 }
 
 /// Lower case, without the final dot, never longer than DNS allows.
-fn name(mut name: String) -> String {
+pub(crate) fn domain(mut name: String) -> String {
     if name.len() > 1 && name.ends_with('.') {
         name.pop();
     }
@@ -124,7 +134,7 @@ fn answers(row: &Row<'_>) -> Vec<DnsAnswer> {
             let data = match value::addr(text.as_bytes()) {
                 Some(addr) => DnsData::Addr(addr),
                 None if text.contains([' ', '<']) => DnsData::Text(text),
-                None => DnsData::Name(name(text)),
+                None => DnsData::Name(domain(text)),
             };
             DnsAnswer { data, ttl: ttl() }
         })

@@ -3,7 +3,7 @@
 mod arp;
 mod conn;
 mod dhcp;
-mod dns;
+pub(crate) mod dns;
 mod files;
 mod ftp;
 mod http;
@@ -107,7 +107,7 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    fn of(&mut self, label: &[u8], detailed: &[u8]) -> Option<Arc<Label>> {
+    pub(crate) fn of(&mut self, label: &[u8], detailed: &[u8]) -> Option<Arc<Label>> {
         if label.is_empty() && detailed.is_empty() {
             return None;
         }

@@ -1,0 +1,61 @@
+//! `alert`: a signature of Suricata's matched. Becomes a notice `Suricata::Alert` whose message is the signature's text and whose
+//! `sub` tells the rest in a fixed form: `severity=2 sid=1:2403388 action=allowed category=Misc Attack`.
+
+use slips_core::event::{Event, Notice};
+
+use super::Kind;
+use crate::flowlog::order::Reorder;
+use crate::report::Reject;
+use crate::zeek::row::{Row, columns};
+
+columns! {
+    TS = "timestamp",
+    UID = "flow_id",
+    SRC_IP = "src_ip",
+    SRC_PORT = "src_port",
+    DEST_IP = "dest_ip",
+    DEST_PORT = "dest_port",
+    PROTO = "proto",
+    EVENT_TYPE = "event_type",
+    PCAP_CNT = "pcap_cnt",
+    IN_IFACE = "in_iface",
+    PKT_SRC = "pkt_src",
+    COMMUNITY_ID = "community_id",
+    TX_ID = "tx_id",
+    APP_PROTO = "app_proto",
+    ACTION = "alert.action",
+    GID = "alert.gid",
+    SIGNATURE_ID = "alert.signature_id",
+    REV = "alert.rev",
+    SIGNATURE = "alert.signature",
+    CATEGORY = "alert.category",
+    SEVERITY = "alert.severity",
+    HOST = "host",
+}
+
+pub(super) const KIND: Kind = Kind { name: "alert", names: NAMES, slot: col::EVENT_TYPE, decode };
+
+/// What every such notice is called.
+const NOTE: &str = "Suricata::Alert";
+/// Rules that name no class have this severity.
+const NO_SEVERITY: u64 = 3;
+
+fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
+    let severity = row.count(col::SEVERITY)?.unwrap_or(NO_SEVERITY);
+    let gid = row.count(col::GID)?.unwrap_or(1);
+    let sid = row.count(col::SIGNATURE_ID)?.unwrap_or(0);
+    let (action, category) = (row.string(col::ACTION), row.string(col::CATEGORY));
+    queue.push(Event::Notice(Box::new(Notice {
+        at: row.time(col::TS)?,
+        uid: row.uid(col::UID),
+        note: NOTE.to_owned(),
+        msg: row.string(col::SIGNATURE),
+        sub: format!("severity={severity} sid={gid}:{sid} action={action} category={category}"),
+        src: row.addr(col::SRC_IP)?,
+        dst: row.addr(col::DEST_IP)?,
+        port: row.short_count(col::DEST_PORT)?,
+        proto: row.has(col::PROTO).then(|| super::proto(row, col::PROTO)),
+        count: None,
+    })));
+    Ok(())
+}

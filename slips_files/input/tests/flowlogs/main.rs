@@ -1,0 +1,77 @@
+//! Flow logs of other programs through the public face: Suricata's events, Argus' lists, nfdump's files.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod suricata;
+
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use slips_core::event::Event;
+use slips_core::flow::Flow;
+use slips_input::{InputError, OpenOptions, Reason, Report, open, open_stream};
+
+/// Reads a source to its end.
+fn drain(mut source: Box<dyn slips_input::Source + Send>) -> Result<(Vec<Event>, Report), InputError> {
+    let mut events = Vec::new();
+    while source.next_batch(&mut events)? {}
+    Ok((events, source.report()))
+}
+
+fn read_bytes(bytes: &[u8]) -> (Vec<Event>, Report) {
+    let reader: Box<dyn Read + Send> = Box::new(Cursor::new(bytes.to_vec()));
+    let options = OpenOptions { batch: 3, ..OpenOptions::default() };
+    drain(open_stream(Path::new("test"), reader, &options).expect("an input")).expect("read")
+}
+
+fn read_file(path: &Path) -> (Vec<Event>, Report) {
+    drain(open(path, &OpenOptions::default()).expect("an input")).expect("read")
+}
+
+fn flows(events: &[Event]) -> Vec<&Flow> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Flow(flow) => Some(flow),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A flow in short: time, ends, protocol, state, history, packets and bytes of both sides.
+fn brief(flow: &Flow) -> String {
+    format!(
+        "{} {:?} {} {} {} {} {} {}/{}/{} {}/{}/{} {}",
+        flow.start,
+        flow.duration.map(|span| span.0),
+        flow.src,
+        flow.dst,
+        flow.proto,
+        flow.state,
+        if flow.history.is_empty() { "-" } else { flow.history.as_str() },
+        flow.orig.pkts,
+        flow.orig.bytes,
+        flow.orig.ip_bytes,
+        flow.resp.pkts,
+        flow.resp.bytes,
+        flow.resp.ip_bytes,
+        if flow.service.is_empty() { "-" } else { flow.service.as_str() },
+    )
+}
+
+fn rejects(report: &Report) -> Vec<(Reason, u64)> {
+    report.rejected.iter().map(|(reason, count)| (*reason, *count)).collect()
+}
+
+/// Where the corpora are; says so when there are none.
+fn corpora(test: &str) -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "the variable is for tests only")]
+    let named = std::env::var("SLIPS_CORPORA").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
+    let found = named.unwrap_or(beside);
+    if found.is_dir() {
+        return Some(found);
+    }
+    println!("skipped: {test}: no corpora");
+    None
+}
