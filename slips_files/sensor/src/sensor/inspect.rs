@@ -122,7 +122,7 @@ impl Sensor {
         if track.recognition.is_any() || !track.recognition.wants(dir) {
             return None;
         }
-        service::of_datagram(datagram.payload, src_port, dst_port)
+        track.recognition.look_at_datagram(dir, datagram.payload, src_port, dst_port)
     }
 
     fn read_dns_segment(

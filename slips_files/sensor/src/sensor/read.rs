@@ -100,7 +100,8 @@ impl Sensor {
     ) -> Option<Service> {
         let track = self.table.get(index)?;
         let may = placed.place == tcp::Place::Next
-            && service::is_client_hello(payload)
+            && (service::is_client_hello(payload)
+                || (service::is_server_hello(payload) && track.recognition.is(Service::Socks)))
             && track.reader.as_ref().is_none_or(|reader| reader.probed(placed.dir).is_some())
             && !track.recognition.is(Service::Ssl);
         if !may {
