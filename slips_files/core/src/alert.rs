@@ -7,13 +7,13 @@ use crate::evidence::{Confidence, EvidenceId, Proof, SharedEvidence, StableHashe
 use crate::time::{PacketTime, WindowId};
 use std::hash::Hasher;
 
-/// The identity of an alert: attacker, window, and which alert of that window it is.
+/// The identity of an alert: attacker, window, and the moment it fired, so that a restart within a window gives no identity twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlertId(pub u128);
 
 impl AlertId {
-    /// The `number`-th alert (from 0) of `attacker` in `window`.
-    pub fn derive(attacker: IpAddr, window: WindowId, number: u32) -> Self {
+    /// The alert of `attacker` in `window` with this `moment`: microseconds of packet time, mixed with which alert of the window it is.
+    pub fn derive(attacker: IpAddr, window: WindowId, moment: u64) -> Self {
         let half = |seed: u64| {
             let mut hasher = StableHasher(seed);
             match attacker {
@@ -21,7 +21,7 @@ impl AlertId {
                 IpAddr::V6(ip) => hasher.write(&ip.octets()),
             }
             hasher.write_i64(window.0);
-            hasher.write_u32(number);
+            hasher.write(&moment.to_le_bytes());
             hasher.finish()
         };
         Self((u128::from(half(0x736c_6970_7361_6c65)) << 64) | u128::from(half(0x7274_6964_656e_7469)))
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identities_differ_by_attacker_window_and_number() {
+    fn identities_differ_by_attacker_window_and_moment() {
         let ip = IpAddr::from([192, 0, 2, 1]);
         let id = AlertId::derive(ip, WindowId(1), 0);
         assert_eq!(id, AlertId::derive(ip, WindowId(1), 0));

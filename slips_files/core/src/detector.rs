@@ -94,6 +94,8 @@ pub(crate) struct OrderKey {
     pub(crate) seq: u64,
     /// Before the event (window close 0, timer 1), or from its source (2) or destination side (3).
     pub(crate) stage: u8,
+    /// Which window closes; 0 for everything else.
+    pub(crate) window: WindowId,
     /// Whose behaviour: distinct for shards within one `seq` and `stage`.
     pub(crate) profile: IpAddr,
     /// Place of the detector in the registry.
@@ -269,7 +271,14 @@ impl Bench {
                     src,
                     dst,
                     local_nets: &self.local_nets,
-                    key: OrderKey { seq: self.seq, stage: 2, profile, detector: 0, n: 0 },
+                    key: OrderKey {
+                        seq: self.seq,
+                        stage: 2,
+                        window: WindowId(0),
+                        profile,
+                        detector: 0,
+                        n: 0,
+                    },
                     out: &mut out,
                     wakes: &mut self.wakes,
                 };
@@ -299,7 +308,7 @@ impl Bench {
                 src: Some(profile),
                 dst: None,
                 local_nets: &self.local_nets,
-                key: OrderKey { seq: self.seq, stage: 1, profile, detector: 0, n: 0 },
+                key: OrderKey { seq: self.seq, stage: 1, window: WindowId(0), profile, detector: 0, n: 0 },
                 out: &mut out,
                 wakes: &mut self.wakes,
             };
@@ -315,7 +324,14 @@ impl Bench {
         let mut closing = Closing {
             now: self.now,
             local_nets: &self.local_nets,
-            key: OrderKey { seq: self.seq, stage: 0, profile: nobody, detector: 0, n: 0 },
+            key: OrderKey {
+                seq: self.seq,
+                stage: 0,
+                window: WindowId(0),
+                profile: nobody,
+                detector: 0,
+                n: 0,
+            },
             out: &mut out,
         };
         self.detector.on_window_close(&mut closing, window);

@@ -1,6 +1,9 @@
 //! State of detectors: vectors indexed by the shard's dense profile slot, so that no detector hashes an address to find itself.
 
+use std::collections::{BTreeMap, HashSet};
+
 use crate::detector::Slot;
+use crate::hash::KeyedState;
 use crate::time::WindowId;
 
 /// One `T` per profile, made when first needed, dropped with the profile.
@@ -65,14 +68,18 @@ impl<T> PerSlot<T> {
 pub const OPEN_WINDOWS: usize = 3;
 
 /// One `T` per profile and time window, for at most [`OPEN_WINDOWS`] windows; a newer one pushes out the oldest.
+///
+/// A window closes at the cost of the profiles that have state in it, not of all there are.
 #[derive(Debug)]
 pub struct Windowed<T> {
     slots: PerSlot<Vec<(WindowId, T)>>,
+    /// Slots that may have state in a window.
+    index: BTreeMap<WindowId, HashSet<Slot, KeyedState>>,
 }
 
 impl<T> Default for Windowed<T> {
     fn default() -> Self {
-        Self { slots: PerSlot::default() }
+        Self { slots: PerSlot::default(), index: BTreeMap::new() }
     }
 }
 
@@ -95,6 +102,7 @@ impl<T: Default> Windowed<T> {
                     windows.reserve_exact(1);
                 }
                 windows.push((window, T::default()));
+                self.index.entry(window).or_default().insert(slot);
                 windows.len() - 1
             }
         };
@@ -116,15 +124,23 @@ impl<T> Windowed<T> {
 
     /// Takes out the state of every profile in `window`, in slot order.
     pub fn close(&mut self, window: WindowId, mut each: impl FnMut(Slot, T)) {
-        self.slots.retain(|slot, windows| {
-            while let Some(at) = windows.iter().position(|(id, _)| *id <= window) {
-                let (id, state) = windows.swap_remove(at);
-                if id == window {
+        let later = self.index.split_off(&WindowId(window.0.saturating_add(1)));
+        let closing = std::mem::replace(&mut self.index, later);
+        for (closed, slots) in closing {
+            let mut slots: Vec<Slot> = slots.into_iter().collect();
+            slots.sort_unstable();
+            for slot in slots {
+                let Some(windows) = self.slots.get_mut(slot) else { continue };
+                let Some(at) = windows.iter().position(|(id, _)| *id == closed) else { continue };
+                let (_, state) = windows.swap_remove(at);
+                if windows.is_empty() {
+                    self.slots.forget(slot);
+                }
+                if closed == window {
                     each(slot, state);
                 }
             }
-            !windows.is_empty()
-        });
+        }
     }
 }
 

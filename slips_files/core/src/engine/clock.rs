@@ -16,6 +16,7 @@ pub(super) struct Clock {
     ahead: u32,
     behind: u32,
     jumps: u64,
+    stepped_back: bool,
 }
 
 impl Clock {
@@ -50,8 +51,14 @@ impl Clock {
         if self.behind >= BELIEVE_BEHIND {
             self.behind = 0;
             self.now = Some(at);
+            self.stepped_back = true;
         }
         false
+    }
+
+    /// Whether the clock has stepped back since this was last asked.
+    pub(super) const fn has_stepped_back(&mut self) -> bool {
+        std::mem::replace(&mut self.stepped_back, false)
     }
 
     /// The present; the earliest moment before the first event.
@@ -112,5 +119,7 @@ mod tests {
             clock.observe(at(1000 + n));
         }
         assert_eq!(clock.now(), at(1000 + i64::from(BELIEVE_BEHIND) - 1));
+        assert!(clock.has_stepped_back());
+        assert!(!clock.has_stepped_back());
     }
 }

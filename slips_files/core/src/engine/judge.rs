@@ -6,27 +6,40 @@ use std::sync::Arc;
 
 use crate::alert::{Alert, AlertId, Cause};
 use crate::detector::Emitted;
-use crate::evidence::{Again, Confidence, Evidence, EvidenceId, Finding, MAX_UIDS, ThreatLevel};
+use crate::evidence::{
+    Again, Confidence, Evidence, EvidenceId, Finding, MAX_UIDS, Proof, SharedEvidence, ThreatLevel,
+};
 use crate::hash::KeyedState;
 use crate::record::{Record, Stats};
 use crate::settings::Settings;
-use crate::time::{PacketTime, WindowId};
+use crate::time::{PacketTime, Span, WindowId};
 
+use super::room::Room;
 use super::router::Summary;
 
 /// One critical evidence with at least this confidence makes an alert at once.
 const DIRECT_CONFIDENCE: f64 = 0.9;
+/// A critical evidence that is told again this long after its alert makes another: the block may have ended, the attack has not.
+const FIRES_AGAIN_AFTER: Span = Span::from_secs(240);
 /// The original's "insensitive" and "very sensitive" settings per minute of window width: the ends of an alert's confidence.
 const SURE: f64 = 26.0 / 60.0;
 const BARELY: f64 = 0.08;
-/// Most evidence that one alert names.
+/// Most evidence that one alert names; what is beyond it waits for the next.
 const MAX_ALERT_EVIDENCE: usize = 1024;
 
 /// An evidence and what the judge did with it.
 struct Held {
     evidence: Evidence,
-    /// It was the critical evidence of an alert already.
-    fired: bool,
+    /// The heaviest it was; only what is beyond adds to the sum.
+    weighed: f64,
+    /// Weight that no alert has used.
+    unspent: f64,
+    /// It waits in its attacker's account for an alert that names it.
+    waits: bool,
+    /// When it was in an alert as critical evidence, and whether its source was proven then.
+    fired: Option<(PacketTime, Proof)>,
+    /// Its attacker is one of our hosts.
+    local: bool,
 }
 
 /// An attacker in a window.
@@ -34,34 +47,36 @@ struct Held {
 struct Account {
     sum: f64,
     alerts: u32,
-    /// Evidence in no alert yet.
+    /// Evidence that the next alert names.
     open: Vec<EvidenceId>,
 }
 
-/// What has to go when a window closes.
+/// All that is known about one window.
 #[derive(Default)]
 struct Book {
-    evidence: Vec<EvidenceId>,
-    attackers: Vec<IpAddr>,
+    evidence: HashMap<EvidenceId, Held, KeyedState>,
+    accounts: HashMap<IpAddr, Account, KeyedState>,
 }
 
 pub(super) struct Judge {
     settings: Arc<Settings>,
-    evidence: HashMap<EvidenceId, Held, KeyedState>,
-    accounts: HashMap<(IpAddr, WindowId), Account, KeyedState>,
     books: BTreeMap<WindowId, Book>,
+    room: Room,
     stats: Stats,
+}
+
+/// What decided, for the alert.
+struct Decision {
+    id: EvidenceId,
+    cause: Cause,
+    in_conversation: bool,
+    attacker_is_local: bool,
 }
 
 impl Judge {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self {
-            settings,
-            evidence: HashMap::default(),
-            accounts: HashMap::default(),
-            books: BTreeMap::new(),
-            stats: Stats::default(),
-        }
+        let room = Room::new(settings.limits.open_evidence);
+        Self { settings, books: BTreeMap::new(), room, stats: Stats::default() }
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -107,127 +122,171 @@ impl Judge {
             return;
         }
         let id = found.finding.id();
-        let attacker = found.finding.attacker.ip();
         let window = found.finding.window;
-        let (gained, tell) = match self.evidence.get_mut(&id) {
+        let (attacker, at) = (found.finding.attacker.ip(), found.finding.at);
+        let known = self.books.get(&window).is_some_and(|book| book.evidence.contains_key(&id));
+        if !known && !self.make_room(&found) {
+            self.stats.evidence_capped += 1;
+            return;
+        }
+        let book = self.books.entry(window).or_default();
+        let (held, mut tell) = match book.evidence.get_mut(&id) {
             Some(held) => {
                 self.stats.evidence_repeats += 1;
-                merge(&mut held.evidence, found.finding)
+                let tell = merge(&mut held.evidence, found.finding);
+                (held, tell)
             }
             None => {
-                if self.evidence.len() >= self.settings.limits.open_evidence {
-                    self.stats.evidence_capped += 1;
-                    return;
-                }
                 self.stats.evidence += 1;
-                let evidence = Evidence {
-                    id,
-                    last_seen: found.finding.at,
-                    finding: found.finding,
-                    count: 1,
-                    accumulated: 0.0,
-                    revision: 0,
-                };
-                let gained = evidence.weight();
-                self.evidence.insert(id, Held { evidence, fired: false });
-                let book = self.books.entry(window).or_default();
-                book.evidence.push(id);
-                if let Some(attacker) = attacker {
-                    let account = self.accounts.entry((attacker, window)).or_default();
-                    if account.open.is_empty() && account.alerts == 0 {
-                        book.attackers.push(attacker);
-                    }
-                    account.open.push(id);
-                }
-                (gained, true)
+                let held = Held::new(id, found.finding, found.attacker_is_local);
+                (book.evidence.entry(id).or_insert(held), true)
             }
         };
-        let Some(held) = self.evidence.get_mut(&id) else { return };
+        self.room.put(window, id, held.evidence.finding.level, held.evidence.finding.proof, held.local);
+        let gained = (held.evidence.weight() - held.weighed).max(0.0);
+        held.weighed += gained;
+        held.unspent += gained;
         let Some(attacker) = attacker else {
             publish(held, tell, out);
             return;
         };
-        let account = self.accounts.entry((attacker, window)).or_default();
+        let account = book.accounts.entry(attacker).or_default();
         account.sum += gained;
+        if !held.waits && (gained > 0.0 || held.fired.is_none()) {
+            held.waits = true;
+            account.open.push(id);
+        }
         held.evidence.accumulated = account.sum;
-        let finding = &held.evidence.finding;
-        let direct = finding.level == ThreatLevel::Critical
-            && finding.confidence.get() >= DIRECT_CONFIDENCE
-            && !held.fired;
+        let direct = held.fires(at);
         let enough = gained > 0.0 && account.sum >= self.settings.alert_weight();
-        publish(held, tell || direct || enough, out);
+        tell |= direct || enough;
+        publish(held, tell, out);
         if direct || enough {
             let cause = if direct { Cause::Critical } else { Cause::Accumulated };
-            let (talked, local) = (found.in_conversation, found.attacker_is_local);
-            self.alert(attacker, window, id, cause, talked, local, out);
+            let (in_conversation, attacker_is_local) = (found.in_conversation, found.attacker_is_local);
+            let decision = Decision { id, cause, in_conversation, attacker_is_local };
+            out.extend(alert(book, &self.settings, attacker, window, &decision).map(Record::Alert));
+            self.stats.alerts += 1;
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what decided, spelled out once at its only call")]
-    fn alert(
-        &mut self,
-        attacker: IpAddr,
-        window: WindowId,
-        deciding: EvidenceId,
-        cause: Cause,
-        in_conversation: bool,
-        attacker_is_local: bool,
-        out: &mut Vec<Record>,
-    ) {
-        let Some(account) = self.accounts.get_mut(&(attacker, window)) else { return };
-        let mut open = std::mem::take(&mut account.open);
-        open.retain(|id| *id != deciding);
-        open.truncate(MAX_ALERT_EVIDENCE - 1);
-        open.push(deciding);
-        let mut evidence = Vec::with_capacity(open.len());
-        for id in open {
-            if let Some(held) = self.evidence.get_mut(&id) {
-                held.fired |= held.evidence.finding.level == ThreatLevel::Critical;
-                evidence.push(Arc::new(held.evidence.clone()));
+    /// Whether there is, or could be made, room for a new evidence. The weakest that could be forged makes room; what is high, proven
+    /// or about our own hosts never does.
+    fn make_room(&mut self, found: &Emitted) -> bool {
+        if self.room.has_place() {
+            return true;
+        }
+        let finding = &found.finding;
+        let Some((window, id)) = self.room.weaker_than(finding.level, finding.proof, found.attacker_is_local)
+        else {
+            return finding.level == ThreatLevel::Critical && self.room.has_reserve();
+        };
+        if let Some(book) = self.books.get_mut(&window)
+            && let Some(gone) = book.evidence.remove(&id)
+            && let Some(attacker) = gone.evidence.finding.attacker.ip()
+            && let Some(account) = book.accounts.get_mut(&attacker)
+        {
+            account.open.retain(|open| *open != id);
+            account.sum = (account.sum - gone.unspent).max(0.0);
+            if account.open.is_empty() && account.alerts == 0 {
+                book.accounts.remove(&attacker);
             }
         }
-        let Some(last) = evidence.last() else { return };
-        let minutes = self.settings.width.span().as_secs_f64() / 60.0;
-        let normalised = (account.sum - BARELY * minutes) / ((SURE - BARELY) * minutes);
-        let direct = if cause == Cause::Critical { last.finding.confidence.get() } else { 0.0 };
-        let alert = Alert {
-            id: AlertId::derive(attacker, window, account.alerts),
-            attacker,
-            window,
-            window_start: self.settings.width.start_of(window),
-            window_end: self.settings.width.end_of(window),
-            at: last.last_seen,
-            cause,
-            accumulated: account.sum,
-            confidence: Confidence::new(normalised.max(direct)),
-            proof: evidence.iter().map(|e| e.finding.proof).max().unwrap_or(last.finding.proof),
-            in_conversation,
-            attacker_is_local,
-            evidence,
-        };
-        account.alerts += 1;
-        account.sum = 0.0;
-        self.stats.alerts += 1;
-        out.push(Record::Alert(Arc::new(alert)));
+        self.stats.evidence_capped += 1;
+        true
     }
 
     fn close(&mut self, window: WindowId, at: PacketTime, out: &mut Vec<Record>) {
-        if let Some(book) = self.books.remove(&window) {
-            for id in book.evidence {
-                self.evidence.remove(&id);
-            }
-            for attacker in book.attackers {
-                self.accounts.remove(&(attacker, window));
-            }
-        }
+        self.books.remove(&window);
+        self.room.close(window);
         out.push(Record::WindowClosed { window, at });
         out.push(Record::Stats(Box::new(self.stats.clone())));
     }
 }
 
-/// Adds a finding that is told again to its evidence. Returns the weight gained and whether it is worth telling.
-fn merge(evidence: &mut Evidence, again: Finding) -> (f64, bool) {
-    let before = evidence.weight();
+impl Held {
+    fn new(id: EvidenceId, finding: Finding, local: bool) -> Self {
+        let evidence =
+            Evidence { id, last_seen: finding.at, finding, count: 1, accumulated: 0.0, revision: 0 };
+        Self { evidence, weighed: 0.0, unspent: 0.0, waits: false, fired: None, local }
+    }
+
+    /// Whether this critical evidence makes an alert by itself now: the first time, when its source has become proven since, or when
+    /// the attack goes on after the first block.
+    fn fires(&self, at: PacketTime) -> bool {
+        let finding = &self.evidence.finding;
+        finding.level == ThreatLevel::Critical
+            && finding.confidence.get() >= DIRECT_CONFIDENCE
+            && self
+                .fired
+                .is_none_or(|(before, proof)| finding.proof > proof || at.since(before) >= FIRES_AGAIN_AFTER)
+    }
+}
+
+/// Makes the alert and starts the attacker's sum again.
+fn alert(
+    book: &mut Book,
+    settings: &Settings,
+    attacker: IpAddr,
+    window: WindowId,
+    decision: &Decision,
+) -> Option<Arc<Alert>> {
+    let account = book.accounts.get_mut(&attacker)?;
+    let mut open = std::mem::take(&mut account.open);
+    open.retain(|id| *id != decision.id);
+    account.open = open.split_off(open.len().min(MAX_ALERT_EVIDENCE - 1));
+    open.push(decision.id);
+    let mut evidence: Vec<SharedEvidence> = Vec::with_capacity(open.len());
+    let mut proven_weight = 0.0;
+    for id in open {
+        let Some(held) = book.evidence.get_mut(&id) else { continue };
+        let finding = &held.evidence.finding;
+        if finding.proof == Proof::Proven {
+            proven_weight += held.unspent;
+        }
+        if finding.level == ThreatLevel::Critical {
+            held.fired = Some((held.evidence.last_seen, finding.proof));
+        }
+        (held.waits, held.unspent) = (false, 0.0);
+        evidence.push(Arc::new(held.evidence.clone()));
+    }
+    let last = evidence.last()?;
+    let minutes = settings.width.span().as_secs_f64() / 60.0;
+    let normalised = (account.sum - BARELY * minutes) / ((SURE - BARELY) * minutes);
+    let direct = decision.cause == Cause::Critical;
+    // One proven trifle must not vouch for what could be forged: the deciding evidence does, or enough of the weight.
+    let proof = match direct {
+        true => last.finding.proof,
+        false if proven_weight >= settings.alert_weight() => Proof::Proven,
+        false => Proof::Unproven,
+    };
+    let moment = (last.last_seen.0 as u64) ^ (u64::from(account.alerts) << 52);
+    let alert = Alert {
+        id: AlertId::derive(attacker, window, moment),
+        attacker,
+        window,
+        window_start: settings.width.start_of(window),
+        window_end: settings.width.end_of(window),
+        at: last.last_seen,
+        cause: decision.cause,
+        accumulated: account.sum,
+        confidence: Confidence::new(if direct {
+            normalised.max(last.finding.confidence.get())
+        } else {
+            normalised
+        }),
+        proof,
+        in_conversation: decision.in_conversation,
+        attacker_is_local: decision.attacker_is_local,
+        evidence,
+    };
+    account.alerts += 1;
+    account.sum = 0.0;
+    Some(Arc::new(alert))
+}
+
+/// Adds a finding that is told again to its evidence; whether that is worth telling.
+fn merge(evidence: &mut Evidence, again: Finding) -> bool {
     let stands = &mut evidence.finding;
     let grew = again.again == Again::Grows
         || again.level > stands.level
@@ -255,8 +314,7 @@ fn merge(evidence: &mut Evidence, again: Finding) -> (f64, bool) {
             stands.related.push(id);
         }
     }
-    let tell = grew || evidence.count.is_power_of_two();
-    ((evidence.weight() - before).max(0.0), tell)
+    grew || evidence.count.is_power_of_two()
 }
 
 fn publish(held: &mut Held, tell: bool, out: &mut Vec<Record>) {

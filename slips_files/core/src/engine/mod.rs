@@ -16,6 +16,7 @@ mod clock;
 mod judge;
 pub mod pipeline;
 mod profiles;
+mod room;
 mod router;
 mod shard;
 

@@ -1,6 +1,7 @@
 //! The router's table of profiles: every address has a slot, slots are dense and bounded, the one idle longest makes room.
 //!
-//! Local and remote addresses are bounded apart, so that a flood of forged senders evicts strangers only.
+//! Local and remote addresses are bounded apart, and in each class those that took part in a real exchange (settled) make room
+//! last: a flood of forged senders evicts strangers only, never a local host nor whom it talks with.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ pub(super) struct Profile {
     pub(super) mac: Option<MacAddr>,
     /// When that hardware address was last seen to use it.
     pub(super) mac_seen: PacketTime,
+    settled: bool,
     prev: u32,
     next: u32,
 }
@@ -35,12 +37,39 @@ struct Recency {
     head: u32,
     tail: u32,
     len: usize,
-    limit: usize,
 }
 
 impl Recency {
+    const EMPTY: Self = Self { head: NONE, tail: NONE, len: 0 };
+}
+
+/// The addresses of one class.
+#[derive(Debug)]
+struct Class {
+    strangers: Recency,
+    settled: Recency,
+    limit: usize,
+    evicted: u64,
+}
+
+impl Class {
     fn new(limit: usize) -> Self {
-        Self { head: NONE, tail: NONE, len: 0, limit: limit.max(1) }
+        Self { strangers: Recency::EMPTY, settled: Recency::EMPTY, limit: limit.max(2), evicted: 0 }
+    }
+
+    fn list(&mut self, settled: bool) -> &mut Recency {
+        if settled { &mut self.settled } else { &mut self.strangers }
+    }
+
+    /// Who makes room, when the class is full.
+    fn victim(&self) -> Option<u32> {
+        let full = self.strangers.len + self.settled.len >= self.limit;
+        full.then_some(if self.strangers.len > 0 { self.strangers.tail } else { self.settled.tail })
+    }
+
+    /// Most that are settled: strangers always have a quarter of the room, or none could be judged.
+    const fn most_settled(&self) -> usize {
+        self.limit - self.limit.div_ceil(4)
     }
 }
 
@@ -51,16 +80,16 @@ pub(super) struct Found {
     pub(super) new: bool,
     /// The slot was taken from another address, whose state must go.
     pub(super) evicted: bool,
+    /// The hardware address that the other one owned.
+    pub(super) evicted_mac: Option<MacAddr>,
 }
 
 #[derive(Debug)]
 pub(super) struct Profiles {
     index: HashMap<u128, u32, KeyedState>,
     slots: Vec<Profile>,
-    local: Recency,
-    remote: Recency,
-    pub(super) evicted_local: u64,
-    pub(super) evicted_remote: u64,
+    local: Class,
+    remote: Class,
 }
 
 impl Profiles {
@@ -68,11 +97,14 @@ impl Profiles {
         Self {
             index: HashMap::default(),
             slots: Vec::new(),
-            local: Recency::new(local_limit),
-            remote: Recency::new(remote_limit),
-            evicted_local: 0,
-            evicted_remote: 0,
+            local: Class::new(local_limit),
+            remote: Class::new(remote_limit),
         }
+    }
+
+    /// How many local and remote addresses made room so far.
+    pub(super) const fn evicted(&self) -> (u64, u64) {
+        (self.local.evicted, self.remote.evicted)
     }
 
     /// The slot of `addr`, made if there is none; marks it as just used.
@@ -80,10 +112,9 @@ impl Profiles {
         let key = key_of(addr);
         if let Some(&slot) = self.index.get(&key) {
             self.move_to_front(slot);
-            return Found { slot: Slot(slot), new: false, evicted: false };
+            return Found { slot: Slot(slot), new: false, evicted: false, evicted_mac: None };
         }
         let local = is_local(addr);
-        let list = if local { &self.local } else { &self.remote };
         let fresh = Profile {
             addr,
             local,
@@ -91,30 +122,51 @@ impl Profiles {
             talked: PacketTime::MIN,
             mac: None,
             mac_seen: PacketTime::MIN,
+            settled: false,
             prev: NONE,
             next: NONE,
         };
-        let full = list.len >= list.limit;
-        let slot = if full {
-            let slot = list.tail;
-            self.unlink(slot);
-            if local {
-                self.evicted_local += 1;
-            } else {
-                self.evicted_remote += 1;
+        let class = if local { &mut self.local } else { &mut self.remote };
+        let victim = class.victim();
+        let mut evicted_mac = None;
+        let slot = match victim {
+            Some(slot) => {
+                class.evicted += 1;
+                self.unlink(slot);
+                if let Some(old) = self.slots.get_mut(slot as usize) {
+                    self.index.remove(&key_of(old.addr));
+                    evicted_mac = old.mac;
+                    *old = fresh;
+                }
+                slot
             }
-            if let Some(old) = self.slots.get_mut(slot as usize) {
-                self.index.remove(&key_of(old.addr));
-                *old = fresh;
+            None => {
+                self.slots.push(fresh);
+                (self.slots.len() - 1) as u32
             }
-            slot
-        } else {
-            self.slots.push(fresh);
-            (self.slots.len() - 1) as u32
         };
         self.index.insert(key, slot);
         self.link_front(slot);
-        Found { slot: Slot(slot), new: true, evicted: full }
+        Found { slot: Slot(slot), new: true, evicted: victim.is_some(), evicted_mac }
+    }
+
+    /// Notes that the address took part in a real exchange. When too many did, the one idle longest is a stranger again.
+    pub(super) fn settle(&mut self, slot: Slot) {
+        let Some(entry) = self.slots.get(slot.index()).filter(|entry| !entry.settled) else { return };
+        let local = entry.local;
+        self.put(slot.0, true);
+        let class = if local { &self.local } else { &self.remote };
+        if class.settled.len > class.most_settled() {
+            self.put(class.settled.tail, false);
+        }
+    }
+
+    fn put(&mut self, slot: u32, settled: bool) {
+        self.unlink(slot);
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.settled = settled;
+        }
+        self.link_front(slot);
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Profile> {
@@ -126,7 +178,8 @@ impl Profiles {
     }
 
     fn move_to_front(&mut self, slot: u32) {
-        if self.local.head == slot || self.remote.head == slot {
+        // The head of a list has nobody before it.
+        if self.slots.get(slot as usize).is_some_and(|entry| entry.prev == NONE) {
             return;
         }
         self.unlink(slot);
@@ -135,24 +188,22 @@ impl Profiles {
 
     fn unlink(&mut self, slot: u32) {
         let Some(entry) = self.slots.get(slot as usize) else { return };
-        let (prev, next, local) = (entry.prev, entry.next, entry.local);
+        let (prev, next, local, settled) = (entry.prev, entry.next, entry.local, entry.settled);
+        let list = if local { self.local.list(settled) } else { self.remote.list(settled) };
         match self.slots.get_mut(prev as usize) {
             Some(before) => before.next = next,
-            None if local => self.local.head = next,
-            None => self.remote.head = next,
+            None => list.head = next,
         }
         match self.slots.get_mut(next as usize) {
             Some(after) => after.prev = prev,
-            None if local => self.local.tail = prev,
-            None => self.remote.tail = prev,
+            None => list.tail = prev,
         }
-        let list = if local { &mut self.local } else { &mut self.remote };
         list.len -= 1;
     }
 
     fn link_front(&mut self, slot: u32) {
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
-        let list = if entry.local { &mut self.local } else { &mut self.remote };
+        let list = if entry.local { self.local.list(entry.settled) } else { self.remote.list(entry.settled) };
         entry.prev = NONE;
         entry.next = list.head;
         let old_head = std::mem::replace(&mut list.head, slot);
@@ -198,9 +249,35 @@ mod tests {
         let again = profiles.touch(local(1), is_local);
         assert!(!again.new);
         assert_eq!(again.slot, first.slot);
-        assert_eq!(profiles.evicted_remote, 97);
-        assert_eq!(profiles.evicted_local, 0);
+        assert_eq!(profiles.evicted(), (0, 97));
         assert_eq!(profiles.slots.len(), 4);
+    }
+
+    #[test]
+    fn whoever_took_part_in_an_exchange_makes_room_last() {
+        let mut profiles = Profiles::new(8, 8);
+        for n in 0..4 {
+            let partner = profiles.touch(remote(n), is_local).slot;
+            profiles.settle(partner);
+            profiles.settle(partner);
+            let host = profiles.touch(local(n), is_local).slot;
+            profiles.settle(host);
+        }
+        for n in 4..200 {
+            profiles.touch(remote(n), is_local);
+            profiles.touch(local(n), is_local);
+        }
+        for n in 0..4 {
+            assert!(!profiles.touch(remote(n), is_local).new, "partner {n}");
+            assert!(!profiles.touch(local(n), is_local).new, "host {n}");
+        }
+        // When all would be settled, strangers still have their share.
+        for n in 100..120 {
+            let slot = profiles.touch(remote(n), is_local).slot;
+            profiles.settle(slot);
+        }
+        assert_eq!((profiles.remote.settled.len, profiles.remote.strangers.len), (6, 2));
+        assert_eq!(profiles.slots.len(), 16);
     }
 
     proptest! {

@@ -2,20 +2,20 @@
 //!
 //! Everything that is not per profile is decided here, in the order of the input, so that no result depends on the shards.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::detector::{Facts, Role, Slot};
-use crate::event::{Event, EventKind};
-use crate::flow::{Flow, MacAddr, Outcome, Phase};
+use crate::event::{Arp, ArpOp, Event, EventKind};
+use crate::flow::{ConnState, Flow, MacAddr, Outcome, Phase, Proto};
 use crate::hash::KeyedState;
 use crate::record::{Batch, Stats};
 use crate::settings::{Direction, Settings};
 use crate::time::{PacketTime, Span, WindowId};
 
 use super::clock::Clock;
-use super::profiles::Profiles;
+use super::profiles::{Profile, Profiles};
 
 /// How long a conversation that a local host began protects the other side from blocks on unproven evidence.
 const TALKED_FOR: Span = Span::from_secs(3600);
@@ -26,7 +26,15 @@ const MAC_KEPT_FOR: Span = Span::from_secs(1800);
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     /// Show event `event` of the batch to the detectors.
-    See { event: u32, role: Role, slot: Slot, profile: IpAddr, now: PacketTime, facts: Facts },
+    See {
+        event: u32,
+        role: Role,
+        slot: Slot,
+        profile: IpAddr,
+        window: WindowId,
+        now: PacketTime,
+        facts: Facts,
+    },
     /// The clock passed a second before event `event`.
     Tick { event: u32, now: PacketTime },
     /// The window closes before event `event`.
@@ -86,6 +94,10 @@ pub(super) struct Router {
     /// The local address that each hardware address owns; the latest, where it owns several. At the limit of local profiles
     /// newcomers are not taken.
     owned: HashMap<MacAddr, IpAddr, KeyedState>,
+    /// When a local host last talked with an outside IPv6 /64.
+    partners6: HashMap<u64, PacketTime, KeyedState>,
+    /// The latest ARP questions: who asked, for whom, when.
+    arp_asked: VecDeque<(IpAddr, IpAddr, PacketTime)>,
     open: BTreeSet<WindowId>,
     /// The newest window that was closed.
     closed_upto: WindowId,
@@ -94,6 +106,19 @@ pub(super) struct Router {
     ops_hint: usize,
 }
 
+/// The /64 of an outside IPv6 address.
+fn prefix_of(profile: &Profile) -> Option<u64> {
+    match profile.addr {
+        IpAddr::V6(v6) if !profile.local => Some((v6.to_bits() >> 64) as u64),
+        _ => None,
+    }
+}
+
+/// Outside IPv6 networks that local hosts talk with.
+const MAX_PARTNERS6: usize = 65_536;
+/// ARP questions that are remembered, and how long their answers count.
+const MAX_ARP_ASKED: usize = 256;
+const ARP_ANSWER: Span = Span::from_secs(3);
 /// Windows that may be open at once; hostile stamps beyond it close the oldest.
 const MAX_OPEN_WINDOWS: usize = 64;
 
@@ -107,6 +132,8 @@ impl Router {
             clock: Clock::default(),
             profiles: Profiles::new(limits.local_profiles, limits.remote_profiles),
             owned: HashMap::default(),
+            partners6: HashMap::default(),
+            arp_asked: VecDeque::new(),
             open: BTreeSet::new(),
             closed_upto: WindowId(i64::MIN),
             next: 0,
@@ -141,8 +168,7 @@ impl Router {
 
     fn finish_batch(&mut self, batch: Batch, first: u64, dealt: Dealt) -> Routed {
         self.stats.time_jumps = self.clock.jumps();
-        self.stats.evicted_local = self.profiles.evicted_local;
-        self.stats.evicted_remote = self.profiles.evicted_remote;
+        (self.stats.evicted_local, self.stats.evicted_remote) = self.profiles.evicted();
         Routed {
             jobs: dealt.ops.into_iter().map(|ops| Job { batch: Arc::clone(&batch), first, ops }).collect(),
             summary: Summary {
@@ -167,10 +193,7 @@ impl Router {
         if src.is_none() && dst.is_none() {
             return;
         }
-        let window = self.settings.width.window_of(event.time());
-        if window <= self.closed_upto {
-            self.stats.late_events += 1;
-        }
+        let window = self.window_of(event);
         self.open_window(index, window, dealt);
         let src_slot = src.map(|addr| self.profile(addr, window, event.time(), dealt));
         let dst_slot = dst.map(|addr| self.profile(addr, window, event.time(), dealt));
@@ -181,9 +204,27 @@ impl Router {
             if judged && self.wants.has(event.kind(), role) {
                 let (shard, slot) = self.place(slot);
                 let now = self.clock.now();
-                dealt.push(shard, Op::See { event: index, role, slot, profile, now, facts });
+                dealt.push(shard, Op::See { event: index, role, slot, profile, window, now, facts });
             }
         }
+    }
+
+    /// The window that an event is filed under. A closed window is never opened again: what comes too late for it, and what a long
+    /// live flow tells after it, goes to the window of the moment it was known, or to the oldest that can still be open.
+    fn window_of(&mut self, event: &Event) -> WindowId {
+        if self.clock.has_stepped_back() {
+            self.closed_upto = WindowId(i64::MIN);
+        }
+        let width = self.settings.width;
+        let own = width.window_of(event.time());
+        if own > self.closed_upto {
+            return own;
+        }
+        let known = width.window_of(event.known_at());
+        if known <= self.closed_upto {
+            self.stats.late_events += 1;
+        }
+        known.max(WindowId(self.closed_upto.0.saturating_add(1)))
     }
 
     fn place(&self, slot: Slot) -> (usize, Slot) {
@@ -196,6 +237,9 @@ impl Router {
         if found.new {
             self.stats.profiles += 1;
             dealt.new_profiles.push((addr, at));
+        }
+        if let Some(mac) = found.evicted_mac {
+            self.owned.remove(&mac);
         }
         if found.evicted {
             let (shard, slot) = self.place(found.slot);
@@ -210,9 +254,11 @@ impl Router {
         found.slot
     }
 
-    /// What is known about both sides now; learns from the event what later events need.
+    /// What is known about both sides before this event; learns from it what later events need. Never the other way round:
+    /// a packet proves nothing about itself.
     fn facts(&mut self, event: &Event, src: Option<Slot>, dst: Option<Slot>) -> Facts {
         let now = self.clock.now();
+        let facts = self.known_facts(event, src, dst, now);
         match event {
             Event::Flow(flow) => {
                 if flow.phase == Phase::End {
@@ -220,14 +266,22 @@ impl Router {
                 }
                 self.learn(flow, src, dst, now);
             }
-            Event::Arp(arp) if arp.sender_mac == arp.frame_src => self.learn_mac(arp.sender_mac, src, now),
+            Event::Arp(arp) => self.learn_arp(arp, src, now),
             _ => {}
         }
+        facts
+    }
+
+    fn known_facts(&self, event: &Event, src: Option<Slot>, dst: Option<Slot>, now: PacketTime) -> Facts {
         let lately = |talked: PacketTime| talked > PacketTime::MIN && now.since(talked) <= TALKED_FOR;
+        let talked = |profile: &Profile| {
+            let siblings = prefix_of(profile).and_then(|prefix| self.partners6.get(&prefix));
+            lately(profile.talked) || siblings.is_some_and(|talked| lately(*talked))
+        };
         let mut facts = Facts::default();
         if let Some(profile) = src.and_then(|slot| self.profiles.get(slot)) {
             facts.src_local = profile.local;
-            facts.src_talked = lately(profile.talked);
+            facts.src_talked = talked(profile);
             facts.src_on_link = profile.local
                 && match event {
                     Event::Flow(flow) => flow.src_mac.is_some() && flow.src_mac == profile.mac,
@@ -241,43 +295,98 @@ impl Router {
         }
         if let Some(profile) = dst.and_then(|slot| self.profiles.get(slot)) {
             facts.dst_local = profile.local;
-            facts.dst_talked = lately(profile.talked);
+            facts.dst_talked = talked(profile);
         }
         facts
     }
 
     fn learn(&mut self, flow: &Flow, src: Option<Slot>, dst: Option<Slot>, now: PacketTime) {
-        if !src.and_then(|slot| self.profiles.get(slot)).is_some_and(|profile| profile.local) {
-            return;
+        let (Some(src), Some(dst)) = (src, dst) else { return };
+        let src_local = self.profiles.get(src).is_some_and(|profile| profile.local);
+        let dst_local = self.profiles.get(dst).is_some_and(|profile| profile.local);
+        // A connection that both sides opened, used and closed: nobody off the path can forge it. It proves hardware addresses.
+        let whole = matches!(flow.phase, Phase::Closed | Phase::End)
+            && flow.proto == Proto::Tcp
+            && flow.state == ConnState::SF
+            && flow.orig.bytes > 0
+            && flow.resp.bytes > 0;
+        for (slot, local, mac) in [(src, src_local, flow.src_mac), (dst, dst_local, flow.dst_mac)] {
+            if whole && local {
+                self.profiles.settle(slot);
+                if let Some(mac) = mac {
+                    self.learn_mac(mac, slot, now);
+                }
+            }
         }
-        if let Some(mac) = flow.src_mac {
-            self.learn_mac(mac, src, now);
-        }
-        // Only a local host's own question that was answered counts: a stranger cannot make this true from outside.
+        // Only a local host's own question that was answered makes a partner: what a stranger began, or what was turned round
+        // by guessing from ports, does not.
         let answered = flow.resp.pkts > 0
+            && !flow.was_flipped()
             && match flow.proto {
-                crate::flow::Proto::Tcp => flow.outcome() == Outcome::Established && flow.orig.pkts >= 2,
+                Proto::Tcp => flow.outcome() == Outcome::Established && flow.orig.pkts >= 2,
                 _ => flow.orig.pkts > 0,
             };
-        if answered && let Some(dst) = dst.and_then(|slot| self.profiles.get_mut(slot)) {
-            dst.talked = dst.talked.max(now);
+        if !src_local || !answered {
+            return;
+        }
+        self.profiles.settle(dst);
+        if let Some(partner) = self.profiles.get_mut(dst) {
+            partner.talked = partner.talked.max(now);
+            if let Some(prefix) = prefix_of(partner) {
+                self.remember_prefix(prefix, now);
+            }
         }
     }
 
-    /// `mac` was seen to use a local address: it owns it from then on, until it is silent for [`MAC_KEPT_FOR`] and another
-    /// one comes. So that nobody takes over an address whose owner is there.
-    fn learn_mac(&mut self, mac: MacAddr, slot: Option<Slot>, now: PacketTime) {
-        let Some(profile) = slot.and_then(|slot| self.profiles.get_mut(slot)) else { return };
+    /// Outside, one IPv6 owner has 64 bits, and one /64 many servers: what is a partner is the /64.
+    fn remember_prefix(&mut self, prefix: u64, now: PacketTime) {
+        if self.partners6.len() >= MAX_PARTNERS6 && !self.partners6.contains_key(&prefix) {
+            self.partners6.retain(|_, talked| now.since(*talked) <= TALKED_FOR);
+            if self.partners6.len() >= MAX_PARTNERS6 {
+                return;
+            }
+        }
+        self.partners6.insert(prefix, now);
+    }
+
+    /// An ARP reply to a question that was asked lately proves who owns an address on the link; one that nobody asked for does not.
+    fn learn_arp(&mut self, arp: &Arp, src: Option<Slot>, now: PacketTime) {
+        match arp.op {
+            ArpOp::Request => {
+                if self.arp_asked.len() >= MAX_ARP_ASKED {
+                    self.arp_asked.pop_front();
+                }
+                self.arp_asked.push_back((arp.sender, arp.target, now));
+            }
+            ArpOp::Reply => {
+                let asked = self.arp_asked.iter().any(|(who, whom, when)| {
+                    *who == arp.target && *whom == arp.sender && now.since(*when) <= ARP_ANSWER
+                });
+                if let Some(src) = src.filter(|_| asked && arp.sender_mac == arp.frame_src) {
+                    self.learn_mac(arp.sender_mac, src, now);
+                }
+            }
+        }
+    }
+
+    /// `mac` has proven that it uses a local address: it owns it from then on, until it is silent for [`MAC_KEPT_FOR`] and another
+    /// one proves the same. So that nobody takes over an address whose owner is there.
+    fn learn_mac(&mut self, mac: MacAddr, slot: Slot, now: PacketTime) {
+        let Some(profile) = self.profiles.get_mut(slot) else { return };
         if !profile.local || profile.addr.is_unspecified() {
             return;
         }
         match profile.mac {
             Some(owner) if owner == mac => profile.mac_seen = now,
             Some(_) if now.since(profile.mac_seen) <= MAC_KEPT_FOR => {}
-            _ => {
+            former => {
                 (profile.mac, profile.mac_seen) = (Some(mac), now);
+                let addr = profile.addr;
+                if let Some(former) = former {
+                    self.owned.remove(&former);
+                }
                 if self.owned.len() < self.settings.limits.local_profiles || self.owned.contains_key(&mac) {
-                    self.owned.insert(mac, profile.addr);
+                    self.owned.insert(mac, addr);
                 }
             }
         }

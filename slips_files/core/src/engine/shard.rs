@@ -20,14 +20,21 @@ const STAGE_DST: u8 = 3;
 /// Timers that may stand open in one shard; beyond it new ones are not taken. Detectors ask for a handful per profile.
 const MAX_WAKES: usize = 1 << 20;
 
+/// The profile in a slot, and how many were there before it.
+#[derive(Clone, Copy, Default)]
+struct Owner {
+    profile: Option<IpAddr>,
+    generation: u32,
+}
+
 pub(super) struct Shard {
     settings: Arc<Settings>,
     detectors: Vec<Box<dyn Detector>>,
     /// Which detectors see an event of a kind from a side.
     audience: Vec<[Vec<u16>; 2]>,
-    /// Address in each slot; a slot without one has no timers.
-    owners: Vec<Option<IpAddr>>,
-    wakes: BTreeSet<Wake>,
+    /// Who has timers in each slot.
+    owners: Vec<Owner>,
+    wakes: BTreeSet<(Wake, u32)>,
     fresh: Vec<Wake>,
 }
 
@@ -67,10 +74,10 @@ impl Shard {
     pub(super) fn run(&mut self, job: &Job, out: &mut Vec<Emitted>) {
         for op in &job.ops {
             match *op {
-                Op::See { event, role, slot, profile, now, facts } => {
+                Op::See { event, role, slot, profile, window, now, facts } => {
                     let Some(seen) = job.batch.get(event as usize) else { continue };
                     let seq = job.first + u64::from(event);
-                    self.see(seen, seq, role, slot, profile, now, facts, out);
+                    self.see(seen, seq, role, slot, profile, window, now, facts, out);
                 }
                 Op::Tick { event, now } => self.tick(job.first + u64::from(event), now, out),
                 Op::Close { event, now, window } => {
@@ -89,6 +96,7 @@ impl Shard {
         role: Role,
         slot: Slot,
         profile: IpAddr,
+        window: WindowId,
         now: PacketTime,
         facts: Facts,
         out: &mut Vec<Emitted>,
@@ -99,7 +107,6 @@ impl Shard {
             return;
         };
         let (src, dst) = event.parties();
-        let window = self.settings.width.window_of(event.time());
         let stage = if role == Role::Src { STAGE_SRC } else { STAGE_DST };
         for &at in listeners {
             let Some(detector) = self.detectors.get_mut(usize::from(at)) else { continue };
@@ -113,7 +120,7 @@ impl Shard {
                 src,
                 dst,
                 local_nets: &self.settings.local_nets,
-                key: OrderKey { seq, stage, profile, detector: at, n: 0 },
+                key: OrderKey { seq, stage, window: WindowId(0), profile, detector: at, n: 0 },
                 out,
                 wakes: &mut self.fresh,
             };
@@ -126,34 +133,41 @@ impl Shard {
 
     fn take_wakes(&mut self, slot: Slot, profile: IpAddr) {
         if slot.index() >= self.owners.len() {
-            self.owners.resize(slot.index() + 1, None);
+            self.owners.resize(slot.index() + 1, Owner::default());
         }
-        if let Some(owner) = self.owners.get_mut(slot.index()) {
-            *owner = Some(profile);
-        }
+        let Some(owner) = self.owners.get_mut(slot.index()) else { return };
+        owner.profile = Some(profile);
         for wake in self.fresh.drain(..) {
             if self.wakes.len() < MAX_WAKES {
-                self.wakes.insert(wake);
+                self.wakes.insert((wake, owner.generation));
             }
         }
     }
 
     fn tick(&mut self, seq: u64, now: PacketTime, out: &mut Vec<Emitted>) {
-        while self.wakes.first().is_some_and(|wake| wake.at <= now) {
-            let Some(wake) = self.wakes.pop_first() else { return };
-            let Some(profile) = self.owners.get(wake.slot.index()).copied().flatten() else { continue };
+        while self.wakes.first().is_some_and(|(wake, _)| wake.at <= now) {
+            let Some((wake, generation)) = self.wakes.pop_first() else { return };
+            let Some(owner) = self.owners.get(wake.slot.index()) else { continue };
+            let Some(profile) = owner.profile.filter(|_| owner.generation == generation) else { continue };
             let Some(detector) = self.detectors.get_mut(usize::from(wake.detector)) else { continue };
             let mut cx = Cx {
                 slot: wake.slot,
                 profile,
                 role: Role::Src,
-                window: self.settings.width.window_of(wake.at),
+                window: self.settings.width.window_of(now),
                 now,
                 facts: Facts::default(),
                 src: Some(profile),
                 dst: None,
                 local_nets: &self.settings.local_nets,
-                key: OrderKey { seq, stage: STAGE_TIMER, profile, detector: wake.detector, n: 0 },
+                key: OrderKey {
+                    seq,
+                    stage: STAGE_TIMER,
+                    window: WindowId(0),
+                    profile,
+                    detector: wake.detector,
+                    n: 0,
+                },
                 out,
                 wakes: &mut self.fresh,
             };
@@ -165,7 +179,8 @@ impl Shard {
     fn close(&mut self, seq: u64, now: PacketTime, window: WindowId, out: &mut Vec<Emitted>) {
         for (at, detector) in self.detectors.iter_mut().enumerate() {
             let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-            let key = OrderKey { seq, stage: STAGE_CLOSE, profile: nobody, detector: at as u16, n: 0 };
+            let key =
+                OrderKey { seq, stage: STAGE_CLOSE, window, profile: nobody, detector: at as u16, n: 0 };
             let mut closing = Closing { now, local_nets: &self.settings.local_nets, key, out };
             detector.on_window_close(&mut closing, window);
         }
@@ -175,9 +190,10 @@ impl Shard {
         for detector in &mut self.detectors {
             detector.forget(slot);
         }
-        if let Some(owner @ Some(_)) = self.owners.get_mut(slot.index()) {
-            *owner = None;
-            self.wakes.retain(|wake| wake.slot != slot);
+        // Its timers stay until they fall due, and find nobody: a sweep here would cost all timers per forgotten profile.
+        if let Some(owner) = self.owners.get_mut(slot.index()) {
+            owner.profile = None;
+            owner.generation = owner.generation.wrapping_add(1);
         }
     }
 }

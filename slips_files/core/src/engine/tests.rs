@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::detector::{Closing, Cx, Role, Slot, Spec};
 use crate::event::EventKind;
-use crate::evidence::{Again, EvidenceKind, Finding, ThreatLevel};
+use crate::evidence::{Again, EvidenceKind, Finding, Proof, ThreatLevel};
 use crate::flow::{Endpoint, Flow, Phase, Proto};
 use crate::state::Windowed;
 use crate::time::{PacketTime, Span, WindowId};
@@ -270,4 +270,180 @@ fn hostile_time_stamps_keep_the_number_of_open_windows_bounded() {
     }
     let closed = out.iter().filter(|r| matches!(r, Record::WindowClosed { .. })).count();
     assert!(closed > 900, "{closed}");
+}
+
+/// Says what it is told to, in the text of the uid: `level proof attacker`.
+struct Parrot;
+
+const PARROT: Spec = Spec {
+    name: "parrot",
+    kinds: &[EvidenceKind::VerticalPortScan],
+    events: &[EventKind::Flow],
+    roles: &[Role::Src],
+};
+
+impl Detector for Parrot {
+    fn spec(&self) -> &'static Spec {
+        &PARROT
+    }
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        let Event::Flow(flow) = event else { return };
+        let mut finding =
+            Finding::new(EvidenceKind::VerticalPortScan, cx.profile(), cx.window(), event.known_at());
+        let mut words = flow.uid.as_str().split(' ');
+        finding.level = words.next().and_then(ThreatLevel::from_name).unwrap_or(ThreatLevel::Info);
+        let proven = words.next() == Some("proven");
+        finding.proof = if proven || cx.facts().src_on_link { Proof::Proven } else { Proof::Unproven };
+        finding.dst_port = words.next().and_then(|port| port.parse().ok());
+        finding.again = Again::Grows;
+        cx.emit(finding);
+    }
+    fn forget(&mut self, _slot: Slot) {}
+}
+
+fn parrot() -> Vec<Box<dyn Detector>> {
+    vec![Box::new(Parrot)]
+}
+
+fn says(secs: i64, src: IpAddr, says: &str) -> Event {
+    let end = |addr, port| Endpoint { addr, port };
+    let mut flow = Flow::new(
+        PacketTime::from_secs_micros(secs, 0),
+        Proto::Tcp,
+        end(src, 1000),
+        end(IpAddr::from([10, 0, 0, 1]), 80),
+    );
+    flow.uid = crate::flow::Uid::new(says);
+    Event::Flow(flow)
+}
+
+fn alerts(engine: &mut Engine, events: Vec<Event>) -> Vec<Arc<crate::alert::Alert>> {
+    let mut out = Vec::new();
+    engine.feed(events, &mut out);
+    out.into_iter().filter_map(|r| if let Record::Alert(alert) = r { Some(alert) } else { None }).collect()
+}
+
+const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+
+#[test]
+fn a_flood_of_forged_findings_keeps_out_no_real_one() {
+    let mut settings = Settings::default();
+    settings.limits.open_evidence = 100;
+    let mut engine = Engine::new(&settings, &parrot);
+    let flood = (0..5000u32)
+        .map(|n| says(1000, IpAddr::V4(std::net::Ipv4Addr::from_bits(0xc633_0000 + n)), "medium"))
+        .collect();
+    assert!(alerts(&mut engine, flood).is_empty());
+    assert!(engine.stats().evidence_capped > 4000);
+    assert_eq!(alerts(&mut engine, vec![says(1001, STRANGER, "critical")]).len(), 1);
+    let inside = IpAddr::from([10, 0, 0, 7]);
+    let told = alerts(&mut engine, vec![says(1001, inside, "low"), says(1002, inside, "critical")]);
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
+fn a_critical_evidence_fires_again_when_it_is_proven_and_when_it_goes_on() {
+    let mut engine = Engine::new(&Settings::default(), &parrot);
+    let mut fired = |secs, text| alerts(&mut engine, vec![says(secs, STRANGER, text)]).len();
+    assert_eq!(fired(1000, "critical"), 1);
+    assert_eq!(fired(1001, "critical"), 0);
+    assert_eq!(fired(1002, "critical proven"), 1);
+    assert_eq!(fired(1003, "critical proven"), 0);
+    assert_eq!(fired(1300, "critical proven"), 1);
+}
+
+#[test]
+fn a_proven_trifle_vouches_for_nothing() {
+    let mut engine = Engine::new(&Settings::default(), &parrot);
+    let told = alerts(
+        &mut engine,
+        vec![says(1000, STRANGER, "low proven 1"), says(1001, STRANGER, "critical unproven 2")],
+    );
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].proof, Proof::Unproven);
+    assert_eq!(told[0].evidence.len(), 2);
+}
+
+#[test]
+fn a_long_live_flow_opens_no_closed_window() {
+    let mut engine = Engine::new(&Settings::default(), &registry);
+    let mut out = Vec::new();
+    for minute in 0..300 {
+        let Event::Flow(mut flow) = flow(100, 1, 2) else { continue };
+        flow.phase = Phase::Update;
+        flow.seen = PacketTime::from_secs_micros(100 + minute * 60, 0);
+        engine.feed(vec![Event::Flow(flow)], &mut out);
+    }
+    engine.finish(&mut out);
+    let closed: Vec<i64> = out
+        .iter()
+        .filter_map(|r| if let Record::WindowClosed { window, .. } = r { Some(window.0) } else { None })
+        .collect();
+    assert_eq!(closed, [0, 1, 2, 3, 4, 5].into_iter().take(closed.len()).collect::<Vec<_>>());
+    let mut ids: Vec<_> =
+        out.iter().filter_map(|r| if let Record::Alert(a) = r { Some(a.id) } else { None }).collect();
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), all);
+}
+
+/// A flow with frames from `mac`, whole or a lone attempt.
+fn framed(secs: i64, src: IpAddr, mac: u8, whole: bool) -> Event {
+    let Event::Flow(mut flow) = says(secs, src, "critical unproven") else { unreachable!() };
+    flow.src_mac = Some(crate::flow::MacAddr([2, 0, 0, 0, 0, mac]));
+    if whole {
+        flow.state = crate::flow::ConnState::SF;
+        (flow.orig.bytes, flow.resp.bytes, flow.orig.pkts, flow.resp.pkts) = (100, 100, 5, 5);
+    }
+    Event::Flow(flow)
+}
+
+#[test]
+fn only_a_whole_connection_makes_a_hardware_address_the_owner() {
+    let host = IpAddr::from([10, 0, 0, 7]);
+    let proof = |events: Vec<Event>| {
+        let mut engine = Engine::new(&Settings::default(), &parrot);
+        alerts(&mut engine, events).last().map(|alert| alert.proof)
+    };
+    // A packet proves nothing about itself, nor do a hundred of them.
+    let forged: Vec<Event> = (0..100).map(|n| framed(1000 + n * 3, host, 6, false)).collect();
+    assert_eq!(proof(forged), Some(Proof::Unproven));
+    // The owner is proven; somebody else with its address is not, even when he comes first.
+    let mut events = vec![framed(1000, host, 6, false), framed(1001, host, 7, true)];
+    events.push(framed(1300, host, 7, false));
+    assert_eq!(proof(events.clone()), Some(Proof::Proven));
+    let mut engine = Engine::new(&Settings::default(), &parrot);
+    alerts(&mut engine, vec![framed(1001, host, 7, true)]);
+    let told = alerts(&mut engine, vec![framed(1300, host, 6, false)]);
+    assert_eq!(told.last().map(|alert| alert.proof), Some(Proof::Unproven));
+}
+
+#[test]
+fn a_partner_of_a_local_host_stays_one_under_a_flood() {
+    let mut settings = Settings::default();
+    settings.limits.remote_profiles = 100;
+    let mut engine = Engine::new(&settings, &parrot);
+    let end = |addr, port| Endpoint { addr, port };
+    let mut ask = Flow::new(
+        PacketTime::from_secs_micros(1000, 0),
+        Proto::Udp,
+        end(IpAddr::from([10, 0, 0, 7]), 5000),
+        end(STRANGER, 53),
+    );
+    (ask.orig.pkts, ask.resp.pkts) = (1, 1);
+    alerts(&mut engine, vec![Event::Flow(ask)]);
+    let flood = (0..5000u32)
+        .map(|n| says(1001, IpAddr::V4(std::net::Ipv4Addr::from_bits(0xc633_0000 + n)), "info"))
+        .collect();
+    alerts(&mut engine, flood);
+    let told = alerts(&mut engine, vec![says(1002, STRANGER, "critical")]);
+    assert!(told[0].in_conversation);
+    // Whoever is answered does not become a partner by it.
+    let other = IpAddr::from([203, 0, 113, 10]);
+    let Event::Flow(mut began) = says(1003, other, "info") else { unreachable!() };
+    (began.orig.pkts, began.resp.pkts) = (5, 5);
+    alerts(&mut engine, vec![Event::Flow(began)]);
+    let told = alerts(&mut engine, vec![says(1004, other, "critical")]);
+    assert!(!told[0].in_conversation);
 }
