@@ -106,7 +106,8 @@ const ONE_SIDED: &[(Service, Hints)] = &[
 pub(super) fn decide(orig: Hints, resp: Hints) -> Option<Service> {
     let tls = resp.has(Hints::TLS_SERVER) || (orig.has(Hints::TLS_CLIENT) && resp == Hints::NONE);
     let http = (orig.has(Hints::HTTP_REQUEST) && resp == Hints::NONE)
-        || (orig == Hints::NONE && resp.has(Hints::HTTP_REPLY));
+        // whatever the client said, in methods that nobody knows
+        || (matches!(orig, Hints::NONE | Hints::OTHER) && resp.has(Hints::HTTP_REPLY));
     if tls {
         return Some(Service::Ssl);
     }
