@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use slips_core::addr;
 use slips_core::detector::Facts;
 use slips_core::evidence::Proof;
-use slips_core::flow::{ConnState, Flow, MacAddr, Outcome, Phase, Proto};
+use slips_core::flow::{ConnState, Flow, MacAddr, Origin, Outcome, Phase, Proto};
 
 /// The attempt led to nothing: refused, unanswered, aborted before it was accepted, or half open on purpose.
 ///
@@ -22,6 +22,35 @@ pub fn failed(flow: &Flow) -> bool {
         return false;
     }
     flow.outcome() == Outcome::NotEstablished || is_half_open_probe(flow)
+}
+
+/// Packets of a probe without SYN, its repetition included.
+const MOST_BLIND_PACKETS: u64 = 2;
+/// Ports from here on are mostly clients': Linux hands out these, others higher ones.
+const CLIENTS_PORTS_FROM: u16 = 32_768;
+
+/// A FIN, null, Xmas, ACK or Maimon probe: a packet or two without SYN and without data, met by a reset or by silence.
+///
+/// What is left of a connection whose begin nobody saw looks like that too. Therefore ports of clients do not count, nor an
+/// acknowledgement in return (a keep-alive), nor resets (they take leave and ask nothing). Who sent it is never proven.
+pub fn is_blind_probe(flow: &Flow) -> bool {
+    use ConnState as S;
+    // Without a history nothing is known, unless our own sensor says so: a null packet leaves none.
+    let told = flow.origin == Origin::Sensor || !flow.history.is_empty();
+    flow.proto == Proto::Tcp
+        && flow.phase == Phase::End
+        && matches!(flow.state, S::Oth | S::Rstos0 | S::Sh | S::Rstrh)
+        && flow.orig.pkts <= MOST_BLIND_PACKETS
+        && flow.orig.bytes == 0
+        && flow.resp.bytes == 0
+        && flow.dst.port < CLIENTS_PORTS_FROM
+        && told
+        && !flow.history.as_str().bytes().any(|letter| b"SsHhDdRaf^".contains(&letter))
+}
+
+/// Whether this event tells of an attempt that no earlier event of the same flow told of.
+pub fn is_new_attempt(flow: &Flow) -> bool {
+    flow.phase != Phase::End || flow.origin != Origin::Sensor || is_blind_probe(flow)
 }
 
 /// SYN, SYN-ACK, RST: what a SYN scan does at an open port. Nobody else takes back a connection before using it.
@@ -52,15 +81,20 @@ fn is_directed_broadcast(flow: &Flow) -> bool {
     }
 }
 
-/// A datagram from a service port to a high port is an answer whose question was not seen (asymmetric routing, a late
-/// answer), not a probe.
-pub const fn looks_like_answer(flow: &Flow) -> bool {
-    matches!(flow.proto, Proto::Udp) && flow.src.port < 1024 && flow.dst.port >= 1024
+/// A datagram from a service port to a high port, of a host with which ours talk, is an answer whose question was not seen or
+/// that came late, not a probe. Of a stranger it is a scan that pretends to be an answer.
+pub const fn looks_like_answer(flow: &Flow, facts: Facts) -> bool {
+    matches!(flow.proto, Proto::Udp) && facts.src_talked && flow.src.port < 1024 && flow.dst.port >= 1024
 }
 
 /// The source of attempts that failed is proven only by its hardware address: a refusal proves nothing about who asked.
 pub const fn proof_of_source(facts: Facts) -> Proof {
     if facts.src_on_link { Proof::Proven } else { Proof::Unproven }
+}
+
+/// Whether the source of this very attempt is proven.
+pub fn is_proven(flow: &Flow, facts: Facts) -> bool {
+    proof_of_source(facts) == Proof::Proven && !is_blind_probe(flow)
 }
 
 #[cfg(test)]
@@ -81,6 +115,29 @@ mod tests {
             let flow = Talk::tcp("192.168.1.5", "203.0.113.9", 443).phase(phase).flow();
             assert_eq!(failed(&flow), expected, "{phase:?}");
         }
+    }
+
+    #[test]
+    fn probes_without_syn_are_known_from_what_connections_leave_behind() {
+        let with = |history: &str, vary: fn(&mut Flow)| {
+            let mut flow = Talk::tcp("203.0.113.9", "192.168.1.2", 80).state(ConnState::Oth).flow();
+            (flow.history, flow.orig.pkts) = (history.into(), 1);
+            vary(&mut flow);
+            is_blind_probe(&flow)
+        };
+        for history in ["F", "Fr", "r", "", "A", "Ar", "FA"] {
+            assert!(with(history, |_| {}), "{history:?}");
+        }
+        assert!(with("FF", |f| f.orig.pkts = 2));
+        assert!(!with("", |f| f.origin = Origin::Argus), "another source tells nothing");
+        for history in ["Sr", "Aa", "FAfa", "R", "DFr", "^r", "h"] {
+            assert!(!with(history, |_| {}), "{history:?}");
+        }
+        assert!(!with("Fr", |f| f.dst.port = 50_000));
+        assert!(!with("FFF", |f| f.orig.pkts = 3));
+        assert!(!with("F", |f| f.resp.bytes = 9));
+        assert!(!with("F", |f| f.phase = Phase::Start));
+        assert!(!with("F", |f| f.proto = Proto::Udp));
     }
 
     #[test]

@@ -1,23 +1,27 @@
 //! Horizontal port scan: one source fails at the same port of many hosts.
 //!
 //! * ATT&CK: T1046 Network Service Discovery, T1018 Remote System Discovery; T1595.001 Active Scanning when the source is remote.
-//! * Rule: per source, window, destination port and transport, the distinct hosts at which an attempt failed. Flows whose
+//! * Rule: per source, window, destination port and transport, the distinct hosts at which an attempt failed (for TCP also one
+//!   without SYN). Flows whose
 //!   direction was swapped after the fact (`^` in the history) are not counted: old connections reappear half-open when a
 //!   laptop roams. Zeek's `Scan::Address_Scan` notices raise the same evidence.
 //! * Numbers: the first step at 10 hosts is what the original does in effect. Critical are 200 hosts within five to ten minutes
 //!   (the slowest of the usual worms and masscan's default need seconds to two minutes), or 1,000 in a window;
-//!   40 at the ports of worms.
+//!   40 at the ports of worms. Critical is told again every two minutes while attempts go on.
 //! * Why false positives stay out:
 //!   - a host with which a local client lately talked is no discovery: monitoring and browsers whose uplink fails are silent;
 //!   - peer-to-peer programs fail at many hosts, but at many ports too: with 50 failing ports or more, a port with less
 //!     than a quarter of the failures stays at the first step;
-//!   - crawlers succeed too: with half as many successes as failed hosts it stays below critical;
+//!   - crawlers succeed too: with half as many hosts that let it in as failed ones it stays below critical, except at the ports
+//!     of worms;
+//!   - a household whose IPv6 leads nowhere tries it first for every web site: ports 80 and 443 outwards stay below critical up
+//!     to 1,000 silent hosts;
 //!   - mail servers that cannot deliver (port 25 outwards) stay below critical;
 //!   - unanswered datagrams to outside hosts are weak (peer-to-peer, games): they end at medium, and DNS, NTP, QUIC and STUN
 //!     are not counted at all.
 //! * Evasion: fewer than ten hosts per port and window; many sources; a mix of very many ports (which the vertical scan sees
 //!   where hosts repeat); targets known to be open.
-//! * Proof: as for the vertical scan.
+//! * Proof: as for the vertical scan: the proven attempts alone must reach the step, at its pace.
 
 use std::net::IpAddr;
 
@@ -28,7 +32,7 @@ use slips_core::flow::{Flow, Outcome, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Rung, Told, rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Pace, Trail};
 use crate::{Settings, attempt, zeek_notice};
@@ -78,6 +82,7 @@ const SCATTERED_SHARE: u32 = 4;
 /// Outward datagrams to these ports fail every day: DNS, NTP, QUIC, STUN.
 const UDP_OUTWARDS_IGNORED: [u16; 4] = [53, 123, 443, 3478];
 const SMTP: u16 = 25;
+const WEB: [u16; 2] = [80, 443];
 
 /// Ports remembered per source and window; those with the fewest hosts make room.
 const MAX_PORTS: usize = 256;
@@ -94,15 +99,41 @@ struct Sweeps {
 /// One destination port.
 #[derive(Debug, Default)]
 struct Sweep {
-    hosts: Distinct<IpAddr>,
+    failed: Hosts,
     /// Outside hosts to which datagrams went.
-    outwards: Distinct<IpAddr>,
-    pace: Pace,
+    outwards: Hosts,
+    /// Hosts that refused.
+    refused: u32,
+    /// Hosts that let the source in, since the first failure.
+    succeeded: Distinct<IpAddr>,
     trail: Trail,
-    /// Flows to this port that succeeded, since the first failure.
-    succeeded: u32,
-    on_link: bool,
-    told: u8,
+    told: Told,
+    /// The step that the proven attempts reached alone.
+    proven: u8,
+}
+
+/// Hosts, and those of them that a proven source tried.
+#[derive(Debug, Default)]
+struct Hosts {
+    all: Distinct<IpAddr>,
+    pace: Pace,
+    proven: u32,
+    proven_pace: Pace,
+}
+
+impl Hosts {
+    /// Adds a host; false when it is known already.
+    fn insert(&mut self, flow: &Flow, facts: Facts) -> bool {
+        let new = self.all.insert(flow.dst.addr);
+        if new {
+            self.pace.add(flow.start, 1, MINUTES);
+        }
+        if new && attempt::is_proven(flow, facts) {
+            self.proven += 1;
+            self.proven_pace.add(flow.start, 1, MINUTES);
+        }
+        new
+    }
 }
 
 /// See the module.
@@ -123,13 +154,13 @@ impl HorizontalScan {
             return;
         }
         let key = (flow.dst.port, flow.proto);
-        if !attempt::failed(flow) {
-            if flow.phase == Phase::End
+        if !attempt::failed(flow) && !attempt::is_blind_probe(flow) {
+            if matches!(flow.phase, Phase::Established | Phase::End)
                 && flow.outcome() == Outcome::Established
                 && let Some(sweeps) = self.state.get_mut(cx.slot(), cx.window())
                 && let Some(sweep) = sweeps.ports.get_mut(&key)
             {
-                sweep.succeeded = sweep.succeeded.saturating_add(1);
+                sweep.succeeded.insert(flow.dst.addr);
             }
             return;
         }
@@ -138,20 +169,21 @@ impl HorizontalScan {
             return;
         }
         let sweeps = self.state.get_or_default(cx.slot(), cx.window());
-        let grown = |sweep: &Sweep| u64::from(sweep.hosts.len() + sweep.outwards.len());
-        let Some(sweep) = sweeps.ports.get_or_insert(key, MAX_PORTS, grown) else { return };
-        if !sweep.add(flow, facts) {
+        let Some(sweep) = sweeps.ports.get_or_insert(key, MAX_PORTS, Sweep::hosts) else { return };
+        let new = sweep.add(flow, facts);
+        if !new && !attempt::is_new_attempt(flow) {
             return;
         }
         let scattered = flow.proto == Proto::Tcp && {
             sweeps.tcp_ports.insert(flow.dst.port);
-            sweeps.tcp_pairs = sweeps.tcp_pairs.saturating_add(1);
+            sweeps.tcp_pairs = sweeps.tcp_pairs.saturating_add(u32::from(new));
             sweeps.tcp_ports.len() >= SCATTERED_PORTS
-                && sweep.hosts.len().saturating_mul(SCATTERED_SHARE) < sweeps.tcp_pairs
+                && sweep.failed.all.len().saturating_mul(SCATTERED_SHARE) < sweeps.tcp_pairs
         };
-        let Some(rung) = sweep.climb(flow, facts, self.first, scattered) else { return };
-        let hosts = sweep.hosts.len() + sweep.outwards.len();
-        let least = if sweep.hosts.is_bound() || sweep.outwards.is_bound() { "at least " } else { "" };
+        let Some((rung, proof)) = sweep.climb(flow, facts, self.first, scattered) else { return };
+        let hosts = sweep.hosts();
+        let bound = sweep.failed.all.is_bound() || sweep.outwards.all.is_bound();
+        let least = if bound { "at least " } else { "" };
         let text = format!(
             "horizontal port scan: port {}/{} failed at {least}{hosts} hosts",
             flow.dst.port, flow.proto
@@ -161,7 +193,7 @@ impl HorizontalScan {
             proto: Some(flow.proto),
             uids: sweep.trail.take(),
             text,
-            proof: if sweep.on_link { Proof::Proven } else { Proof::Unproven },
+            proof,
             ..ladder::finding(cx, EvidenceKind::HorizontalPortScan, flow.src.addr, rung, flow.seen)
         });
     }
@@ -173,15 +205,11 @@ impl HorizontalScan {
         let (port, proto) = zeek_notice::port_of(notice);
         let (Some(port), proto) = (port, proto.unwrap_or(Proto::Tcp)) else { return };
         let sweeps = self.state.get_or_default(cx.slot(), cx.window());
-        let grown = |sweep: &Sweep| u64::from(sweep.hosts.len() + sweep.outwards.len());
-        let Some(sweep) = sweeps.ports.get_or_insert((port, proto), MAX_PORTS, grown) else { return };
+        let Some(sweep) = sweeps.ports.get_or_insert((port, proto), MAX_PORTS, Sweep::hosts) else { return };
         // Zeek tells once, at its own threshold (25 hosts in 5 minutes), and is silent about the rest.
         let hosts = zeek_notice::number_after(&notice.msg, "at least ").unwrap_or(0);
         let step = ladder::step(&TCP, 0, hosts).max(BELOW_CRITICAL);
-        if !ladder::climb(&mut sweep.told, step) {
-            return;
-        }
-        let Some(rung) = ladder::at_step(&TCP, step) else { return };
+        let Some(rung) = sweep.told.climb(&TCP, step, 0, notice.at) else { return };
         cx.emit(Finding {
             dst_port: Some(port),
             proto: Some(proto),
@@ -200,55 +228,80 @@ const fn is_outwards(facts: Facts) -> bool {
 fn counts(flow: &Flow, facts: Facts) -> bool {
     let outage = facts.src_local && facts.dst_talked;
     let everyday = flow.proto == Proto::Udp
-        && (attempt::looks_like_answer(flow)
+        && (attempt::looks_like_answer(flow, facts)
             || (is_outwards(facts) && UDP_OUTWARDS_IGNORED.contains(&flow.dst.port)));
     !flow.was_flipped() && !outage && !everyday
 }
 
 impl Sweep {
-    /// Counts the host; false when it is known already.
-    fn add(&mut self, flow: &Flow, facts: Facts) -> bool {
-        let outwards = flow.proto == Proto::Udp && is_outwards(facts);
-        let hosts = if outwards { &mut self.outwards } else { &mut self.hosts };
-        if !hosts.insert(flow.dst.addr) {
-            return false;
-        }
-        if !outwards {
-            self.pace.add(flow.start, 1, MINUTES);
-        }
-        self.trail.push(flow.uid);
-        self.on_link |= attempt::proof_of_source(facts) == Proof::Proven;
-        true
+    fn hosts(&self) -> u64 {
+        u64::from(self.failed.all.len()) + u64::from(self.outwards.all.len())
     }
 
-    /// The new step, when the scan has reached one.
-    fn climb(&mut self, flow: &Flow, facts: Facts, first: u32, scattered: bool) -> Option<Rung> {
-        let hosts = self.hosts.len();
+    /// Counts the host; false when it is known already.
+    fn add(&mut self, flow: &Flow, facts: Facts) -> bool {
+        self.trail.push(flow.uid);
+        if flow.proto == Proto::Udp && is_outwards(facts) {
+            return self.outwards.insert(flow, facts);
+        }
+        let new = self.failed.insert(flow, facts);
+        let refused = flow.phase == Phase::Rejected || flow.resp.pkts > 0;
+        self.refused += u32::from(new && refused);
+        new
+    }
+
+    /// The step to tell, if any, and whether the proven attempts alone reach it.
+    fn climb(&mut self, flow: &Flow, facts: Facts, first: u32, scattered: bool) -> Option<(Rung, Proof)> {
         let ladder: &[Rung] = if flow.proto == Proto::Tcp { &TCP } else { &UDP };
-        let mut step = ladder::step(ladder, first, hosts);
-        let worm = flow.proto == Proto::Tcp && WORM_PORTS.contains(&flow.dst.port);
-        let fast = self.pace.sum() >= if worm { FAST_WORM } else { FAST };
-        if worm && fast {
-            step = BELOW_CRITICAL + 1;
-        }
-        let excused =
-            self.succeeded.saturating_mul(2) >= hosts || (flow.dst.port == SMTP && is_outwards(facts));
-        if excused || !(fast || hosts >= MANY) {
-            step = step.min(BELOW_CRITICAL);
-        }
-        if scattered {
-            step = step.min(SCATTERED_STEP);
-        }
+        let highest = self.highest(flow, facts, scattered);
+        let (hosts, outwards) = (&self.failed, &self.outwards);
+        let step = step(flow, first, hosts.all.len(), &hosts.pace).min(highest);
+        // The pace of what goes on may fall: hosts that are known count once. What was told stands.
+        let stands = step.max(self.told.step().min(highest));
+        self.proven = self.proven.max(self::step(flow, first, hosts.proven, &hosts.proven_pace));
         // The two ladders of UDP share one evidence; the outward one never reaches beyond the inner one's second step.
-        let outwards = ladder::step(&UDP_OUTWARDS, UDP_OUTWARDS[0].at, self.outwards.len());
-        let step = step.max(outwards);
-        if !ladder::climb(&mut self.told, step) {
-            return None;
+        let outside = |hosts| ladder::step(&UDP_OUTWARDS, UDP_OUTWARDS[0].at, hosts);
+        let step_outside = outside(outwards.all.len());
+        let (ladder, step, proven) = if step_outside > stands {
+            let ladder: &[Rung] = if hosts.all.len() < first { &UDP_OUTWARDS } else { ladder };
+            (ladder, step_outside, outside(outwards.proven) >= step_outside)
+        } else {
+            (ladder, stands, self.proven >= stands)
+        };
+        let rung = self.told.climb(ladder, step, 1, flow.seen)?;
+        Some((rung, if proven { Proof::Proven } else { Proof::Unproven }))
+    }
+
+    /// The highest step that innocent explanations leave.
+    fn highest(&self, flow: &Flow, facts: Facts, scattered: bool) -> u8 {
+        let hosts = self.failed.all.len();
+        let crawls = !is_worms(flow) && self.succeeded.len().saturating_mul(2) >= hosts;
+        let mail = flow.dst.port == SMTP && is_outwards(facts);
+        let web = WEB.contains(&flow.dst.port) && is_outwards(facts) && self.refused < FAST && hosts <= MANY;
+        if scattered {
+            SCATTERED_STEP
+        } else if crawls || mail || web {
+            BELOW_CRITICAL
+        } else {
+            BELOW_CRITICAL + 1
         }
-        if step == outwards && self.hosts.len() < first {
-            return ladder::at_step(&UDP_OUTWARDS, step);
-        }
-        ladder::at_step(ladder, step)
+    }
+}
+
+fn is_worms(flow: &Flow) -> bool {
+    flow.proto == Proto::Tcp && WORM_PORTS.contains(&flow.dst.port)
+}
+
+/// The step that so many hosts at this pace reach.
+fn step(flow: &Flow, first: u32, hosts: u32, pace: &Pace) -> u8 {
+    let ladder: &[Rung] = if flow.proto == Proto::Tcp { &TCP } else { &UDP };
+    let worms = is_worms(flow);
+    let fast = pace.sum() >= if worms { FAST_WORM } else { FAST };
+    let step = ladder::step(ladder, first, hosts);
+    match (worms, fast) {
+        (true, true) => BELOW_CRITICAL + 1,
+        _ if fast || hosts >= MANY => step,
+        _ => step.min(BELOW_CRITICAL),
     }
 }
 
@@ -380,7 +433,7 @@ mod tests {
         let mut bench = bench(HorizontalScan::new(&Settings::default()));
         let mut told = Vec::new();
         for n in 0..1500 {
-            for (state, port) in [(ConnState::S0, 443), (ConnState::SF, 443), (ConnState::S0, 25)] {
+            for (state, port) in [(ConnState::S0, 8443), (ConnState::SF, 8443), (ConnState::S0, 25)] {
                 let mut flow = Talk::tcp("192.168.1.5", "192.168.1.1", port).state(state).flow();
                 flow.dst.addr = outside(n);
                 told.extend(bench.feed(&Event::Flow(flow)));
@@ -388,6 +441,97 @@ mod tests {
         }
         assert_eq!(told.iter().map(|f| f.level).max(), Some(ThreatLevel::High));
         assert_eq!(told.len(), 6);
+    }
+
+    #[test]
+    fn a_worm_that_succeeds_at_a_host_of_its_own_or_at_many_is_critical() {
+        for own in [true, false] {
+            let mut bench = bench(HorizontalScan::new(&Settings::default()));
+            let mut told = Vec::new();
+            for n in 0..900 {
+                for (state, port) in [(ConnState::S0, 23), (ConnState::SF, 23)] {
+                    let mut flow = Talk::tcp("192.168.1.7", "45.1.1.1", port).state(state).flow();
+                    if state == ConnState::S0 || !own {
+                        flow.dst.addr = outside(n);
+                    }
+                    told.extend(bench.feed(&Event::Flow(flow)));
+                }
+            }
+            assert_eq!(told.iter().map(|f| f.level).max(), Some(ThreatLevel::Critical));
+        }
+    }
+
+    #[test]
+    fn one_host_that_lets_a_scanner_in_excuses_one_and_a_handshake_counts_at_once() {
+        let scan = |own: bool| {
+            let mut bench = bench(HorizontalScan::new(&Settings::default()));
+            let mut told = Vec::new();
+            for n in 0..900 {
+                told.extend(bench.feed(&Talk::tcp("203.0.113.9", &host(n), 8080).event()));
+                let peer = if own { "45.1.1.1".to_owned() } else { host(1000 + n) };
+                let talk = Talk::tcp("203.0.113.9", &peer, 8080).carrying(9, 9).uid(&format!("D{n}"));
+                bench.feed(&talk.phase(Phase::Established).event());
+            }
+            told.iter().map(|finding| finding.level).max()
+        };
+        assert_eq!(scan(true), Some(ThreatLevel::Critical));
+        assert_eq!(scan(false), Some(ThreatLevel::High));
+    }
+
+    #[test]
+    fn a_household_with_broken_ipv6_stays_below_critical_and_a_sweep_of_the_web_does_not() {
+        let worst = |n, refused: bool, dst: fn(u32) -> String| {
+            let told = sweep(n, 1000, |n, f| {
+                (f.src.addr, f.dst.addr, f.dst.port) = (at("2003:db:1:2::5"), at(&dst(n)), 443);
+                (f.phase, f.resp.pkts) = (Phase::End, u64::from(refused));
+            });
+            told.iter().map(|finding| finding.level).max()
+        };
+        let outside = |n| format!("2a00:{n:x}::1");
+        assert_eq!(worst(900, false, outside), Some(ThreatLevel::High));
+        assert_eq!(worst(1300, false, outside), Some(ThreatLevel::Critical));
+        assert_eq!(worst(300, true, outside), Some(ThreatLevel::Critical));
+        assert_eq!(worst(300, false, host), Some(ThreatLevel::Critical));
+    }
+
+    #[test]
+    fn proven_are_attempts_that_reach_the_step_alone() {
+        let mixed = |genuine: u32| {
+            let mut bench = bench(HorizontalScan::new(&Settings::default()));
+            let mut told = Vec::new();
+            for n in 0..250 {
+                bench.facts(Facts { src_on_link: n < genuine, ..Facts::default() });
+                told.extend(bench.feed(&Talk::tcp("192.168.9.5", &host(n), 8080).event()));
+            }
+            told.iter().map(|f| f.proof == Proof::Proven).collect::<Vec<_>>()
+        };
+        assert_eq!(mixed(1), [false; 4]);
+        assert_eq!(mixed(100), [true, true, true, false]);
+        assert_eq!(mixed(250), [true; 4]);
+    }
+
+    #[test]
+    fn fin_scans_of_many_hosts_are_seen_and_never_proven() {
+        let told = sweep(300, 10, |_, f| {
+            (f.state, f.history, f.orig.pkts) = (ConnState::Oth, "Fr".into(), 1);
+        });
+        assert_eq!(levels(&told).last().map(String::as_str), Some("critical 1"));
+        assert_eq!(told[0].proof, Proof::Unproven);
+    }
+
+    #[test]
+    fn a_scan_that_goes_on_is_told_again() {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        let mut seconds = Vec::new();
+        for second in 0..600 {
+            let mut flow = Talk::tcp("203.0.113.9", &host(second as u32 % 100), 23).at(second).flow();
+            for phase in [Phase::Unanswered, Phase::End] {
+                flow.phase = phase;
+                let told = bench.feed(&Event::Flow(flow.clone()));
+                seconds.extend(told.iter().filter(|f| f.level == ThreatLevel::Critical).map(|_| second));
+            }
+        }
+        assert_eq!(seconds, [39, 159, 279, 399, 519]);
     }
 
     #[test]

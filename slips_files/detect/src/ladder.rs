@@ -1,10 +1,11 @@
-//! Steps by which a finding that grows becomes worse. Evidence is told at a step, never per flow.
+//! Steps by which a finding that grows becomes worse. Evidence is told at a step, never per flow; what is critical and goes on is
+//! told again every two minutes, so that an attack which outlasts its first block is blocked again.
 
 use std::net::IpAddr;
 
 use slips_core::detector::Cx;
 use slips_core::evidence::{Again, Confidence, EvidenceKind, Finding, ThreatLevel};
-use slips_core::time::PacketTime;
+use slips_core::time::{PacketTime, Span};
 
 /// One step: from this magnitude on, so bad and so sure.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,50 @@ pub fn climb(told: &mut u8, step: u8) -> bool {
     news
 }
 
+/// When a critical finding that goes on is told again: half of the four minutes after which the judge alerts about it again.
+pub const AGAIN_AFTER: Span = Span::from_secs(120);
+/// What has to come on top of what was told: a single straggler is no attack that goes on.
+pub const AGAIN_GROWN: u32 = 10;
+
+/// What was told of a finding that grows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    step: u8,
+    at: PacketTime,
+    /// By how much it grew since, and when it last did.
+    grown: u32,
+    grown_at: PacketTime,
+}
+
+impl Told {
+    /// The highest step told.
+    pub const fn step(self) -> u8 {
+        self.step
+    }
+
+    /// The finding grew by `grown` at `at` and stands at `step`: whether to tell it. It is told when the step is new, and again
+    /// while it is critical and goes on.
+    pub fn is_news(&mut self, step: u8, level: ThreatLevel, grown: u32, at: PacketTime) -> bool {
+        let pause = at.since(self.grown_at) > AGAIN_AFTER;
+        self.grown = if pause { grown } else { self.grown.saturating_add(grown) };
+        self.grown_at = self.grown_at.max(at);
+        let goes_on = level == ThreatLevel::Critical
+            && self.grown >= AGAIN_GROWN
+            && self.step > 0
+            && at.since(self.at) >= AGAIN_AFTER;
+        if !goes_on && step <= self.step {
+            return false;
+        }
+        (self.step, self.at, self.grown) = (self.step.max(step), self.at.max(at), 0);
+        true
+    }
+
+    /// The same for a step of `ladder`: the step to tell.
+    pub fn climb(&mut self, ladder: &[Rung], step: u8, grown: u32, at: PacketTime) -> Option<Rung> {
+        at_step(ladder, step).filter(|rung| self.is_news(step, rung.level, grown, at))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +123,24 @@ mod tests {
         }
         assert!(at_step(&LADDER, 0).is_none());
         assert_eq!(at_step(&LADDER, 3).map(|r| r.level), Some(ThreatLevel::Critical));
+    }
+
+    #[test]
+    fn what_is_critical_and_goes_on_is_told_again_every_two_minutes() {
+        let mut told = Told::default();
+        let mut tells = |step, grown, second| {
+            told.climb(&LADDER, step, grown, PacketTime::from_secs_micros(second, 0)).is_some()
+        };
+        assert!(!tells(0, 1, 0));
+        assert!(tells(2, 1, 0));
+        assert!(!tells(2, 50, 500), "not critical");
+        assert!(tells(3, 1, 500));
+        assert!(!tells(3, 50, 600), "too early");
+        assert!(!tells(3, 9, 1700), "a few stragglers");
+        assert!(tells(3, 1, 1701));
+        assert!(!tells(3, 50, 1800), "too early");
+        assert!(!tells(2, 1, 1900), "it stands lower now");
+        assert!(tells(3, 1, 1901));
     }
 
     #[test]

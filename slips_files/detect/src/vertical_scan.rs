@@ -2,16 +2,18 @@
 //!
 //! * ATT&CK: T1046 Network Service Discovery; T1595.001 Active Scanning when the source is remote.
 //! * Rule: per source, window, target and transport, the distinct destination ports of failed attempts (refused, unanswered,
-//!   aborted, or half open on purpose). Zeek's `Scan::Port_Scan` notices raise the same evidence.
+//!   aborted, half open on purpose, or without SYN: FIN, null, Xmas, ACK and Maimon scans). Zeek's `Scan::Port_Scan` notices raise the same evidence.
 //! * Numbers: the first step at 10 ports is what the original does in effect (its documents say 5 or 6). 100 closed ports of one
 //!   host are critical: nmap's quick scan tries 100, its usual one 1,000, within seconds.
 //!   A target with which a local client lately talked is given three times as many, for FTP transfers whose data ports fail.
 //!   UDP: an unanswered datagram is weak, so steps are wider and end below certainty.
 //! * Why false positives stay out: clients retry the same few ports; peer-to-peer programs fail at many hosts, a port each.
 //!   UDP ports from 33,000 up are not counted (traceroute, mtr, media, answers to ephemeral ports), nor are answers seen
-//!   one-sided.
+//!   one-sided of hosts that ours talk with, to eight ports of a target.
+//! * Critical is told again every two minutes while attempts go on.
 //! * Evasion: fewer than ten ports per window and target; open ports alone, by completed connections; many sources.
-//! * Proof: attempts that fail prove nothing about their sender; proven only for on-link hardware addresses.
+//! * Proof: attempts that fail prove nothing about their sender. Proven when the ports that were tried from the hardware address
+//!   which owns the source's address reach the step alone; probes without SYN never are.
 
 use std::net::IpAddr;
 
@@ -22,7 +24,7 @@ use slips_core::flow::{Flow, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Rung, Told, rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Trail};
 use crate::{Settings, attempt, zeek_notice};
@@ -59,14 +61,19 @@ pub const UDP: [Rung; 4] = [
 const MAX_TARGETS: usize = 256;
 /// UDP ports from here on are traceroute's, media's and ephemeral ones.
 const UDP_PORTS_BELOW: u16 = 33_000;
+/// Ports of one target at which answers of a host that ours talk with are taken for late ones.
+const MAX_ANSWERED: usize = 8;
 
 #[derive(Debug, Default)]
 struct Target {
     ports: Distinct<u16>,
+    /// How many of them were tried by a proven source.
+    proven: u32,
+    /// Ports that got what looks like answers.
+    answered: Vec<u16>,
     trail: Trail,
     talked: bool,
-    on_link: bool,
-    told: u8,
+    told: Told,
 }
 
 /// See the module.
@@ -90,26 +97,30 @@ impl VerticalScan {
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let counts = match flow.proto {
             Proto::Tcp => true,
-            Proto::Udp => flow.dst.port < UDP_PORTS_BELOW && !attempt::looks_like_answer(flow),
+            Proto::Udp => flow.dst.port < UDP_PORTS_BELOW,
             _ => false,
         };
-        if !counts || !attempt::failed(flow) || !attempt::between_hosts(flow) {
+        let failed = attempt::failed(flow) || attempt::is_blind_probe(flow);
+        if !counts || !failed || !attempt::between_hosts(flow) {
             return;
         }
         let (first, facts) = (self.first, cx.facts());
         let Some(target) = self.target(cx, flow.dst.addr, flow.proto) else { return };
-        if !target.ports.insert(flow.dst.port) {
+        if attempt::looks_like_answer(flow, facts) && target.excuses(flow.dst.port) {
+            return;
+        }
+        let new = target.ports.insert(flow.dst.port);
+        if !new && !attempt::is_new_attempt(flow) {
             return;
         }
         target.trail.push(flow.uid);
         target.talked |= facts.src_local && facts.dst_talked;
-        target.on_link |= attempt::proof_of_source(facts) == Proof::Proven;
-        let Some(rung) = target.climb(flow.proto, first) else { return };
+        target.proven += u32::from(new && attempt::is_proven(flow, facts));
+        let Some((rung, proof)) = target.climb(flow, first) else { return };
         let ports = target.ports.len();
         let least = if target.ports.is_bound() { "at least " } else { "" };
         let text =
             format!("vertical port scan: {least}{ports} {} ports of {} failed", flow.proto, flow.dst.addr);
-        let proof = if target.on_link { Proof::Proven } else { Proof::Unproven };
         cx.emit(Finding {
             victim: Some(Entity::Ip(flow.dst.addr)),
             proto: Some(flow.proto),
@@ -130,10 +141,7 @@ impl VerticalScan {
         // Zeek tells once, at its own threshold (15 ports in 5 minutes), and is silent about the rest.
         let ports = zeek_notice::number_after(&notice.msg, "at least ").unwrap_or(0);
         let step = ladder::step(&TCP, 0, ports).max(BELOW_CRITICAL);
-        if !ladder::climb(&mut target.told, step) {
-            return;
-        }
-        let Some(rung) = ladder::at_step(&TCP, step) else { return };
+        let Some(rung) = target.told.climb(&TCP, step, 0, notice.at) else { return };
         cx.emit(Finding {
             victim: Some(Entity::Ip(victim)),
             proto: Some(proto),
@@ -144,14 +152,29 @@ impl VerticalScan {
 }
 
 impl Target {
-    /// The new step, when the scan has reached one.
-    fn climb(&mut self, proto: Proto, first: u32) -> Option<Rung> {
-        let ladder: &[Rung] = if proto == Proto::Tcp { &TCP } else { &UDP };
+    /// The step to tell, if any, and whether the proven attempts alone reach it.
+    fn climb(&mut self, flow: &Flow, first: u32) -> Option<(Rung, Proof)> {
+        let tcp = flow.proto == Proto::Tcp;
+        let ladder: &[Rung] = if tcp { &TCP } else { &UDP };
         let mut step = ladder::step(ladder, first, self.ports.len());
-        if proto == Proto::Tcp && self.talked && self.ports.len() < TALKED_CRITICAL {
+        if tcp && self.talked && self.ports.len() < TALKED_CRITICAL {
             step = step.min(BELOW_CRITICAL);
         }
-        if ladder::climb(&mut self.told, step) { ladder::at_step(ladder, step) } else { None }
+        let rung = self.told.climb(ladder, step, 1, flow.seen)?;
+        let alone = ladder::step(ladder, first, self.proven) >= step;
+        Some((rung, if alone { Proof::Proven } else { Proof::Unproven }))
+    }
+
+    /// What comes from a service port to this port passes for a late answer.
+    fn excuses(&mut self, port: u16) -> bool {
+        if self.answered.contains(&port) {
+            return true;
+        }
+        let room = self.answered.len() < MAX_ANSWERED;
+        if room {
+            self.answered.push(port);
+        }
+        room
     }
 }
 
@@ -190,7 +213,7 @@ mod tests {
         let mut told = Vec::new();
         for (n, port) in ports.enumerate() {
             let mut flow =
-                Talk::tcp("203.0.113.9", "192.168.1.2", port).state(ConnState::Rej).at(n as i64).flow();
+                Talk::tcp("203.0.113.9", "192.168.1.2", port).state(ConnState::Rej).at(n as i64 / 10).flow();
             vary(&mut flow);
             told.extend(bench.feed(&Event::Flow(flow)));
         }
@@ -259,15 +282,95 @@ mod tests {
     }
 
     #[test]
-    fn a_traceroute_and_late_answers_of_a_resolver_are_no_udp_scan() {
+    fn a_traceroute_is_no_udp_scan() {
         let udp = |f: &mut Flow| (f.proto, f.state) = (Proto::Udp, ConnState::S0);
         assert!(scan(33_434..33_700, udp).is_empty());
-        let answers = scan(1024..2000, |f| {
-            udp(f);
-            f.src.port = 53;
-        });
-        assert!(answers.is_empty());
         assert_eq!(levels(&scan(1..600, udp)), ["low 0.6", "medium 0.7", "high 0.8", "critical 0.9"]);
+    }
+
+    #[test]
+    fn late_answers_of_a_resolver_are_excused_and_a_scan_from_its_port_is_not() {
+        let answers = |ports: std::ops::Range<u16>, src_talked| {
+            let mut bench = bench(VerticalScan::new(&Settings::default()));
+            bench.facts(Facts { src_talked, ..Facts::default() });
+            let mut told = Vec::new();
+            for port in ports {
+                for phase in [Phase::Unanswered, Phase::End] {
+                    let mut flow = Talk::tcp("203.0.113.9", "192.168.1.2", port).phase(phase).flow();
+                    (flow.proto, flow.src.port) = (Proto::Udp, 53);
+                    told.extend(bench.feed(&Event::Flow(flow)));
+                }
+            }
+            levels(&told)
+        };
+        assert!(answers(1024..1041, true).is_empty());
+        assert_eq!(answers(1024..1042, true), ["low 0.6"]);
+        assert_eq!(answers(1024..1034, false), ["low 0.6"]);
+        assert_eq!(answers(1..600, false).last().map(String::as_str), Some("critical 0.9"));
+    }
+
+    #[test]
+    fn scans_without_syn_are_seen_and_are_never_proven() {
+        let blind = |ports: std::ops::Range<u16>, history: &str| {
+            let mut bench = bench(VerticalScan::new(&Settings::default()));
+            bench.facts(Facts { src_on_link: true, ..Facts::default() });
+            let mut told = Vec::new();
+            for port in ports {
+                for phase in [Phase::Start, Phase::End] {
+                    let talk = Talk::tcp("203.0.113.9", "192.168.1.2", port).state(ConnState::Oth);
+                    let mut flow = talk.phase(phase).flow();
+                    (flow.history, flow.orig.pkts) = (history.into(), 1);
+                    told.extend(bench.feed(&Event::Flow(flow)));
+                }
+            }
+            told
+        };
+        for history in ["Fr", "r", "Ar", "F"] {
+            let told = blind(1..101, history);
+            assert_eq!(levels(&told), ["medium 0.7", "high 0.8", "critical 1"], "{history}");
+            assert!(told.iter().all(|finding| finding.proof == Proof::Unproven));
+        }
+        assert!(blind(40_000..41_000, "Fr").is_empty(), "what a server closes late goes to ports of clients");
+        assert!(blind(1..1001, "Aa").is_empty(), "keep-alives");
+    }
+
+    #[test]
+    fn one_genuine_attempt_does_not_prove_forged_ones() {
+        let mixed = |genuine: usize| {
+            let mut bench = bench(VerticalScan::new(&Settings::default()));
+            let mut told = Vec::new();
+            for n in 0..150 {
+                bench.facts(Facts { src_on_link: n < genuine, ..Facts::default() });
+                told.extend(bench.feed(&Talk::tcp("192.168.1.5", "192.168.1.2", 1 + n as u16).event()));
+            }
+            told.iter().map(|finding| finding.proof).collect::<Vec<_>>()
+        };
+        use Proof::{Proven, Unproven};
+        assert_eq!(mixed(1), [Unproven, Unproven, Unproven]);
+        assert_eq!(mixed(30), [Proven, Proven, Unproven]);
+        assert_eq!(mixed(150), [Proven, Proven, Proven]);
+    }
+
+    #[test]
+    fn a_scan_that_goes_on_is_told_again_every_two_minutes() {
+        let mut bench = bench(VerticalScan::new(&Settings::default()));
+        let mut told = Vec::new();
+        for second in 0..600 {
+            // The same thousand ports again and again, four a second, told at the refusal and at the end.
+            for n in 0..4 {
+                for phase in [Phase::Rejected, Phase::End] {
+                    let port = 1 + (second * 4 + n) % 1000;
+                    let talk = Talk::tcp("203.0.113.9", "192.168.1.2", port as u16).phase(phase);
+                    let flow = talk.at(second).state(ConnState::Rej).flow();
+                    told.extend(bench.feed(&Event::Flow(flow)).iter().map(|f| (second, f.level)));
+                }
+            }
+        }
+        let critical: Vec<_> = told.iter().filter(|(_, l)| *l == ThreatLevel::Critical).collect();
+        let seconds: Vec<_> = critical.iter().map(|(second, _)| *second).collect();
+        assert_eq!(seconds, [24, 74, 194, 249, 369, 489]);
+        let late = Talk::tcp("203.0.113.9", "192.168.1.2", 60_000).at(3000).event();
+        assert!(bench.feed(&late).is_empty(), "a single straggler");
     }
 
     #[test]
