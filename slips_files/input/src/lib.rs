@@ -12,6 +12,7 @@
 
 pub mod capture;
 
+mod argus;
 mod blocks;
 mod capfile;
 mod error;

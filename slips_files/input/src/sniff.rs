@@ -2,6 +2,7 @@
 
 use memchr::memchr;
 
+use crate::argus;
 use crate::zeek::json;
 use crate::zeek::logs::{self, Log};
 use crate::zeek::row::Raw;
@@ -25,6 +26,8 @@ pub(crate) enum Content {
     Gzip,
     /// A Zeek log of tab-separated columns; `None` when it is one that we do not use.
     ZeekTsv(Option<&'static Log>),
+    /// Argus' flow list.
+    Argus,
     /// Suricata's event log.
     Eve,
     /// A Zeek log of JSON lines; `None` when its fields do not tell which.
@@ -96,9 +99,8 @@ fn first_row(line: &[u8], rest: &[u8], number: u64) -> Content {
     if line.first() == Some(&b'{') {
         return json_lines(rest, number);
     }
-    let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
-    if has(b"StartTime") || has(b"SrcAddr") || has(b"->") {
-        return Content::NotReadYet("an Argus flow list");
+    if argus::begins_with(line) {
+        return Content::Argus;
     }
     if line.contains(&0) {
         return Content::Unknown(number, "neither a capture nor a log");
@@ -160,6 +162,7 @@ mod tests {
             Content::Gzip => "gzip".to_owned(),
             Content::ZeekTsv(kind) => format!("tsv {}", log(kind)),
             Content::ZeekJson(kind) => format!("json {}", log(kind)),
+            Content::Argus => "argus".to_owned(),
             Content::Eve => "eve".to_owned(),
             Content::NotReadYet(what) => what.to_owned(),
             Content::Unknown(line, why) => format!("{line}: {why}"),
@@ -188,8 +191,17 @@ mod tests {
             (b"{\"ts\":1.0}\n{\"ts\":1.0,\"tunnel_type\":\"x\"}", "json tunnel"),
             (b"{\"ts\":1.0,\"call_id\":\"x\",\"request_body_len\":0}", "json ?"),
             (b"{\"flow_id\":1,\"event_type\":\"flow\",\"timestamp\":\"x\"}", "eve"),
-            (b"StartTime,Dur,Proto,SrcAddr,Sport\n", "an Argus flow list"),
-            (b"2015/01/01 10:00:00\ttcp\t1.2.3.4\t->\t1.2.3.4\n", "an Argus flow list"),
+            (b"Dur,dstaddr,SADDR,Sport,StartTime\n", "argus"),
+            (b"StartTime\tDur\tSrcAddr\tDstAddr\n", "argus"),
+            (
+                b"2019/04/04 16:23:00.3,0.02,udp,10.8.0.69,48427,  <->,8.8.8.8,53,CON,0,0,2,142,63,1,\n",
+                "argus",
+            ),
+            (b"StartTime,Dur,Proto,Sport\n", "1: neither a capture nor a log"),
+            (
+                b"2015/01/01 10:00:00\ttcp\t1.2.3.4\t->\t1.2.3.4\n",
+                "1: a table without the header that names its columns",
+            ),
             (b"a\tb\n", "1: a table without the header that names its columns"),
             (b"hello\n", "1: neither a capture nor a log"),
             (b"# only\n# remarks", "2: neither a capture nor a log"),

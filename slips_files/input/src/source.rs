@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use slips_core::event::Event;
 
+use crate::argus::List;
 use crate::capfile::{CaptureFile, CaptureSource};
 use crate::error::InputError;
 use crate::flowlog::source::FlowLog;
@@ -92,6 +93,11 @@ fn from_stream(
         Content::Eve => {
             let (path, report, file) = begin(path, "suricata");
             let records = Eve::new(&path, file, stream);
+            return Ok(Box::new(FlowLog::new(records, report, progress, options)));
+        }
+        Content::Argus => {
+            let (path, report, file) = begin(path, "argus");
+            let records = List::new(&path, file, stream);
             return Ok(Box::new(FlowLog::new(records, report, progress, options)));
         }
         Content::ZeekTsv(log) => log,

@@ -8,4 +8,5 @@ pub(crate) mod order;
 pub(crate) mod source;
 pub(crate) mod state;
 pub(crate) mod transport;
+pub(crate) mod uid;
 pub(crate) mod volume;

@@ -24,7 +24,6 @@ impl Flags {
         self.has(Self::PSH)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for formats that write letters"))]
     /// From letters as Argus writes them (`FSRPA`); other letters are passed over.
     pub(crate) fn from_letters(letters: &[u8]) -> Self {
         letters.iter().fold(Self(0), |flags, letter| {

@@ -16,13 +16,19 @@ const UNKNOWN: usize = usize::MAX;
 #[derive(Debug)]
 pub(crate) struct KeyTable {
     names: Names,
+    /// The beginnings of names up to each dot.
+    objects: Vec<&'static str>,
     /// For each name (and for the start of the line, last), the name that came after it.
     after: Vec<usize>,
 }
 
 impl KeyTable {
     pub(crate) fn new(names: Names) -> Self {
-        Self { names, after: (1..=names.len()).chain([0]).collect() }
+        let dots = |name: &'static str| name.match_indices('.').filter_map(|(at, _)| name.get(..=at));
+        let mut objects: Vec<_> = names.iter().flat_map(|(name, _)| dots(name)).collect();
+        objects.sort_unstable();
+        objects.dedup();
+        Self { names, objects, after: (1..=names.len()).chain([0]).collect() }
     }
 
     fn start(&self) -> usize {
@@ -37,7 +43,10 @@ impl KeyTable {
 
     /// The name made of the names of the objects around (`prefix`, with its dot) and the key.
     fn search(&mut self, prefix: &str, key: &[u8], previous: usize) -> usize {
-        let is = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.as_bytes() == key);
+        // Lengths first: most of a line's unknown names are told by that alone.
+        let length = prefix.len() + key.len();
+        let is =
+            |name: &str| name.len() == length && name.as_bytes().ends_with(key) && name.starts_with(prefix);
         let found = self.names.iter().position(|(name, _)| is(name)).unwrap_or(UNKNOWN);
         if found != UNKNOWN
             && let Some(after) = self.after.get_mut(previous)
@@ -53,7 +62,7 @@ impl KeyTable {
 
     /// Whether anything inside of this object (its name with the dot) is wanted.
     fn has_inside(&self, prefix: &str) -> bool {
-        self.names.iter().any(|(name, _)| name.starts_with(prefix))
+        self.objects.contains(&prefix)
     }
 }
 

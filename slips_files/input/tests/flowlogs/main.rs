@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod argus;
 mod suricata;
 
 use std::io::{Cursor, Read};
