@@ -16,6 +16,9 @@ pub struct BlockRequest {
     pub for_: Duration,
     /// Why, in words for the administrator; not interpreted.
     pub reason: String,
+    /// This network and nothing beside it: an outside IPv6 address without the 64 bits that its owner moves in. For what may
+    /// be the wrong one, and for what was widened already.
+    pub exact: bool,
 }
 
 /// A network that is blocked now.

@@ -108,13 +108,15 @@ impl Firewall {
         outcome.ok_or(Error::Unanswered("block"))
     }
 
+    /// What a request would block and for how long, as things stand; nothing is changed.
+    pub fn judge(&self, request: &BlockRequest) -> Result<(Net, Duration), Refusal> {
+        self.policy.judge(&self.protected, request)
+    }
+
     /// Blocks many networks in one transaction: all that are not refused, or none when there is an error. About 2,000 at once keep
     /// the transaction under 2 ms.
     pub fn block_many(&mut self, requests: Vec<BlockRequest>) -> Result<Vec<Outcome>, Error> {
-        let judged: Vec<_> = requests
-            .iter()
-            .map(|request| self.policy.judge(&self.protected, request.net, request.for_))
-            .collect();
+        let judged: Vec<_> = requests.iter().map(|request| self.judge(request)).collect();
         let nets: Vec<Net> = judged.iter().flatten().map(|(net, _)| *net).collect();
         let held = self.backend.left(&nets)?;
         let mut left: HashMap<Net, Duration> = HashMap::with_capacity(nets.len());
@@ -135,7 +137,7 @@ impl Firewall {
                 continue;
             }
             left.insert(net, for_);
-            changes.push(Change::Block(BlockRequest { net, for_, reason: request.reason }));
+            changes.push(Change::Block(BlockRequest { net, for_, ..request }));
             outcomes.push(match had {
                 Some(had) => Outcome::Extended { net, for_, had },
                 None => Outcome::Blocked { net, for_ },
@@ -172,7 +174,7 @@ impl Firewall {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut seen: HashMap<Net, Duration> = HashMap::with_capacity(requests.len());
         for request in requests {
-            let (net, for_) = match self.policy.judge(&self.protected, request.net, request.for_) {
+            let (net, for_) = match self.judge(&request) {
                 Ok(judged) => judged,
                 Err(refusal) => {
                     outcomes.push(Outcome::Refused(refusal));
@@ -184,7 +186,7 @@ impl Firewall {
                 continue;
             }
             seen.insert(net, for_);
-            changes.push(Change::Block(BlockRequest { net, for_, reason: request.reason }));
+            changes.push(Change::Block(BlockRequest { net, for_, ..request }));
             outcomes.push(Outcome::Blocked { net, for_ });
         }
         self.apply(&changes)?;
@@ -305,7 +307,7 @@ mod tests {
     }
 
     fn request(net: &str, seconds: u64) -> BlockRequest {
-        BlockRequest { net: self::net(net), for_: secs(seconds), reason: "test".to_owned() }
+        BlockRequest { net: self::net(net), for_: secs(seconds), reason: "test".to_owned(), exact: false }
     }
 
     fn secs(seconds: u64) -> Duration {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use slips_core::addr::Net;
 
 use crate::protected::plain;
-use crate::{Protected, Why};
+use crate::{BlockRequest, Protected, Why};
 
 /// The limits of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +57,10 @@ impl fmt::Display for Refusal {
 }
 
 impl Policy {
-    /// The network to be blocked for a request about `net`, and for how long.
-    pub fn judge(&self, protected: &Protected, net: Net, for_: Duration) -> Result<(Net, Duration), Refusal> {
-        let net = plain(net);
+    /// The network to be blocked for a request, and for how long.
+    pub fn judge(&self, protected: &Protected, request: &BlockRequest) -> Result<(Net, Duration), Refusal> {
+        let net = plain(request.net);
+        let for_ = request.for_;
         let widest = if net.addr().is_ipv4() { self.widest_v4 } else { self.widest_v6 };
         if for_.is_zero() {
             return Err(Refusal::NoTime);
@@ -70,7 +71,8 @@ impl Policy {
         if net.prefix() < widest {
             return Err(Refusal::TooWide { widest });
         }
-        Ok((self.widened(protected, net), for_.clamp(SHORTEST, self.longest)))
+        let net = if request.exact { net } else { self.widened(protected, net) };
+        Ok((net, for_.clamp(SHORTEST, self.longest)))
     }
 
     /// An outside IPv6 address with its 64 bits. Not where others of ours have the same: inside our own networks, nor when a
@@ -93,7 +95,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    fn check(net: &str, seconds: u64) -> String {
+    fn check(written: &str, seconds: u64) -> String {
         let mut protected = Protected::classes();
         protected.add_host("2001:db8:1::1".parse().expect("ip"), Why::Own);
         protected.add_local("2001:db8:1::/64".parse().expect("net"));
@@ -101,7 +103,10 @@ mod tests {
         protected.add_host("10.0.0.1".parse().expect("ip"), Why::Own);
         protected.add_local("10.0.0.0/24".parse().expect("net"));
         let policy = Policy { longest: Duration::from_secs(1000), ..Policy::default() };
-        match policy.judge(&protected, net.parse().expect(net), Duration::from_secs(seconds)) {
+        let exact = written.ends_with('!');
+        let net = written.trim_end_matches('!').parse().expect(written);
+        let for_ = Duration::from_secs(seconds);
+        match policy.judge(&protected, &BlockRequest { net, for_, reason: String::new(), exact }) {
             Ok((net, for_)) => format!("{net} {}s", for_.as_secs()),
             Err(refusal) => refusal.to_string(),
         }
@@ -121,6 +126,9 @@ mod tests {
             ("10.0.0.0/24", 60, "10.0.0.1 is never blocked: an address of this host"),
             ("2001:db8:9::7", 60, "2001:db8:9::/64 60s"),
             ("2001:db8:9::/64", 60, "2001:db8:9::/64 60s"),
+            ("2001:db8:9::7!", 60, "2001:db8:9::7 60s"),
+            ("2001:db8:9::/64!", 60, "2001:db8:9::/64 60s"),
+            ("2001:db8:2::53!", 60, "2001:db8:2::53 is never blocked: a name server of this host"),
             ("2001:db8:9::/48", 60, "2001:db8:9::/48 60s"),
             ("2001:d00::/24", 60, "2001:db8:2::53 is never blocked: a name server of this host"),
             ("2002:d00::/24", 60, "networks wider than /32 are not blocked"),

@@ -75,7 +75,7 @@ fn any_change(below: &mut impl FnMut(u64) -> u64, round: u32) -> Change {
         0..4 => Change::Unblock(net),
         _ => {
             let for_ = Duration::from_secs([600, 3600, 6000][below(3) as usize]);
-            Change::Block(BlockRequest { net, for_, reason: format!("round {round}") })
+            Change::Block(BlockRequest { net, for_, reason: format!("round {round}"), exact: false })
         }
     }
 }
@@ -191,6 +191,7 @@ fn thousands_in_one_transaction(backend: &mut dyn Backend) {
             net,
             for_: Duration::from_secs(seconds),
             reason: "many".to_owned(),
+            exact: false,
         })
     };
     let changes: Vec<_> = requests(600).map(Change::Block).collect();
@@ -264,7 +265,7 @@ fn parse(net: &str) -> Net {
 
 fn block(net: &str, seconds: u64) -> Change {
     let for_ = Duration::from_secs(seconds);
-    Change::Block(BlockRequest { net: parse(net), for_, reason: format!("because of {net}") })
+    Change::Block(BlockRequest { net: parse(net), for_, reason: format!("because of {net}"), exact: false })
 }
 
 fn apply(backend: &mut dyn Backend, changes: &[Change]) {

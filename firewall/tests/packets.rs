@@ -27,6 +27,7 @@ fn request(net: &str, seconds: u64) -> BlockRequest {
         net: net.parse().expect(net),
         for_: Duration::from_secs(seconds),
         reason: format!("test of {net}"),
+        exact: false,
     }
 }
 

@@ -116,6 +116,8 @@ impl Responder {
                 net: *net,
                 for_: between(now, block.until),
                 reason: String::new(),
+                // It was widened, or not, when it was decided.
+                exact: true,
             })
             .collect();
         let restored = self.firewall().and_then(|firewall| firewall.restore(requests));
@@ -229,7 +231,7 @@ impl Responder {
     fn block_by_hand(&mut self, net: Net, term: Duration, why: &str) -> Answer {
         let now = wall_clock();
         let until = now.saturating_add(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
-        let request = BlockRequest { net, for_: term, reason: why.to_owned() };
+        let request = BlockRequest { net, for_: term, reason: why.to_owned(), exact: false };
         match self.firewall().and_then(|firewall| firewall.block(request)).map_err(text_of)? {
             Outcome::Refused(refusal) => Err(refusal.to_string()),
             Outcome::Kept { net, left } => {
@@ -261,12 +263,31 @@ impl Responder {
                 self.journal.send(&entries::alert(alert));
                 self.journal.send(&entries::refusal(alert, &reason.to_string()));
             }
-            Verdict::Block { net, term, unproven } => self.block(alert, net, term, unproven),
+            Verdict::Block { term, unproven } => self.block(alert, term, unproven),
         }
     }
 
     /// Book first, then the kernel, then the journal.
-    fn block(&mut self, alert: &Alert, net: Net, term: Duration, unproven: bool) {
+    fn block(&mut self, alert: &Alert, term: Duration, unproven: bool) {
+        let asked = BlockRequest {
+            net: Net::host(alert.attacker),
+            for_: term,
+            reason: format!("alert {}", alert.id),
+            exact: unproven,
+        };
+        let (net, term) = match self.firewall().map(|firewall| firewall.judge(&asked)) {
+            Ok(Ok(judged)) => judged,
+            Ok(Err(refusal)) => {
+                self.journal.send(&entries::alert(alert));
+                self.journal.send(&entries::refusal(alert, &refusal.to_string()));
+                return;
+            }
+            Err(error) => {
+                self.journal.send(&entries::alert(alert));
+                self.degraded("the firewall", &error);
+                return;
+            }
+        };
         let now = wall_clock();
         let until = now.saturating_add(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
         let known = self.standing.get(&net).filter(|block| block.until > now);
@@ -275,7 +296,7 @@ impl Responder {
             return;
         }
         let known_id = known.and_then(|block| block.id);
-        let asked = NewBlock {
+        let entry = NewBlock {
             net,
             reason: reason_of(alert),
             alert: Some(alert.id),
@@ -283,9 +304,8 @@ impl Responder {
             from: now,
             until: Some(until),
         };
-        let id = self.enter(asked, known_id);
-        let reason = format!("alert {}", alert.id);
-        let request = BlockRequest { net, for_: term, reason };
+        let id = self.enter(entry, known_id);
+        let request = BlockRequest { net, for_: term, exact: true, ..asked };
         match self.firewall().and_then(|firewall| firewall.block(request)) {
             Ok(Outcome::Blocked { net, .. } | Outcome::Extended { net, .. } | Outcome::Kept { net, .. }) => {
                 self.standing.insert(net, Standing { until, id, unproven });

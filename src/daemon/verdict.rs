@@ -1,10 +1,8 @@
 //! From an alert to what is done about it: a pure decision, so that every rule can be tested as a table.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use slips_core::addr::Net;
 use slips_core::alert::Alert;
 use slips_core::evidence::Proof;
 
@@ -13,13 +11,12 @@ use crate::config::{Firewall, Policy};
 /// What is done about an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Block this network for this long.
+    /// Block the attacker for this long.
     Block {
-        /// The attacker: an address, or outside our networks its IPv6 /64.
-        net: Net,
         /// How long.
         term: Duration,
-        /// It counts against the cap of blocks on unproven evidence.
+        /// It rests on evidence that could be forged: it counts against the cap of such blocks, and the address is blocked
+        /// alone, without the IPv6 /64 around it.
         unproven: bool,
     },
     /// Tell it, block nothing.
@@ -31,6 +28,8 @@ pub enum Verdict {
 pub enum Reason {
     /// The policy for its class of addresses says so.
     Policy,
+    /// The evidence could be forged, and the address is one of our own hosts.
+    OwnHost,
     /// The evidence could be forged, and one of our hosts lately talked with this address.
     InConversation,
     /// The evidence could be forged, and as many such blocks stand as are allowed.
@@ -41,6 +40,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Policy => "the policy for this class of addresses is alert-only",
+            Self::OwnHost => "the sender could be forged and this is one of our own hosts",
             Self::InConversation => {
                 "the sender could be forged and a local host lately talked with this address"
             }
@@ -57,12 +57,10 @@ pub fn decide(alert: &Alert, policy: &Firewall, standing_unproven: usize) -> Ver
     if class == Policy::AlertOnly {
         return Verdict::Leave(Reason::Policy);
     }
-    let net = match alert.attacker {
-        IpAddr::V6(_) if !alert.attacker_is_local => Net::new(alert.attacker, 64),
-        addr => Some(Net::host(addr)),
-    }
-    .unwrap_or_else(|| Net::host(alert.attacker));
     if alert.proof == Proof::Unproven {
+        if alert.attacker_is_local {
+            return Verdict::Leave(Reason::OwnHost);
+        }
         if alert.in_conversation {
             return Verdict::Leave(Reason::InConversation);
         }
@@ -70,14 +68,14 @@ pub fn decide(alert: &Alert, policy: &Firewall, standing_unproven: usize) -> Ver
             return Verdict::Leave(Reason::UnprovenCap);
         }
         let term = policy.unproven_term.0.max(policy.shortest_term.0);
-        return Verdict::Block { net, term, unproven: true };
+        return Verdict::Block { term, unproven: true };
     }
     // The original's probation: the rest of this window and the next one.
     let width = alert.window_end.since(alert.window_start);
     let rest = alert.window_end.since(alert.at).0.min(width.0);
     let micros = u64::try_from(rest.saturating_add(width.0)).unwrap_or(0);
     let term = Duration::from_micros(micros).max(policy.shortest_term.0);
-    Verdict::Block { net, term, unproven: false }
+    Verdict::Block { term, unproven: false }
 }
 
 #[cfg(test)]
@@ -108,21 +106,22 @@ mod tests {
         }
     }
 
-    fn block(net: &str, secs: u64, unproven: bool) -> Verdict {
-        Verdict::Block { net: net.parse().expect("net"), term: Duration::from_secs(secs), unproven }
+    fn block(secs: u64, unproven: bool) -> Verdict {
+        Verdict::Block { term: Duration::from_secs(secs), unproven }
     }
 
     #[test]
     fn proven_evidence_blocks_for_the_rest_of_the_window_and_the_next() {
-        assert_eq!(decide(&alert("203.0.113.9"), &Firewall::default(), 0), block("203.0.113.9", 6600, false));
+        assert_eq!(decide(&alert("203.0.113.9"), &Firewall::default(), 0), block(6600, false));
     }
 
     #[test]
-    fn an_outside_ipv6_attacker_is_blocked_by_its_64_and_an_inside_one_by_address() {
-        let mut alert = alert("2001:db8::9");
-        assert_eq!(decide(&alert, &Firewall::default(), 0), block("2001:db8::/64", 6600, false));
+    fn an_own_host_is_blocked_only_when_nobody_can_have_forged_it() {
+        let mut alert = alert("192.168.1.7");
         alert.attacker_is_local = true;
-        assert_eq!(decide(&alert, &Firewall::default(), 0), block("2001:db8::9", 6600, false));
+        assert_eq!(decide(&alert, &Firewall::default(), 0), block(6600, false));
+        alert.proof = Proof::Unproven;
+        assert_eq!(decide(&alert, &Firewall::default(), 0), Verdict::Leave(Reason::OwnHost));
     }
 
     #[test]
@@ -130,13 +129,13 @@ mod tests {
         let mut alert = alert("203.0.113.9");
         alert.proof = Proof::Unproven;
         let policy = Firewall::default();
-        assert_eq!(decide(&alert, &policy, 0), block("203.0.113.9", 300, true));
+        assert_eq!(decide(&alert, &policy, 0), block(300, true));
         assert_eq!(decide(&alert, &policy, policy.unproven_cap), Verdict::Leave(Reason::UnprovenCap));
         alert.in_conversation = true;
         assert_eq!(decide(&alert, &policy, 0), Verdict::Leave(Reason::InConversation));
         // Proven evidence against a partner blocks it all the same: an infected server is an attacker.
         alert.proof = Proof::Proven;
-        assert_eq!(decide(&alert, &policy, 0), block("203.0.113.9", 6600, false));
+        assert_eq!(decide(&alert, &policy, 0), block(6600, false));
     }
 
     #[test]
@@ -151,8 +150,8 @@ mod tests {
     fn a_late_or_hostile_time_stamp_makes_no_endless_block() {
         let mut alert = alert("203.0.113.9");
         alert.at = PacketTime::MIN;
-        assert_eq!(decide(&alert, &Firewall::default(), 0), block("203.0.113.9", 7200, false));
+        assert_eq!(decide(&alert, &Firewall::default(), 0), block(7200, false));
         alert.at = PacketTime(i64::MAX);
-        assert_eq!(decide(&alert, &Firewall::default(), 0), block("203.0.113.9", 3600, false));
+        assert_eq!(decide(&alert, &Firewall::default(), 0), block(3600, false));
     }
 }

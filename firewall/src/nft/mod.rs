@@ -270,11 +270,21 @@ pub fn list_all() -> Result<Vec<Block>, Error> {
 }
 
 fn block_probe(for_: Duration) -> Change {
-    Change::Block(BlockRequest { net: Net::host(PROBE.into()), for_, reason: "self-test".to_owned() })
+    Change::Block(BlockRequest {
+        net: Net::host(PROBE.into()),
+        for_,
+        reason: "self-test".to_owned(),
+        exact: true,
+    })
 }
 
 fn again(block: &Block) -> Change {
-    Change::Block(BlockRequest { net: block.net, for_: block.left, reason: block.reason.clone() })
+    Change::Block(BlockRequest {
+        net: block.net,
+        for_: block.left,
+        reason: block.reason.clone(),
+        exact: true,
+    })
 }
 
 /// The last but many of TEST-NET-1, RFC 5737: addresses that nobody has.
