@@ -27,17 +27,24 @@ pub mod arp_scan;
 pub mod clear_text_login;
 pub mod data_upload;
 pub mod dhcp_scan;
+pub mod empty_connections;
+pub mod executable_download;
+pub mod flood;
 pub mod gre;
 pub mod horizontal_scan;
 pub mod icmp_sweep;
 pub mod listed_address;
 pub mod long_connection;
+pub mod pastebin_download;
 pub mod port_zero;
 pub mod reconnection;
 pub mod smtp_login;
 pub mod ssh_guessing;
 pub mod ssh_software;
+pub mod suspicious_user_agent;
 pub mod vertical_scan;
+pub mod weird_http_method;
+pub mod wrong_protocol;
 
 /// The thresholds of the detections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +114,13 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::<clear_text_login::ClearTextLogin>::default(),
         Box::<ssh_software::SshSoftware>::default(),
         Box::<port_zero::PortZero>::default(),
+        Box::<flood::Flood>::default(),
+        Box::<suspicious_user_agent::SuspiciousUserAgent>::default(),
+        Box::<executable_download::ExecutableDownload>::default(),
+        Box::<empty_connections::EmptyConnections>::default(),
+        Box::<weird_http_method::WeirdHttpMethod>::default(),
+        Box::<pastebin_download::PastebinDownload>::default(),
+        Box::<wrong_protocol::WrongProtocol>::default(),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use slips_core::detector::{Bench, Detector};
-use slips_core::event::{About, Arp, ArpOp, Event, Notice};
+use slips_core::event::{About, Arp, ArpOp, Event, Http, Notice, Tls, TlsFields};
 use slips_core::evidence::Finding;
 use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Uid, Volume};
 use slips_core::time::{PacketTime, Span};
@@ -149,4 +149,33 @@ pub fn about(src: &str, dst: &str, port: u16, second: i64) -> About {
         proto: Proto::Tcp,
         interface: 0,
     }
+}
+
+/// A request of 192.168.1.5 that was answered with 200.
+pub fn http(dst: &str, host: &str, uri: &str, second: i64) -> Http {
+    Http {
+        about: about("192.168.1.5", dst, 80, second),
+        trans_depth: 1,
+        method: "GET".into(),
+        host: host.into(),
+        uri: uri.into(),
+        referrer: String::new(),
+        version: "1.1".into(),
+        user_agent: String::new(),
+        request_body_len: 0,
+        response_body_len: 0,
+        status_code: Some(200),
+        status_msg: String::new(),
+        resp_mime_types: Vec::new(),
+        resp_fuids: Vec::new(),
+        username: String::new(),
+        orig_mime_types: Vec::new(),
+        orig_fuids: Vec::new(),
+    }
+}
+
+/// A handshake of 192.168.1.5 with the server of that name.
+pub fn tls(dst: &str, server_name: &str) -> Event {
+    let fields = TlsFields { server_name: server_name.into(), established: true, ..TlsFields::default() };
+    Event::Tls(Box::new(Tls { about: about("192.168.1.5", dst, 443, 0), fields }))
 }

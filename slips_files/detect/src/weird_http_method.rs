@@ -1,0 +1,129 @@
+//! A method that HTTP does not know.
+//!
+//! * ATT&CK: T1071.001 Web Protocols (a protocol that only looks like HTTP), T1595.002 Vulnerability Scanning.
+//! * Rule: oddity records of that name; distinct methods per server, so that one client that always does the same is one.
+//! * Numbers: the original tells each with medium 0.9. We begin at low.
+//! * Why false positives stay out: methods of WebDAV, UPnP, RTSP and Microsoft's tunnels are known here even if the reader does
+//!   not know them. Nothing here is more than medium.
+//! * Evasion: a known method.
+//! * Proof: proven, a request over TCP.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::event::{Event, EventKind, Weird};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+
+use crate::ladder::{Rung, rung};
+use crate::steps::{Limits, Steps, in_steps, member_of};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "weird_http_method",
+    kinds: &[EvidenceKind::WeirdHttpMethod],
+    events: &[EventKind::Weird],
+    roles: &[Role::Src],
+};
+
+/// Steps in distinct methods at one server.
+pub const METHODS: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.9), rung(3, ThreatLevel::Medium, 0.9)];
+
+/// Methods outside the core of HTTP that honest software uses.
+const KNOWN: [&str; 24] = [
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+    "MERGE",
+    "CHECKOUT",
+    "NOTIFY",
+    "M-SEARCH",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "DESCRIBE",
+    "SETUP",
+    "PLAY",
+    "TEARDOWN",
+    "PURGE",
+    "RPC_IN_DATA",
+    "RPC_OUT_DATA",
+    "BITS_POST",
+    "SSTP_DUPLEX_POST",
+];
+
+/// See the module.
+#[derive(Debug)]
+pub struct WeirdHttpMethod {
+    methods: Steps<IpAddr>,
+}
+
+impl Default for WeirdHttpMethod {
+    fn default() -> Self {
+        Self { methods: Steps::new(&METHODS, Limits { keys: 256, weighing: 8 }) }
+    }
+}
+
+impl WeirdHttpMethod {
+    fn on_weird(&mut self, cx: &mut Cx<'_>, weird: &Weird) {
+        if !weird.name.contains("unknown_HTTP_method") || KNOWN.contains(&weird.addl.as_str()) {
+            return;
+        }
+        let about = &weird.about;
+        let member = member_of(&weird.addl);
+        let Some(reached) = self.methods.add_distinct(cx, about.dst.addr, member, about.uid) else { return };
+        let shown: String = weird.addl.chars().take(40).collect();
+        let text = format!("{} unknown HTTP methods at {}, lately `{shown}`", reached.n, about.dst);
+        cx.emit(Finding {
+            victim: Some(Entity::Ip(about.dst.addr)),
+            proto: Some(about.proto),
+            text,
+            proof: Proof::Proven,
+            ..reached.finding(cx, EvidenceKind::WeirdHttpMethod, about.src.addr, about.at)
+        });
+    }
+}
+
+impl Detector for WeirdHttpMethod {
+    in_steps!(methods);
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        if let Event::Weird(weird) = event {
+            self.on_weird(cx, weird);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{about, bench, levels};
+
+    fn told(name: &str, methods: &[&str]) -> Vec<Finding> {
+        let mut bench = bench(WeirdHttpMethod::default());
+        let record = |method: &str| {
+            Event::Weird(Box::new(Weird {
+                about: about("192.168.1.5", "203.0.113.9", 80, 0),
+                name: name.into(),
+                addl: method.into(),
+            }))
+        };
+        methods.iter().flat_map(|method| bench.feed(&record(method))).collect()
+    }
+
+    #[test]
+    fn an_unknown_method_is_low_and_the_third_medium() {
+        assert_eq!(levels(&told("unknown_HTTP_method", &["FOO", "FOO", "FOO", "BAR"])), ["low 0.9"]);
+        assert_eq!(levels(&told("unknown_HTTP_method", &["A", "B", "C"])), ["low 0.9", "medium 0.9"]);
+    }
+
+    #[test]
+    fn known_methods_and_other_oddities_are_silent() {
+        assert!(told("unknown_HTTP_method", &["PROPFIND", "M-SEARCH"]).is_empty());
+        assert!(told("truncated_header", &["A", "B", "C"]).is_empty());
+    }
+}
