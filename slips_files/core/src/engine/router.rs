@@ -351,6 +351,7 @@ impl Router {
 
     /// An ARP reply to a question that was asked lately proves who owns an address on the link; one that nobody asked for does not.
     fn learn_arp(&mut self, arp: &Arp, src: Option<Slot>, now: PacketTime) {
+        self.note_claim(arp, src);
         match arp.op {
             ArpOp::Request => {
                 if self.arp_asked.len() >= MAX_ARP_ASKED {
@@ -366,6 +367,17 @@ impl Router {
                     self.learn_mac(arp.sender_mac, src, now);
                 }
             }
+        }
+    }
+
+    /// The first address that a hardware address claims is the one it is known by, when it claims another one's.
+    fn note_claim(&mut self, arp: &Arp, src: Option<Slot>) {
+        let Some(profile) = src.and_then(|slot| self.profiles.get(slot)) else { return };
+        let claims = profile.local && !profile.addr.is_unspecified() && arp.sender_mac == arp.frame_src;
+        // Whoever answers for an address that somebody else owns does not come by a name that way.
+        let contested = profile.mac.is_some_and(|owner| owner != arp.sender_mac);
+        if claims && !contested && self.owned.len() < self.settings.limits.local_profiles {
+            self.owned.entry(arp.sender_mac).or_insert(profile.addr);
         }
     }
 
