@@ -83,6 +83,10 @@ pub struct Counters {
     pub certificates: u64,
     /// Certificates of TLS servers that could not be read.
     pub certificates_malformed: u64,
+    /// Files that were carried by HTTP.
+    pub files: u64,
+    /// Files that were not hashed or not decompressed because too many were under way.
+    pub files_passed_over: u64,
     /// TCP flows that were not read, or not to the end, because too much was held.
     pub readers_given_up: u64,
     /// Holes in TCP data that were given up because too much waited above them.

@@ -40,6 +40,10 @@ pub struct Settings {
     pub max_readers: u32,
     /// Most bytes that TCP data above holes, and that begun messages, may hold, each.
     pub max_stream_bytes: usize,
+    /// Most files that are hashed, and that are decompressed, at once.
+    pub max_files: u32,
+    /// Longest file that is hashed.
+    pub max_hashed_bytes: u64,
     /// Most bytes above holes that one side of one flow may hold.
     pub max_stream_side: usize,
 }
@@ -65,6 +69,8 @@ impl Default for Settings {
             fragment_timeout: Span::from_secs(30),
             max_readers: 1 << 15,
             max_stream_bytes: 16 << 20,
+            max_files: 512,
+            max_hashed_bytes: 64 << 20,
             max_stream_side: 256 << 10,
         }
     }

@@ -21,10 +21,19 @@ impl UidBits {
         Self(first, second as u32)
     }
 
+    /// The name of the flow's file number `number`.
+    pub(crate) fn file(self, key: [u64; 2], number: u64) -> Uid {
+        Self::derive(key, self.0, i64::from(self.1), number).print_as(b'F')
+    }
+
     /// The printed form.
     pub(crate) fn print(self) -> Uid {
+        self.print_as(b'C')
+    }
+
+    fn print_as(self, letter: u8) -> Uid {
         let mut uid = Uid::EMPTY;
-        uid.push_ascii(b'C');
+        uid.push_ascii(letter);
         let (mut high, mut low) = (self.0, self.1);
         for _ in 0..11 {
             uid.push_ascii(DIGITS.get((high % 62) as usize).copied().unwrap_or(b'0'));

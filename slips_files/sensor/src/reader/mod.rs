@@ -16,6 +16,7 @@ use crate::settings::Settings;
 use crate::stream::{Data, Memory, Stream};
 use crate::tls;
 use crate::track::{Dir, Track};
+use crate::{files, http};
 
 /// Readers and parsers of a kind that are kept for the next flows.
 const MAX_SPARE: usize = 256;
@@ -58,6 +59,10 @@ pub(crate) struct Tools {
     readers: Spare<Reader>,
     probes: Spare<Probe>,
     tls: Spare<tls::Handshake>,
+    http: Spare<http::Conversation>,
+    pub(crate) files: files::Engines,
+    /// Secret of the names of files.
+    pub(crate) key: [u64; 2],
 }
 
 impl Tools {
@@ -72,6 +77,9 @@ impl Tools {
             readers: Vec::new(),
             probes: Vec::new(),
             tls: Vec::new(),
+            http: Vec::new(),
+            files: files::Engines::new(settings),
+            key: settings.key,
         }
     }
 
@@ -96,6 +104,7 @@ impl Tools {
     fn parser(&mut self, service: Service) -> Option<Parser> {
         match service {
             Service::Ssl => Some(Parser::Tls(self.tls.pop().unwrap_or_default())),
+            Service::Http => Some(Parser::Http(self.http.pop().unwrap_or_default())),
             _ => None,
         }
     }
@@ -111,6 +120,10 @@ impl Tools {
             Parser::Tls(mut handshake) => {
                 handshake.reset();
                 keep(&mut self.tls, handshake);
+            }
+            Parser::Http(mut conversation) => {
+                conversation.reset(&mut self.files);
+                keep(&mut self.http, conversation);
             }
         }
     }
@@ -155,6 +168,7 @@ enum Parser {
     Idle,
     Probe(Box<Probe>),
     Tls(Box<tls::Handshake>),
+    Http(Box<http::Conversation>),
 }
 
 impl Parser {
@@ -164,6 +178,8 @@ impl Parser {
             (Self::Probe(probe), Data::Bytes(bytes)) => probe.take(dir, bytes),
             (Self::Tls(handshake), Data::Bytes(bytes)) => handshake.take(dir, bytes, cx),
             (Self::Tls(handshake), Data::Gap(_)) => handshake.lose(cx),
+            (Self::Http(conversation), Data::Bytes(bytes)) => conversation.take(dir, bytes, cx),
+            (Self::Http(conversation), Data::Gap(lost)) => conversation.lose(dir, lost, cx),
         }
     }
 
@@ -173,6 +189,7 @@ impl Parser {
             Self::Tls(handshake) => {
                 handshake.finish(cx);
             }
+            Self::Http(conversation) => conversation.finish(cx),
         }
     }
 
@@ -181,6 +198,7 @@ impl Parser {
             Self::Idle => 0,
             Self::Probe(probe) => probe.held(),
             Self::Tls(handshake) => handshake.held(),
+            Self::Http(conversation) => conversation.held(),
         }
     }
 }

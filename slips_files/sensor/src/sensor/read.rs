@@ -48,6 +48,8 @@ impl Sensor {
         }
         self.counters.certificates = self.tools.counts.certificates;
         self.counters.certificates_malformed = self.tools.counts.certificates_malformed;
+        self.counters.files = self.tools.files.files;
+        self.counters.files_passed_over = self.tools.files.passed_over;
         self.counters.readers_given_up = self.tools.counts.readers_given_up;
         self.counters.holes_given_up = self.tools.memory.holes_given_up;
         found

@@ -74,6 +74,8 @@ pub(super) fn of_segment(payload: &[u8]) -> Hints {
 /// Applications that need the openings of both sides: client's, then server's.
 const TWO_SIDED: &[(Service, Hints, Hints)] = &[
     (Service::Http, Hints::HTTP_REQUEST, Hints::HTTP_REPLY),
+    // a server that answers so tells it, whatever the client said
+    (Service::Http, Hints::OTHER, Hints::HTTP_REPLY),
     (Service::Ssh, Hints::SSH, Hints::SSH),
     (Service::Smtp, Hints::MAIL_HELLO, Hints::GREETING_220),
     (Service::Ftp, Hints::FTP_LOGIN, Hints::FTP_ACCEPT),
