@@ -48,6 +48,7 @@ impl Hints {
     pub(super) const BITTORRENT: Self = Self(1 << 36);
     pub(super) const STRATUM: Self = Self(1 << 37);
     pub(super) const STUN: Self = Self(1 << 38);
+    pub(super) const MONERO: Self = Self(1 << 39);
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -102,6 +103,7 @@ const ONE_SIDED: &[(Service, Hints)] = &[
     (Service::Bittorrent, Hints::BITTORRENT),
     (Service::Stratum, Hints::STRATUM),
     (Service::Stun, Hints::STUN),
+    (Service::Monero, Hints::MONERO),
 ];
 
 /// The application of a TCP flow whose sides opened so.

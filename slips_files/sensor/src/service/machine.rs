@@ -70,16 +70,10 @@ fn is_syslog(payload: &[u8]) -> bool {
     (1..=3).contains(&digits) && value <= 191 && text.is_some_and(is_text)
 }
 
-/// A known code, the stated length, attributes that fill it.
+/// A known code and the stated length.
 fn is_radius(payload: &[u8]) -> bool {
     let known = byte(payload, 0).is_some_and(|code| matches!(code, 1..=5 | 11..=13 | 40..=45));
-    let Some(length) = be16(payload, 2).map(usize::from) else { return false };
-    let Some(mut attributes) = payload.get(20..length) else { return false };
-    while let [_, length, ..] = attributes {
-        match attributes.get(usize::from(*length)..) {
-            Some(rest) if *length >= 2 => attributes = rest,
-            _ => return false,
-        }
-    }
-    known && attributes.is_empty()
+    known
+        && payload.len() >= 20
+        && be16(payload, 2).is_some_and(|length| usize::from(length) == payload.len())
 }

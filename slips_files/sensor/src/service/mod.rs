@@ -64,6 +64,7 @@ pub(crate) enum Service {
     Bittorrent,
     Stratum,
     Stun,
+    Monero,
 }
 
 impl Service {
@@ -111,6 +112,7 @@ impl Service {
             Self::Bittorrent => b"bittorrent",
             Self::Stratum => b"stratum",
             Self::Stun => b"stun",
+            Self::Monero => b"monero",
         }
     }
 }

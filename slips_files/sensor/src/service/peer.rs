@@ -10,11 +10,22 @@ pub(super) fn opening(payload: &[u8]) -> Hints {
         Hints::BITTORRENT
     } else if is_stratum(payload) {
         Hints::STRATUM
-    } else if is_stun(payload) {
+    } else if payload.starts_with(&LEVIN) {
+        Hints::MONERO
+    } else if is_stun(payload) || is_framed_stun(payload) {
         Hints::STUN
     } else {
         Hints::NONE
     }
+}
+
+/// The signature of Monero's nodes among themselves.
+const LEVIN: [u8; 8] = [1, 0x21, 1, 1, 1, 1, 1, 1];
+
+/// STUN behind its length, as ICE sends it over TCP (RFC 4571).
+fn is_framed_stun(payload: &[u8]) -> bool {
+    let length = be16(payload, 0).map_or(0, usize::from);
+    payload.get(2..).is_some_and(|message| message.len() >= length && is_stun(message))
 }
 
 /// A JSON request of a miner: `mining.…`, or a login with the worker's name, or for Ethereum's work.

@@ -89,9 +89,8 @@ fn machines_are_recognised() {
     check_datagram(b"<340>Oct", 514, None);
     let mut radius = [0u8; 23];
     radius[..4].copy_from_slice(&[1, 7, 0, 23]);
-    radius[20..].copy_from_slice(&[1, 3, b'x']);
     check_datagram(&radius, 1812, Some(Service::Radius));
-    radius[21] = 4;
+    radius[3] = 22;
     check_datagram(&radius, 1812, None);
     let mut ntp = [0u8; 48];
     ntp[0] = 0x23;
@@ -131,6 +130,7 @@ fn peers_and_miners_are_recognised() {
         Some(Service::Stratum),
     );
     check(&[(Orig, b"{\"hello\":1}\n")], None);
+    check(&[(Orig, b"\x01\x21\x01\x01\x01\x01\x01\x01\x06\x01")], Some(Service::Monero));
     check_datagram(b"d1:ad2:id20:abcdefghij0123456789e", 6881, Some(Service::Bittorrent));
     let mut stun = [0; 20];
     stun[1] = 1;
