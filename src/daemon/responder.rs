@@ -46,8 +46,8 @@ pub struct Gauges {
 
 /// Gives the protected set anew each time it is asked.
 pub type Protect = Box<dyn Fn() -> Result<Protected, DiscoverError> + Send>;
-/// Opens the firewall; asked again after a flush by hand took everything away.
-pub type Open = Box<dyn Fn() -> Result<Firewall, slips_firewall::Error> + Send>;
+/// Opens the firewall with this protected set; asked again after a flush by hand took everything away.
+pub type Open = Box<dyn Fn(Protected) -> Result<Firewall, slips_firewall::Error> + Send>;
 
 /// See the module.
 pub struct Responder {
@@ -57,6 +57,8 @@ pub struct Responder {
     journal: Journal,
     policy: config::Firewall,
     protect: Protect,
+    /// What it gave last: who was protected stays so while it cannot be asked.
+    protected: Protected,
     standing: BTreeMap<Net, Standing>,
     gauges: Arc<Gauges>,
 }
@@ -68,14 +70,16 @@ impl Responder {
         journal: Journal,
         policy: config::Firewall,
         protect: Protect,
+        protected: Protected,
     ) -> Result<Self, slips_firewall::Error> {
         Ok(Self {
-            firewall: Some(open()?),
+            firewall: Some(open(protected.clone())?),
             open,
             book: None,
             journal,
             policy,
             protect,
+            protected,
             standing: BTreeMap::new(),
             gauges: Arc::default(),
         })
@@ -131,7 +135,12 @@ impl Responder {
     fn firewall(&mut self) -> Result<&mut Firewall, slips_firewall::Error> {
         let firewall = match self.firewall.take() {
             Some(firewall) => firewall,
-            None => (self.open)()?,
+            None => {
+                if let Ok(protected) = (self.protect)() {
+                    self.protected = protected;
+                }
+                (self.open)(self.protected.clone())?
+            }
         };
         Ok(self.firewall.insert(firewall))
     }
@@ -373,6 +382,7 @@ impl Responder {
                 return;
             }
         };
+        self.protected = protected.clone();
         let Some(firewall) = &mut self.firewall else { return };
         match firewall.set_protected(protected) {
             Ok(freed) => {

@@ -134,21 +134,18 @@ fn open_responder(config: &Config) -> Result<Responder, Failure> {
         Mode::Enforce => slips_firewall::Mode::Enforce,
         Mode::Monitor => slips_firewall::Mode::Monitor,
     };
-    let never: Vec<_> = config.firewall.never_block.iter().map(|net| net.0).collect();
-    let listed = never.clone();
+    let listed = config.firewall.clone();
     let protect = Box::new(move || protect::discover(&listed));
-    protect().map_err(|error| Failure {
+    let protected = protect().map_err(|error| Failure {
         exit: Exit::Software,
         error: anyhow::Error::from(error).context("cannot find out who must never be blocked"),
     })?;
-    let open = Box::new(move || {
-        // It was found a moment ago; the classes and what is listed hold in any case.
-        let protected = protect::discover(&never).unwrap_or_else(|_| protect::listed_only(&never));
+    let open = Box::new(move |protected| {
         Firewall::open(Options { mode, policy: Policy::default(), protected, ..Options::default() })
     });
     let journal =
         Journal::open(std::path::Path::new(SOCKET), Box::new(std::io::stderr()), Lines::WithoutJournald);
-    Responder::new(open, journal, config.firewall.clone(), protect).map_err(|error| {
+    Responder::new(open, journal, config.firewall.clone(), protect, protected).map_err(|error| {
         let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
         Failure {
             exit,

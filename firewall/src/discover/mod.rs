@@ -17,7 +17,7 @@ use crate::{Error, Protected, Why, netlink};
 pub struct Sources {
     /// The root of the file system.
     pub root: PathBuf,
-    /// The ports where remote logins of the administrator arrive.
+    /// The ports where remote logins of the administrator arrive. Empty: those that sshd is configured for.
     pub login_ports: Vec<u16>,
     /// Networks that are never blocked because somebody said so.
     pub listed: Vec<Net>,
@@ -25,7 +25,7 @@ pub struct Sources {
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), login_ports: vec![22], listed: Vec::new() }
+        Self { root: PathBuf::from("/"), login_ports: Vec::new(), listed: Vec::new() }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The other ends of remote logins to this host.
 //!
-//! Who guesses passwords has a connection to the login port too, and must not be protected by it. So a connection counts when
-//! somebody is logged in over it: logind knows from where. Where logind knows less than the login processes show, or nothing can
-//! be known (no logind and no OpenSSH, other processes hidden), every established connection counts: better an attacker too many
-//! than the owner locked out.
+//! Whom logind knows as logged in from elsewhere is protected, over whatever port he came. Who guesses passwords has a
+//! connection to the login port too, and must not be protected by it. So connections count only where logind knows less than the
+//! login processes show, or nothing can be known (no logind and no OpenSSH, other processes hidden): then every established
+//! one does, better an attacker too many than the owner locked out.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,21 +15,52 @@ use super::{DiscoverError, Sources, read};
 
 /// The other ends of the logins.
 pub(super) fn peers(sources: &Sources, net: &Path) -> Result<Vec<IpAddr>, DiscoverError> {
-    let mut connected = Vec::new();
-    for table in ["tcp", "tcp6"] {
-        connected.extend(established(&read(&net.join(table))?, &sources.login_ports));
-    }
-    connected.sort_unstable();
-    connected.dedup();
-    if connected.is_empty() {
-        return Ok(connected);
-    }
-    let known = remote_logins(&sources.root.join("run/systemd/sessions"));
+    let mut peers = remote_logins(&sources.root.join("run/systemd/sessions"));
     let seen = Logins::count(&sources.root.join("proc"));
-    if seen.explained_by(known.len()) {
-        connected.retain(|addr| known.contains(addr));
+    if !seen.explained_by(peers.len()) {
+        let ports = match sources.login_ports.as_slice() {
+            [] => configured_ports(&sources.root.join("etc/ssh")),
+            named => named.to_vec(),
+        };
+        for table in ["tcp", "tcp6"] {
+            peers.extend(established(&read(&net.join(table))?, &ports));
+        }
     }
-    Ok(connected)
+    peers.sort_unstable();
+    peers.dedup();
+    Ok(peers)
+}
+
+/// The ports that sshd listens on, by its configuration in this folder. What cannot be read counts as not there: on some
+/// systems only root may.
+fn configured_ports(folder: &Path) -> Vec<u16> {
+    let drop_ins =
+        files(&folder.join("sshd_config.d")).filter(|path| path.extension() == Some("conf".as_ref()));
+    let texts = std::iter::once(folder.join("sshd_config"))
+        .chain(drop_ins)
+        .filter_map(|path| std::fs::read(path).ok());
+    let mut ports: Vec<u16> =
+        texts.flat_map(|text| ports_of(&String::from_utf8_lossy(&text)).collect::<Vec<_>>()).collect();
+    if ports.is_empty() {
+        ports.push(SSH);
+    }
+    ports
+}
+
+/// `Port 2222`, `ListenAddress 192.0.2.1:2222`, `ListenAddress [2001:db8::1]:2222`; keywords in any case, `=` for a space.
+fn ports_of(text: &str) -> impl Iterator<Item = u16> + '_ {
+    text.lines().filter_map(|line| {
+        let mut words =
+            line.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|word| !word.is_empty());
+        let (keyword, value) = (words.next()?, words.next()?.trim_matches('"'));
+        if keyword.eq_ignore_ascii_case("Port") {
+            return value.parse().ok();
+        }
+        let (host, port) =
+            value.rsplit_once(':').filter(|_| keyword.eq_ignore_ascii_case("ListenAddress"))?;
+        // Without brackets, more colons are an IPv6 address without a port.
+        if host.contains(':') && !host.ends_with(']') { None } else { port.parse().ok() }
+    })
 }
 
 /// The remote ends of established connections to these local ports, in a table like `/proc/net/tcp`.
@@ -102,11 +133,13 @@ impl Logins {
     }
 }
 
-fn files(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> {
+fn files(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> + use<> {
     let entries: io::Result<std::fs::ReadDir> = std::fs::read_dir(folder);
     entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
 }
 
+/// sshd's port when its configuration names none.
+const SSH: u16 = 22;
 /// `TCP_ESTABLISHED`.
 const ESTABLISHED: &str = "01";
 
@@ -173,8 +206,34 @@ mod tests {
         // A login that logind does not know of: it may be anybody's.
         check(local, &[listener, admin], &[ADMIN, GUESSER]);
         check(session, &[listener, admin, "sshd: anna@notty"], &[ADMIN, GUESSER]);
+        // Logged in, but not over a port that we know of: a jump host's forward, another server's port.
+        let elsewhere = Some("UID=0\nREMOTE=1\nREMOTE_HOST=198.51.100.2\nSERVICE=dropbear\n");
+        check(elsewhere, &["sshd: root@pts/0", listener], &[[198, 51, 100, 2]]);
         // Neither OpenSSH nor logind.
         check(None, &["dropbear\0-F\0"], &[ADMIN, GUESSER]);
         check(None, &[], &[ADMIN, GUESSER]);
+    }
+
+    #[test]
+    fn login_ports_are_read_from_the_configuration_of_sshd() {
+        let root = tempfile::tempdir().expect("folder");
+        let drop_ins = root.path().join("sshd_config.d");
+        std::fs::create_dir_all(&drop_ins).expect("folder");
+        assert_eq!(configured_ports(root.path()), [22]);
+        std::fs::write(
+            root.path().join("sshd_config"),
+            "#Port 22\nport=2222\nListenAddress [::]:2200\nListenAddress fe80::1\n",
+        )
+        .expect("file");
+        std::fs::write(drop_ins.join("10-a.conf"), "  Port \"2022\"\nListenAddress 192.0.2.1:99999\n")
+            .expect("file");
+        std::fs::write(drop_ins.join("10-a.conf.bak"), "Port 1\n").expect("file");
+        assert_eq!(configured_ports(root.path()), [2222, 2200, 2022]);
+        std::fs::write(
+            root.path().join("sshd_config"),
+            "PermitRootLogin no\nListenAddress 192.0.2.1\nPort\nPort x\n",
+        )
+        .expect("file");
+        assert_eq!(configured_ports(root.path()), [2022]);
     }
 }
