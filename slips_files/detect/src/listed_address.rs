@@ -4,8 +4,10 @@
 //!   side began.
 //! * Rule: a flow whose source or destination is listed, looked up for each pair of hosts, so that a second victim is not
 //!   missed. Towards: a linked pair, the listed address with the list's level and the local host with low. From: the listed
-//!   address with the list's level. The level critical therefore blocks at the first packet.
-//! * Numbers: each flow counts up to 128, where the weight of a repeated fact ends; then every doubling is told.
+//!   address with the list's level. The level critical therefore blocks at the first packet of a listed host. A connection that
+//!   one of ours tries is told when it is known how it went, milliseconds later: then it is proven.
+//! * Numbers: each flow counts up to 128, where the weight of a repeated fact ends; then every doubling is told. Critical is told
+//!   again every two minutes while contacts go on, so that a C&C server is blocked again when its first block has ended.
 //! * Why false positives stay out: the owner wrote the list. ICMP from our own hosts is not judged: it is mostly the refusal of
 //!   somebody else's packet.
 //! * Evasion: an address that is not listed.
@@ -21,9 +23,10 @@ use slips_core::evidence::{Again, Confidence, Entity, EvidenceKind, Finding, Pro
 use slips_core::flow::{Flow, Phase, Proto};
 use slips_core::intel::{Indicator, Intelligence};
 use slips_core::state::Windowed;
-use slips_core::time::WindowId;
+use slips_core::time::{PacketTime, WindowId};
 
 use crate::attempt;
+use crate::ladder::AGAIN_AFTER;
 use crate::table::Table;
 use crate::tally::Once;
 
@@ -50,6 +53,7 @@ struct Contacts {
 struct Contact {
     flows: u32,
     proven: bool,
+    told_at: PacketTime,
 }
 
 /// See the module.
@@ -71,21 +75,24 @@ impl ListedAddress {
         let intel = Arc::clone(&self.intel);
         let facts = cx.facts();
         let outgoing_icmp = flow.proto == Proto::Icmp && facts.src_local;
+        if facts.src_local && is_first_syn(flow) {
+            return;
+        }
         if let Some(listed) = intel.address(flow.dst.addr).filter(|_| !facts.dst_local && !outgoing_icmp) {
-            if let Some(told) = self.count(cx, flow) {
+            if let Some(told) = self.count(cx, flow, listed.level) {
                 towards(cx, flow, listed, told);
             }
         } else if let Some(listed) = intel.address(flow.src.addr)
-            && let Some(told) = self.count(cx, flow)
+            && let Some(told) = self.count(cx, flow, listed.level)
         {
             from(cx, flow, listed, told);
         }
     }
 
     /// Counts the flow; says how to tell it, if at all.
-    fn count(&mut self, cx: &Cx<'_>, flow: &Flow) -> Option<Told> {
+    fn count(&mut self, cx: &Cx<'_>, flow: &Flow, level: ThreatLevel) -> Option<Told> {
         let contacts = self.state.get_or_default(cx.slot(), cx.window());
-        let first = contacts.once.first(&flow.uid, flow.phase == Phase::End);
+        let first = contacts.once.first(flow);
         let grown = |contact: &Contact| u64::from(contact.flows);
         let contact = contacts.peers.get_or_insert(flow.dst.addr, MAX_PEERS, grown)?;
         let newly_proven = flow.is_two_way() && !contact.proven;
@@ -96,8 +103,18 @@ impl ListedAddress {
         }
         let news = first && (contact.flows <= EACH_UP_TO || contact.flows.is_power_of_two());
         let again = if first { Again::Counts } else { Again::Grows };
-        (news || newly_proven).then_some(Told { flows: contact.flows, proof, again })
+        let goes_on = level == ThreatLevel::Critical && flow.seen.since(contact.told_at) >= AGAIN_AFTER;
+        if !news && !newly_proven && !goes_on {
+            return None;
+        }
+        contact.told_at = contact.told_at.max(flow.seen);
+        Some(Told { flows: contact.flows, proof, again })
     }
+}
+
+/// An attempt to connect of which nothing else is known yet. Answer, refusal or silence is told soon.
+fn is_first_syn(flow: &Flow) -> bool {
+    flow.proto == Proto::Tcp && flow.phase == Phase::Start && flow.history.contains(b'S')
 }
 
 /// How a contact is told.
@@ -238,6 +255,37 @@ mod tests {
         assert!(bench.feed(&talk(Phase::Update).event()).is_empty());
         assert!(bench.feed(&talk(Phase::End).event()).is_empty());
         assert_eq!(bench.feed(&talk(Phase::End).uid("C2").event())[0].again, Again::Counts);
+    }
+
+    #[test]
+    fn what_we_try_is_told_with_its_answer_and_what_comes_to_us_at_once() {
+        let mut bench = listing("203.0.113.9", ThreatLevel::Critical);
+        let mut syn = Talk::tcp("192.168.1.5", "203.0.113.9", 443).phase(Phase::Start).flow();
+        syn.history = "S".into();
+        assert!(bench.feed(&Event::Flow(syn.clone())).is_empty());
+        let answered = Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(9, 9).phase(Phase::Established);
+        let told = bench.feed(&answered.event());
+        assert_eq!(levels(&told), ["critical 1", "low 1"]);
+        assert_eq!((told[0].proof, told[0].again), (Proof::Proven, Again::Counts));
+        (syn.uid, syn.phase) = ("C2".into(), Phase::Unanswered);
+        assert_eq!(bench.feed(&Event::Flow(syn)).len(), 2);
+        let mut inwards = Talk::tcp("203.0.113.9", "192.168.1.5", 22).phase(Phase::Start).flow();
+        inwards.history = "S".into();
+        assert_eq!(bench.feed(&Event::Flow(inwards)).len(), 1);
+    }
+
+    #[test]
+    fn a_long_contact_to_a_critical_one_is_told_every_two_minutes() {
+        for (level, times) in [(ThreatLevel::Critical, 1 + 5), (ThreatLevel::High, 1)] {
+            let mut bench = listing("203.0.113.9", level);
+            let mut told = 0;
+            for minute in 0..=10 {
+                let phase = if minute == 0 { Phase::Established } else { Phase::Update };
+                let talk = Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(9, 9).phase(phase);
+                told += bench.feed(&talk.lasting(minute * 60_000).event()).len();
+            }
+            assert_eq!(told, 2 * times);
+        }
     }
 
     #[test]

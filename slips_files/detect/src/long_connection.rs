@@ -80,7 +80,7 @@ impl LongConnection {
             return;
         }
         let longs = self.state.get_or_default(cx.slot());
-        let key = key_of(&flow.uid);
+        let key = key_of(flow);
         let known = longs.open.get_mut(&key).copied().unwrap_or(0);
         if flow.phase == Phase::End {
             longs.open.remove(&key);

@@ -89,7 +89,7 @@ impl Reconnection {
             return;
         }
         let attempts = self.state.get_or_default(cx.slot(), cx.window());
-        if !attempts.once.first(&flow.uid, flow.phase == Phase::End) {
+        if !attempts.once.first(flow) {
             return;
         }
         let port = if telnet { TELNET_PORTS[0] } else { flow.dst.port };

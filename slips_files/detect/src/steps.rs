@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use slips_core::detector::{Cx, Slot};
 use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
-use slips_core::flow::{Flow, Phase, Uid};
+use slips_core::flow::{Flow, Uid};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, WindowId};
 
@@ -129,7 +129,7 @@ impl<K: Copy + Eq + Hash> Steps<K> {
     /// Whether to count this flow now, which may have been counted at an earlier moment of its life.
     pub fn first(&mut self, cx: &Cx<'_>, flow: &Flow) -> bool {
         let counts = self.state.get_or_default(cx.slot(), cx.window());
-        counts.once.first(&flow.uid, flow.phase == Phase::End)
+        counts.once.first(flow)
     }
 
     /// Drops a window that has passed.

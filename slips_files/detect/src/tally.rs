@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use slips_core::event::About;
 use slips_core::evidence::MAX_UIDS;
-use slips_core::flow::Uid;
+use slips_core::flow::{Endpoint, Flow, Phase, Proto, Uid};
 use slips_core::hash::KeyedState;
 use slips_core::time::{PacketTime, Span};
 
@@ -107,6 +108,7 @@ fn set(sketch: &mut [u64; SKETCH_BITS as usize / 64], bucket: u32) -> bool {
 /// member never hides a sweep.
 #[derive(Debug)]
 pub struct Lately<T> {
+    /// In the order of time.
     seen: Vec<(PacketTime, T)>,
 }
 
@@ -117,15 +119,29 @@ impl<T> Default for Lately<T> {
 }
 
 impl<T: PartialEq + Copy> Lately<T> {
-    /// Adds a member seen at `at` and returns how many distinct ones were seen in the `span` that ends there. At `cap` the
-    /// one seen longest ago makes room, so the answer never exceeds it.
+    /// Adds a member seen at `at` and returns how many distinct ones were seen in the `span` that ends with the latest of them.
+    /// What comes too late for that span is left out. At `cap` the one seen longest ago makes room, so the answer never
+    /// exceeds it.
     pub fn insert(&mut self, member: T, at: PacketTime, span: Span, cap: usize) -> u32 {
         let newest = self.seen.last().map_or(at, |(time, _)| at.max(*time));
-        self.seen.retain(|(time, known)| *known != member && newest.since(*time) <= span);
-        if self.seen.len() >= cap && !self.seen.is_empty() {
+        self.seen.retain(|(time, _)| newest.since(*time) <= span);
+        let known = self.seen.iter().position(|(_, known)| *known == member);
+        let newer = known.and_then(|place| self.seen.get(place)).is_none_or(|(time, _)| *time < at);
+        if newest.since(at) > span || !newer {
+            return self.len();
+        }
+        if let Some(place) = known {
+            self.seen.remove(place);
+        } else if self.seen.len() >= cap && !self.seen.is_empty() {
             self.seen.remove(0);
         }
-        self.seen.push((newest, member));
+        let place = self.seen.partition_point(|(time, _)| *time <= at);
+        self.seen.insert(place, (at, member));
+        self.len()
+    }
+
+    /// How many were seen in the span, as of the latest one.
+    pub fn len(&self) -> u32 {
         self.seen.len() as u32
     }
 }
@@ -168,19 +184,38 @@ pub struct Once {
 const MAX_OPEN: usize = 4096;
 
 impl Once {
-    /// Whether to count this flow now. `ended`: this is the last event of the flow.
-    pub fn first(&mut self, uid: &Uid, ended: bool) -> bool {
-        let key = key_of(uid);
+    /// Whether to count this flow now.
+    pub fn first(&mut self, flow: &Flow) -> bool {
+        let key = key_of(flow);
+        let ended = flow.phase == Phase::End;
         if ended { !self.open.remove(&key) } else { self.open.len() < MAX_OPEN && self.open.insert(key) }
     }
 }
 
-/// A flow's identity in 64 bits (FNV-1a with a final mix); fixed for the sake of equal results in every run.
-pub fn key_of(uid: &Uid) -> u64 {
-    let hash = uid
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+/// A flow's identity in 64 bits: its uid, or where the input gives none its two ends and its beginning.
+pub fn key_of(flow: &Flow) -> u64 {
+    key(&flow.uid, flow.proto, [flow.src, flow.dst], flow.start)
+}
+
+/// The same for the flow of a record. Where the input gives no uid it fits only a record of the flow's first moment.
+pub fn key_of_record(about: &About) -> u64 {
+    key(&about.uid, about.proto, [about.src, about.dst], about.at)
+}
+
+/// FNV-1a with a final mix; fixed for the sake of equal results in every run.
+fn key(uid: &Uid, proto: Proto, ends: [Endpoint; 2], start: PacketTime) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let mut hash = uid.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    if uid.is_empty() {
+        for end in ends {
+            hash = match end.addr {
+                IpAddr::V4(v4) => v4.octets().into_iter().fold(hash, mix),
+                IpAddr::V6(v6) => v6.octets().into_iter().fold(hash, mix),
+            };
+            hash = end.port.to_be_bytes().into_iter().fold(hash, mix);
+        }
+        hash = proto.name().bytes().chain(start.0.to_be_bytes()).fold(hash, mix);
+    }
     (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
@@ -212,6 +247,7 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_traces::{Talk, about};
 
     #[test]
     fn distinct_members_are_exact_and_then_a_lower_bound() {
@@ -253,6 +289,18 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_late_keeps_its_own_time() {
+        let mut lately = Lately::default();
+        let at = |secs| PacketTime::from_secs_micros(secs, 0);
+        let span = Span::from_secs(30);
+        lately.insert(1, at(100), span, 4);
+        assert_eq!(lately.insert(2, at(60), span, 4), 1, "too late");
+        assert_eq!(lately.insert(2, at(75), span, 4), 2);
+        assert_eq!(lately.insert(1, at(80), span, 4), 2, "known and newer");
+        assert_eq!(lately.insert(3, at(106), span, 4), 2, "the second is older than the span now");
+    }
+
+    #[test]
     fn pace_forgets_after_two_periods() {
         let at = |secs| PacketTime::from_secs_micros(secs, 0);
         let mut pace = Pace::default();
@@ -273,16 +321,32 @@ mod tests {
     #[test]
     fn a_flow_counts_once_whatever_its_life() {
         let mut once = Once::default();
-        let uid = Uid::new("C1");
-        assert!(once.first(&uid, false));
-        assert!(!once.first(&uid, false));
-        assert!(!once.first(&uid, true));
-        assert!(once.first(&Uid::new("C2"), true));
+        let mut first = |uid: &str, phase| {
+            once.first(&Talk::tcp("192.168.1.5", "203.0.113.9", 443).uid(uid).phase(phase).flow())
+        };
+        assert!(first("C1", Phase::Start));
+        assert!(!first("C1", Phase::Update));
+        assert!(!first("C1", Phase::End));
+        assert!(first("C2", Phase::End));
         for n in 0..MAX_OPEN {
-            once.first(&Uid::new(&format!("D{n}")), false);
+            first(&format!("D{n}"), Phase::Start);
         }
-        assert!(!once.first(&Uid::new("E"), false), "no room: left to its end");
-        assert!(once.first(&Uid::new("E"), true));
+        assert!(!first("E", Phase::Start), "no room: left to its end");
+        assert!(first("E", Phase::End));
+    }
+
+    #[test]
+    fn without_a_uid_a_flow_is_known_by_its_ends_and_its_beginning() {
+        let flow = |uid: &str, port, second| {
+            key_of(&Talk::tcp("192.168.1.5", "203.0.113.9", port).uid(uid).at(second).flow())
+        };
+        assert_eq!(flow("", 22, 1), flow("", 22, 1));
+        assert_ne!(flow("", 22, 1), flow("", 22, 2));
+        assert_ne!(flow("", 22, 1), flow("", 23, 1));
+        assert_eq!(flow("C1", 22, 1), flow("C1", 23, 2));
+        let mut about = about("192.168.1.5", "203.0.113.9", 22, 1);
+        about.uid = Uid::EMPTY;
+        assert_eq!(key_of_record(&about), flow("", 22, 1));
     }
 
     #[test]

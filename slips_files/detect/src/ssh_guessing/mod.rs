@@ -7,13 +7,16 @@
 //!   source. Failing at many servers (spraying) is told apart.
 //! * Numbers: 9 attempts, the doubling steps 9, 10, 12, 16, 24, 40, 72, 136 … and the confidence are the original's, which stays at
 //!   medium. Ours is high from 24 sure attempts (40 unsure ones), and critical at 30 sure ones within one to two minutes:
-//!   a run of hydra makes 30 in its first thirteen seconds. Sure are failures that the record tells, and sessions of a client
-//!   that names itself as a guessing tool's library. Unsure ones are critical at 72 in one to two minutes.
+//!   a run of hydra makes 30 in its first thirteen seconds. Sure are failures that the record tells. Unsure ones, known by the
+//!   flow's shape, are critical at 72 in one to two minutes. A client that names itself as a guessing tool's library adds a
+//!   little confidence and no more: builds and backups use the same libraries. Critical is told again every two minutes while
+//!   attempts go on.
 //! * Why false positives stay out: a cron job with a wrong key fails once a minute; automation (git, ansible, rsync) succeeds,
 //!   and a session after a login sends more than a refused one; `ssh-keyscan` and service checks never get to a login.
 //!   Unsure attempts outwards need repeated tries within connections, which only passwords have. A server where a quarter of the sessions
 //!   succeed is not told critical on unsure ones.
-//! * Evasion: eight attempts per window and server; many sources; a forged client name and fewer than 40 attempts a minute.
+//! * Evasion: eight attempts per window and server; many sources; compression, which hides failures from the record, and fewer
+//!   than 40 attempts a minute.
 //! * Proof: a login attempt follows a completed handshake: proven.
 
 use std::net::IpAddr;
@@ -25,9 +28,9 @@ use slips_core::flow::{Endpoint, Flow, Outcome, Phase, Proto, Uid};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, Span, WindowId};
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Rung, Told, rung};
 use crate::table::Table;
-use crate::tally::{Distinct, Pace, Trail, key_of};
+use crate::tally::{Distinct, Pace, Trail, key_of, key_of_record};
 use crate::{Settings, attempt, zeek_notice};
 
 pub mod session;
@@ -57,6 +60,8 @@ const CONFIDENCE_UNSURE: f64 = 0.7;
 const CONFIDENCE_UNSURE_CRITICAL: f64 = 0.95;
 /// What a guessing tool's name adds.
 const TOOL_BONUS: f64 = 0.07;
+/// More steps than doublings of attempts.
+const STEPS: u8 = 32;
 /// The period of the pace: one to two of these are looked at.
 const MINUTE: Span = Span::from_secs(60);
 
@@ -90,7 +95,7 @@ struct Server {
     pace_sure: Pace,
     tool: bool,
     trail: Trail,
-    told: u8,
+    told: Told,
     critical: bool,
 }
 
@@ -105,6 +110,7 @@ pub struct SshGuessing {
 struct Seen {
     server: Endpoint,
     uid: Uid,
+    key: u64,
     at: PacketTime,
     known: PacketTime,
 }
@@ -124,13 +130,15 @@ impl SshGuessing {
         if !flow.is_two_way() || !attempt::between_hosts(flow) {
             return;
         }
-        let seen = Seen { server: flow.dst, uid: flow.uid, at: flow.start, known: flow.seen };
+        let seen =
+            Seen { server: flow.dst, uid: flow.uid, key: key_of(flow), at: flow.start, known: flow.seen };
         self.learn(cx, &seen, |session| session.ended(flow));
     }
 
     fn on_record(&mut self, cx: &mut Cx<'_>, ssh: &Ssh) {
         let about = &ssh.about;
-        let seen = Seen { server: about.dst, uid: about.uid, at: about.at, known: about.at };
+        let (at, key) = (about.at, key_of_record(about));
+        let seen = Seen { server: about.dst, uid: about.uid, key, at, known: at };
         self.learn(cx, &seen, |session| session.told(ssh));
     }
 
@@ -142,9 +150,10 @@ impl SshGuessing {
         let Some(server) = guesses.servers.get_or_insert(key, MAX_SERVERS, |s| u64::from(s.attempts)) else {
             return;
         };
-        let sure = server.learn(seen, change);
+        let (sure, grown) = server.learn(seen, change);
         let facts = cx.facts();
-        if let Some(rung) = server.climb(threshold, facts.src_local && !facts.dst_local) {
+        let outwards = facts.src_local && !facts.dst_local;
+        if let Some(rung) = server.climb(threshold, outwards, grown, seen.known) {
             cx.emit(server.finding(cx, seen, rung));
         }
         if sure && guesses.sprayed.insert(seen.server.addr) {
@@ -186,11 +195,12 @@ impl SshGuessing {
 }
 
 impl Server {
-    /// Lets a session change and takes over the difference. True when the session has sure failures.
-    fn learn(&mut self, seen: &Seen, change: impl FnOnce(&mut Session)) -> bool {
+    /// Lets a session change and takes over the difference. Says whether the session has sure failures, and how many attempts
+    /// came on top.
+    fn learn(&mut self, seen: &Seen, change: impl FnOnce(&mut Session)) -> (bool, u32) {
         let grown = |session: &Session| u64::from(session.attempts);
-        let Some(session) = self.sessions.get_or_insert(key_of(&seen.uid), MAX_SESSIONS, grown) else {
-            return false;
+        let Some(session) = self.sessions.get_or_insert(seen.key, MAX_SESSIONS, grown) else {
+            return (false, 0);
         };
         let before = *session;
         change(session);
@@ -208,11 +218,11 @@ impl Server {
         if before.attempts == 0 && after.attempts > 0 {
             self.trail.push(seen.uid);
         }
-        after.settled_sure() > 0
+        (after.settled_sure() > 0, after.attempts.saturating_sub(before.attempts))
     }
 
-    /// The new step, when the attempts have reached one.
-    fn climb(&mut self, threshold: u32, outwards: bool) -> Option<Rung> {
+    /// The step to tell, if any.
+    fn climb(&mut self, threshold: u32, outwards: bool, grown: u32, at: PacketTime) -> Option<Rung> {
         let over = self.attempts.checked_sub(threshold)?;
         let bucket = (over + 1).ilog2() as u8;
         let mostly_sure = self.sure.saturating_mul(2) >= self.attempts;
@@ -220,11 +230,7 @@ impl Server {
         let unsure_critical = self.pace.sum() >= CRITICAL_UNSURE
             && self.succeeded.saturating_mul(4) <= self.failing
             && (repeated || !outwards);
-        let became_critical = !self.critical && (self.pace_sure.sum() >= CRITICAL_SURE || unsure_critical);
-        self.critical |= became_critical;
-        if !ladder::climb(&mut self.told, bucket + 1) && !became_critical {
-            return None;
-        }
+        self.critical |= self.pace_sure.sum() >= CRITICAL_SURE || unsure_critical;
         let level = if self.critical {
             ThreatLevel::Critical
         } else if self.sure >= HIGH_SURE || self.attempts >= HIGH_UNSURE {
@@ -232,6 +238,11 @@ impl Server {
         } else {
             ThreatLevel::Medium
         };
+        // Whatever the count, to become critical is a step.
+        let step = bucket + 1 + if self.critical { STEPS } else { 0 };
+        if !self.told.is_news(step, level, grown, at) {
+            return None;
+        }
         let confidence = confidence(self.attempts, threshold, self.tool);
         let confidence = match (mostly_sure, self.critical) {
             (true, true) => 1.0,
@@ -243,7 +254,7 @@ impl Server {
     }
 
     fn finding(&mut self, cx: &Cx<'_>, seen: &Seen, rung: Rung) -> Finding {
-        let tool = if self.tool { ", client of a guessing tool" } else { "" };
+        let tool = if self.tool { ", by a client that guessing tools use" } else { "" };
         let text = format!(
             "SSH password guessing at {}: {} attempts in {} connections{tool}",
             seen.server, self.attempts, self.failing

@@ -45,7 +45,7 @@ pub struct Session {
     pub attempts: u32,
     /// The session got past its login.
     pub succeeded: bool,
-    /// The client names itself as a tool's library.
+    /// The client names itself as a library that guessing tools use; honest programs use it too.
     pub tool: bool,
     /// A record told of logins: the flow's shape does not matter.
     recorded: bool,
@@ -85,13 +85,9 @@ impl Session {
         }
     }
 
-    const fn is_sure(self) -> bool {
-        self.recorded || self.tool
-    }
-
-    /// Attempts that are sure to have failed.
+    /// Attempts that are sure to have failed: the record says so.
     pub(super) const fn sure_attempts(self) -> u32 {
-        if self.is_sure() { self.attempts } else { 0 }
+        if self.recorded { self.attempts } else { 0 }
     }
 
     /// Attempts that nothing can take back.
@@ -101,7 +97,7 @@ impl Session {
 
     /// Both.
     pub(super) const fn settled_sure(self) -> u32 {
-        if self.is_sure() { self.settled_attempts() } else { 0 }
+        if self.recorded { self.settled_attempts() } else { 0 }
     }
 }
 

@@ -96,14 +96,56 @@ fn thirty_connections_of_hydra_are_critical_by_their_flows_alone() {
 }
 
 #[test]
-fn eight_connections_of_hydra_are_critical_with_its_name() {
+fn a_run_of_hydra_is_critical_when_its_first_connections_close() {
+    for parallel in [5, 16] {
+        let mut bench = detector();
+        let mut told = Vec::new();
+        for n in 0..parallel {
+            let mut closed = flow(ATTACKER, SERVER, n, 0, HYDRA);
+            closed.phase = Phase::Closed;
+            told.extend(bench.feed(&record(n, 0, Some(false), 6, "SSH-2.0-libssh_0.10.5")));
+            told.extend(bench.feed(&Event::Flow(closed)));
+        }
+        assert_eq!(levels(&told).last().map(String::as_str), Some("critical 1"));
+    }
+}
+
+#[test]
+fn a_name_alone_makes_nothing_sure() {
     let mut bench = detector();
     let mut told = Vec::new();
-    for n in 0..8 {
-        told.extend(bench.feed(&record(n, 0, None, 0, "SSH-2.0-libssh_0.10.5")));
-        told.extend(bench.feed(&Event::Flow(flow(ATTACKER, SERVER, n, 0, HYDRA))));
+    for n in 0..60 {
+        told.extend(bench.feed(&record(n, n, None, 0, "SSH-2.0-Go")));
+        told.extend(bench.feed(&Event::Flow(flow(ATTACKER, SERVER, n, n, WRONG_KEY))));
     }
-    assert_eq!(levels(&told).last().map(String::as_str), Some("critical 1"));
+    assert_eq!(worst(&told), Some(ThreatLevel::High));
+    assert!(told.iter().all(|finding| finding.confidence.get() <= 0.7));
+    assert!(told[0].confidence.get() > 0.55, "a little more than without the name");
+}
+
+#[test]
+fn connections_without_a_uid_are_told_apart() {
+    let mut bench = detector();
+    let mut told = Vec::new();
+    for n in 0..30 {
+        let mut flow = flow(ATTACKER, SERVER, n, n, HYDRA);
+        flow.uid = Uid::EMPTY;
+        told.extend(bench.feed(&Event::Flow(flow)));
+    }
+    assert_eq!(worst(&told), Some(ThreatLevel::Critical));
+}
+
+#[test]
+fn guessing_that_goes_on_is_told_again_every_two_minutes() {
+    let mut bench = detector();
+    let mut seconds = Vec::new();
+    for n in 0..1500 {
+        let told = bench.feed(&record(n, n, Some(false), 1, "SSH-2.0-OpenSSH_9.2"));
+        seconds.extend(told.iter().filter(|f| f.level == ThreatLevel::Critical).map(|_| n));
+    }
+    assert!(seconds.windows(2).all(|pair| pair[1] - pair[0] <= 120), "{seconds:?}");
+    assert!(seconds.len() < 25, "{seconds:?}");
+    assert!(bench.feed(&record(3000, 3000, Some(false), 1, "x")).is_empty(), "one more mistake");
 }
 
 #[test]
