@@ -8,19 +8,20 @@
 //!   their whole /24 every day. Gratuitous requests, probes from 0.0.0.0 and the gateways of the settings do not count: a gateway
 //!   asks for whomever the outside looks for.
 //! * Evasion: four addresses in 30 s; listening instead of asking.
-//! * Proof: proven when the sender's hardware address is the one that owns the address.
+//! * Critical is told again every two minutes while it goes on.
+//! * Proof: proven when all requests came from the hardware address that owns the sender's address.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
 use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
-use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
+use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Rung, Told, rung};
 use crate::tally::Lately;
 use crate::{Settings, attempt};
 
@@ -46,7 +47,9 @@ const MAX_TARGETS: usize = 320;
 #[derive(Debug, Default)]
 struct Asked {
     targets: Lately<IpAddr>,
-    told: u8,
+    /// A request came from an unproven sender.
+    unproven: bool,
+    told: Told,
 }
 
 /// See the module.
@@ -81,14 +84,13 @@ impl ArpScan {
         let asked = self.state.get_or_default(cx.slot(), cx.window());
         let targets = asked.targets.insert(arp.target, arp.at, self.span, MAX_TARGETS);
         let step = ladder::step(&TARGETS, self.first, targets);
-        if !ladder::climb(&mut asked.told, step) {
-            return;
-        }
-        let Some(rung) = ladder::at_step(&TARGETS, step) else { return };
+        asked.unproven |= attempt::proof_of_source(cx.facts()) == Proof::Unproven;
+        let Some(rung) = asked.told.climb(&TARGETS, step, 1, arp.at) else { return };
+        let proof = if asked.unproven { Proof::Unproven } else { Proof::Proven };
         cx.emit(Finding {
             proto: Some(Proto::Arp),
             text: format!("ARP scan: asked for {targets} addresses within {} s", self.span.0 / 1_000_000),
-            proof: attempt::proof_of_source(cx.facts()),
+            proof,
             ..ladder::finding(cx, EvidenceKind::ArpScan, arp.sender, rung, arp.at)
         });
     }
@@ -119,7 +121,6 @@ mod tests {
     use super::*;
     use crate::test_traces::{at, bench, levels, secs};
     use slips_core::detector::Facts;
-    use slips_core::evidence::Proof;
 
     fn request(n: u32, second: i64) -> Arp {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -161,6 +162,14 @@ mod tests {
     fn a_whole_network_is_high_and_more_than_one_critical() {
         assert_eq!(levels(&sweep(254, |_, _| {})), ["low 0.8", "medium 0.8", "high 0.8"]);
         assert_eq!(levels(&sweep(1000, |_, _| {})).last().map(String::as_str), Some("critical 1"));
+    }
+
+    #[test]
+    fn a_sweep_that_goes_on_is_told_again_and_what_a_host_asks_later_is_not() {
+        let critical = |told: Vec<Finding>| told.iter().filter(|f| f.level == ThreatLevel::Critical).count();
+        assert_eq!(critical(sweep(10_000, |n, arp| arp.target = request(n % 2000, 0).target)), 2);
+        let later = |n, arp: &mut Arp| arp.at = secs(i64::from(n) / 50 + if n < 400 { 0 } else { 300 });
+        assert_eq!(critical(sweep(450, later)), 1);
     }
 
     #[test]

@@ -1,26 +1,27 @@
 //! ICMP sweeps: echo, timestamp or address mask requests from one host to many.
 //!
 //! * ATT&CK: T1018 Remote System Discovery; T1595.001 Active Scanning when the source is remote.
-//! * Rule: distinct hosts asked within a minute, for each kind of request; what is older is aged out. Hosts that did not answer
+//! * Rule: distinct hosts asked within a minute, for each kind of request, by when the asking began; what is older is aged out. Hosts that did not answer
 //!   are counted apart. The notices of the ICMP script that the original ships for Zeek raise the same evidence.
 //! * Numbers: the first step at 5 hosts is the original's. Its script never forgets (five pings in a month are a scan), ours
 //!   has a minute.
 //! * Why false positives stay out: monitoring pings many hosts every minute, but they answer: without silent hosts it ends at
 //!   medium. Silent hosts with which a local client lately talked are an outage. Critical is more than a /24 of silent
-//!   hosts within a minute.
+//!   hosts within a minute; it is told again every two minutes while that goes on.
 //! * Evasion: four hosts a minute; other types of ICMP.
-//! * Proof: echo requests prove nothing about their sender; proven only for on-link hardware addresses.
+//! * Proof: echo requests prove nothing about their sender; proven when all that count come from the hardware address which owns
+//!   the source's address.
 
 use std::net::IpAddr;
 
 use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind, Notice};
-use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
-use slips_core::flow::{Flow, Phase, Proto};
+use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{Flow, Origin, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Rung, Told, rung};
 use crate::table::Table;
 use crate::tally::{Lately, Trail};
 use crate::{Settings, attempt, zeek_notice};
@@ -59,7 +60,9 @@ struct Sweep {
     asked: Lately<IpAddr>,
     silent: Lately<IpAddr>,
     trail: Trail,
-    told: u8,
+    /// Something that counts came from an unproven source.
+    unproven: bool,
+    told: Told,
 }
 
 /// See the module.
@@ -83,28 +86,27 @@ impl IcmpSweep {
         let Some(kind) = request(flow).filter(|_| attempt::between_hosts(flow)) else { return };
         let (first, facts) = (self.first, cx.facts());
         let Some(sweep) = self.sweep(cx, kind) else { return };
-        let asked = sweep.asked.insert(flow.dst.addr, flow.start, MINUTE, MAX_HOSTS);
-        let outage = facts.src_local && facts.dst_talked;
-        let silent = if is_silent(flow) && !outage {
-            sweep.silent.insert(flow.dst.addr, flow.start, MINUTE, MAX_HOSTS)
-        } else {
-            0
-        };
-        if flow.phase == Phase::Start || flow.phase == Phase::End {
+        let mut asked = sweep.asked.len();
+        if begins(flow) {
+            asked = sweep.asked.insert(flow.dst.addr, flow.start, MINUTE, MAX_HOSTS);
             sweep.trail.push(flow.uid);
         }
+        let outage = facts.src_local && facts.dst_talked;
+        let mut silent = 0;
+        if is_silent(flow) && !outage {
+            silent = sweep.silent.insert(flow.dst.addr, flow.start, MINUTE, MAX_HOSTS);
+        }
+        sweep.unproven |= attempt::proof_of_source(facts) == Proof::Unproven;
         let step =
             ladder::step(&HOSTS, first, asked).min(ASKED_STEP).max(ladder::step(&HOSTS, first, silent));
-        if !ladder::climb(&mut sweep.told, step) {
-            return;
-        }
-        let Some(rung) = ladder::at_step(&HOSTS, step) else { return };
+        let grown = u32::from(silent > 0 && attempt::is_new_attempt(flow));
+        let Some(rung) = sweep.told.climb(&HOSTS, step, grown, flow.seen) else { return };
         let text = format!("{} of {asked} hosts within a minute, {silent} of them silent", words(kind));
         cx.emit(Finding {
             proto: Some(Proto::Icmp),
             uids: sweep.trail.take(),
             text,
-            proof: attempt::proof_of_source(facts),
+            proof: if sweep.unproven { Proof::Unproven } else { Proof::Proven },
             ..ladder::finding(cx, kind, flow.src.addr, rung, flow.seen)
         });
     }
@@ -122,10 +124,7 @@ impl IcmpSweep {
         let first = self.first;
         let Some(sweep) = self.sweep(cx, kind) else { return };
         let step = ladder::step(&HOSTS, first, hosts).min(NOTICE_STEP);
-        if !ladder::climb(&mut sweep.told, step) {
-            return;
-        }
-        let Some(rung) = ladder::at_step(&HOSTS, step) else { return };
+        let Some(rung) = sweep.told.climb(&HOSTS, step, 0, notice.at) else { return };
         cx.emit(Finding {
             proto: Some(Proto::Icmp),
             text: format!("{} of {hosts} hosts, by Zeek", words(kind)),
@@ -145,6 +144,11 @@ fn request(flow: &Flow) -> Option<EvidenceKind> {
         (IpAddr::V4(_), 17) => Some(EvidenceKind::IcmpAddressMaskScan),
         _ => None,
     }
+}
+
+/// The event tells when the asking began; the end of a live flow that lasted does not.
+fn begins(flow: &Flow) -> bool {
+    flow.phase == Phase::Start || (flow.phase == Phase::End && flow.origin != Origin::Sensor)
 }
 
 /// Nobody answered, as far as is known for certain.
@@ -194,6 +198,7 @@ mod tests {
         for n in 0..hosts {
             let dst = format!("10.0.{}.{}", n / 200, n % 200 + 1);
             let mut flow = Talk::icmp("192.168.1.5", &dst, kind).at(i64::from(n) / 20).flow();
+            flow.origin = Origin::Zeek;
             vary(n, &mut flow);
             told.extend(bench.feed(&Event::Flow(flow)));
         }
@@ -253,6 +258,38 @@ mod tests {
             bench.feed(&Talk::icmp("192.168.1.5", "10.0.0.5", 8).phase(Phase::Start).event()).len(),
             1
         );
+    }
+
+    #[test]
+    fn endless_pings_that_end_together_are_no_sweep() {
+        let mut bench = bench(IcmpSweep::new(&Settings::default()));
+        for n in 0..60 {
+            let dst = format!("10.0.0.{}", n + 1);
+            for (phase, start) in [(Phase::Start, n * 25), (Phase::Update, n * 25), (Phase::End, n * 25)] {
+                let mut flow = Talk::icmp("192.168.1.9", &dst, 8).phase(phase).at(start).flow();
+                (flow.resp.pkts, flow.seen) = (4, crate::test_traces::secs(1500));
+                assert!(bench.feed(&Event::Flow(flow)).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_sweep_that_goes_on_is_told_again_and_proven_only_if_all_of_it_is() {
+        for forged in [0, 1] {
+            let mut bench = bench(IcmpSweep::new(&Settings::default()));
+            let mut told = Vec::new();
+            for n in 0..6000u32 {
+                bench.facts(slips_core::detector::Facts { src_on_link: n >= forged, ..Default::default() });
+                let dst = format!("10.{}.{}.1", n / 200, n % 200);
+                for phase in [Phase::Start, Phase::Unanswered, Phase::End] {
+                    let flow = Talk::icmp("192.168.1.5", &dst, 8).phase(phase).at(i64::from(n) / 20).flow();
+                    told.extend(bench.feed(&Event::Flow(flow)));
+                }
+            }
+            let critical: Vec<_> = told.iter().filter(|f| f.level == ThreatLevel::Critical).collect();
+            assert_eq!(critical.len(), 3, "300 s");
+            assert!(told.iter().all(|f| (f.proof == Proof::Proven) == (forged == 0)));
+        }
     }
 
     #[test]
