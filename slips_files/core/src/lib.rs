@@ -9,6 +9,7 @@
 
 pub mod addr;
 pub mod alert;
+pub mod clock;
 pub mod detector;
 pub mod engine;
 pub mod event;

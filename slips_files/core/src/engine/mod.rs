@@ -12,7 +12,6 @@
 //!
 //! [`Engine`] runs all of it inline (no threads, no queues); [`pipeline`] spreads it over threads.
 
-mod clock;
 mod judge;
 pub mod pipeline;
 mod profiles;

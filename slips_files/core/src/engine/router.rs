@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::detector::{Facts, Role, Slot};
 use crate::event::{Arp, ArpOp, Event, EventKind};
 use crate::flow::{ConnState, Flow, MacAddr, Outcome, Phase, Proto};
@@ -14,7 +15,6 @@ use crate::record::{Batch, Stats};
 use crate::settings::{Direction, Settings};
 use crate::time::{PacketTime, Span, WindowId};
 
-use super::clock::Clock;
 use super::profiles::{Profile, Profiles};
 
 /// How long a conversation that a local host began protects the other side from blocks on unproven evidence.

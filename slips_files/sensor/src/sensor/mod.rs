@@ -7,6 +7,7 @@ mod tests;
 mod timers;
 mod tunnels;
 
+use slips_core::clock::Clock;
 use slips_core::event::Event;
 use slips_core::flow::{ConnState, MacAddr, Phase};
 use slips_core::time::PacketTime;
@@ -37,6 +38,8 @@ pub struct Sensor {
     counters: Counters,
     /// The latest packet time; nothing is told as seen earlier than this.
     clock: Option<PacketTime>,
+    /// Which stamps are believed.
+    belief: Clock,
     /// Stretches for TCP data above holes that no flow uses now.
     spare: tcp::Spare,
     /// Bytes of DNS messages that are not yet complete.
@@ -81,6 +84,7 @@ impl Sensor {
             tunnels: tunnel::Known::default(),
             counters: Counters::default(),
             clock: None,
+            belief: Clock::default(),
             spare: Vec::new(),
             held: 0,
             tools: Tools::new(&settings),
@@ -111,7 +115,19 @@ impl Sensor {
     }
 
     /// Moves time on to `now` without a packet: ends what is over, tells what is due.
+    ///
+    /// One stamp far in the future moves nothing; when the clock turns out to have been ahead, all flows end and it starts anew.
     pub fn advance(&mut self, now: PacketTime, out: &mut Vec<Event>) {
+        self.belief.observe(now);
+        if self.belief.has_stepped_back() {
+            self.finish(out);
+            self.wheel.start(now);
+            self.clock = Some(now);
+            return;
+        }
+        if self.belief.now() < now {
+            return;
+        }
         match self.clock {
             None => self.wheel.start(now),
             Some(clock) if now < clock => {

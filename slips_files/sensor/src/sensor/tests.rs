@@ -439,3 +439,26 @@ fn no_bytes_and_no_times_do_harm() {
     assert_eq!((begun, ended), (sensor.counters().flows_opened, sensor.counters().flows_ended));
     assert_eq!(begun, ended);
 }
+
+#[test]
+fn a_hostile_stamp_stops_no_timer_and_a_wrong_clock_comes_back() {
+    let mut sensor = Sensor::new(Settings::default());
+    let mut out = Vec::new();
+    let far = PacketTime::from_secs_micros(4_000_000_000, 0);
+    let at = |secs: i64| PacketTime::from_secs_micros(1_000_000 + secs, 0);
+    let syn = tcp(Client, SYN, 100, 0, b"");
+    sensor.packet(LinkType::RawIp, 0, at(0), &syn, syn.len() as u32, &mut out);
+    sensor.packet(LinkType::RawIp, 0, far, &[0; 20], 20, &mut out);
+    sensor.advance(at(5), &mut out);
+    assert!(flows(&out).iter().any(|flow| flow.phase == Phase::Unanswered));
+    // The very first stamp is a lie: all others are behind it, until they are believed.
+    let mut sensor = Sensor::new(Settings::default());
+    sensor.advance(far, &mut out);
+    for n in 0..5000 {
+        sensor.advance(PacketTime(at(0).0 + n), &mut out);
+    }
+    out.clear();
+    sensor.packet(LinkType::RawIp, 0, at(1), &syn, syn.len() as u32, &mut out);
+    sensor.advance(at(5), &mut out);
+    assert!(flows(&out).iter().any(|flow| flow.phase == Phase::Unanswered));
+}

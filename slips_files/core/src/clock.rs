@@ -1,4 +1,5 @@
-//! The engine's clock: the latest moment that the input has reached, guarded against hostile stamps.
+//! The clock of packet time: the latest moment that the input has reached, guarded against hostile stamps. The sensor and the
+//! engine keep one each.
 
 use crate::time::{PacketTime, Span};
 
@@ -6,12 +7,14 @@ use crate::time::{PacketTime, Span};
 const JUMP: Span = Span::from_secs(86_400);
 /// So many events in a row beyond a forward jump make it true: a capture with a gap in it goes on after the gap.
 const BELIEVE_AHEAD: u32 = 8;
-/// So many events in a row far behind the clock make it step back: the clock itself was set by a lie.
+/// So many events in a row behind the clock make it step back: the clock itself was set by a lie, or was set right meanwhile.
 const BELIEVE_BEHIND: u32 = 4096;
+/// How far behind: records of a log are seconds, packets of several interfaces milliseconds out of order.
+const BEHIND: Span = Span::from_secs(60);
 
 /// Packet time as the engine believes it.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub struct Clock {
     now: Option<PacketTime>,
     ahead: u32,
     behind: u32,
@@ -21,7 +24,7 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Takes the time of the next event; true when the clock moved forward into another second.
-    pub(super) fn observe(&mut self, at: PacketTime) -> bool {
+    pub fn observe(&mut self, at: PacketTime) -> bool {
         let Some(now) = self.now else {
             self.now = Some(at);
             return true;
@@ -40,7 +43,7 @@ impl Clock {
             return at.0.div_euclid(1_000_000) > now.0.div_euclid(1_000_000);
         }
         self.ahead = 0;
-        if now.since(at) <= JUMP {
+        if now.since(at) <= BEHIND {
             self.behind = 0;
             return false;
         }
@@ -57,17 +60,17 @@ impl Clock {
     }
 
     /// Whether the clock has stepped back since this was last asked.
-    pub(super) const fn has_stepped_back(&mut self) -> bool {
+    pub const fn has_stepped_back(&mut self) -> bool {
         std::mem::replace(&mut self.stepped_back, false)
     }
 
     /// The present; the earliest moment before the first event.
-    pub(super) fn now(&self) -> PacketTime {
+    pub fn now(&self) -> PacketTime {
         self.now.unwrap_or(PacketTime::MIN)
     }
 
     /// How many stamps were not believed.
-    pub(super) const fn jumps(&self) -> u64 {
+    pub const fn jumps(&self) -> u64 {
         self.jumps
     }
 }
@@ -112,13 +115,19 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_by_a_lie_comes_back() {
-        let mut clock = Clock::default();
-        clock.observe(at(4_000_000_000));
-        for n in 0..i64::from(BELIEVE_BEHIND) {
-            clock.observe(at(1000 + n));
+    fn a_clock_that_was_set_by_a_lie_or_was_hours_ahead_comes_back() {
+        for wrong in [4_000_000_000, 1000 + 3 * 3600] {
+            comes_back_from(wrong);
         }
-        assert_eq!(clock.now(), at(1000 + i64::from(BELIEVE_BEHIND) - 1));
+    }
+
+    fn comes_back_from(wrong: i64) {
+        let mut clock = Clock::default();
+        clock.observe(at(wrong));
+        for n in 0..i64::from(BELIEVE_BEHIND) {
+            clock.observe(PacketTime(at(1000).0 + n));
+        }
+        assert_eq!(clock.now(), PacketTime(at(1000).0 + i64::from(BELIEVE_BEHIND) - 1));
         assert!(clock.has_stepped_back());
         assert!(!clock.has_stepped_back());
     }
