@@ -291,6 +291,9 @@ pub struct Flow {
     pub resp_new: Volume,
     /// Bytes that were acknowledged but never seen, both directions.
     pub missed_bytes: u64,
+    /// The originator acknowledged what the responder sent, so it hears the answers: whoever forges its address from elsewhere cannot.
+    /// True for logs, which do not tell, and for what is not TCP.
+    pub heard: bool,
     /// Hardware address of the originator's frames.
     pub src_mac: Option<MacAddr>,
     /// Hardware address of the responder's frames (or of the first frame's destination).
@@ -324,6 +327,7 @@ impl Flow {
             orig_new: Volume::default(),
             resp_new: Volume::default(),
             missed_bytes: 0,
+            heard: true,
             src_mac: None,
             dst_mac: None,
             vlan: None,
@@ -364,6 +368,7 @@ impl Flow {
                         | ConnState::Rstr
                 ) && self.orig.pkts >= 2
                     && self.resp.pkts >= 1
+                    && self.heard
             }
             _ => self.orig.pkts >= 2 && self.resp.pkts >= 2,
         }

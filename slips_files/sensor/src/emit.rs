@@ -64,6 +64,16 @@ fn at_least(a: Volume, b: Volume) -> Volume {
     Volume { pkts: a.pkts.max(b.pkts), bytes: a.bytes.max(b.bytes), ip_bytes: a.ip_bytes.max(b.ip_bytes) }
 }
 
+/// Whether the originator acknowledged bytes that the responder really sent.
+fn heard(track: &Track) -> bool {
+    if track.kind != Kind::Tcp {
+        return true;
+    }
+    let end = track.end(Dir::Resp);
+    let acknowledged = end.ack.wrapping_sub(end.start);
+    acknowledged >= 1 && acknowledged <= end.last.wrapping_sub(end.start)
+}
+
 /// Tells of a flow, and notes what was told.
 pub(crate) fn flow(track: &mut Track, phase: Phase, seen: PacketTime) -> Flow {
     let (orig, resp) = (track.volume(Dir::Orig), track.volume(Dir::Resp));
@@ -94,6 +104,7 @@ pub(crate) fn flow(track: &mut Track, phase: Phase, seen: PacketTime) -> Flow {
         orig_new,
         resp_new,
         missed_bytes: track.missed,
+        heard: heard(track),
         src_mac,
         dst_mac,
         vlan: track.vlan,

@@ -308,6 +308,7 @@ impl Router {
         let whole = matches!(flow.phase, Phase::Closed | Phase::End)
             && flow.proto == Proto::Tcp
             && flow.state == ConnState::SF
+            && flow.heard
             && flow.orig.bytes > 0
             && flow.resp.bytes > 0;
         for (slot, local, mac) in [(src, src_local, flow.src_mac), (dst, dst_local, flow.dst_mac)] {

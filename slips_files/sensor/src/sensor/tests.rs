@@ -462,3 +462,17 @@ fn a_hostile_stamp_stops_no_timer_and_a_wrong_clock_comes_back() {
     sensor.advance(at(5), &mut out);
     assert!(flows(&out).iter().any(|flow| flow.phase == Phase::Unanswered));
 }
+
+#[test]
+fn whoever_acknowledges_what_he_cannot_know_has_not_heard_it() {
+    for (ack, heard) in [(501, true), (77_777, false)] {
+        let packets = vec![
+            (0, tcp(Client, SYN, 100, 0, b"")),
+            (10, tcp(Server, SYN | ACK, 500, 101, b"")),
+            (20, tcp(Client, ACK, 101, ack, b"")),
+        ];
+        let events = run(Settings::default(), &packets);
+        let last = flows(&events).last().map(|flow| (flow.heard, flow.is_two_way()));
+        assert_eq!(last, Some((heard, heard)));
+    }
+}
