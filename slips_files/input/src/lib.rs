@@ -17,6 +17,7 @@ mod blocks;
 mod capfile;
 mod error;
 mod flowlog;
+mod nfdump;
 mod report;
 mod sniff;
 mod source;

@@ -26,6 +26,8 @@ pub(crate) enum Content {
     Gzip,
     /// A Zeek log of tab-separated columns; `None` when it is one that we do not use.
     ZeekTsv(Option<&'static Log>),
+    /// nfdump's binary file.
+    Nfdump,
     /// Argus' flow list.
     Argus,
     /// Suricata's event log.
@@ -50,7 +52,7 @@ pub(crate) fn look(bytes: &[u8]) -> Content {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Content::NotReadYet("a zstd stream"),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Content::NotReadYet("an xz stream"),
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => Content::NotReadYet("a bzip2 stream"),
-        [0x0c, 0xa5, 1 | 2, 0, ..] | [0xa5, 0x0c, 0, 1 | 2, ..] => Content::NotReadYet("an nfdump file"),
+        [0x0c, 0xa5, 1 | 2, 0, ..] | [0xa5, 0x0c, 0, 1 | 2, ..] => Content::Nfdump,
         _ => text(bytes),
     }
 }
@@ -162,6 +164,7 @@ mod tests {
             Content::Gzip => "gzip".to_owned(),
             Content::ZeekTsv(kind) => format!("tsv {}", log(kind)),
             Content::ZeekJson(kind) => format!("json {}", log(kind)),
+            Content::Nfdump => "nfdump".to_owned(),
             Content::Argus => "argus".to_owned(),
             Content::Eve => "eve".to_owned(),
             Content::NotReadYet(what) => what.to_owned(),
@@ -177,7 +180,7 @@ mod tests {
             (b"\xa1\xb2\x3c\x4d", "pcap"),
             (b"\x0a\x0d\x0d\x0a\x1c\0\0\0", "pcapng"),
             (b"\x1f\x8b\x08", "gzip"),
-            (b"\x0c\xa5\x01\x00", "an nfdump file"),
+            (b"\x0c\xa5\x01\x00", "nfdump"),
             (b"\x28\xb5\x2f\xfd", "a zstd stream"),
             (b"#separator \\x09\n#path\tconn\n#fields\tts\n", "tsv conn"),
             (b"### a remark\n#separator \\x09\n#path\tx509\n#fields\tts\n", "tsv ?"),

@@ -12,6 +12,7 @@ use crate::argus::List;
 use crate::capfile::{CaptureFile, CaptureSource};
 use crate::error::InputError;
 use crate::flowlog::source::FlowLog;
+use crate::nfdump::{Nfdump, Refusal};
 use crate::report::Report;
 use crate::sniff::Content;
 use crate::stream::{self, Stream};
@@ -94,6 +95,16 @@ fn from_stream(
             let (path, report, file) = begin(path, "suricata");
             let records = Eve::new(&path, file, stream);
             return Ok(Box::new(FlowLog::new(records, report, progress, options)));
+        }
+        Content::Nfdump => {
+            let (path, report, file) = begin(path, "nfdump");
+            return match Nfdump::begin(&path, file, stream.blocks) {
+                Ok(records) => Ok(Box::new(FlowLog::new(records, report, progress, options))),
+                Err(Refusal::Short) => {
+                    Err(InputError::unknown(&path, 0, "an nfdump file that ends within its header"))
+                }
+                Err(Refusal::Kind(found)) => Err(InputError::NotReadYet { path: path.to_path_buf(), found }),
+            };
         }
         Content::Argus => {
             let (path, report, file) = begin(path, "argus");

@@ -167,19 +167,3 @@ fn every_packet_of_the_captures_is_read() {
         assert_eq!(through_the_sensor.rejected.get(&Reason::BadBlock), None);
     }
 }
-
-#[test]
-fn what_is_not_read_yet_is_refused_and_nothing_crashes() {
-    let Some(corpora) = corpora("what_is_not_read_yet_is_refused_and_nothing_crashes") else { return };
-    let mut files = Vec::new();
-    files_under(&corpora.join("slips-flows"), &mut files);
-    assert!(files.len() >= 5);
-    for path in files {
-        if path.extension().is_none_or(|extension| extension != "nfdump") {
-            continue;
-        }
-        let Err(error) = open(&path, &OpenOptions::default()) else { panic!("{}", path.display()) };
-        assert!(error.to_string().ends_with("is not read yet"), "{error}");
-        assert_eq!(error.kind(), ErrorKind::BadData);
-    }
-}

@@ -97,7 +97,6 @@ impl Reorder {
         self.waiting.get_mut(slot)?.as_mut().map(|waiting| &mut waiting.event)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for formats that tell each direction apart"))]
     /// Takes the event that waits under `key`, when `fits` says that it is the one.
     pub(crate) fn take(&mut self, key: &Key, fits: impl FnOnce(&Event) -> bool) -> Option<Event> {
         let slot = *self.by_key.get(key)?;

@@ -24,6 +24,22 @@ impl Flags {
         self.has(Self::PSH)
     }
 
+    /// Whether anything was acknowledged.
+    pub(crate) const fn acknowledged(self) -> bool {
+        self.has(Self::ACK)
+    }
+
+    /// Whether there was a SYN and never an ACK.
+    pub(crate) const fn only_asks(self) -> bool {
+        self.has(Self::SYN) && !self.has(Self::ACK)
+    }
+
+    /// The originator's flags, read back from what [`history`] made of them.
+    pub(crate) fn of_history(history: History) -> Self {
+        let letters = history.as_str().bytes().map(|letter| if letter == b'D' { b'P' } else { letter });
+        letters.fold(Self(0), |flags, letter| Self(flags.0 | Self::from_letters(&[letter]).0))
+    }
+
     /// From letters as Argus writes them (`FSRPA`); other letters are passed over.
     pub(crate) fn from_letters(letters: &[u8]) -> Self {
         letters.iter().fold(Self(0), |flags, letter| {
@@ -78,6 +94,19 @@ pub(crate) const fn tcp(orig: Flags, resp: Flags, resp_pkts: u64) -> ConnState {
             (false, true) => ConnState::S3,
             (false, false) => ConnState::S1,
         },
+    }
+}
+
+/// The state of a TCP connection of which only the flags of both sides together are known. Who reset it is not: a short one was
+/// refused, a longer one is counted as given up by the originator.
+pub(crate) const fn tcp_together(flags: Flags, orig_pkts: u64, resp_pkts: u64) -> ConnState {
+    let (fin, rst) = (flags.has(Flags::FIN), flags.has(Flags::RST));
+    match (flags.has(Flags::SYN), fin, rst) {
+        (false, ..) => ConnState::Oth,
+        (true, true, _) => ConnState::SF,
+        (true, false, true) if !flags.has(Flags::PSH) && orig_pkts <= 2 && resp_pkts <= 2 => ConnState::Rej,
+        (true, false, true) => ConnState::Rsto,
+        (true, false, false) => ConnState::S1,
     }
 }
 
@@ -159,6 +188,28 @@ mod tests {
         check("PA", "PA", "OTH", "AaDd");
         check("SPA", "PA", "S1", "SAaDd");
         check("", "", "OTH", "");
+    }
+
+    #[test]
+    fn flags_survive_in_the_history() {
+        for letters in ["", "S", "SA", "FSRPA", "RA", "PA"] {
+            let flags = Flags::from_letters(letters.as_bytes());
+            assert_eq!(Flags::of_history(history(flags, Flags::default())), flags, "{letters}");
+        }
+    }
+
+    #[test]
+    fn flags_of_both_sides_together_tell_less() {
+        for (letters, pkts, state) in [
+            ("SRA", 1, "REJ"),
+            ("SRA", 5, "RSTO"),
+            ("SRPA", 2, "RSTO"),
+            ("FSPA", 9, "SF"),
+            ("SA", 2, "S1"),
+            ("PA", 9, "OTH"),
+        ] {
+            assert_eq!(tcp_together(Flags::from_letters(letters.as_bytes()), pkts, pkts).name(), state);
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ pub(crate) enum Counted {
     /// From the Ethernet header on (Suricata, Argus).
     Frame,
     /// From the IP header on (nfdump).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for formats that count so"))]
     Ip,
 }
 

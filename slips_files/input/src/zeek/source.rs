@@ -142,7 +142,7 @@ impl Directory {
                 Content::Empty => "empty",
                 Content::ZeekTsv(_) | Content::ZeekJson(_) => "a log that is not used",
                 Content::Pcap | Content::PcapNg => "a capture beside logs",
-                Content::Argus | Content::Eve => "a flow log beside logs of Zeek",
+                Content::Argus | Content::Eve | Content::Nfdump => "a flow log beside logs of Zeek",
                 Content::NotReadYet(found) => found,
                 Content::Gzip | Content::Unknown(..) => "not a log",
             });

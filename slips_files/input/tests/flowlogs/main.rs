@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod argus;
+mod nfdump;
 mod suricata;
 
 use std::io::{Cursor, Read};
