@@ -18,6 +18,7 @@ mod dns;
 mod emit;
 mod files;
 mod frag;
+mod ftp;
 mod hash;
 mod history;
 mod http;

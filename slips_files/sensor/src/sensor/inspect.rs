@@ -34,6 +34,9 @@ impl Sensor {
             && track.found(service)
         {
             self.tell(index, Phase::Update, out);
+            if service == Service::Socks {
+                self.tell_proxy(index, at, out);
+            }
         }
     }
 
@@ -62,6 +65,8 @@ impl Sensor {
         let track = self.table.get(index)?;
         if track.ssh.is_some() {
             self.read_ssh(index, placed, segment, out);
+        } else if track.recognition.is(Service::Ftp) {
+            self.read_ftp(index, placed, at, segment.payload, out);
         }
         let track = self.table.get(index)?;
         if !track.recognition.wants(dir) {

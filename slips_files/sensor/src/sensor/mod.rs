@@ -5,6 +5,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transfers;
 mod tunnels;
 
 use slips_core::clock::Clock;
@@ -23,7 +24,7 @@ use crate::table::Table;
 use crate::timer::Wheel;
 use crate::track::{Dir, Key, Kind};
 use crate::uid::UidBits;
-use crate::{arp, checksum, emit, icmp, ip, link, tcp, tunnel, udp};
+use crate::{arp, checksum, emit, ftp, icmp, ip, link, tcp, tunnel, udp};
 
 /// Turns packets into events. One per source thread; it holds all flows that it saw and that have not ended.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub struct Sensor {
     questions: dns::Pending,
     bridged: arp::Recent,
     tunnels: tunnel::Known,
+    expected: ftp::Expected,
     counters: Counters,
     /// The latest packet time; nothing is told as seen earlier than this.
     clock: Option<PacketTime>,
@@ -82,6 +84,7 @@ impl Sensor {
             questions: dns::Pending::default(),
             bridged: arp::Recent::default(),
             tunnels: tunnel::Known::default(),
+            expected: ftp::Expected::default(),
             counters: Counters::default(),
             clock: None,
             belief: Clock::default(),
@@ -259,6 +262,7 @@ impl Sensor {
         }
         let placed = self.apply(index, dir, context, packet, &transport);
         if is_new {
+            self.greet_expected(index, context.at);
             self.arm(index);
             self.tell(index, Phase::Start, out);
         }

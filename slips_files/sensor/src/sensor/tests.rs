@@ -1,6 +1,7 @@
 //! Small conversations, packet by packet, and what the sensor tells of them.
 
 mod router;
+mod transfers;
 mod tunnels;
 
 use slips_core::event::{ArpOp, Event};

@@ -1,7 +1,7 @@
 //! Packets within packets: what a tunnel carries is tracked as flows of its own.
 
-use slips_core::event::{Event, Tunnel};
-use slips_core::flow::Phase;
+use slips_core::event::{About, Event, Tunnel};
+use slips_core::flow::{Endpoint, Phase, Uid};
 use slips_core::time::PacketTime;
 
 use super::{Context, Sensor};
@@ -77,6 +77,17 @@ impl Sensor {
         }
         // Beyond this, `index` may be another flow: what is inside may have taken its place.
         self.enter(context, inner, on_wire, out);
+    }
+
+    /// A proxy is a tunnel too. As Zeek tells it: from anywhere at the client, and not as a flow.
+    pub(super) fn tell_proxy(&mut self, index: u32, at: PacketTime, out: &mut Vec<Event>) {
+        let Some(track) = self.table.get(index) else { return };
+        let about = emit::about(track, at);
+        out.push(Event::Tunnel(Box::new(Tunnel {
+            about: About { uid: Uid::EMPTY, src: Endpoint { port: 0, ..about.src }, ..about },
+            tunnel_type: "Tunnel::SOCKS".to_owned(),
+            action: "Tunnel::DISCOVER".to_owned(),
+        })));
     }
 
     /// Whether there is a packet inside.

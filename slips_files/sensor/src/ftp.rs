@@ -1,0 +1,141 @@
+//! FTP's data connections: where a control connection says that one will come.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use slips_core::time::{PacketTime, Span};
+
+use crate::track::Dir;
+
+/// Data connections that may be awaited at once; one more makes the oldest forgotten.
+const MAX_EXPECTED: usize = 1024;
+/// A data connection comes within this time.
+const PATIENCE: Span = Span::from_secs(300);
+
+/// What a line of a control connection announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Announcement {
+    /// The command that it is, or that it answers.
+    pub(crate) command: &'static str,
+    /// The code of an answer.
+    pub(crate) reply: Option<u16>,
+    /// Where its sender listens. The address that it may name is not believed: servers behind translators name
+    /// their inside address, and nobody shall give a name to connections of others.
+    pub(crate) port: u16,
+}
+
+/// Finds an announcement in what `dir` said.
+pub(crate) fn announcement(dir: Dir, payload: &[u8]) -> Option<Announcement> {
+    const MAX_LINES: usize = 16;
+    payload.split(|byte| *byte == b'\n').take(MAX_LINES).find_map(|line| match dir {
+        Dir::Orig => of_command(line),
+        Dir::Resp => of_reply(line),
+    })
+}
+
+fn of_command(line: &[u8]) -> Option<Announcement> {
+    let (command, rest) = (line.get(..5)?, line.get(5..)?);
+    if command.eq_ignore_ascii_case(b"PORT ") {
+        return Some(Announcement { command: "PORT", reply: None, port: six_numbers(rest)? });
+    }
+    if !command.eq_ignore_ascii_case(b"EPRT ") {
+        return None;
+    }
+    let text = std::str::from_utf8(rest).ok()?.trim();
+    let port = text.split(text.chars().next()?).nth(3)?.parse().ok()?;
+    Some(Announcement { command: "EPRT", reply: None, port })
+}
+
+fn of_reply(line: &[u8]) -> Option<Announcement> {
+    let inside = || {
+        let open = line.iter().position(|byte| *byte == b'(')?;
+        line.get(open + 1..)
+    };
+    if line.starts_with(b"227 ") {
+        return Some(Announcement { command: "PASV", reply: Some(227), port: six_numbers(inside()?)? });
+    }
+    if !line.starts_with(b"229 ") {
+        return None;
+    }
+    let text = inside()?.strip_prefix(b"|||")?;
+    let digits = text.iter().take(5).take_while(|byte| byte.is_ascii_digit()).count();
+    let port = std::str::from_utf8(text.get(..digits)?).ok()?.parse().ok()?;
+    Some(Announcement { command: "EPSV", reply: Some(229), port })
+}
+
+/// The port of `h1,h2,h3,h4,p1,p2`.
+fn six_numbers(text: &[u8]) -> Option<u16> {
+    let mut numbers = [0u8; 6];
+    let mut parts = text.split(|byte| matches!(byte, b',' | b')' | b'\r' | b' '));
+    for number in &mut numbers {
+        *number = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    }
+    let [.., high, low] = numbers;
+    Some(u16::from_be_bytes([high, low]))
+}
+
+/// Who listens, where, and for whom.
+pub(crate) type Ends = (u128, u16, u128);
+
+/// Data connections that were announced.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    ends: BTreeMap<Ends, PacketTime>,
+    order: VecDeque<(PacketTime, Ends)>,
+}
+
+impl Expected {
+    /// A connection between these ends will come.
+    pub(crate) fn announce(&mut self, at: PacketTime, ends: Ends) {
+        while self.order.len() >= MAX_EXPECTED
+            || self.order.front().is_some_and(|(since, _)| at.since(*since) > PATIENCE)
+        {
+            let Some((since, end)) = self.order.pop_front() else { break };
+            if self.ends.get(&end) == Some(&since) {
+                self.ends.remove(&end);
+            }
+        }
+        self.ends.insert(ends, at);
+        self.order.push_back((at, ends));
+    }
+
+    /// Whether a connection between these ends was announced. Asked once.
+    pub(crate) fn take(&mut self, at: PacketTime, ends: Ends) -> bool {
+        !self.ends.is_empty() && self.ends.remove(&ends).is_some_and(|since| at.since(since) <= PATIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(dir: Dir, line: &str, expected: Option<(&str, u16)>) {
+        let found = announcement(dir, line.as_bytes());
+        assert_eq!(found.map(|found| (found.command, found.port)), expected);
+        for end in 0..line.len() {
+            announcement(dir, &line.as_bytes()[..end]);
+        }
+    }
+
+    #[test]
+    fn announcements_are_read() {
+        check(Dir::Orig, "PORT 10,0,0,1,4,1\r\n", Some(("PORT", 1025)));
+        check(Dir::Orig, "TYPE I\r\neprt |2|::1|4097|\r\n", Some(("EPRT", 4097)));
+        check(Dir::Resp, "227 Entering (192,0,2,9,0,21).\r\n", Some(("PASV", 21)));
+        check(Dir::Resp, "229 Extended (|||57086|)\r\n", Some(("EPSV", 57086)));
+        check(Dir::Orig, "PORT 10,0,0,1,4\r\n", None);
+        check(Dir::Orig, "PORT 10,0,0,1,4,256\r\n", None);
+        check(Dir::Resp, "229 (|||99999|)\r\n", None);
+    }
+
+    #[test]
+    fn what_is_awaited_is_bounded_and_passes() {
+        let mut expected = Expected::default();
+        for port in 0..3000 {
+            expected.announce(PacketTime(i64::from(port)), (1, port, 2));
+        }
+        assert_eq!((expected.ends.len(), expected.order.len()), (MAX_EXPECTED, MAX_EXPECTED));
+        assert!(expected.take(PacketTime(3000), (1, 2999, 2)));
+        assert!(!expected.take(PacketTime(3000), (1, 2999, 2)), "once");
+        assert!(!expected.take(PacketTime(400_000_000), (1, 2998, 2)), "too late");
+    }
+}
