@@ -8,6 +8,7 @@ use slips_core::evidence::{Entity, Evidence, Proof, ThreatLevel};
 
 use super::flows::ProtoText;
 
+/// Newer is what was seen later: a revision starts at 0 again when the daemon restarts within a window.
 const EVIDENCE: &str = "
     INSERT INTO evidence VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
     ON CONFLICT (id) DO UPDATE SET
@@ -15,7 +16,7 @@ const EVIDENCE: &str = "
         src_port = excluded.src_port, description = excluded.description, related = excluded.related,
         proven = excluded.proven, count = excluded.count, weight = excluded.weight,
         accumulated = excluded.accumulated, revision = excluded.revision
-    WHERE excluded.revision >= evidence.revision";
+    WHERE (excluded.last_seen, excluded.revision) >= (evidence.last_seen, evidence.revision)";
 
 /// Writes an evidence, or its new state if it is newer than what is stored.
 pub(super) fn put_evidence(db: &Connection, evidence: &Evidence) -> rusqlite::Result<()> {
