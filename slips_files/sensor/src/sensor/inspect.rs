@@ -66,7 +66,7 @@ impl Sensor {
         if track.ssh.is_some() {
             self.read_ssh(index, placed, segment, out);
         } else if track.recognition.is(Service::Ftp) {
-            self.read_ftp(index, placed, at, segment.payload, out);
+            self.read_ftp(index, placed, at, segment.payload);
         }
         let track = self.table.get(index)?;
         if !track.recognition.wants(dir) {

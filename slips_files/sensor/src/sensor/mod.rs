@@ -24,7 +24,7 @@ use crate::table::Table;
 use crate::timer::Wheel;
 use crate::track::{Dir, Key, Kind};
 use crate::uid::UidBits;
-use crate::{arp, checksum, emit, ftp, icmp, ip, link, tcp, tunnel, udp};
+use crate::{arp, checksum, emit, icmp, ip, link, tcp, transfer, tunnel, udp};
 
 /// Turns packets into events. One per source thread; it holds all flows that it saw and that have not ended.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Sensor {
     questions: dns::Pending,
     bridged: arp::Recent,
     tunnels: tunnel::Known,
-    expected: ftp::Expected,
+    expected: transfer::Expected,
     counters: Counters,
     /// The latest packet time; nothing is told as seen earlier than this.
     clock: Option<PacketTime>,
@@ -84,7 +84,7 @@ impl Sensor {
             questions: dns::Pending::default(),
             bridged: arp::Recent::default(),
             tunnels: tunnel::Known::default(),
-            expected: ftp::Expected::default(),
+            expected: transfer::Expected::default(),
             counters: Counters::default(),
             clock: None,
             belief: Clock::default(),

@@ -11,20 +11,9 @@ const MAX_EXPECTED: usize = 1024;
 /// A data connection comes within this time.
 const PATIENCE: Span = Span::from_secs(300);
 
-/// What a line of a control connection announces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Announcement {
-    /// The command that it is, or that it answers.
-    pub(crate) command: &'static str,
-    /// The code of an answer.
-    pub(crate) reply: Option<u16>,
-    /// Where its sender listens. The address that it may name is not believed: servers behind translators name
-    /// their inside address, and nobody shall give a name to connections of others.
-    pub(crate) port: u16,
-}
-
-/// Finds an announcement in what `dir` said.
-pub(crate) fn announcement(dir: Dir, payload: &[u8]) -> Option<Announcement> {
+/// The port on which `dir` announces to listen. The address that it may name is not believed: servers behind translators
+/// name their inside address, and nobody shall give a name to connections of others.
+pub(crate) fn announcement(dir: Dir, payload: &[u8]) -> Option<u16> {
     const MAX_LINES: usize = 16;
     payload.split(|byte| *byte == b'\n').take(MAX_LINES).find_map(|line| match dir {
         Dir::Orig => of_command(line),
@@ -32,34 +21,32 @@ pub(crate) fn announcement(dir: Dir, payload: &[u8]) -> Option<Announcement> {
     })
 }
 
-fn of_command(line: &[u8]) -> Option<Announcement> {
+fn of_command(line: &[u8]) -> Option<u16> {
     let (command, rest) = (line.get(..5)?, line.get(5..)?);
     if command.eq_ignore_ascii_case(b"PORT ") {
-        return Some(Announcement { command: "PORT", reply: None, port: six_numbers(rest)? });
+        return six_numbers(rest);
     }
     if !command.eq_ignore_ascii_case(b"EPRT ") {
         return None;
     }
     let text = std::str::from_utf8(rest).ok()?.trim();
-    let port = text.split(text.chars().next()?).nth(3)?.parse().ok()?;
-    Some(Announcement { command: "EPRT", reply: None, port })
+    text.split(text.chars().next()?).nth(3)?.parse().ok()
 }
 
-fn of_reply(line: &[u8]) -> Option<Announcement> {
+fn of_reply(line: &[u8]) -> Option<u16> {
     let inside = || {
         let open = line.iter().position(|byte| *byte == b'(')?;
         line.get(open + 1..)
     };
     if line.starts_with(b"227 ") {
-        return Some(Announcement { command: "PASV", reply: Some(227), port: six_numbers(inside()?)? });
+        return six_numbers(inside()?);
     }
     if !line.starts_with(b"229 ") {
         return None;
     }
     let text = inside()?.strip_prefix(b"|||")?;
     let digits = text.iter().take(5).take_while(|byte| byte.is_ascii_digit()).count();
-    let port = std::str::from_utf8(text.get(..digits)?).ok()?.parse().ok()?;
-    Some(Announcement { command: "EPSV", reply: Some(229), port })
+    std::str::from_utf8(text.get(..digits)?).ok()?.parse().ok()
 }
 
 /// The port of `h1,h2,h3,h4,p1,p2`.
@@ -108,9 +95,8 @@ impl Expected {
 mod tests {
     use super::*;
 
-    fn check(dir: Dir, line: &str, expected: Option<(&str, u16)>) {
-        let found = announcement(dir, line.as_bytes());
-        assert_eq!(found.map(|found| (found.command, found.port)), expected);
+    fn check(dir: Dir, line: &str, expected: Option<u16>) {
+        assert_eq!(announcement(dir, line.as_bytes()), expected, "{line}");
         for end in 0..line.len() {
             announcement(dir, &line.as_bytes()[..end]);
         }
@@ -118,10 +104,10 @@ mod tests {
 
     #[test]
     fn announcements_are_read() {
-        check(Dir::Orig, "PORT 10,0,0,1,4,1\r\n", Some(("PORT", 1025)));
-        check(Dir::Orig, "TYPE I\r\neprt |2|::1|4097|\r\n", Some(("EPRT", 4097)));
-        check(Dir::Resp, "227 Entering (192,0,2,9,0,21).\r\n", Some(("PASV", 21)));
-        check(Dir::Resp, "229 Extended (|||57086|)\r\n", Some(("EPSV", 57086)));
+        check(Dir::Orig, "PORT 10,0,0,1,4,1\r\n", Some(1025));
+        check(Dir::Orig, "TYPE I\r\neprt |2|::1|4097|\r\n", Some(4097));
+        check(Dir::Resp, "227 Entering (192,0,2,9,0,21).\r\n", Some(21));
+        check(Dir::Resp, "229 Extended (|||57086|)\r\n", Some(57086));
         check(Dir::Orig, "PORT 10,0,0,1,4\r\n", None);
         check(Dir::Orig, "PORT 10,0,0,1,4,256\r\n", None);
         check(Dir::Resp, "229 (|||99999|)\r\n", None);
