@@ -14,6 +14,7 @@
 mod arp;
 mod checksum;
 mod counters;
+mod dhcp;
 mod dns;
 mod emit;
 mod files;
@@ -31,6 +32,7 @@ mod reader;
 mod sensor;
 mod service;
 mod settings;
+mod smtp;
 mod ssh;
 mod stream;
 mod table;

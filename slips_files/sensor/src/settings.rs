@@ -28,6 +28,8 @@ pub struct Settings {
     pub update_interval: Span,
     /// A DNS question without an answer is told after this span.
     pub dns_timeout: Span,
+    /// A DHCP transaction is told when no more of its messages came for this span.
+    pub dhcp_timeout: Span,
     /// Most DNS questions that wait for their answers.
     pub max_dns_pending: u32,
     /// Most datagrams that wait for their missing fragments.
@@ -63,6 +65,7 @@ impl Default for Settings {
             unanswered_after: Span::from_secs(2),
             update_interval: Span::from_secs(60),
             dns_timeout: Span::from_secs(10),
+            dhcp_timeout: Span::from_secs(30),
             max_dns_pending: 16_384,
             max_fragmented: 1024,
             max_fragment_bytes: 4 << 20,

@@ -3,6 +3,7 @@
 //! A flow has a [`Reader`] only while a parser wants its bytes. Readers and parsers of flows that are over wait in
 //! [`Tools`] for the next ones, so that flows come and go without allocating.
 
+pub(crate) mod lines;
 mod probe;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,7 +17,7 @@ use crate::settings::Settings;
 use crate::stream::{Data, Memory, Stream};
 use crate::tls;
 use crate::track::{Dir, Track};
-use crate::{files, http};
+use crate::{files, http, smtp};
 
 /// Readers and parsers of a kind that are kept for the next flows.
 const MAX_SPARE: usize = 256;
@@ -29,7 +30,6 @@ pub(crate) enum Next {
     /// Nothing any more.
     Done,
     /// That the next bytes are read as this application.
-    #[expect(dead_code, reason = "mail that turns to TLS will use it")]
     Become(Service),
 }
 
@@ -60,6 +60,7 @@ pub(crate) struct Tools {
     probes: Spare<Probe>,
     tls: Spare<tls::Handshake>,
     http: Spare<http::Conversation>,
+    smtp: Spare<smtp::Session>,
     pub(crate) files: files::Engines,
     /// Secret of the names of files.
     pub(crate) key: [u64; 2],
@@ -78,6 +79,7 @@ impl Tools {
             probes: Vec::new(),
             tls: Vec::new(),
             http: Vec::new(),
+            smtp: Vec::new(),
             files: files::Engines::new(settings),
             key: settings.key,
         }
@@ -105,6 +107,7 @@ impl Tools {
         match service {
             Service::Ssl => Some(Parser::Tls(self.tls.pop().unwrap_or_default())),
             Service::Http => Some(Parser::Http(self.http.pop().unwrap_or_default())),
+            Service::Smtp => Some(Parser::Smtp(self.smtp.pop().unwrap_or_default())),
             _ => None,
         }
     }
@@ -124,6 +127,10 @@ impl Tools {
             Parser::Http(mut conversation) => {
                 conversation.reset(&mut self.files);
                 keep(&mut self.http, conversation);
+            }
+            Parser::Smtp(mut session) => {
+                session.reset();
+                keep(&mut self.smtp, session);
             }
         }
     }
@@ -169,6 +176,7 @@ enum Parser {
     Probe(Box<Probe>),
     Tls(Box<tls::Handshake>),
     Http(Box<http::Conversation>),
+    Smtp(Box<smtp::Session>),
 }
 
 impl Parser {
@@ -180,6 +188,8 @@ impl Parser {
             (Self::Tls(handshake), Data::Gap(_)) => handshake.lose(cx),
             (Self::Http(conversation), Data::Bytes(bytes)) => conversation.take(dir, bytes, cx),
             (Self::Http(conversation), Data::Gap(lost)) => conversation.lose(dir, lost, cx),
+            (Self::Smtp(session), Data::Bytes(bytes)) => session.take(dir, bytes, cx),
+            (Self::Smtp(session), Data::Gap(lost)) => session.lose(dir, lost),
         }
     }
 
@@ -190,6 +200,7 @@ impl Parser {
                 handshake.finish(cx);
             }
             Self::Http(conversation) => conversation.finish(cx),
+            Self::Smtp(session) => session.finish(cx),
         }
     }
 
@@ -199,6 +210,7 @@ impl Parser {
             Self::Probe(probe) => probe.held(),
             Self::Tls(handshake) => handshake.held(),
             Self::Http(conversation) => conversation.held(),
+            Self::Smtp(session) => session.held(),
         }
     }
 }
@@ -296,10 +308,16 @@ impl Reader {
         let Some(next) = cx.tools.parser(service) else { return false };
         let Parser::Probe(probe) = std::mem::replace(&mut self.parser, next) else { return false };
         let mut wants = true;
-        for dir in probe.order() {
-            let bytes = probe.side(dir);
-            if wants && !bytes.is_empty() {
-                wants = self.parser.take(dir, Data::Bytes(bytes), cx) != Next::Done;
+        for (dir, bytes) in probe.pieces() {
+            if wants {
+                wants = match self.parser.take(dir, Data::Bytes(bytes), cx) {
+                    Next::More => true,
+                    Next::Done => false,
+                    Next::Become(service) => {
+                        self.became = Some(service);
+                        become_other(&mut self.parser, service, cx)
+                    }
+                };
             }
         }
         cx.tools.retire(Parser::Probe(probe));

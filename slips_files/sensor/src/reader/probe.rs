@@ -5,21 +5,20 @@ use crate::track::Dir;
 
 /// Bytes of a side that are looked at, and pieces of both sides together.
 const MAX_BYTES: usize = 1024;
-const MAX_PIECES: u8 = 12;
+const MAX_PIECES: usize = 12;
 
 /// What both sides began with.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     sides: [Vec<u8>; 2],
-    first: Option<Dir>,
-    pieces: u8,
+    /// Who sent how much, in order.
+    pieces: Vec<(Dir, usize)>,
 }
 
 impl Probe {
     pub(super) fn reset(&mut self) {
         self.sides.iter_mut().for_each(Vec::clear);
-        self.first = None;
-        self.pieces = 0;
+        self.pieces.clear();
     }
 
     pub(super) fn held(&self) -> usize {
@@ -34,20 +33,23 @@ impl Probe {
         }
     }
 
-    /// The sides, the one that spoke first before.
-    pub(super) fn order(&self) -> [Dir; 2] {
-        let first = self.first.unwrap_or(Dir::Orig);
-        [first, first.other()]
+    /// What was sent, as it came.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (Dir, &[u8])> {
+        let mut at = [0; 2];
+        self.pieces.iter().map(move |(dir, length)| {
+            let begin = at[*dir as usize];
+            at[*dir as usize] += length;
+            (*dir, self.side(*dir).get(begin..begin + length).unwrap_or(&[]))
+        })
     }
 
     pub(super) fn take(&mut self, dir: Dir, bytes: &[u8]) -> Next {
-        self.first.get_or_insert(dir);
-        self.pieces += 1;
         let held = &mut self.sides[dir as usize];
-        if held.len() + bytes.len() > MAX_BYTES.max(bytes.len()) || self.pieces > MAX_PIECES {
+        if held.len() + bytes.len() > MAX_BYTES.max(bytes.len()) || self.pieces.len() >= MAX_PIECES {
             return Next::Done;
         }
         held.extend_from_slice(bytes);
+        self.pieces.push((dir, bytes.len()));
         Next::More
     }
 }

@@ -7,7 +7,7 @@ use slips_core::time::PacketTime;
 use super::{Sensor, Transport};
 use crate::service::{self, Service};
 use crate::track::Dir;
-use crate::{dns, emit, ports, ssh, tcp, udp};
+use crate::{dhcp, dns, emit, ports, ssh, tcp, udp};
 
 impl Sensor {
     /// Looks at the payload as long as it may tell something.
@@ -117,6 +117,9 @@ impl Sensor {
     ) -> Option<Service> {
         let (src_port, dst_port) = (datagram.src_port, datagram.dst_port);
         let track = self.table.get(index)?;
+        if let (67 | 68, 67 | 68) = (src_port, dst_port) {
+            return self.read_dhcp(index, dir, at, datagram, out);
+        }
         let known = track.recognition.is(Service::Dns);
         if known || (!track.recognition.is_any() && service::may_be_dns(datagram.payload, src_port, dst_port))
         {
@@ -128,6 +131,27 @@ impl Sensor {
             return None;
         }
         track.recognition.look_at_datagram(dir, datagram.payload, src_port, dst_port)
+    }
+
+    fn read_dhcp(
+        &mut self,
+        index: u32,
+        dir: Dir,
+        at: PacketTime,
+        datagram: &udp::Header<'_>,
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let track = self.table.get(index)?;
+        let message = dhcp::Message::parse(datagram.payload)?;
+        let (orig, resp) = (emit::address(track.orig), emit::address(track.resp));
+        let (src, dst) = if dir == Dir::Orig { (orig, resp) } else { (resp, orig) };
+        let way = dhcp::Way { at, uid: track.uid.print(), src, dst, interface: track.interface };
+        self.leases.take(&message, &way, &mut |dhcp| out.push(Event::Dhcp(Box::new(dhcp))));
+        Some(Service::Dhcp)
+    }
+
+    pub(super) fn tell_leases(&mut self, before: PacketTime, out: &mut Vec<Event>) {
+        self.leases.tell_older(before, &mut |dhcp| out.push(Event::Dhcp(Box::new(dhcp))));
     }
 
     fn read_dns_segment(

@@ -14,7 +14,6 @@ use slips_core::flow::{ConnState, MacAddr, Phase};
 use slips_core::time::PacketTime;
 
 use crate::counters::{Counters, Reject};
-use crate::dns;
 use crate::frag::{Fragments, Outcome};
 use crate::ip::Packet;
 use crate::link::{LinkType, Payload};
@@ -25,6 +24,7 @@ use crate::timer::Wheel;
 use crate::track::{Dir, Key, Kind};
 use crate::uid::UidBits;
 use crate::{arp, checksum, emit, icmp, ip, link, tcp, transfer, tunnel, udp};
+use crate::{dhcp, dns};
 
 /// Turns packets into events. One per source thread; it holds all flows that it saw and that have not ended.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub struct Sensor {
     /// Bytes of DNS messages that are not yet complete.
     held: usize,
     tools: Tools,
+    leases: dhcp::Pending,
     /// Bytes of SSH packets that are not yet complete.
     held_ssh: usize,
 }
@@ -91,6 +92,7 @@ impl Sensor {
             spare: Vec::new(),
             held: 0,
             tools: Tools::new(&settings),
+            leases: dhcp::Pending::default(),
             held_ssh: 0,
             settings,
         }
@@ -145,6 +147,7 @@ impl Sensor {
                 self.look_after(index, out);
             }
             self.tell_late_questions(now, out);
+            self.tell_leases(now - self.settings.dhcp_timeout, out);
             self.tunnels.expire(now, &mut |tunnel| out.push(Event::Tunnel(Box::new(tunnel))));
         }
         self.clock = Some(now);
@@ -155,6 +158,7 @@ impl Sensor {
         while let Some(index) = self.table.any() {
             self.end(index, out);
         }
+        self.tell_leases(PacketTime(i64::MAX), out);
     }
 
     /// Running totals.

@@ -118,6 +118,10 @@ pub(super) fn decide(orig: Hints, resp: Hints) -> Option<Service> {
     if http {
         return Some(Service::Http);
     }
+    if orig.has(Hints::MAIL_HELLO) && resp == Hints::NONE {
+        // the server greets first, so its side is not seen
+        return Some(Service::Smtp);
+    }
     let two = TWO_SIDED.iter().find(|(_, client, server)| orig.has(*client) && resp.has(*server));
     let two = two.map(|(service, _, _)| *service);
     let server_alone = || {

@@ -1,0 +1,190 @@
+//! DHCP for IPv4: the messages of a transaction, told together when no more of them come.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+
+use slips_core::event::Dhcp;
+use slips_core::flow::{MacAddr, Uid};
+use slips_core::time::{PacketTime, Span};
+
+use crate::wire::{be16, be32, byte, mac};
+
+/// Messages and flows of one transaction; beyond that it is told and begins anew.
+const MAX_MESSAGES: usize = 50;
+const MAX_FLOWS: usize = 10;
+/// Transactions that wait; beyond that the oldest is told early.
+const MAX_PENDING: usize = 256;
+/// Options that are read of one message.
+const MAX_OPTIONS: usize = 128;
+
+const NAMES: [&str; 9] = ["", "DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE", "INFORM"];
+
+/// One message.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Message<'a> {
+    is_request: bool,
+    id: u32,
+    kind: u8,
+    /// Address that the server gives.
+    given: Option<Ipv4Addr>,
+    requested: Option<Ipv4Addr>,
+    server: Option<Ipv4Addr>,
+    lease: Option<u32>,
+    hardware: Option<MacAddr>,
+    client_id: Option<MacAddr>,
+    host_name: &'a [u8],
+}
+
+fn address(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
+    be32(bytes, at).filter(|bits| *bits != 0).map(Ipv4Addr::from_bits)
+}
+
+impl<'a> Message<'a> {
+    /// Reads a message; `None` when it is not one of DHCP.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        if be32(bytes, 236)? != 0x6382_5363 || !matches!(byte(bytes, 0), Some(1 | 2)) {
+            return None;
+        }
+        let is_ethernet = be16(bytes, 1) == Some(0x0106);
+        let mut message = Self {
+            is_request: byte(bytes, 0) == Some(1),
+            id: be32(bytes, 4)?,
+            given: address(bytes, 16),
+            hardware: mac(bytes, 28).filter(|_| is_ethernet),
+            ..Self::default()
+        };
+        let mut rest = bytes.get(240..)?;
+        for _ in 0..MAX_OPTIONS {
+            let [code, behind @ ..] = rest else { break };
+            if *code == 0 {
+                rest = behind;
+                continue;
+            }
+            let [length, behind @ ..] = behind else { break };
+            let Some((value, behind)) = behind.split_at_checked(usize::from(*length)) else { break };
+            if *code == 255 {
+                break;
+            }
+            message.option(*code, value);
+            rest = behind;
+        }
+        usize::from(message.kind).checked_sub(1).filter(|kind| *kind < NAMES.len() - 1)?;
+        Some(message)
+    }
+
+    fn option(&mut self, code: u8, value: &'a [u8]) {
+        match code {
+            12 => self.host_name = value.split(|byte| *byte == 0).next().unwrap_or(value),
+            50 => self.requested = address(value, 0),
+            51 => self.lease = be32(value, 0),
+            53 => self.kind = byte(value, 0).unwrap_or(0),
+            54 => self.server = address(value, 0),
+            61 if byte(value, 0) == Some(1) && value.len() == 7 => self.client_id = mac(value, 1),
+            _ => {}
+        }
+    }
+}
+
+/// From where to where a message went, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) at: PacketTime,
+    pub(crate) uid: Uid,
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
+    pub(crate) interface: u16,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    id: u32,
+    last: PacketTime,
+    dhcp: Dhcp,
+}
+
+/// Transactions that may still go on, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    open: VecDeque<Transaction>,
+}
+
+fn is_host(addr: &IpAddr) -> bool {
+    !addr.is_unspecified() && *addr != IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+impl Pending {
+    /// Adds a message; tells transactions that it makes too long or too many.
+    pub(crate) fn take(&mut self, message: &Message<'_>, way: &Way, tell: &mut impl FnMut(Dhcp)) {
+        let place = self.open.iter().position(|open| open.id == message.id);
+        let mut open = match place.and_then(|place| self.open.remove(place)) {
+            Some(open) => open,
+            None => Transaction { id: message.id, last: way.at, dhcp: begin(way) },
+        };
+        open.last = open.last.max(way.at);
+        add(&mut open.dhcp, message, way);
+        if open.dhcp.msg_types.len() >= MAX_MESSAGES || open.dhcp.uids.len() >= MAX_FLOWS {
+            tell(open.dhcp);
+            return;
+        }
+        self.open.push_back(open);
+        if self.open.len() > MAX_PENDING
+            && let Some(oldest) = self.open.pop_front()
+        {
+            tell(oldest.dhcp);
+        }
+    }
+
+    /// Tells the transactions whose last message was before `before`.
+    pub(crate) fn tell_older(&mut self, before: PacketTime, tell: &mut impl FnMut(Dhcp)) {
+        while self.open.front().is_some_and(|open| open.last < before) {
+            if let Some(open) = self.open.pop_front() {
+                tell(open.dhcp);
+            }
+        }
+    }
+}
+
+fn begin(way: &Way) -> Dhcp {
+    Dhcp {
+        at: way.at,
+        uids: Vec::new(),
+        client: None,
+        server: None,
+        mac: None,
+        host_name: String::new(),
+        requested_addr: None,
+        assigned_addr: None,
+        lease_time: None,
+        msg_types: Vec::new(),
+        interface: way.interface,
+    }
+}
+
+fn add(dhcp: &mut Dhcp, message: &Message<'_>, way: &Way) {
+    if !dhcp.uids.contains(&way.uid) {
+        dhcp.uids.push(way.uid);
+    }
+    if let Some(name) = NAMES.get(usize::from(message.kind)) {
+        dhcp.msg_types.push((*name).to_owned());
+    }
+    let client = if message.is_request { way.src } else { way.dst };
+    dhcp.client = dhcp.client.or(Some(client).filter(is_host));
+    if message.is_request {
+        dhcp.mac = message.client_id.or(message.hardware).or(dhcp.mac);
+        dhcp.requested_addr = message.requested.map(IpAddr::V4).or(dhcp.requested_addr);
+        if !message.host_name.is_empty() {
+            dhcp.host_name = String::from_utf8_lossy(message.host_name).into_owned();
+        }
+        return;
+    }
+    dhcp.mac = dhcp.mac.or(message.hardware);
+    if let Some(given) = message.given {
+        dhcp.assigned_addr = Some(IpAddr::V4(given));
+        dhcp.server = Some(message.server.map_or(way.src, IpAddr::V4));
+        dhcp.lease_time =
+            message.lease.map(|seconds| Span::from_secs(i64::from(seconds))).or(dhcp.lease_time);
+    }
+}

@@ -1,0 +1,174 @@
+//! SMTP: who greets, and how the server answers each mail.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use slips_core::event::{Event, Smtp};
+use slips_core::time::PacketTime;
+
+use crate::emit;
+use crate::reader::lines::{self, Lines};
+use crate::reader::{Cx, Next};
+use crate::service::Service;
+use crate::track::Dir;
+
+/// Commands that wait for their replies.
+const MAX_PENDING: usize = 64;
+
+/// Commands whose replies matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Data,
+    /// The end of a mail.
+    Mail,
+    StartTls,
+    Other,
+}
+
+/// A mail session.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    lines: [Lines; 2],
+    asked: VecDeque<Asked>,
+    /// Bytes of a chunk of mail that are still to come.
+    chunk: u64,
+    in_mail: bool,
+    helo: String,
+    last_reply: String,
+    begun: Option<PacketTime>,
+    /// The client did something since the last record.
+    is_active: bool,
+    has_sender: bool,
+    is_over: bool,
+}
+
+impl Session {
+    /// Forgets everything but the memory.
+    pub(crate) fn reset(&mut self) {
+        let (mut lines, mut asked) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.asked));
+        lines.iter_mut().for_each(Lines::clear);
+        asked.clear();
+        *self = Self { lines, asked, ..Self::default() };
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.lines.iter().map(Lines::held).sum()
+    }
+
+    /// Takes the next bytes of a side.
+    pub(crate) fn take(&mut self, dir: Dir, mut bytes: &[u8], cx: &mut Cx<'_>) -> Next {
+        while !bytes.is_empty() {
+            if dir == Dir::Orig && self.chunk > 0 {
+                let skipped = usize::try_from(self.chunk).unwrap_or(usize::MAX).min(bytes.len());
+                self.chunk -= skipped as u64;
+                bytes = bytes.get(skipped..).unwrap_or(&[]);
+                continue;
+            }
+            let mut lines = std::mem::take(&mut self.lines[dir as usize]);
+            bytes = lines.take(bytes, |line| match dir {
+                Dir::Orig => self.client(line, cx),
+                Dir::Resp => self.server(line, cx),
+            });
+            self.lines[dir as usize] = lines;
+            if self.is_over {
+                return Next::Become(Service::Ssl);
+            }
+        }
+        Next::More
+    }
+
+    /// Bytes are missing; replies go on to be read.
+    pub(crate) fn lose(&mut self, dir: Dir, lost: u64) -> Next {
+        self.lines[dir as usize].clear();
+        if dir == Dir::Orig {
+            self.chunk = self.chunk.saturating_sub(lost);
+        }
+        Next::More
+    }
+
+    /// The connection is over.
+    pub(crate) fn finish(&mut self, cx: &mut Cx<'_>) {
+        self.tell(false, cx);
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        if self.asked.len() < MAX_PENDING {
+            self.asked.push_back(asked);
+        }
+    }
+
+    fn client(&mut self, line: &[u8], cx: &mut Cx<'_>) {
+        self.begun.get_or_insert(cx.at);
+        if self.in_mail {
+            if line == b"." {
+                self.in_mail = false;
+                self.ask(Asked::Mail);
+            }
+            return;
+        }
+        let (word, rest) = lines::command(line);
+        match &word {
+            b"HELO    " | b"EHLO    " => {
+                self.helo = lines::text(rest);
+                self.is_active = true;
+                self.ask(Asked::Other);
+            }
+            b"MAIL    " => {
+                if std::mem::replace(&mut self.has_sender, true) {
+                    self.tell(false, cx);
+                    self.has_sender = true;
+                }
+                self.is_active = true;
+                self.ask(Asked::Other);
+            }
+            b"RCPT    " => {
+                self.is_active = true;
+                self.ask(Asked::Other);
+            }
+            b"DATA    " => {
+                self.is_active = true;
+                // the mail follows at once where the server's side is not seen, or does not refuse
+                self.in_mail = self.last_reply.is_empty();
+                self.ask(Asked::Data);
+            }
+            b"BDAT    " => {
+                let mut words = rest.split(|byte| *byte == b' ');
+                let length = words.next().and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+                let is_last = words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"LAST"));
+                (self.chunk, self.is_active) = (length.unwrap_or(0), true);
+                self.ask(if is_last && length.is_some() { Asked::Mail } else { Asked::Other });
+            }
+            b"STARTTLS" => self.ask(Asked::StartTls),
+            _ => self.ask(Asked::Other),
+        }
+    }
+
+    fn server(&mut self, line: &[u8], cx: &mut Cx<'_>) {
+        self.begun.get_or_insert(cx.at);
+        let Some((code, is_last, text)) = lines::reply(line) else { return };
+        self.last_reply = format!("{code} {}", lines::text(text));
+        if !is_last {
+            return;
+        }
+        match self.asked.pop_front() {
+            Some(Asked::Data) if code == 354 => self.in_mail = true,
+            Some(Asked::Mail) => self.tell(false, cx),
+            Some(Asked::StartTls) if code == 220 => {
+                self.is_active = true;
+                self.tell(true, cx);
+                self.is_over = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, tls: bool, cx: &mut Cx<'_>) {
+        self.has_sender = false;
+        let Some(at) = self.begun.filter(|_| std::mem::replace(&mut self.is_active, false)) else { return };
+        let (helo, last_reply) = (self.helo.clone(), self.last_reply.clone());
+        cx.tell(Event::Smtp(Box::new(Smtp { about: emit::about(cx.track, at), helo, last_reply, tls })));
+        self.begun = None;
+    }
+}

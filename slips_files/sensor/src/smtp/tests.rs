@@ -1,0 +1,76 @@
+use proptest::prelude::*;
+use slips_core::event::Event;
+
+use crate::reader::testing::read;
+use crate::service::Service;
+use crate::track::Dir::{self, Orig, Resp};
+
+fn run(talk: &[(Dir, &[u8])], size: usize) -> Vec<String> {
+    let print = |event| match event {
+        Event::Smtp(smtp) => Some(format!("{} | {} | {}", smtp.helo, smtp.last_reply, smtp.tls)),
+        Event::Tls(tls) => Some(tls.fields.ssl_history),
+        _ => None,
+    };
+    read(Service::Smtp, talk, size).into_iter().filter_map(print).collect()
+}
+
+fn check(talk: &[(Dir, &[u8])], expected: &[&str]) {
+    for size in [1, 2, 5, 1000] {
+        assert_eq!(run(talk, size), expected, "cut at {size}");
+    }
+}
+
+#[test]
+fn each_mail_is_told_with_the_answer_to_it() {
+    check(
+        &[
+            (Resp, b"220 mx\r\n"),
+            (Orig, b"EHLO me\r\n"),
+            (Resp, b"250-mx\r\n250 PIPELINING\r\n"),
+            (Orig, b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n"),
+            (Resp, b"250 ok\r\n250 ok\r\n354 go\r\n"),
+            (Orig, b"Subject: x\r\nMAIL FROM\r\n.\r\n"),
+            (Resp, b"250 queued\r\n"),
+            (Orig, b"MAIL FROM:<a>\r\n"),
+            (Resp, b"550 no\r\n"),
+            (Orig, b"QUIT\r\n"),
+        ],
+        &["me | 250 queued | false", "me | 550 no | false"],
+    );
+}
+
+#[test]
+fn chunks_are_no_commands() {
+    check(
+        &[
+            (Orig, b"HELO me\r\nMAIL x\r\nBDAT 9 LAST\r\nMAIL x\r\n\r"),
+            (Resp, b"250 a\r\n250 b\r\n250 c\r\n"),
+        ],
+        &["me | 250 c | false"],
+    );
+    check(&[(Orig, b"HELO me\r\nBDAT -1\r\n"), (Resp, b"250 a\r\n500 b\r\n")], &["me | 500 b | false"]);
+}
+
+#[test]
+fn tls_takes_over() {
+    check(
+        &[
+            (Orig, b"EHLO me\r\nSTARTTLS\r\n"),
+            (Resp, b"250 a\r\n220 go\r\n"),
+            (Resp, b"\x15\x03\x03\x00\x02\x02\x28"),
+        ],
+        &["me | 220 go | true", "l"],
+    );
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_lines_are_no_harm(
+        lines in prop::collection::vec((any::<bool>(), "(HELO|MAIL|DATA|BDAT 5|BDAT 99999999999999999999|STARTTLS|220|354|250-|.{0,9})[ .\r\n]{0,3}"), 0..20),
+        size in 1..30usize,
+    ) {
+        let talk: Vec<(Dir, &[u8])> =
+            lines.iter().map(|(orig, line)| (if *orig { Orig } else { Resp }, line.as_bytes())).collect();
+        run(&talk, size);
+    }
+}
