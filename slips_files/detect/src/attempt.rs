@@ -29,7 +29,7 @@ const MOST_BLIND_PACKETS: u64 = 2;
 /// Ports from here on are mostly clients': Linux hands out these, others higher ones.
 const CLIENTS_PORTS_FROM: u16 = 32_768;
 
-/// A FIN, null, Xmas, ACK or Maimon probe: a packet or two without SYN and without data, met by a reset or by silence.
+/// A FIN, null, Xmas, ACK, Maimon or SYN-FIN probe: a packet or two without SYN and without data, met by a reset or by silence.
 ///
 /// What is left of a connection whose begin nobody saw looks like that too. Therefore ports of clients do not count, nor an
 /// acknowledgement in return (a keep-alive), nor resets (they take leave and ask nothing). Who sent it is never proven.
@@ -39,7 +39,7 @@ pub fn is_blind_probe(flow: &Flow) -> bool {
     let told = flow.origin == Origin::Sensor || !flow.history.is_empty();
     flow.proto == Proto::Tcp
         && flow.phase == Phase::End
-        && matches!(flow.state, S::Oth | S::Rstos0 | S::Sh | S::Rstrh)
+        && matches!(flow.state, S::Oth | S::Rstos0 | S::Sh | S::Rstrh | S::Rstr)
         && flow.orig.pkts <= MOST_BLIND_PACKETS
         && flow.orig.bytes == 0
         && flow.resp.bytes == 0
@@ -87,6 +87,45 @@ pub const fn looks_like_answer(flow: &Flow, facts: Facts) -> bool {
     matches!(flow.proto, Proto::Udp) && facts.src_talked && flow.src.port < 1024 && flow.dst.port >= 1024
 }
 
+/// Datagrams of one probe, its repetitions included.
+const MOST_PROBE_DATAGRAMS: u64 = 3;
+
+/// Datagrams from a service port that nobody asked for are told as the answers to a flow that was never seen. Of few datagrams
+/// and no known application they are a probe from such a port (`nmap -g 53`): the flow as its sender began it, and the facts.
+pub fn turned(flow: &Flow, facts: Facts) -> Option<(Flow, Facts)> {
+    let unasked = flow.proto == Proto::Udp
+        && flow.phase == Phase::End
+        && flow.state == ConnState::Shr
+        && flow.was_flipped()
+        && (1..=MOST_PROBE_DATAGRAMS).contains(&flow.resp.pkts)
+        && flow.service.is_empty();
+    if !unasked {
+        return None;
+    }
+    let turned = Flow {
+        src: flow.dst,
+        dst: flow.src,
+        src_mac: flow.dst_mac,
+        dst_mac: flow.src_mac,
+        orig: flow.resp,
+        resp: flow.orig,
+        orig_new: flow.resp_new,
+        resp_new: flow.orig_new,
+        state: ConnState::S0,
+        history: "D".into(),
+        ..flow.clone()
+    };
+    let facts = Facts {
+        src_local: facts.dst_local,
+        dst_local: facts.src_local,
+        src_talked: facts.dst_talked,
+        dst_talked: facts.src_talked,
+        src_on_link: false,
+        src_mac_owner: None,
+    };
+    Some((turned, facts))
+}
+
 /// The source of attempts that failed is proven only by its hardware address: a refusal proves nothing about who asked.
 pub const fn proof_of_source(facts: Facts) -> Proof {
     if facts.src_on_link { Proof::Proven } else { Proof::Unproven }
@@ -125,8 +164,9 @@ mod tests {
             vary(&mut flow);
             is_blind_probe(&flow)
         };
-        for history in ["F", "Fr", "r", "", "A", "Ar", "FA"] {
+        for history in ["F", "Fr", "r", "", "A", "Ar", "FA", "Qr"] {
             assert!(with(history, |_| {}), "{history:?}");
+            assert!(with(history, |f| f.state = ConnState::Rstr), "{history:?}, as the sensor calls a reset");
         }
         assert!(with("FF", |f| f.orig.pkts = 2));
         assert!(!with("", |f| f.origin = Origin::Argus), "another source tells nothing");

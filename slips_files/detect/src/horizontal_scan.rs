@@ -42,7 +42,7 @@ pub static SPEC: Spec = Spec {
     name: "horizontal_port_scan",
     kinds: &[EvidenceKind::HorizontalPortScan],
     events: &[EventKind::Flow, EventKind::Notice],
-    roles: &[Role::Src],
+    roles: &[Role::Src, Role::Dst],
 };
 
 /// Steps for TCP. The fourth needs [`FAST`] or [`MANY`]; at worms' ports [`FAST_WORM`] is enough for it.
@@ -149,7 +149,7 @@ impl HorizontalScan {
         Self { first: settings.horizontal_scan_hosts.max(2), state: Windowed::default() }
     }
 
-    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow, facts: Facts) {
         if !matches!(flow.proto, Proto::Tcp | Proto::Udp) {
             return;
         }
@@ -164,7 +164,6 @@ impl HorizontalScan {
             }
             return;
         }
-        let facts = cx.facts();
         if !counts(flow, facts) || !attempt::between_hosts(flow) {
             return;
         }
@@ -312,8 +311,13 @@ impl Detector for HorizontalScan {
 
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         match event {
-            Event::Flow(flow) => self.on_flow(cx, flow),
-            Event::Notice(notice) => self.on_notice(cx, notice),
+            Event::Flow(flow) if cx.role() == Role::Src => self.on_flow(cx, flow, cx.facts()),
+            Event::Flow(flow) => {
+                if let Some((flow, facts)) = attempt::turned(flow, cx.facts()) {
+                    self.on_flow(cx, &flow, facts);
+                }
+            }
+            Event::Notice(notice) if cx.role() == Role::Src => self.on_notice(cx, notice),
             _ => {}
         }
     }

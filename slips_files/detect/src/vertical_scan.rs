@@ -17,7 +17,7 @@
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Facts, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind, Notice};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
@@ -34,7 +34,7 @@ pub static SPEC: Spec = Spec {
     name: "vertical_port_scan",
     kinds: &[EvidenceKind::VerticalPortScan],
     events: &[EventKind::Flow, EventKind::Notice],
-    roles: &[Role::Src],
+    roles: &[Role::Src, Role::Dst],
 };
 
 /// Steps for TCP.
@@ -94,7 +94,7 @@ impl VerticalScan {
         targets.get_or_insert((addr, proto), MAX_TARGETS, |target| u64::from(target.ports.len()))
     }
 
-    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow, facts: Facts) {
         let counts = match flow.proto {
             Proto::Tcp => true,
             Proto::Udp => flow.dst.port < UDP_PORTS_BELOW,
@@ -104,7 +104,7 @@ impl VerticalScan {
         if !counts || !failed || !attempt::between_hosts(flow) {
             return;
         }
-        let (first, facts) = (self.first, cx.facts());
+        let first = self.first;
         let Some(target) = self.target(cx, flow.dst.addr, flow.proto) else { return };
         if attempt::looks_like_answer(flow, facts) && target.excuses(flow.dst.port) {
             return;
@@ -185,8 +185,13 @@ impl Detector for VerticalScan {
 
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         match event {
-            Event::Flow(flow) => self.on_flow(cx, flow),
-            Event::Notice(notice) => self.on_notice(cx, notice),
+            Event::Flow(flow) if cx.role() == Role::Src => self.on_flow(cx, flow, cx.facts()),
+            Event::Flow(flow) => {
+                if let Some((flow, facts)) = attempt::turned(flow, cx.facts()) {
+                    self.on_flow(cx, &flow, facts);
+                }
+            }
+            Event::Notice(notice) if cx.role() == Role::Src => self.on_notice(cx, notice),
             _ => {}
         }
     }
@@ -307,6 +312,29 @@ mod tests {
         assert_eq!(answers(1024..1042, true), ["low 0.6"]);
         assert_eq!(answers(1024..1034, false), ["low 0.6"]);
         assert_eq!(answers(1..600, false).last().map(String::as_str), Some("critical 0.9"));
+    }
+
+    #[test]
+    fn datagrams_told_as_answers_that_nobody_asked_for_are_a_scan_of_their_sender() {
+        let unasked = |vary: fn(&mut Flow)| {
+            let mut bench = bench(VerticalScan::new(&Settings::default()));
+            let mut told = Vec::new();
+            for port in 1..601 {
+                let mut flow = Talk::tcp("192.168.1.2", "203.0.113.9", 53).state(ConnState::Shr).flow();
+                (flow.proto, flow.src.port, flow.history) = (Proto::Udp, port, "^d".into());
+                (flow.orig.pkts, flow.resp.pkts) = (0, 1);
+                vary(&mut flow);
+                told.extend(bench.feed(&Event::Flow(flow)));
+            }
+            told
+        };
+        let told = unasked(|_| {});
+        assert_eq!(levels(&told).last().map(String::as_str), Some("critical 0.9"));
+        let last = told.last().expect("told");
+        assert_eq!(last.attacker, Entity::Ip(at("203.0.113.9")));
+        assert_eq!(last.victim, Some(Entity::Ip(at("192.168.1.2"))));
+        assert!(unasked(|f| f.service = "dns".into()).is_empty(), "one side of real answers");
+        assert!(unasked(|f| f.resp.pkts = 40).is_empty(), "one side of a stream");
     }
 
     #[test]
