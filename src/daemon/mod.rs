@@ -1,6 +1,7 @@
 //! Builds the parts and keeps them running.
 
 pub mod build;
+mod clocks;
 mod entries;
 mod interfaces;
 mod outbox;

@@ -1,6 +1,12 @@
 //! The responder: takes alerts, blocks attackers, keeps the book of blocks, tells the journal. One thread owns all of it.
+//!
+//! It decides by a steady clock and by what the firewall answers; wall time stands in the book and in what people read.
 
-use std::collections::BTreeMap;
+mod by_hand;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,29 +17,47 @@ use slips_core::addr::Net;
 use slips_core::alert::Alert;
 use slips_core::record::Record;
 use slips_core::time::PacketTime;
-use slips_firewall::{BlockRequest, DiscoverError, Firewall, Health, Outcome, Protected};
-use slips_store::{BlockId, Blocks, NewBlock};
+use slips_firewall::{BlockRequest, DiscoverError, Error, Firewall, Health, Outcome, Protected};
+use slips_store::{Block, BlockId, Blocks, NewBlock};
 use slips_systemd::journal::{Entry, Journal};
 
+use super::clocks::Clocks;
 use super::entries;
-use super::sinks::wall_clock;
 use super::verdict::{self, Verdict};
 use crate::config::{self, Mode};
-use crate::control::{Answer, Ask, Pending};
+use crate::control::Pending;
 
 /// How long the responder waits for work before it looks after other things.
 const TURN: Duration = Duration::from_millis(100);
-/// How often ended blocks are noticed and told, and the kernel's table is looked at (microseconds).
-const CHECK_EVERY: i64 = 500_000;
+/// How often ended blocks are noticed and told, and the kernel's table is looked at.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How often the protected set follows addresses, routes, resolvers and ssh sessions, in checks.
 const PROTECT_EVERY: u32 = 10;
-/// A block is lengthened only when it would end this much later (microseconds): an attack that goes on alerts many times a second.
-const WORTH_EXTENDING: i64 = 1_000_000;
+/// A block is lengthened only when it would end this much later: an attack that goes on alerts many times a second.
+const WORTH_EXTENDING: Duration = Duration::from_secs(1);
+/// Blocks that the kernel did not take and that are tried again; at more the oldest is given up.
+const MAX_FAILED: usize = 256;
+/// How often the book is rid of old blocks.
+const FORGET_EVERY: Duration = Duration::from_secs(86_400);
+/// How long the book tells of a block that is over, in microseconds.
+const REMEMBERED: i64 = 30 * 86_400 * 1_000_000;
 
 /// A block that stands.
+#[derive(Clone, Copy, Debug)]
 struct Standing {
-    until: i64,
+    /// Steady time of its beginning, here.
+    since: Duration,
+    /// Steady time of its end.
+    until: Duration,
     id: Option<BlockId>,
+    unproven: bool,
+}
+
+/// A block that the kernel did not take.
+struct Failed {
+    alert: Arc<Alert>,
+    /// Steady time at which it would be over.
+    end: Duration,
     unproven: bool,
 }
 
@@ -47,40 +71,57 @@ pub struct Gauges {
 /// Gives the protected set anew each time it is asked.
 pub type Protect = Box<dyn Fn() -> Result<Protected, DiscoverError> + Send>;
 /// Opens the firewall with this protected set; asked again after a flush by hand took everything away.
-pub type Open = Box<dyn Fn(Protected) -> Result<Firewall, slips_firewall::Error> + Send>;
+pub type Open = Box<dyn Fn(Protected) -> Result<Firewall, Error> + Send>;
+/// Takes away what any process of ours left in the kernel; whether there was something.
+pub type Sweep = Box<dyn Fn() -> Result<bool, Error> + Send>;
+
+/// The ways to the firewall.
+pub struct Ways {
+    /// See [`Open`].
+    pub open: Open,
+    /// See [`Sweep`].
+    pub sweep: Sweep,
+    /// See [`Protect`].
+    pub protect: Protect,
+}
 
 /// See the module.
 pub struct Responder {
-    open: Open,
+    ways: Ways,
     firewall: Option<Firewall>,
     book: Option<Blocks>,
     journal: Journal,
     policy: config::Firewall,
-    protect: Protect,
-    /// What it gave last: who was protected stays so while it cannot be asked.
+    clocks: Clocks,
+    /// What discovery gave last: who was protected stays so while it cannot be asked.
     protected: Protected,
     standing: BTreeMap<Net, Standing>,
+    failed: VecDeque<Failed>,
+    /// The kernel did not take what stands.
+    unrestored: bool,
     gauges: Arc<Gauges>,
 }
 
 impl Responder {
     /// A responder with its firewall open.
     pub fn new(
-        open: Open,
+        ways: Ways,
         journal: Journal,
         policy: config::Firewall,
-        protect: Protect,
+        clocks: Clocks,
         protected: Protected,
-    ) -> Result<Self, slips_firewall::Error> {
+    ) -> Result<Self, Error> {
         Ok(Self {
-            firewall: Some(open(protected.clone())?),
-            open,
+            firewall: Some((ways.open)(protected.clone())?),
+            ways,
             book: None,
             journal,
             policy,
-            protect,
+            clocks,
             protected,
             standing: BTreeMap::new(),
+            failed: VecDeque::new(),
+            unrestored: false,
             gauges: Arc::default(),
         })
     }
@@ -91,9 +132,10 @@ impl Responder {
     }
 
     /// Opens the book of blocks and makes the kernel equal to it. Without a book blocks are still set, but do not survive a restart.
+    /// Who only watches takes nothing over: see [`stand_down`](Self::stand_down).
     pub fn open_book(&mut self, path: &Path) {
-        let now = wall_clock();
-        let live = Blocks::open(path).and_then(|book| Ok((book.live(now)?, book)));
+        let wall = (self.clocks.wall)();
+        let live = Blocks::open(path).and_then(|book| Ok((book.live(wall)?, book)));
         let (live, book) = match live {
             Ok(opened) => opened,
             Err(error) => {
@@ -102,44 +144,85 @@ impl Responder {
             }
         };
         self.book = Some(book);
+        self.forget();
+        if self.policy.mode == Mode::Monitor {
+            return;
+        }
+        let now = (self.clocks.steady)();
         for block in live {
-            let until = block.asked.until.unwrap_or(i64::MAX);
-            let standing = Standing { until, id: Some(block.id), unproven: false };
+            let until = now.saturating_add(term_left(&block, wall));
+            let unproven = block.asked.unproven;
+            let standing = Standing { since: now, until, id: Some(block.id), unproven };
             self.standing.insert(block.asked.net, standing);
         }
         self.restore();
     }
 
+    /// Watching leaves no block of an earlier, enforcing run standing: they are taken out of the kernel and then out of the book.
+    pub fn stand_down(&mut self) {
+        let swept = match (self.ways.sweep)() {
+            Ok(swept) => swept,
+            Err(error) => {
+                self.degraded("monitor mode", &error);
+                self.say(&entries::degraded(
+                    "monitor mode",
+                    "blocks of an earlier run may still stand in the kernel; `slips firewall list` shows them",
+                ));
+                return;
+            }
+        };
+        let wall = (self.clocks.wall)();
+        let mut lifted = Vec::new();
+        self.in_book(|book| {
+            for block in book.live(wall)? {
+                book.lift(block.id, wall)?;
+                lifted.push(block.asked.net);
+            }
+            Ok(())
+        });
+        if swept {
+            for net in lifted {
+                self.journal.send(&entries::unblock(net, "slips only watches from now on"));
+            }
+        }
+    }
+
     /// Makes the kernel equal to what stands.
     fn restore(&mut self) {
-        let now = wall_clock();
-        let requests: Vec<_> = self
-            .standing
-            .iter()
-            .map(|(net, block)| BlockRequest {
-                net: *net,
-                for_: between(now, block.until),
-                reason: String::new(),
-                // It was widened, or not, when it was decided.
-                exact: true,
-            })
-            .collect();
+        let now = (self.clocks.steady)();
+        let nets: Vec<Net> = self.standing.keys().copied().collect();
+        let requests = self.standing.iter().map(|(net, block)| BlockRequest {
+            net: *net,
+            for_: block.until.saturating_sub(now),
+            reason: String::new(),
+            // It was widened, or not, when it was decided.
+            exact: true,
+        });
+        let requests = requests.collect();
         let restored = self.firewall().and_then(|firewall| firewall.restore(requests));
-        if let Err(error) = restored {
-            self.degraded("the firewall", &error);
+        self.unrestored = restored.is_err();
+        match restored {
+            Ok(outcomes) => {
+                for (net, outcome) in nets.into_iter().zip(outcomes) {
+                    if let Outcome::Refused(refusal) = outcome {
+                        self.end(net, &refusal.to_string());
+                    }
+                }
+            }
+            Err(error) => self.degraded("the firewall", &error),
         }
         self.count();
     }
 
     /// The firewall, opened anew if a flush took it away.
-    fn firewall(&mut self) -> Result<&mut Firewall, slips_firewall::Error> {
+    fn firewall(&mut self) -> Result<&mut Firewall, Error> {
         let firewall = match self.firewall.take() {
             Some(firewall) => firewall,
             None => {
-                if let Ok(protected) = (self.protect)() {
+                if let Ok(protected) = (self.ways.protect)() {
                     self.protected = protected;
                 }
-                (self.open)(self.protected.clone())?
+                (self.ways.open)(self.protected.clone())?
             }
         };
         Ok(self.firewall.insert(firewall))
@@ -152,7 +235,8 @@ impl Responder {
 
     /// Works until all senders of records are gone, then returns itself so that the last words can be said.
     pub fn run(mut self, records: &Receiver<Vec<Record>>, asks: &Receiver<Pending>) -> Self {
-        let mut checked = wall_clock();
+        let mut checked = (self.clocks.steady)();
+        let mut forgot = checked;
         let mut checks = 0u32;
         loop {
             match records.recv_timeout(TURN) {
@@ -171,11 +255,15 @@ impl Responder {
                 // Whoever asked may be gone.
                 let _ = pending.answer.try_send(answer);
             }
-            let now = wall_clock();
-            if now.saturating_sub(checked).unsigned_abs() >= CHECK_EVERY.unsigned_abs() {
+            let now = (self.clocks.steady)();
+            if now.saturating_sub(checked) >= CHECK_EVERY {
                 checked = now;
                 checks = checks.wrapping_add(1);
                 self.look_after(checks.is_multiple_of(PROTECT_EVERY));
+            }
+            if now.saturating_sub(forgot) >= FORGET_EVERY {
+                forgot = now;
+                self.forget();
             }
         }
     }
@@ -193,146 +281,146 @@ impl Responder {
                 ));
                 self.restore();
             }
+            Some(Ok(Health::Intact)) if self.unrestored => self.restore(),
             Some(Err(error)) => self.degraded("the firewall", &error),
             Some(Ok(Health::Intact)) | None => {}
         }
+        self.try_again();
     }
 
-    /// Does what an administrator asks by hand.
-    fn do_as_asked(&mut self, ask: &Ask) -> Answer {
-        match ask {
-            Ask::Flush => self.flush(),
-            Ask::Unblock(net) => {
-                let net = *net;
-                let was = self.firewall().and_then(|firewall| firewall.unblock(net)).map_err(text_of)?;
-                let stood = self.standing.remove(&net);
-                let now = wall_clock();
-                if let Some(id) = stood.as_ref().and_then(|block| block.id) {
-                    self.in_book(|book| book.lift(id, now).map(drop));
-                }
-                self.count();
-                if !was && stood.is_none() {
-                    return Err(format!("{net} is not blocked"));
-                }
-                self.journal.send(&entries::unblock(net, "lifted by hand"));
-                Ok(format!("{net} is no longer blocked"))
-            }
-            Ask::Block { net, secs, why } => self.block_by_hand(*net, Duration::from_secs(*secs), why),
-        }
-    }
-
-    fn flush(&mut self) -> Answer {
-        if let Some(firewall) = self.firewall.take() {
-            firewall.remove().map_err(text_of)?;
-        }
-        let now = wall_clock();
-        let lifted = std::mem::take(&mut self.standing);
-        for (net, block) in &lifted {
-            if let Some(id) = block.id {
-                self.in_book(|book| book.lift(id, now).map(drop));
-            }
-            self.journal.send(&entries::unblock(*net, "all blocks were lifted by hand"));
-        }
-        self.count();
-        Ok(format!("{} blocks lifted, nothing of slips is left in the firewall", lifted.len()))
-    }
-
-    fn block_by_hand(&mut self, net: Net, term: Duration, why: &str) -> Answer {
-        let now = wall_clock();
-        let until = now.saturating_add(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
-        let request = BlockRequest { net, for_: term, reason: why.to_owned(), exact: false };
-        match self.firewall().and_then(|firewall| firewall.block(request)).map_err(text_of)? {
-            Outcome::Refused(refusal) => Err(refusal.to_string()),
-            Outcome::Kept { net, left } => {
-                Ok(format!("{net} is blocked for another {} s already", left.as_secs()))
-            }
-            Outcome::Blocked { net, .. } | Outcome::Extended { net, .. } => {
-                let known = self.standing.get(&net).and_then(|block| block.id);
-                let asked = NewBlock {
-                    net,
-                    reason: why.to_owned(),
-                    alert: None,
-                    source: "hand".into(),
-                    from: now,
-                    until: Some(until),
-                };
-                let id = self.enter(asked, known);
-                self.standing.insert(net, Standing { until, id, unproven: false });
-                self.count();
-                self.journal.send(&entries::block_by_hand(net, term, PacketTime(now), why, self.policy.mode));
-                Ok(format!("{net} is blocked for {} s", term.as_secs()))
-            }
-        }
-    }
-
-    fn answer(&mut self, alert: &Alert) {
-        let unproven = self.standing.values().filter(|block| block.unproven).count();
-        match verdict::decide(alert, &self.policy, unproven) {
+    fn answer(&mut self, alert: &Arc<Alert>) {
+        self.journal.send(&entries::alert(alert));
+        match verdict::decide(alert, &self.policy) {
             Verdict::Leave(reason) => {
-                self.journal.send(&entries::alert(alert));
                 self.journal.send(&entries::refusal(alert, &reason.to_string()));
             }
-            Verdict::Block { term, unproven } => self.block(alert, term, unproven),
+            Verdict::Block { term, unproven } => {
+                if let Err(error) = self.block(alert, term, unproven) {
+                    self.degraded("the firewall", &error);
+                    let end = (self.clocks.steady)().saturating_add(term);
+                    self.try_later(Failed { alert: Arc::clone(alert), end, unproven });
+                }
+            }
         }
     }
 
     /// Book first, then the kernel, then the journal.
-    fn block(&mut self, alert: &Alert, term: Duration, unproven: bool) {
-        let asked = BlockRequest {
-            net: Net::host(alert.attacker),
-            for_: term,
-            reason: format!("alert {}", alert.id),
-            exact: unproven,
-        };
-        let (net, term) = match self.firewall().map(|firewall| firewall.judge(&asked)) {
-            Ok(Ok(judged)) => judged,
-            Ok(Err(refusal)) => {
-                self.journal.send(&entries::alert(alert));
+    fn block(&mut self, alert: &Alert, term: Duration, unproven: bool) -> Result<(), Error> {
+        let reason = format!("alert {}", alert.id);
+        let asked = BlockRequest { net: Net::host(alert.attacker), for_: term, reason, exact: unproven };
+        let (net, term) = match self.firewall()?.judge(&asked) {
+            Ok(judged) => judged,
+            Err(refusal) => {
                 self.journal.send(&entries::refusal(alert, &refusal.to_string()));
-                return;
-            }
-            Err(error) => {
-                self.journal.send(&entries::alert(alert));
-                self.degraded("the firewall", &error);
-                return;
+                return Ok(());
             }
         };
-        let now = wall_clock();
-        let until = now.saturating_add(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
-        let known = self.standing.get(&net).filter(|block| block.until > now);
-        if known.is_some_and(|block| block.until.saturating_add(WORTH_EXTENDING) >= until) {
-            self.journal.send(&entries::alert(alert));
-            return;
+        let left = self.firewall()?.left(net)?.unwrap_or_default();
+        let known = self.standing.get(&net).copied();
+        if !unproven && known.is_some_and(|block| block.unproven) {
+            self.prove(net);
         }
-        let known_id = known.and_then(|block| block.id);
+        if left.saturating_add(WORTH_EXTENDING) >= term {
+            return Ok(());
+        }
+        if unproven && known.is_none() {
+            self.make_room()?;
+        }
+        let unproven = unproven && known.is_none_or(|block| block.unproven);
+        let wall = (self.clocks.wall)();
         let entry = NewBlock {
             net,
             reason: reason_of(alert),
             alert: Some(alert.id),
             source: "alert".into(),
-            from: now,
-            until: Some(until),
+            from: wall,
+            until: Some(wall.saturating_add(micros(term))),
+            unproven,
         };
-        let id = self.enter(entry, known_id);
+        let id = self.enter(entry, known.and_then(|block| block.id));
         let request = BlockRequest { net, for_: term, exact: true, ..asked };
-        match self.firewall().and_then(|firewall| firewall.block(request)) {
-            Ok(Outcome::Blocked { net, .. } | Outcome::Extended { net, .. } | Outcome::Kept { net, .. }) => {
-                self.standing.insert(net, Standing { until, id, unproven });
-                self.count();
-                self.in_book(|book| id.map_or(Ok(()), |id| book.set_applied(id, true).map(drop)));
-                self.journal.send(&entries::alert(alert));
-                let entry = entries::block(net, alert, term, PacketTime(now), self.policy.mode);
-                self.journal.send(&entry);
+        let outcome = self.firewall().and_then(|firewall| firewall.block(request));
+        let held = match outcome {
+            Ok(Outcome::Blocked { for_, .. } | Outcome::Extended { for_, .. }) => for_,
+            Ok(Outcome::Kept { left, .. }) => left,
+            Ok(Outcome::Refused(_)) | Err(_) => {
+                // What stood before this attempt still does.
+                if known.is_none() {
+                    self.in_book(|book| id.map_or(Ok(()), |id| book.lift(id, wall).map(drop)));
+                }
+                if let Ok(Outcome::Refused(refusal)) = outcome {
+                    self.journal.send(&entries::refusal(alert, &refusal.to_string()));
+                }
+                return outcome.map(drop);
             }
-            Ok(Outcome::Refused(refusal)) => {
-                self.in_book(|book| id.map_or(Ok(()), |id| book.lift(id, now).map(drop)));
-                self.journal.send(&entries::alert(alert));
-                self.journal.send(&entries::refusal(alert, &refusal.to_string()));
+        };
+        self.stand(net, held, id, unproven);
+        self.in_book(|book| id.map_or(Ok(()), |id| book.set_applied(id, true).map(drop)));
+        let entry = entries::block(net, alert, term, PacketTime(wall), self.policy.mode);
+        self.journal.send(&entry);
+        Ok(())
+    }
+
+    /// Notes that a network is blocked for so long from now on.
+    fn stand(&mut self, net: Net, for_: Duration, id: Option<BlockId>, unproven: bool) {
+        let now = (self.clocks.steady)();
+        let since = self.standing.get(&net).map_or(now, |block| block.since);
+        let until = now.saturating_add(for_);
+        self.standing.insert(net, Standing { since, until, id, unproven });
+        self.count();
+    }
+
+    /// Better evidence stands behind a block: it no longer makes room for others.
+    fn prove(&mut self, net: Net) {
+        let Some(block) = self.standing.get_mut(&net) else { return };
+        block.unproven = false;
+        if let Some(id) = block.id {
+            self.in_book(|book| book.prove(id).map(drop));
+        }
+    }
+
+    /// At the cap of blocks on unproven evidence the oldest of them goes: whoever forges senders must not keep out, by filling
+    /// the room, what is seen later.
+    fn make_room(&mut self) -> Result<(), Error> {
+        let mut unproven: Vec<(Duration, Net)> = self
+            .standing
+            .iter()
+            .filter(|(_, block)| block.unproven)
+            .map(|(net, block)| (block.since, *net))
+            .collect();
+        unproven.sort_unstable();
+        let over = (unproven.len() + 1).saturating_sub(self.policy.unproven_cap);
+        for (_, net) in unproven.into_iter().take(over) {
+            self.firewall()?.unblock(net)?;
+            self.end(net, "its sender could be forged, and a newer such block took its place");
+        }
+        Ok(())
+    }
+
+    /// Keeps a failed block for the next check; of two of one attacker the longer one.
+    fn try_later(&mut self, failed: Failed) {
+        if let Some(same) = self.failed.iter_mut().find(|same| same.alert.attacker == failed.alert.attacker) {
+            same.end = same.end.max(failed.end);
+            same.unproven &= failed.unproven;
+            return;
+        }
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.pop_front();
+        }
+        self.failed.push_back(failed);
+    }
+
+    /// Tries failed blocks again, until one fails again.
+    fn try_again(&mut self) {
+        for _ in 0..self.failed.len() {
+            let Some(failed) = self.failed.pop_front() else { return };
+            let left = failed.end.saturating_sub((self.clocks.steady)());
+            if left.is_zero() {
+                continue;
             }
-            Err(error) => {
-                self.in_book(|book| id.map_or(Ok(()), |id| book.lift(id, now).map(drop)));
-                self.journal.send(&entries::alert(alert));
-                self.degraded("the firewall", &error);
+            if self.block(&failed.alert, left, failed.unproven).is_err() {
+                self.failed.push_back(failed);
+                return;
             }
         }
     }
@@ -362,19 +450,44 @@ impl Responder {
         }
     }
 
+    fn forget(&mut self) {
+        let before = (self.clocks.wall)().saturating_sub(REMEMBERED);
+        self.in_book(|book| book.forget(before).map(drop));
+    }
+
+    /// A block that no longer stands, for another reason than its time.
+    fn end(&mut self, net: Net, why: &str) {
+        let Some(block) = self.standing.remove(&net) else { return };
+        let wall = (self.clocks.wall)();
+        self.in_book(|book| block.id.map_or(Ok(()), |id| book.lift(id, wall).map(drop)));
+        self.journal.send(&entries::unblock(net, why));
+        self.count();
+    }
+
     fn expire(&mut self) {
-        let now = wall_clock();
+        let now = (self.clocks.steady)();
         let ended: Vec<Net> =
             self.standing.iter().filter(|(_, block)| block.until <= now).map(|(net, _)| *net).collect();
         for net in ended {
             self.standing.remove(&net);
+            // The kernel ends it by its own clock. Should it not have, it is let in, unless another block covers it.
+            let left = self.firewall.as_mut().map_or(Ok(None), |firewall| firewall.left(net));
+            let let_in = match left {
+                Ok(Some(_)) if !self.standing.keys().any(|other| other.overlaps(net)) => {
+                    self.firewall().and_then(|firewall| firewall.unblock(net)).map(drop)
+                }
+                other => other.map(drop),
+            };
+            if let Err(error) = let_in {
+                self.degraded("the firewall", &error);
+            }
             self.journal.send(&entries::unblock(net, "its time is over"));
         }
         self.count();
     }
 
     fn protect_anew(&mut self) {
-        let protected = match (self.protect)() {
+        let protected = match (self.ways.protect)() {
             Ok(protected) => protected,
             // Whoever is protected stays so.
             Err(error) => {
@@ -387,11 +500,7 @@ impl Responder {
         match firewall.set_protected(protected) {
             Ok(freed) => {
                 for net in freed {
-                    if let Some(block) = self.standing.remove(&net) {
-                        let now = wall_clock();
-                        self.in_book(|book| block.id.map_or(Ok(()), |id| book.lift(id, now).map(drop)));
-                        self.journal.send(&entries::unblock(net, "it is protected now"));
-                    }
+                    self.end(net, "it is protected now");
                 }
             }
             Err(error) => self.degraded("the firewall", &error),
@@ -406,6 +515,13 @@ impl Responder {
     fn count(&self) {
         self.gauges.blocks.store(self.standing.len(), Ordering::Relaxed);
     }
+}
+
+/// How long a block of the book stands from this wall time on: never longer than it was asked for, should the wall clock have
+/// been set back since.
+fn term_left(block: &Block, wall: i64) -> Duration {
+    let until = block.asked.until.unwrap_or(i64::MAX);
+    between(wall, until).min(between(block.asked.from, until))
 }
 
 /// An error with all its causes.
@@ -429,4 +545,8 @@ fn reason_of(alert: &Alert) -> String {
 
 fn between(from: i64, to: i64) -> Duration {
     Duration::from_micros(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
+}
+
+fn micros(term: Duration) -> i64 {
+    i64::try_from(term.as_micros()).unwrap_or(i64::MAX)
 }

@@ -24,8 +24,9 @@ use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
 use slips_systemd::notify::{Environment, Heartbeat, Notifier, State};
 
+use super::clocks::Clocks;
 use super::outbox::{LANE_QUEUE, Lane};
-use super::responder::{Gauges, Responder};
+use super::responder::{Gauges, Responder, Ways};
 use super::signals::{Asked, Signals};
 use super::{build, entries, interfaces, protect, sinks};
 use crate::cli::{Exit, Failure};
@@ -90,7 +91,13 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
 
     let (to_asks, asks) = sync_channel(ASK_QUEUE);
     let control = match Server::listen(to_asks) {
-        Ok((server, work)) => Some((server, spawn("control", work)?)),
+        Ok((server, work)) => {
+            // Only when no other daemon is here: what stands would be its.
+            if config.firewall.mode == Mode::Monitor {
+                responder.stand_down();
+            }
+            Some((server, spawn("control", work)?))
+        }
         Err(error) => {
             let text = format!("cannot listen for commands: {error}; does another slips run here?");
             responder.say(&entries::degraded("the command line", &text));
@@ -145,7 +152,8 @@ fn open_responder(config: &Config) -> Result<Responder, Failure> {
     });
     let journal =
         Journal::open(std::path::Path::new(SOCKET), Box::new(std::io::stderr()), Lines::WithoutJournald);
-    Responder::new(open, journal, config.firewall.clone(), protect, protected).map_err(|error| {
+    let ways = Ways { open, sweep: Box::new(slips_firewall::flush_all), protect };
+    Responder::new(ways, journal, config.firewall.clone(), Clocks::default(), protected).map_err(|error| {
         let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
         Failure {
             exit,

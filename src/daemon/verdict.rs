@@ -32,7 +32,7 @@ pub enum Reason {
     OwnHost,
     /// The evidence could be forged, and one of our hosts lately talked with this address.
     InConversation,
-    /// The evidence could be forged, and as many such blocks stand as are allowed.
+    /// The evidence could be forged, and no such block is allowed.
     UnprovenCap,
 }
 
@@ -44,15 +44,13 @@ impl fmt::Display for Reason {
             Self::InConversation => {
                 "the sender could be forged and a local host lately talked with this address"
             }
-            Self::UnprovenCap => {
-                "the sender could be forged and as many such blocks stand as firewall.unproven_cap allows"
-            }
+            Self::UnprovenCap => "the sender could be forged and firewall.unproven_cap allows no such block",
         })
     }
 }
 
-/// Decides. `standing_unproven` blocks on unproven evidence stand now.
-pub fn decide(alert: &Alert, policy: &Firewall, standing_unproven: usize) -> Verdict {
+/// Decides.
+pub fn decide(alert: &Alert, policy: &Firewall) -> Verdict {
     let class = if alert.attacker_is_local { policy.internal } else { policy.external };
     if class == Policy::AlertOnly {
         return Verdict::Leave(Reason::Policy);
@@ -64,7 +62,7 @@ pub fn decide(alert: &Alert, policy: &Firewall, standing_unproven: usize) -> Ver
         if alert.in_conversation {
             return Verdict::Leave(Reason::InConversation);
         }
-        if standing_unproven >= policy.unproven_cap {
+        if policy.unproven_cap == 0 {
             return Verdict::Leave(Reason::UnprovenCap);
         }
         let term = policy.unproven_term.0.max(policy.shortest_term.0);
@@ -112,16 +110,16 @@ mod tests {
 
     #[test]
     fn proven_evidence_blocks_for_the_rest_of_the_window_and_the_next() {
-        assert_eq!(decide(&alert("203.0.113.9"), &Firewall::default(), 0), block(6600, false));
+        assert_eq!(decide(&alert("203.0.113.9"), &Firewall::default()), block(6600, false));
     }
 
     #[test]
     fn an_own_host_is_blocked_only_when_nobody_can_have_forged_it() {
         let mut alert = alert("192.168.1.7");
         alert.attacker_is_local = true;
-        assert_eq!(decide(&alert, &Firewall::default(), 0), block(6600, false));
+        assert_eq!(decide(&alert, &Firewall::default()), block(6600, false));
         alert.proof = Proof::Unproven;
-        assert_eq!(decide(&alert, &Firewall::default(), 0), Verdict::Leave(Reason::OwnHost));
+        assert_eq!(decide(&alert, &Firewall::default()), Verdict::Leave(Reason::OwnHost));
     }
 
     #[test]
@@ -129,13 +127,16 @@ mod tests {
         let mut alert = alert("203.0.113.9");
         alert.proof = Proof::Unproven;
         let policy = Firewall::default();
-        assert_eq!(decide(&alert, &policy, 0), block(300, true));
-        assert_eq!(decide(&alert, &policy, policy.unproven_cap), Verdict::Leave(Reason::UnprovenCap));
+        assert_eq!(decide(&alert, &policy), block(300, true));
+        assert_eq!(
+            decide(&alert, &Firewall { unproven_cap: 0, ..policy.clone() }),
+            Verdict::Leave(Reason::UnprovenCap)
+        );
         alert.in_conversation = true;
-        assert_eq!(decide(&alert, &policy, 0), Verdict::Leave(Reason::InConversation));
+        assert_eq!(decide(&alert, &policy), Verdict::Leave(Reason::InConversation));
         // Proven evidence against a partner blocks it all the same: an infected server is an attacker.
         alert.proof = Proof::Proven;
-        assert_eq!(decide(&alert, &policy, 0), block(6600, false));
+        assert_eq!(decide(&alert, &policy), block(6600, false));
     }
 
     #[test]
@@ -143,15 +144,15 @@ mod tests {
         let policy = Firewall { internal: Policy::AlertOnly, ..Firewall::default() };
         let mut alert = alert("192.168.1.7");
         alert.attacker_is_local = true;
-        assert_eq!(decide(&alert, &policy, 0), Verdict::Leave(Reason::Policy));
+        assert_eq!(decide(&alert, &policy), Verdict::Leave(Reason::Policy));
     }
 
     #[test]
     fn a_late_or_hostile_time_stamp_makes_no_endless_block() {
         let mut alert = alert("203.0.113.9");
         alert.at = PacketTime::MIN;
-        assert_eq!(decide(&alert, &Firewall::default(), 0), block(7200, false));
+        assert_eq!(decide(&alert, &Firewall::default()), block(7200, false));
         alert.at = PacketTime(i64::MAX);
-        assert_eq!(decide(&alert, &Firewall::default(), 0), block(3600, false));
+        assert_eq!(decide(&alert, &Firewall::default()), block(3600, false));
     }
 }

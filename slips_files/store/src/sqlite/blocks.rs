@@ -54,6 +54,8 @@ pub struct NewBlock {
     pub from: i64,
     /// Until when; `None` until it is lifted.
     pub until: Option<i64>,
+    /// It rests on packets alone whose sender could be forged.
+    pub unproven: bool,
 }
 
 /// A block in the book.
@@ -91,16 +93,17 @@ impl Blocks {
     /// Enters a block, live and not yet applied.
     pub fn insert(&mut self, block: &NewBlock) -> Result<BlockId, StoreError> {
         let insert = || {
-            self.db.prepare_cached("INSERT INTO blocks VALUES (NULL, ?, ?, ?, ?, ?, ?, 'live', 0)")?.insert(
-                params![
+            self.db
+                .prepare_cached("INSERT INTO blocks VALUES (NULL, ?, ?, ?, ?, ?, ?, 'live', 0, ?)")?
+                .insert(params![
                     block.net.to_string(),
                     block.reason,
                     block.alert.map(|alert| alert.to_string()),
                     block.source,
                     block.from,
                     block.until,
-                ],
-            )
+                    block.unproven,
+                ])
         };
         insert().map(BlockId).map_err(|source| self.failed(source))
     }
@@ -112,6 +115,11 @@ impl Blocks {
              WHERE id = ?1 AND state = 'live'",
             params![id.0, until],
         )
+    }
+
+    /// Notes that better evidence stands behind a block. False when there is no such live block.
+    pub fn prove(&mut self, id: BlockId) -> Result<bool, StoreError> {
+        self.change("UPDATE blocks SET unproven = 0 WHERE id = ?1 AND state = 'live'", params![id.0])
     }
 
     /// Takes a block back at `at`. False when there is no such live block.
@@ -179,6 +187,7 @@ fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
             source: row.get("source")?,
             from: row.get("from")?,
             until: row.get("until")?,
+            unproven: row.get("unproven")?,
         },
         state: if state == BlockState::Live.name() { BlockState::Live } else { BlockState::Lifted },
         applied: row.get("applied")?,
@@ -197,7 +206,22 @@ mod tests {
             source: "alert".into(),
             from: 100,
             until,
+            unproven: false,
         }
+    }
+
+    #[test]
+    fn a_block_stays_unproven_over_a_restart_until_it_is_proven() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("blocks.sqlite");
+        let mut book = Blocks::open(&path).expect("open");
+        let forged = NewBlock { unproven: true, ..block("192.0.2.1", Some(200)) };
+        let id = book.insert(&forged).expect("insert");
+        drop(book);
+        let mut book = Blocks::open(&path).expect("reopen");
+        assert_eq!(book.live(150).expect("live")[0].asked, forged);
+        assert!(book.prove(id).expect("prove"));
+        assert!(!book.live(150).expect("live")[0].asked.unproven);
     }
 
     #[test]

@@ -17,7 +17,8 @@ const APPLICATION_ID: i32 = 0x534c_5053;
 /// Times are microseconds since the Unix epoch: packet time, except `alerts.created` and all of `blocks` (wall time).
 /// `flow_index` finds flows by uid without an index over the uids, whose random order would cost more than the rows themselves:
 /// each row holds a 4-byte fingerprint per flow, in the order of `flows.id`, for one transaction's worth of flows.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE flows (
         id INTEGER PRIMARY KEY,
@@ -45,7 +46,11 @@ const MIGRATIONS: &[&str] = &["
         id INTEGER PRIMARY KEY, net TEXT, reason TEXT, alert_id TEXT, source TEXT,
         \"from\" INTEGER, until INTEGER, state TEXT, applied INTEGER);
     CREATE INDEX blocks_live ON blocks (until) WHERE state = 'live';
-"];
+",
+    "
+    ALTER TABLE blocks ADD COLUMN unproven INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// How hard a connection tries to survive a power cut.
 #[derive(Clone, Copy, Debug)]

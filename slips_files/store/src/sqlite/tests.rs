@@ -342,6 +342,7 @@ fn the_book_of_blocks_and_the_flows_share_the_file() {
         source: "hand".into(),
         from: 0,
         until: None,
+        unproven: false,
     };
     book.insert(&block).expect("no lock is held between transactions");
     assert_eq!(bench.labels().len(), 1);

@@ -1,0 +1,92 @@
+//! What an administrator asks of the running daemon.
+
+use std::time::Duration;
+
+use slips_core::addr::Net;
+use slips_core::time::PacketTime;
+use slips_firewall::{BlockRequest, Outcome};
+use slips_store::NewBlock;
+
+use super::{Responder, micros, text_of};
+use crate::config::Mode;
+use crate::control::{Answer, Ask};
+use crate::daemon::entries;
+
+impl Responder {
+    /// Does what is asked.
+    pub(super) fn do_as_asked(&mut self, ask: &Ask) -> Answer {
+        match ask {
+            Ask::Flush => self.flush(),
+            Ask::Unblock(net) => self.unblock_by_hand(*net),
+            Ask::Block { .. } if self.policy.mode == Mode::Monitor => {
+                Err("nothing is blocked: slips only watches (monitor mode)".into())
+            }
+            Ask::Block { net, secs, why } => self.block_by_hand(*net, Duration::from_secs(*secs), why),
+        }
+    }
+
+    fn unblock_by_hand(&mut self, net: Net) -> Answer {
+        let was = self.firewall().and_then(|firewall| firewall.unblock(net)).map_err(text_of)?;
+        self.failed.retain(|failed| !net.contains(failed.alert.attacker));
+        let within = |held: &Net| net.prefix() <= held.prefix() && net.overlaps(*held);
+        // A single IPv6 address may have been blocked with its /64.
+        let around = |held: &Net| net.prefix() == 128 && held.prefix() == 64 && net.overlaps(*held);
+        let lifted: Vec<Net> =
+            self.standing.keys().copied().filter(|held| within(held) || around(held)).collect();
+        for net in &lifted {
+            self.end(*net, "lifted by hand");
+        }
+        if !was && lifted.is_empty() {
+            return Err(format!("{net} is not blocked"));
+        }
+        if lifted.is_empty() {
+            self.journal.send(&entries::unblock(net, "lifted by hand"));
+        }
+        Ok(format!("{net} is no longer blocked"))
+    }
+
+    fn flush(&mut self) -> Answer {
+        if let Some(firewall) = self.firewall.take() {
+            firewall.remove().map_err(text_of)?;
+        }
+        if self.policy.mode == Mode::Monitor {
+            // Nothing there is ours, but a former run's may be.
+            (self.ways.sweep)().map_err(text_of)?;
+        }
+        self.failed.clear();
+        let lifted: Vec<Net> = self.standing.keys().copied().collect();
+        for net in &lifted {
+            self.end(*net, "all blocks were lifted by hand");
+        }
+        Ok(format!("{} blocks lifted, nothing of slips is left in the firewall", lifted.len()))
+    }
+
+    fn block_by_hand(&mut self, net: Net, term: Duration, why: &str) -> Answer {
+        let request = BlockRequest { net, for_: term, reason: why.to_owned(), exact: false };
+        match self.firewall().and_then(|firewall| firewall.block(request)).map_err(text_of)? {
+            Outcome::Refused(refusal) => Err(refusal.to_string()),
+            Outcome::Kept { net, left } => {
+                Ok(format!("{net} is blocked for another {} s already", left.as_secs()))
+            }
+            Outcome::Blocked { net, for_ } | Outcome::Extended { net, for_, .. } => {
+                let wall = (self.clocks.wall)();
+                let known = self.standing.get(&net).and_then(|block| block.id);
+                let asked = NewBlock {
+                    net,
+                    reason: why.to_owned(),
+                    alert: None,
+                    source: "hand".into(),
+                    from: wall,
+                    until: Some(wall.saturating_add(micros(for_))),
+                    unproven: false,
+                };
+                self.prove(net);
+                let id = self.enter(asked, known);
+                self.stand(net, for_, id, false);
+                let entry = entries::block_by_hand(net, for_, PacketTime(wall), why, self.policy.mode);
+                self.journal.send(&entry);
+                Ok(format!("{net} is blocked for {} s", for_.as_secs()))
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use slips_core::alert::{AlertId, Cause};
+use slips_core::evidence::{Confidence, Proof};
+use slips_core::time::WindowWidth;
+use slips_firewall::{Backend, Change, Counters, DryRun, Policy, SelfTest, Why};
+use slips_store::BlockState;
+use slips_systemd::journal::Lines;
+
+use super::*;
+use crate::control::Ask;
+
+/// A kernel that the test can break.
+#[derive(Debug)]
+struct Kernel {
+    inner: DryRun,
+    broken: Arc<AtomicU64>,
+}
+
+impl Backend for Kernel {
+    fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
+        if self.broken.load(Ordering::Relaxed) > 0 {
+            return Err(Error::Full { step: "break" });
+        }
+        self.inner.apply(changes)
+    }
+    fn left(&mut self, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error> {
+        self.inner.left(nets)
+    }
+    fn cover(&mut self, net: Net) -> Result<Option<Duration>, Error> {
+        self.inner.cover(net)
+    }
+    fn list(&mut self) -> Result<Vec<slips_firewall::Block>, Error> {
+        self.inner.list()
+    }
+    fn verify(&mut self) -> Result<Health, Error> {
+        self.inner.verify()
+    }
+    fn counters(&mut self) -> Result<Counters, Error> {
+        self.inner.counters()
+    }
+    fn self_test(&mut self) -> Result<SelfTest, Error> {
+        self.inner.self_test()
+    }
+    fn remove(&mut self) -> Result<(), Error> {
+        self.inner.remove()
+    }
+}
+
+/// A responder over a kernel of memory, with the hands of its clocks.
+struct Bench {
+    responder: Responder,
+    steady: Arc<AtomicU64>,
+    wall: Arc<AtomicI64>,
+    broken: Arc<AtomicU64>,
+    swept: Arc<AtomicU64>,
+    protected: Arc<Mutex<Protected>>,
+    dir: tempfile::TempDir,
+}
+
+const START: i64 = 1_700_000_000_000_000;
+const SECOND: i64 = 1_000_000;
+
+fn bench(policy: config::Firewall) -> Bench {
+    bench_in(policy, tempfile::tempdir().expect("folder"))
+}
+
+fn bench_in(policy: config::Firewall, dir: tempfile::TempDir) -> Bench {
+    let steady = Arc::new(AtomicU64::new(1000));
+    let wall = Arc::new(AtomicI64::new(START));
+    let broken = Arc::new(AtomicU64::new(0));
+    let swept = Arc::new(AtomicU64::new(0));
+    let protected = Arc::new(Mutex::new(Protected::classes()));
+    let hand = {
+        let steady = Arc::clone(&steady);
+        move || Duration::from_secs(steady.load(Ordering::Relaxed))
+    };
+    let open = {
+        let (hand, broken) = (hand.clone(), Arc::clone(&broken));
+        Box::new(move |protected| {
+            let inner = DryRun::with_clock(hand.clone());
+            let kernel = Kernel { inner, broken: Arc::clone(&broken) };
+            Firewall::with_backend(Box::new(kernel), Policy::default(), protected)
+        })
+    };
+    let sweep = {
+        let (broken, swept) = (Arc::clone(&broken), Arc::clone(&swept));
+        Box::new(move || {
+            swept.fetch_add(1, Ordering::Relaxed);
+            if broken.load(Ordering::Relaxed) > 0 { Err(Error::Denied) } else { Ok(true) }
+        })
+    };
+    let protect = {
+        let protected = Arc::clone(&protected);
+        Box::new(move || Ok(protected.lock().expect("lock").clone()))
+    };
+    let clocks = Clocks {
+        steady: Box::new(hand),
+        wall: {
+            let wall = Arc::clone(&wall);
+            Box::new(move || wall.load(Ordering::Relaxed))
+        },
+    };
+    let journal =
+        Journal::open(Path::new("/nonexistent/journal"), Box::new(std::io::sink()), Lines::WithoutJournald);
+    let ways = Ways { open, sweep, protect };
+    let mut responder =
+        Responder::new(ways, journal, policy, clocks, Protected::classes()).expect("responder");
+    responder.open_book(&dir.path().join("blocks.sqlite"));
+    Bench { responder, steady, wall, broken, swept, protected, dir }
+}
+
+impl Bench {
+    fn alert(&mut self, attacker: &str, proof: Proof) {
+        let attacker: IpAddr = attacker.parse().expect("address");
+        let at = PacketTime::from_secs_micros(7200 + 3000, 0);
+        let window = WindowWidth::HOUR.window_of(at);
+        self.responder.answer(&Arc::new(Alert {
+            id: AlertId::derive(attacker, window, 0),
+            attacker,
+            window,
+            window_start: WindowWidth::HOUR.start_of(window),
+            window_end: WindowWidth::HOUR.end_of(window),
+            at,
+            cause: Cause::Critical,
+            accumulated: 1.0,
+            confidence: Confidence::FULL,
+            proof,
+            in_conversation: false,
+            attacker_is_local: false,
+            evidence: Vec::new(),
+        }));
+    }
+
+    /// Steady and wall time go on.
+    fn pass(&mut self, secs: u64) {
+        self.steady.fetch_add(secs, Ordering::Relaxed);
+        self.wall.fetch_add(secs as i64 * SECOND, Ordering::Relaxed);
+    }
+
+    /// What the kernel blocks, with the seconds left.
+    fn kernel(&mut self) -> Vec<(String, u64)> {
+        let blocks = self.responder.firewall().expect("firewall").blocks().expect("list");
+        blocks.into_iter().map(|block| (block.net.to_string(), block.left.as_secs())).collect()
+    }
+
+    fn standing(&self) -> Vec<String> {
+        self.responder.standing.keys().map(ToString::to_string).collect()
+    }
+
+    fn book(&self) -> Blocks {
+        Blocks::open(self.dir.path().join("blocks.sqlite")).expect("book")
+    }
+
+    fn live(&self) -> Vec<String> {
+        let live = self.book().live(self.wall.load(Ordering::Relaxed)).expect("live");
+        live.iter().map(|block| block.asked.net.to_string()).collect()
+    }
+}
+
+fn is(net: &str, left: u64) -> Vec<(String, u64)> {
+    vec![(net.to_owned(), left)]
+}
+
+#[test]
+fn a_wall_clock_that_jumps_neither_ends_nor_lengthens_a_block() {
+    let mut bench = bench(config::Firewall::default());
+    bench.alert("203.0.113.9", Proof::Proven);
+    assert_eq!(bench.kernel(), is("203.0.113.9", 4200));
+    bench.wall.fetch_add(1_000_000 * SECOND, Ordering::Relaxed);
+    bench.responder.look_after(false);
+    assert_eq!(bench.standing(), ["203.0.113.9"]);
+    bench.wall.fetch_sub(2_000_000 * SECOND, Ordering::Relaxed);
+    bench.pass(4199);
+    bench.responder.look_after(false);
+    assert_eq!(bench.standing(), ["203.0.113.9"]);
+    bench.pass(1);
+    bench.responder.look_after(false);
+    assert!(bench.standing().is_empty());
+    assert!(bench.kernel().is_empty());
+}
+
+#[test]
+fn a_block_ends_in_the_kernel_with_us_unless_another_covers_it() {
+    let mut bench = bench(config::Firewall::default());
+    bench.alert("203.0.113.9", Proof::Proven);
+    // Somebody lengthened it in the kernel.
+    let request = |net: &str| BlockRequest {
+        net: net.parse().expect(net),
+        for_: Duration::from_secs(90_000),
+        reason: String::new(),
+        exact: true,
+    };
+    bench.responder.firewall().expect("firewall").block(request("203.0.113.9")).expect("block");
+    bench.pass(4200);
+    bench.responder.look_after(false);
+    assert!(bench.kernel().is_empty());
+    bench.alert("203.0.113.9", Proof::Proven);
+    let whole = Ask::Block { net: "203.0.113.0/24".parse().expect("net"), secs: 9000, why: String::new() };
+    bench.responder.do_as_asked(&whole).expect("block");
+    bench.pass(4200);
+    bench.responder.look_after(false);
+    assert_eq!(bench.kernel(), is("203.0.113.0/24", 4800));
+}
+
+#[test]
+fn restored_terms_are_never_longer_than_what_was_asked() {
+    let dir = tempfile::tempdir().expect("folder");
+    let mut book = Blocks::open(dir.path().join("blocks.sqlite")).expect("book");
+    for (net, from, until) in [
+        ("198.51.100.1", START - 100 * SECOND, START + 200 * SECOND),
+        // Entered while the clock was a year ahead.
+        ("198.51.100.2", START + 31_536_000 * SECOND, START + 31_536_300 * SECOND),
+        ("198.51.100.3", START - 100 * SECOND, START),
+    ] {
+        book.insert(&NewBlock {
+            net: net.parse().expect(net),
+            reason: String::new(),
+            alert: None,
+            source: "alert".into(),
+            from,
+            until: Some(until),
+            unproven: net.ends_with('1'),
+        })
+        .expect("insert");
+    }
+    drop(book);
+    let mut bench = bench_in(config::Firewall::default(), dir);
+    assert_eq!(bench.kernel(), [is("198.51.100.1", 200), is("198.51.100.2", 300)].concat());
+    let unproven: Vec<bool> = bench.responder.standing.values().map(|block| block.unproven).collect();
+    assert_eq!(unproven, [true, false]);
+}
+
+#[test]
+fn what_is_protected_by_now_is_not_restored_and_old_blocks_are_forgotten() {
+    let mut first = bench(config::Firewall::default());
+    first.alert("203.0.113.9", Proof::Proven);
+    first.alert("203.0.113.10", Proof::Proven);
+    first.responder.do_as_asked(&Ask::Unblock("203.0.113.10".parse().expect("net"))).expect("unblock");
+    let mut protected = Protected::classes();
+    protected.add_host([203, 0, 113, 9].into(), Why::Resolver);
+    let mut restarted = bench_in(config::Firewall::default(), first.dir);
+    assert_eq!(restarted.standing(), ["203.0.113.9"]);
+    *restarted.protected.lock().expect("lock") = protected;
+    restarted.responder.firewall = None;
+    restarted.responder.restore();
+    assert!(restarted.standing().is_empty());
+    assert!(restarted.live().is_empty());
+    assert_eq!(restarted.book().latest(9).expect("latest").len(), 2);
+    restarted.pass(31 * 86_400);
+    restarted.responder.forget();
+    assert!(restarted.book().latest(9).expect("latest").is_empty());
+}
+
+#[test]
+fn at_the_cap_the_oldest_unproven_block_makes_room() {
+    let mut bench = bench(config::Firewall { unproven_cap: 2, ..config::Firewall::default() });
+    for last in 1..=3 {
+        bench.alert(&format!("203.0.113.{last}"), Proof::Unproven);
+        bench.pass(1);
+    }
+    assert_eq!(bench.standing(), ["203.0.113.2", "203.0.113.3"]);
+    assert_eq!(bench.live(), ["203.0.113.2", "203.0.113.3"]);
+    assert_eq!(bench.kernel().len(), 2);
+    // One that is proven by now neither counts nor goes, and stays so.
+    bench.alert("203.0.113.2", Proof::Proven);
+    bench.alert("203.0.113.2", Proof::Unproven);
+    bench.alert("203.0.113.4", Proof::Unproven);
+    bench.alert("203.0.113.5", Proof::Unproven);
+    assert_eq!(bench.standing(), ["203.0.113.2", "203.0.113.4", "203.0.113.5"]);
+    let proven: Vec<bool> =
+        bench.book().live(START).expect("live").iter().map(|block| !block.asked.unproven).collect();
+    assert_eq!(proven, [true, false, false]);
+}
+
+#[test]
+fn a_block_that_the_kernel_did_not_take_is_tried_again() {
+    let mut bench = bench(config::Firewall::default());
+    bench.alert("203.0.113.1", Proof::Unproven);
+    bench.broken.store(1, Ordering::Relaxed);
+    bench.alert("203.0.113.1", Proof::Proven);
+    bench.alert("203.0.113.2", Proof::Proven);
+    bench.alert("203.0.113.2", Proof::Proven);
+    // Only what this attempt entered is taken back.
+    assert_eq!(bench.live(), ["203.0.113.1"]);
+    assert_eq!(bench.responder.failed.len(), 2);
+    bench.pass(100);
+    bench.responder.look_after(false);
+    assert_eq!(bench.responder.failed.len(), 2);
+    bench.broken.store(0, Ordering::Relaxed);
+    bench.responder.look_after(false);
+    assert!(bench.responder.failed.is_empty());
+    assert_eq!(bench.kernel(), [is("203.0.113.1", 4100), is("203.0.113.2", 4100)].concat());
+    assert_eq!(bench.live(), ["203.0.113.1", "203.0.113.2"]);
+}
+
+#[test]
+fn failed_blocks_are_bounded_and_end_with_their_time() {
+    let mut bench = bench(config::Firewall::default());
+    bench.broken.store(1, Ordering::Relaxed);
+    for n in 0..MAX_FAILED + 10 {
+        bench.alert(&format!("203.0.{}.{}", n / 200, n % 200), Proof::Proven);
+    }
+    assert_eq!(bench.responder.failed.len(), MAX_FAILED);
+    bench.broken.store(0, Ordering::Relaxed);
+    bench.pass(4200);
+    bench.responder.look_after(false);
+    assert!(bench.responder.failed.is_empty() && bench.kernel().is_empty());
+}
+
+#[test]
+fn watching_takes_away_what_an_enforcing_run_left_and_blocks_nothing() {
+    let mut first = bench(config::Firewall::default());
+    first.alert("203.0.113.9", Proof::Proven);
+    let monitor = config::Firewall { mode: Mode::Monitor, ..config::Firewall::default() };
+    let mut watching = bench_in(monitor, first.dir);
+    assert!(watching.standing().is_empty());
+    watching.broken.store(1, Ordering::Relaxed);
+    watching.responder.stand_down();
+    assert_eq!(watching.live(), ["203.0.113.9"], "the kernel still blocks it");
+    watching.broken.store(0, Ordering::Relaxed);
+    watching.responder.stand_down();
+    assert_eq!(watching.swept.load(Ordering::Relaxed), 2);
+    assert!(watching.live().is_empty());
+    assert_eq!(watching.book().latest(1).expect("latest")[0].state, BlockState::Lifted);
+    let ask = Ask::Block { net: "203.0.113.9".parse().expect("net"), secs: 9, why: String::new() };
+    assert!(watching.responder.do_as_asked(&ask).is_err());
+    watching.responder.do_as_asked(&Ask::Flush).expect("flush");
+    assert_eq!(watching.swept.load(Ordering::Relaxed), 3);
+}
