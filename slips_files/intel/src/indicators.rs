@@ -11,7 +11,7 @@ use slips_core::evidence::ThreatLevel;
 use slips_core::hash::KeyedState;
 use slips_core::intel::{Indicator, Intelligence};
 
-use crate::local_file::{self, Named, Problem, Reason, Row};
+use crate::local_file::{self, Column, Named, Problem, Reason, Row};
 use crate::ranges::RangeTable;
 
 /// An immutable snapshot of indicators. Lookups allocate nothing.
@@ -26,6 +26,7 @@ pub struct Indicators {
     nets: RangeTable,
     domains: HashMap<Box<str>, u32, KeyedState>,
     asns: BTreeMap<u32, u32>,
+    ja3: HashMap<Box<str>, u32, KeyedState>,
     contents: Contents,
 }
 
@@ -38,6 +39,8 @@ pub struct Contents {
     pub domains: usize,
     /// Autonomous systems, not matched yet.
     pub asns: usize,
+    /// JA3 and JA3S fingerprints, matched against TLS handshakes.
+    pub ja3: usize,
 }
 
 /// Why a directory of indicators could not be read. Bad lines are no reason; they are [`Problem`]s.
@@ -51,9 +54,10 @@ pub struct LoadError {
     pub source: io::Error,
 }
 
+/// The file whose first column holds JA3 and JA3S fingerprints: `md5, level, description`.
+const JA3_FILE: &str = "own_malicious_ja3.csv";
 /// Files of other formats that live in the same directory; other loaders read them.
-const OTHER_FORMATS: [&str; 3] =
-    ["own_malicious_ja3.csv", "own_malicious_jarm.csv", "known_fp_md5_hashes.csv"];
+const OTHER_FORMATS: [&str; 2] = ["own_malicious_jarm.csv", "known_fp_md5_hashes.csv"];
 /// Largest file that is read.
 const MAX_FILE: u64 = 256 << 20;
 /// Problems of one file that are told one by one.
@@ -121,6 +125,10 @@ impl Intelligence for Indicators {
     fn address(&self, addr: IpAddr) -> Option<&Indicator> {
         self.known.get(self.nets.lookup(addr)? as usize)
     }
+
+    fn ja3(&self, md5: &str) -> Option<&Indicator> {
+        self.known.get(*self.ja3.get(md5)? as usize)
+    }
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -141,6 +149,7 @@ struct Builder {
     nets: Vec<(Net, u32)>,
     domains: HashMap<Box<str>, u32, KeyedState>,
     asns: BTreeMap<u32, u32>,
+    ja3: HashMap<Box<str>, u32, KeyedState>,
 }
 
 impl Builder {
@@ -148,9 +157,10 @@ impl Builder {
         let mut bad = 0u32;
         let mut last = 0;
         self.places.clear();
+        let column = if file.eq_ignore_ascii_case(JA3_FILE) { Column::Ja3 } else { Column::Indicators };
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let number = index as u32 + 1;
-            match local_file::parse_line(line) {
+            match local_file::parse_line(line, column) {
                 None => {}
                 Some(Ok(row)) => self.add(file, row),
                 Some(Err(reason)) => {
@@ -178,6 +188,7 @@ impl Builder {
             }
             Named::Domain(name) => self.domains.entry(name).or_insert(place),
             Named::Asn(number) => self.asns.entry(number).or_insert(place),
+            Named::Ja3(md5) => self.ja3.entry(md5).or_insert(place),
         };
         if is_worse(&self.known, place, *known) {
             *known = place;
@@ -206,12 +217,18 @@ impl Builder {
             }
             same
         });
-        let contents = Contents { nets: self.nets.len(), domains: self.domains.len(), asns: self.asns.len() };
+        let contents = Contents {
+            nets: self.nets.len(),
+            domains: self.domains.len(),
+            asns: self.asns.len(),
+            ja3: self.ja3.len(),
+        };
         Indicators {
             known,
             nets: RangeTable::new(self.nets),
             domains: self.domains,
             asns: self.asns,
+            ja3: self.ja3,
             contents,
         }
     }
@@ -261,7 +278,7 @@ mod tests {
         assert_eq!((found("notbad.example"), found("example"), found("")), (None, None, None));
         assert_eq!(indicators.asn(64496).map(|found| &*found.description), Some("y"));
         assert_eq!(problems.len(), 1, "one label alone is refused");
-        assert_eq!(indicators.contents(), Contents { nets: 0, domains: 1, asns: 1 });
+        assert_eq!(indicators.contents(), Contents { domains: 1, asns: 1, ..Contents::default() });
     }
 
     #[test]
@@ -270,13 +287,19 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("write");
         write("b.csv", "192.0.2.1,low,from b");
         write("a.csv", "192.0.2.1,low,from a\nbroken line");
-        write("own_malicious_JA3.csv", "e7d705a3286e19ea42f587b344ee6865,medium,x");
+        write(
+            "own_malicious_JA3.csv",
+            "e7d705a3286E19ea42f587b344ee6865, high,x\nmd5,level,x\n192.0.2.9,high,x",
+        );
+        write("own_malicious_JARM.csv", "whatever");
         write("notes.txt", "192.0.2.9,high,x");
         let (indicators, problems) = Indicators::load_dir(dir.path()).expect("load");
         let found = indicators.address("192.0.2.1".parse().expect("ip")).expect("found");
         assert_eq!((&*found.description, &*found.source), ("from a", "a.csv"));
         assert_eq!(level(&indicators, "192.0.2.9"), None);
-        assert_eq!(problems.len(), 1);
+        let listed = indicators.ja3("e7d705a3286e19ea42f587b344ee6865").map(|found| found.level.name());
+        assert_eq!((listed, indicators.ja3("")), (Some("high"), None));
+        assert_eq!(problems.len(), 2, "a broken line, and an address among fingerprints");
         let missing = dir.path().join("missing");
         assert!(Indicators::load_dir(&missing).expect_err("no directory").to_string().contains("missing"));
     }

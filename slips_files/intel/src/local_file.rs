@@ -15,6 +15,7 @@ pub(crate) enum Named {
     Net(Net),
     Domain(Box<str>),
     Asn(u32),
+    Ja3(Box<str>),
 }
 
 /// One good line.
@@ -47,6 +48,8 @@ impl fmt::Display for Problem {
 pub enum Reason {
     /// Neither address, network, domain nor `AS…`.
     NoIndicator(Box<str>),
+    /// No MD5 of a JA3 or JA3S fingerprint.
+    NoFingerprint(Box<str>),
     /// No level of ours, nor a number from 0 to 1.
     NoLevel(Box<str>),
     /// A network so wide that it can only be a slip of the pen.
@@ -67,6 +70,7 @@ impl fmt::Display for Reason {
             Self::NoIndicator(text) => {
                 write!(f, "`{text}` is no address, network, domain or autonomous system (AS64496)")
             }
+            Self::NoFingerprint(text) => write!(f, "`{text}` is no MD5 of 32 hexadecimal digits"),
             Self::NoLevel(text) => {
                 write!(f, "`{text}` is no level: info, low, medium, high, critical or a number from 0 to 1")
             }
@@ -87,8 +91,17 @@ const MAX_DESCRIPTION: usize = 256;
 const WIDEST_V4: u8 = 8;
 const WIDEST_V6: u8 = 16;
 
+/// What a file's first column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Column {
+    /// Addresses, networks, domains, autonomous systems.
+    Indicators,
+    /// JA3 and JA3S fingerprints.
+    Ja3,
+}
+
 /// Reads one line; `None` for comments, empty lines and column names.
-pub(crate) fn parse_line(line: &[u8]) -> Option<Result<Row, Reason>> {
+pub(crate) fn parse_line(line: &[u8], column: Column) -> Option<Result<Row, Reason>> {
     if line.len() > MAX_LINE {
         return Some(Err(Reason::TooLong));
     }
@@ -101,14 +114,21 @@ pub(crate) fn parse_line(line: &[u8]) -> Option<Result<Row, Reason>> {
     let ioc = fields.next().unwrap_or_default();
     let level = fields.next().unwrap_or_default();
     let description = fields.next().unwrap_or_default();
-    if ioc.eq_ignore_ascii_case("ioc") {
+    let names = match column {
+        Column::Indicators => ["ioc", "ioc"],
+        Column::Ja3 => ["ja3", "md5"],
+    };
+    if names.iter().any(|name| ioc.eq_ignore_ascii_case(name)) {
         return None;
     }
-    Some(parse_row(ioc, level, description))
+    Some(parse_row(column, ioc, level, description))
 }
 
-fn parse_row(ioc: &str, level: &str, description: &str) -> Result<Row, Reason> {
-    let named = parse_indicator(ioc)?;
+fn parse_row(column: Column, ioc: &str, level: &str, description: &str) -> Result<Row, Reason> {
+    let named = match column {
+        Column::Indicators => parse_indicator(ioc)?,
+        Column::Ja3 => parse_fingerprint(ioc)?,
+    };
     let level = match level {
         // The original's defaults for rows without a level.
         "" if matches!(named, Named::Domain(_)) => ThreatLevel::High,
@@ -126,6 +146,14 @@ fn bare(field: &str) -> &str {
 }
 
 /// A name, or a score: the mildest level whose weight is not below it.
+fn parse_fingerprint(text: &str) -> Result<Named, Reason> {
+    if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(Named::Ja3(text.to_ascii_lowercase().into()))
+    } else {
+        Err(Reason::NoFingerprint(excerpt(text)))
+    }
+}
+
 fn parse_level(text: &str) -> Option<ThreatLevel> {
     ThreatLevel::from_name(text).or_else(|| {
         let score: f64 = text.parse().ok()?;
@@ -179,7 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parsed(line: &str) -> Option<Result<Row, Reason>> {
-        parse_line(line.as_bytes())
+        parse_line(line.as_bytes(), Column::Indicators)
     }
 
     fn row(line: &str) -> (String, &'static str, String) {
@@ -188,6 +216,7 @@ mod tests {
             Named::Net(net) => net.to_string(),
             Named::Domain(name) => name.into(),
             Named::Asn(number) => format!("AS{number}"),
+            Named::Ja3(md5) => md5.into(),
         };
         (named, row.level.name(), row.description.into())
     }
@@ -237,18 +266,18 @@ mod tests {
             let told = parsed(line).expect("something").expect_err("a bad line").to_string();
             assert!(told.contains(words), "{line}: {told}");
         }
-        assert_eq!(parse_line(&[b'x'; MAX_LINE + 1]), Some(Err(Reason::TooLong)));
-        assert_eq!(parse_line(&[0xff, 0xfe]), Some(Err(Reason::NotText)));
+        assert_eq!(parse_line(&[b'x'; MAX_LINE + 1], Column::Indicators), Some(Err(Reason::TooLong)));
+        assert_eq!(parse_line(&[0xff, 0xfe], Column::Indicators), Some(Err(Reason::NotText)));
     }
 
     proptest! {
         #[test]
         fn no_line_makes_it_panic(line in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = parse_line(&line);
+            let _ = parse_line(&line, Column::Indicators);
         }
         #[test]
         fn no_text_makes_it_panic(line in "\\PC{0,80}(,\\PC{0,400}){0,3}") {
-            let _ = parse_line(line.as_bytes());
+            let _ = parse_line(line.as_bytes(), Column::Indicators);
         }
     }
 }
