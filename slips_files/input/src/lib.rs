@@ -28,4 +28,4 @@ mod zeek;
 pub use capfile::{CaptureFile, MAX_PACKET, Packet};
 pub use error::{ErrorKind, InputError};
 pub use report::{FileReport, MAX_SAMPLES, Reason, Reject, Report, Sample};
-pub use source::{OpenOptions, Source, open, open_stream};
+pub use source::{Format, OpenOptions, Source, open, open_stream};

@@ -3,6 +3,7 @@
 use memchr::memchr;
 
 use crate::argus;
+use crate::source::Format;
 use crate::zeek::json;
 use crate::zeek::logs::{self, Log};
 use crate::zeek::row::Raw;
@@ -38,6 +39,32 @@ pub(crate) enum Content {
     NotReadYet(&'static str),
     /// Text or bytes that we do not know; the line at which that became clear.
     Unknown(u64, &'static str),
+}
+
+impl Content {
+    /// The format, where it is one that is read.
+    pub(crate) const fn format(self) -> Option<Format> {
+        Some(match self {
+            Self::Pcap | Self::PcapNg => Format::Pcap,
+            Self::ZeekTsv(_) | Self::ZeekJson(_) => Format::Zeek,
+            Self::Eve => Format::Suricata,
+            Self::Argus => Format::Argus,
+            Self::Nfdump => Format::Nfdump,
+            Self::Empty | Self::Gzip | Self::NotReadYet(_) | Self::Unknown(..) => return None,
+        })
+    }
+
+    /// Why it is refused where another format was asked for.
+    pub(crate) const fn refusal(self) -> &'static str {
+        match self.format() {
+            Some(Format::Pcap) => "a capture, not the format that was asked for",
+            Some(Format::Zeek) => "a log of Zeek, not the format that was asked for",
+            Some(Format::Suricata) => "an event log of Suricata, not the format that was asked for",
+            Some(Format::Argus) => "a flow list of Argus, not the format that was asked for",
+            Some(Format::Nfdump) => "an nfdump file, not the format that was asked for",
+            None => "not the format that was asked for",
+        }
+    }
 }
 
 /// Tells what begins with `bytes`.

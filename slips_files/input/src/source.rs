@@ -33,9 +33,27 @@ pub trait Source {
     fn progress(&self) -> Option<(u64, u64)>;
 }
 
+/// What an input can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A capture, pcap or pcapng.
+    Pcap,
+    /// A Zeek log, of columns or JSON lines.
+    Zeek,
+    /// Suricata's event log.
+    Suricata,
+    /// Argus' flow list.
+    Argus,
+    /// nfdump's binary file.
+    Nfdump,
+}
+
 /// How an input is read.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
+    /// What the input must hold; `None` lets its content decide. A JSON log of Zeek that does not tell which it is, is taken
+    /// for a conn.log when Zeek was asked for.
+    pub format: Option<Format>,
     /// About so many events make a batch.
     pub batch: usize,
     /// A compressed file gives at most so many bytes.
@@ -46,7 +64,7 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { batch: 1000, inflate_limit: 1 << 40, sensor: slips_sensor::Settings::default() }
+        Self { format: None, batch: 1000, inflate_limit: 1 << 40, sensor: slips_sensor::Settings::default() }
     }
 }
 
@@ -54,6 +72,9 @@ impl Default for OpenOptions {
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source + Send>, InputError> {
     let metadata = fs::metadata(path).map_err(|error| InputError::from_io(path, error))?;
     if metadata.is_dir() {
+        if options.format.is_some_and(|format| format != Format::Zeek) {
+            return Err(InputError::unknown(path, 0, "a directory, which can only hold logs of Zeek"));
+        }
         return Ok(Box::new(Directory::open(path, options)?));
     }
     let (stream, progress) = open_file(path, options)?;
@@ -86,6 +107,11 @@ fn from_stream(
     options: &OpenOptions,
 ) -> Result<Box<dyn Source + Send>, InputError> {
     let unknown = |line, why| Err(InputError::unknown(path, line, why));
+    if let (Some(wanted), Some(found)) = (options.format, stream.content.format())
+        && wanted != found
+    {
+        return Err(InputError::unknown(path, 0, stream.content.refusal()));
+    }
     let log = match stream.content {
         Content::Pcap | Content::PcapNg => {
             let file = CaptureFile::from_stream(path, stream, progress)?;
@@ -112,7 +138,10 @@ fn from_stream(
             return Ok(Box::new(FlowLog::new(records, report, progress, options)));
         }
         Content::ZeekTsv(log) => log,
-        Content::ZeekJson(_) => logs::in_file(stream.content, path),
+        Content::ZeekJson(_) => {
+            let asked = options.format.and_then(|_| logs::by_name("conn"));
+            logs::in_file(stream.content, path).or(asked)
+        }
         Content::Empty => return Err(InputError::Empty { path: path.to_path_buf() }),
         Content::NotReadYet(found) => return Err(InputError::NotReadYet { path: path.to_path_buf(), found }),
         Content::Gzip => return unknown(0, "gzip inside of gzip"),

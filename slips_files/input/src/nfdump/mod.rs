@@ -1,10 +1,10 @@
-//! nfdump's binary files, of both layouts (versions 1.6 and 1.7 write them), plain or compressed with LZ4.
+//! nfdump's binary files, of both layouts (versions 1.6 and 1.7 write them), plain or compressed with LZO or LZ4.
 //!
 //! Each record is one direction of a conversation; [`pair`] puts the two together.
 
-mod lz4;
 mod pair;
 mod record;
+mod unpack;
 mod v1;
 mod v2;
 
@@ -26,6 +26,7 @@ const BLOCK_HEADER: usize = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packed {
     No,
+    Lzo,
     Lz4,
 }
 
@@ -74,13 +75,9 @@ impl Nfdump {
         let Header { compression, blocks: count } = header.ok_or(Refusal::Short)?;
         let packed = match compression {
             0 => Packed::No,
+            1 => Packed::Lzo,
             3 => Packed::Lz4,
             // `nfdump -r FILE -w NEW` writes it anew without compression.
-            1 => {
-                return Err(Refusal::Kind(
-                    "an nfdump file compressed with LZO (nfdump -r FILE -w NEW unpacks it), which",
-                ));
-            }
             2 => {
                 return Err(Refusal::Kind(
                     "an nfdump file compressed with bzip2 (nfdump -r FILE -w NEW unpacks it), which",
@@ -135,7 +132,11 @@ impl Nfdump {
             self.block.extend_from_slice(bytes);
             return Ok(true);
         }
-        match lz4::unpack(bytes, MAX_BLOCK, &mut self.block) {
+        let unpacked = match self.packed {
+            Packed::Lzo => unpack::lzo::unpack(bytes, MAX_BLOCK, &mut self.block),
+            Packed::No | Packed::Lz4 => unpack::lz4::unpack(bytes, MAX_BLOCK, &mut self.block),
+        };
+        match unpacked {
             Some(()) => Ok(true),
             None => {
                 self.block.clear();

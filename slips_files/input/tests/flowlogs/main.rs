@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use slips_core::event::Event;
 use slips_core::flow::Flow;
-use slips_input::{InputError, OpenOptions, Reason, Report, open, open_stream};
+use slips_input::{Format, InputError, OpenOptions, Reason, Report, open, open_stream};
 
 /// Reads a source to its end.
 fn drain(mut source: Box<dyn slips_input::Source + Send>) -> Result<(Vec<Event>, Report), InputError> {
@@ -24,6 +24,27 @@ fn read_bytes(bytes: &[u8]) -> (Vec<Event>, Report) {
     let reader: Box<dyn Read + Send> = Box::new(Cursor::new(bytes.to_vec()));
     let options = OpenOptions { batch: 3, ..OpenOptions::default() };
     drain(open_stream(Path::new("test"), reader, &options).expect("an input")).expect("read")
+}
+
+/// Whether text is read when this format is asked for.
+fn asked(format: Format, text: &str) -> Result<String, String> {
+    let reader: Box<dyn Read + Send> = Box::new(Cursor::new(text.as_bytes().to_vec()));
+    let options = OpenOptions { format: Some(format), ..OpenOptions::default() };
+    let source = open_stream(Path::new("test"), reader, &options).map_err(|error| error.to_string())?;
+    let (_, report) = drain(source).expect("read");
+    Ok(report.files[0].kind.to_owned())
+}
+
+#[test]
+fn what_was_asked_for_is_what_is_read() {
+    let eve = r#"{"timestamp":"2021-06-06T16:00:00Z","event_type":"stats"}"#;
+    let bare = r#"{"ts":1.0,"uid":"C1","proto":"tcp"}"#;
+    assert_eq!(asked(Format::Suricata, eve).as_deref(), Ok("suricata"));
+    assert_eq!(asked(Format::Zeek, bare).as_deref(), Ok("conn"));
+    let refused = "test: an event log of Suricata, not the format that was asked for";
+    for format in [Format::Zeek, Format::Argus, Format::Nfdump, Format::Pcap] {
+        assert_eq!(asked(format, eve), Err(refused.to_owned()));
+    }
 }
 
 fn read_file(path: &Path) -> (Vec<Event>, Report) {

@@ -1,37 +1,21 @@
 //! LZ4's block format, as its public description has it: runs of literal bytes, each followed by a copy of earlier output.
 
+use super::{Output, byte, two};
+
 /// Unpacks `packed` behind the end of `out`, up to `most` bytes; `None` when it is damaged or grows too far.
-pub(super) fn unpack(packed: &[u8], most: usize, out: &mut Vec<u8>) -> Option<()> {
-    let begin = out.len();
+pub(in crate::nfdump) fn unpack(packed: &[u8], most: usize, out: &mut Vec<u8>) -> Option<()> {
+    let mut out = Output::new(out, most);
     let mut rest = packed;
     loop {
-        let (token, after) = rest.split_first()?;
-        rest = after;
-        let literals = length(usize::from(token >> 4), &mut rest)?;
-        let (plain, after) = rest.split_at_checked(literals)?;
-        if out.len() - begin + literals > most {
-            return None;
-        }
-        out.extend_from_slice(plain);
-        rest = after;
+        let token = usize::from(byte(&mut rest)?);
+        let literals = length(token >> 4, &mut rest)?;
+        out.literals(literals, &mut rest)?;
         if rest.is_empty() {
             return Some(());
         }
-        let (distance, after) = rest.split_first_chunk()?;
-        rest = after;
-        let distance = usize::from(u16::from_le_bytes(*distance));
-        let count = length(usize::from(token & 15), &mut rest)? + MIN_COPY;
-        if distance == 0 || distance > out.len() - begin || out.len() - begin + count > most {
-            return None;
-        }
-        // The copy may reach into what it writes itself.
-        let mut left = count;
-        while left > 0 {
-            let from = out.len() - distance;
-            let step = left.min(distance);
-            out.extend_from_within(from..from + step);
-            left -= step;
-        }
+        let distance = two(&mut rest)?;
+        let count = length(token & 15, &mut rest)? + MIN_COPY;
+        out.repeat(distance, count)?;
     }
 }
 
