@@ -34,6 +34,31 @@ fn a_scan_of_a_thousand_ports_is_an_alert_and_of_sixteen_is_evidence_only() {
 }
 
 #[test]
+fn standard_input_is_read_and_its_format_can_be_demanded() {
+    let dir = tempfile::tempdir().expect("temp");
+    let input = write(dir.path(), "conn.log", scan(300));
+    let run = |more: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_slips"))
+            .args([&["analyze", "-", "--json"], more].concat())
+            .stdin(std::fs::File::open(&input).expect("readable"))
+            .output()
+            .expect("the binary runs")
+    };
+    for more in [&[][..], &["--format", "zeek"]] {
+        let out = run(more);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let found: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+        assert_eq!(attackers(&found), ["203.0.113.7"]);
+    }
+    let out = run(&["--format", "suricata"]);
+    assert_eq!(out.status.code(), Some(65));
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(told.contains("standard input: a log of Zeek, not the format that was asked for"), "{told}");
+    assert_eq!(run(&["--format", "novel"]).status.code(), Some(64));
+    assert_eq!(run(&["-"]).status.code(), Some(64));
+}
+
+#[test]
 fn the_output_directory_holds_alerts_and_labelled_flows() {
     let dir = tempfile::tempdir().expect("temp");
     let input = write(dir.path(), "conn.log", scan(300));

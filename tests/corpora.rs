@@ -38,6 +38,12 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
     ("zeek/tunnels__gre-sample/capture.pcap", &["GRE_SCAN"], &[]),
     ("slips/test12-icmp-portscan/capture.pcap", &["ICMP_ADDRESS_SCAN"], &[]),
     ("synthetic/vertical-scan-rst/capture.pcap", &["VERTICAL_PORT_SCAN"], &["any"]),
+    ("slips-flows/test2-malicious.binetflow", &["LONG_CONNECTION"], &[]),
+    // The original's two long connections here are an ARP entry and a NetBIOS broadcast that nobody answered: neither is one.
+    ("slips-flows/test5-mixed.binetflow", &[], &[]),
+    ("slips-flows/test6-malicious.suricata.json", &["VERTICAL_PORT_SCAN"], &[]),
+    ("slips-flows/test11-portscan.binetflow", &["VERTICAL_PORT_SCAN", "ICMP_ADDRESS_SCAN"], &[]),
+    ("slips-flows/test1-malicious.nfdump", &[], &[]),
     ("zeek/ssh__sshguess/capture.pcap", &["PASSWORD_GUESSING"], &[]),
 ];
 
@@ -64,6 +70,21 @@ fn what_must_be_raised_is_raised() {
 }
 
 #[test]
+fn the_scanner_in_suricatas_log_is_named_with_its_ports() {
+    let Some(corpora) = corpora("the_scanner_in_suricatas_log_is_named_with_its_ports") else { return };
+    let dir = tempfile::tempdir().expect("temp");
+    let out = dir.path().join("out");
+    let input = corpora.join("slips-flows/test6-malicious.suricata.json");
+    analyze(&input, &["-o", out.to_str().expect("utf-8")]);
+    let log = std::fs::read_to_string(out.join("alerts.log")).expect("alerts.log");
+    let scans = |line: &str| {
+        line.contains("Src IP 193.46.255.92 ")
+            && line.contains("vertical port scan: 10 tcp ports of 192.168.1.129 failed")
+    };
+    assert!(log.lines().any(scans), "{log}");
+}
+
+#[test]
 fn ordinary_traffic_is_no_alert() {
     let Some(corpora) = corpora("ordinary_traffic_is_no_alert") else { return };
     for path in QUIET {
@@ -82,6 +103,7 @@ fn inputs(corpora: &Path) -> Vec<PathBuf> {
             paths.extend(conn.parent().map(Path::to_owned));
         }
     }
+    paths.extend(files_below(&corpora.join("slips-flows"), &|_| true));
     paths
 }
 

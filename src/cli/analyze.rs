@@ -24,7 +24,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     #[expect(clippy::disallowed_methods, reason = "the shell measures how long the command took")]
     let started = Instant::now();
     let config = load_config(options.config.as_deref())?;
-    let sources = open_all(&options.paths, &config)?;
+    let sources = open_all(options, &config)?;
     let (_lock, sinks) = match &options.output {
         Some(dir) => sinks::files(dir, sinks::Reuse::Fresh).map(|(dir, sinks)| (Some(dir), sinks))?,
         None => (None, Vec::new()),
@@ -65,12 +65,50 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     print(&summary, options.json)
 }
 
+/// What an input holds, in the words of the command line.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(super) enum Format {
+    Pcap,
+    Zeek,
+    Suricata,
+    Argus,
+    Nfdump,
+}
+
+impl From<Format> for slips_input::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Pcap => Self::Pcap,
+            Format::Zeek => Self::Zeek,
+            Format::Suricata => Self::Suricata,
+            Format::Argus => Self::Argus,
+            Format::Nfdump => Self::Nfdump,
+        }
+    }
+}
+
 type Opened = (std::path::PathBuf, Box<dyn Source + Send>);
 
 /// Opens all inputs before any is read: a typo in the last path must not cost the work on the first.
-fn open_all(paths: &[std::path::PathBuf], config: &Config) -> Result<Vec<Opened>, Failure> {
-    let options = OpenOptions { sensor: build::sensor_settings(config, [0, 0]), ..OpenOptions::default() };
-    paths.iter().map(|path| Ok((path.clone(), slips_input::open(path, &options)?))).collect()
+fn open_all(asked: &Analyze, config: &Config) -> Result<Vec<Opened>, Failure> {
+    let options = OpenOptions {
+        format: asked.format.map(Into::into),
+        sensor: build::sensor_settings(config, [0, 0]),
+        ..OpenOptions::default()
+    };
+    let standard_input = Path::new("-");
+    if asked.paths.iter().filter(|path| *path == standard_input).count() > 1 {
+        return Err(Failure::new(Exit::Usage, "standard input can be read once only"));
+    }
+    let open = |path: &std::path::PathBuf| {
+        let source = if path == standard_input {
+            slips_input::open_stream(Path::new("standard input"), Box::new(std::io::stdin()), &options)?
+        } else {
+            slips_input::open(path, &options)?
+        };
+        Ok((path.clone(), source))
+    };
+    asked.paths.iter().map(open).collect()
 }
 
 fn feed(path: &Path, mut source: Box<dyn Source + Send>, input: &Input) -> Result<Report, Failure> {

@@ -37,7 +37,8 @@ enum Command {
     /// Read a capture or flow logs to their end and print what was found.
     #[command(
         after_help = "Examples:\n  slips analyze capture.pcap\n  slips analyze /var/log/zeek/current -o out\n  \
-                            slips analyze conn.log --json | jq .alerts"
+                            slips analyze conn.log --json | jq .alerts\n  \
+                            zcat eve.json.*.gz | slips analyze - --format suricata"
     )]
     Analyze(Analyze),
     /// Watch interfaces and block attackers, in the foreground; what the systemd unit starts.
@@ -88,9 +89,13 @@ enum Command {
 /// Read a capture or flow logs to their end and print what was found.
 #[derive(Args, Debug)]
 struct Analyze {
-    /// Captures (pcap, pcapng), Zeek logs or directories of Zeek logs, plain or gzip; recognised by their content.
+    /// Captures (pcap, pcapng), Zeek logs or directories of them, Suricata's eve.json, Argus' flow lists, plain or gzip, and
+    /// nfdump files; recognised by their content. `-` is standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// What the inputs must hold. Default: their content decides.
+    #[arg(long, value_enum)]
+    format: Option<analyze::Format>,
     /// Write alerts.json, alerts.log and flows.sqlite to this directory.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
