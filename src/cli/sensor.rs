@@ -13,7 +13,7 @@ use slips_store::{OutputDir, RecordSink, ZeekFormat, ZeekLogs};
 use super::analyze::progress;
 use super::{Exit, Failure, Sensor};
 use crate::config::Config;
-use crate::daemon::run::capture_failure;
+use crate::daemon::capture::failure as capture_failure;
 use crate::daemon::signals::Signals;
 use crate::daemon::{build, sinks};
 

@@ -10,6 +10,7 @@ use slips_core::time::{PacketTime, Span};
 use slips_store::render;
 use slips_systemd::journal::{Entry, Field, Kind};
 
+use super::pulse::Losses;
 use crate::config::Mode;
 
 /// An attacker's evidence is enough.
@@ -102,15 +103,23 @@ pub fn start(interfaces: &[String], mode: Mode) -> Entry {
 }
 
 /// Slips has stopped watching.
-pub fn stop(stats: &Stats, reason: &str) -> Entry {
+pub fn stop(stats: &Stats, reason: &str, losses: &Losses) -> Entry {
+    let lost = if losses.total() > 0 { format!("; lost: {losses}") } else { String::new() };
     Entry::new(
         Kind::Stop,
-        format_args!("slips stopped after {} flows and {} alerts", stats.flows, stats.alerts),
+        format_args!("slips stopped after {} flows and {} alerts{lost}", stats.flows, stats.alerts),
     )
+    .with(Field::Dropped, losses.total())
     .with(Field::Version, VERSION)
     .with(Field::Reason, reason)
     .with(Field::Flows, stats.flows)
     .with(Field::Alerts, stats.alerts)
+}
+
+/// More was lost than was told last.
+pub fn losses(losses: &Losses) -> Entry {
+    let reason = format!("too much came in; since the start: {losses}");
+    degraded("watching", &reason).with(Field::Dropped, losses.total())
 }
 
 /// A part does not work as it should.

@@ -1,11 +1,13 @@
 //! Builds the parts and keeps them running.
 
 pub mod build;
+pub mod capture;
 mod clocks;
 mod entries;
 mod interfaces;
 mod outbox;
 mod protect;
+mod pulse;
 mod responder;
 pub mod run;
 pub mod signals;

@@ -13,6 +13,18 @@ pub const LANE_QUEUE: usize = 64;
 /// Records that a lane holds back while its queue is full. Evidence and alerts wait here; flows do not.
 pub const MAX_HELD: usize = 65_536;
 
+/// Records that a lane hands over at once at the end.
+const CHUNK: usize = 1024;
+
+/// What is done about a full queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The run goes on: drop and count.
+    Shed,
+    /// The run ends: nothing more comes in, so wait for room.
+    Wait,
+}
+
 /// What a lane had to drop.
 #[derive(Debug, Default)]
 pub struct Shed {
@@ -43,7 +55,7 @@ impl Lane {
     }
 
     /// Offers a batch of records, after what was held back.
-    pub fn offer(&mut self, records: &[Record]) {
+    pub fn offer(&mut self, records: &[Record], when_full: WhenFull) {
         let mut batch: Vec<Record> = self.held.drain(..).collect();
         batch.extend(records.iter().filter(|record| (self.wants)(record)).cloned());
         if batch.is_empty() {
@@ -52,14 +64,18 @@ impl Lane {
         match self.to.try_send(batch) {
             // A consumer that is gone was ended by its own error, which its join reports.
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(batch)) if when_full == WhenFull::Wait => drop(self.to.send(batch)),
             Err(TrySendError::Full(batch)) => self.hold(batch),
         }
     }
 
     /// Hands over what is still held back, waiting for room: the run is over.
     pub fn finish(mut self) {
-        if !self.held.is_empty() {
-            drop(self.to.send(self.held.drain(..).collect()));
+        while !self.held.is_empty() {
+            let some = self.held.len().min(CHUNK);
+            if self.to.send(self.held.drain(..some).collect()).is_err() {
+                return;
+            }
         }
     }
 
@@ -98,7 +114,7 @@ mod tests {
         let mut lane = Lane::new(to, |_| true);
         let shed = lane.shed();
         for n in 0..5 {
-            lane.offer(&[events(), closed(n)]);
+            lane.offer(&[events(), closed(n)], WhenFull::Shed);
         }
         // The first batch took the only place; of the other four only the flows are lost.
         assert_eq!(shed.event_batches.load(Ordering::Relaxed), 4);
@@ -122,18 +138,48 @@ mod tests {
         let (to, _from) = sync_channel(1);
         let mut lane = Lane::new(to, |_| true);
         let shed = lane.shed();
-        lane.offer(&[closed(0)]);
+        lane.offer(&[closed(0)], WhenFull::Shed);
         let many: Vec<Record> = (0..MAX_HELD as i64 + 10).map(closed).collect();
-        lane.offer(&many);
+        lane.offer(&many, WhenFull::Shed);
         assert_eq!(lane.held.len(), MAX_HELD);
         assert_eq!(shed.records.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
+    fn at_the_end_a_lane_waits_and_loses_nothing() {
+        let (to, from) = sync_channel(1);
+        let mut lane = Lane::new(to, |_| true);
+        let shed = lane.shed();
+        lane.offer(&[closed(0)], WhenFull::Shed);
+        let many: Vec<Record> = (1..=3 * CHUNK as i64).map(closed).collect();
+        lane.offer(&many, WhenFull::Shed);
+        let writer = std::thread::spawn(move || {
+            for _ in 0..4 {
+                lane.offer(&[events()], WhenFull::Wait);
+            }
+            lane.offer(&[closed(0)], WhenFull::Shed);
+            lane.finish();
+        });
+        let taken: usize = from.iter().map(|batch| batch.len()).sum();
+        writer.join().expect("writer");
+        assert_eq!(taken, 1 + 3 * CHUNK + 4 + 1);
+        assert_eq!(shed.event_batches.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_held_back_leaves_in_chunks() {
+        let (to, from) = sync_channel(8);
+        let mut lane = Lane::new(to, |_| true);
+        lane.held.extend((0..2 * CHUNK as i64 + 1).map(closed));
+        lane.finish();
+        assert_eq!(from.iter().map(|batch| batch.len()).collect::<Vec<_>>(), [CHUNK, CHUNK, 1]);
     }
 
     #[test]
     fn a_lane_gets_only_what_it_wants() {
         let (to, from) = sync_channel(4);
         let mut lane = Lane::new(to, |record| matches!(record, Record::Alert(_)));
-        lane.offer(&[events(), closed(1)]);
+        lane.offer(&[events(), closed(1)], WhenFull::Shed);
         lane.finish();
         assert!(from.recv().is_err());
     }

@@ -10,50 +10,39 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use slips_core::engine::pipeline::{self, Input, NotTaken};
+use slips_core::engine::pipeline;
 use slips_core::event::Event;
+use slips_core::flow::Phase;
 use slips_core::record::Record;
 use slips_firewall::{Firewall, Options, Policy};
-use slips_input::capture::{CaptureSettings, LinkState, Live, LiveSource};
+use slips_input::capture::{CaptureSettings, LiveSource};
 use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
 use slips_systemd::notify::{Environment, Heartbeat, Notifier, State};
 
 use super::clocks::Clocks;
-use super::outbox::{LANE_QUEUE, Lane};
+use super::outbox::{LANE_QUEUE, Lane, Shed, WhenFull};
+use super::pulse::{Losses, Pulse};
 use super::responder::{Gauges, Responder, Ways};
 use super::signals::{Asked, Signals};
-use super::{build, entries, interfaces, protect, sinks};
+use super::{build, capture, entries, interfaces, protect, sinks};
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, Mode};
 use crate::control::{ASK_QUEUE, Server};
 
-/// How long the capture thread waits for a full engine before it sheds a batch.
-const PATIENCE: Duration = Duration::from_millis(50);
 /// How often the main thread looks after things.
 const LOOK: Duration = Duration::from_millis(500);
-/// After this long without the end, SIGTERM ends the process at once.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// What the threads tell the main thread.
-#[derive(Default)]
-struct Pulse {
-    /// Turns of the capture loop.
-    capture: AtomicU64,
-    /// Batches that came out of the engine.
-    engine: AtomicU64,
-    /// Flows that ended.
-    flows: AtomicU64,
-    /// Batches that were shed because the engine was full.
-    shed: AtomicU64,
-    /// A thread has ended; nothing more will come.
-    ended: AtomicBool,
-}
+/// After this long without the end, a stop ends the process at once: before the unit's `TimeoutStopSec`, which kills.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// How often the journal tells what was lost, if more was.
+const TELL_LOSSES: Duration = Duration::from_secs(60);
+/// How often files are flushed.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it.
 pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Result<(), Failure> {
@@ -63,7 +52,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
 
     let random = RandomState::new();
     let sensor = build::sensor_settings(config, [random.hash_one(1), random.hash_one(2)]);
-    let source = LiveSource::open(CaptureSettings::new(watched.clone()), sensor).map_err(capture_failure)?;
+    let source = LiveSource::open(CaptureSettings::new(watched.clone()), sensor).map_err(capture::failure)?;
     let stopper = source.stopper();
 
     let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue)?;
@@ -106,17 +95,22 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     };
     responder.say(&entries::start(&watched, config.firewall.mode));
     let responder = spawn("responder", move || responder.run(&for_responder, &asks))?;
-    let keeper = spawn("sinks", move || keep(&for_sinks, sinks))?;
+    let keeper = {
+        let pulse = Arc::clone(&pulse);
+        spawn("sinks", move || keep(&for_sinks, sinks, &pulse))?
+    };
     let capture = {
         let pulse = Arc::clone(&pulse);
-        spawn("capture", move || capture(source, &input, &pulse))?
+        let (local, interfaces) = (settings.local_nets.clone(), watched.len());
+        spawn("capture", move || capture::run(source, interfaces, &input, &local, &pulse))?
     };
 
     tell(&notifier, &[State::Ready, State::Status("watching")]);
-    let reason = watch(&signals, &notifier, &pulse, &gauges, config)?;
+    let reason = watch(&signals, &notifier, &pulse, &shed, &gauges, config)?;
 
     tell(&notifier, &[State::Stopping, State::Status("ending: the queues run empty")]);
     enforce_deadline(signals)?;
+    pulse.stopping.store(true, Ordering::Relaxed);
     stopper.stop();
     let captured = join(capture)?;
     let stats =
@@ -127,11 +121,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         server.stop();
         join(listening)?;
     }
-    let lost: u64 = shed.iter().map(|shed| shed.records.load(Ordering::Relaxed)).sum();
-    if lost > 0 {
-        responder.say(&entries::degraded("outbox", &format!("{lost} records were lost to full queues")));
-    }
-    responder.say(&entries::stop(&stats, reason));
+    responder.say(&entries::stop(&stats, reason, &Losses::read(&pulse, &shed)));
     captured?;
     kept
 }
@@ -150,18 +140,22 @@ fn open_responder(config: &Config) -> Result<Responder, Failure> {
     let open = Box::new(move |protected| {
         Firewall::open(Options { mode, policy: Policy::default(), protected, ..Options::default() })
     });
-    let journal =
-        Journal::open(std::path::Path::new(SOCKET), Box::new(std::io::stderr()), Lines::WithoutJournald);
     let ways = Ways { open, sweep: Box::new(slips_firewall::flush_all), protect };
-    Responder::new(ways, journal, config.firewall.clone(), Clocks::default(), protected).map_err(|error| {
-        let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
-        Failure {
+    Responder::new(ways, open_journal(), config.firewall.clone(), Clocks::default(), protected).map_err(
+        |error| {
+            let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
+            Failure {
             exit,
             error: anyhow::Error::from(error).context(
                 "cannot open the firewall; blocking takes root or CAP_NET_ADMIN (--monitor watches without)",
             ),
         }
-    })
+        },
+    )
+}
+
+fn open_journal() -> Journal {
+    Journal::open(std::path::Path::new(SOCKET), Box::new(std::io::stderr()), Lines::WithoutJournald)
 }
 
 /// Hands records to the lanes; when it is dropped with the judge, the lanes get what was held back.
@@ -173,15 +167,23 @@ struct Outbox {
 impl Outbox {
     fn pass(&mut self, records: &[Record]) {
         self.pulse.engine.fetch_add(1, Ordering::Relaxed);
-        for record in records {
-            if let Record::Stats(stats) = record {
-                self.pulse.flows.store(stats.flows, Ordering::Relaxed);
-            }
-        }
+        self.pulse.flows.fetch_add(ended_flows(records), Ordering::Relaxed);
+        let stopping = self.pulse.stopping.load(Ordering::Relaxed);
+        let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };
         for lane in self.lanes.iter_mut().flatten() {
-            lane.offer(records);
+            lane.offer(records, when_full);
         }
     }
+}
+
+/// Flows that ended in these records; the engine's own figures come only when a window closes.
+fn ended_flows(records: &[Record]) -> u64 {
+    let batches = records.iter().filter_map(|record| match record {
+        Record::Events(batch) => Some(batch),
+        _ => None,
+    });
+    let ended = |event: &&Event| matches!(event, Event::Flow(flow) if flow.phase == Phase::End);
+    batches.map(|batch| batch.iter().filter(ended).count() as u64).sum()
 }
 
 impl Drop for Outbox {
@@ -192,71 +194,24 @@ impl Drop for Outbox {
     }
 }
 
-fn capture(mut source: LiveSource, input: &Input, pulse: &Pulse) -> Result<(), Failure> {
-    let mut waiting: Vec<Event> = Vec::with_capacity(1024);
-    let ended = loop {
-        pulse.capture.fetch_add(1, Ordering::Relaxed);
-        match source.next_batch(&mut waiting) {
-            Ok(Live::Stopped) => break Ok(()),
-            Ok(Live::Changed(change)) => {
-                let name = source.name(change.interface).unwrap_or("?");
-                eprintln!("slips: interface {name} is {}", state_name(change.state));
-            }
-            Ok(_) => {}
-            Err(error) => break Err(capture_failure(error)),
-        }
-        if waiting.is_empty() {
-            continue;
-        }
-        let batch = std::mem::replace(&mut waiting, Vec::with_capacity(1024));
-        match offer(input, batch, PATIENCE) {
-            Ok(()) => {}
-            Err(NotTaken::Full(_)) => {
-                pulse.shed.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(NotTaken::Stopped(_)) => {
-                break Err(Failure::new(Exit::Software, "the detection threads ended early"));
-            }
-        }
-    };
-    source.finish(&mut waiting);
-    if !waiting.is_empty() {
-        // The engine is gone already if this fails, and its join says why.
-        let _ = input.send(waiting);
-    }
-    pulse.ended.store(true, Ordering::Relaxed);
-    ended
-}
-
-/// Tries to hand a batch over for at most `patience`.
-fn offer(input: &Input, mut batch: Vec<Event>, patience: Duration) -> Result<(), NotTaken> {
-    let step = Duration::from_micros(500);
-    let mut waited = Duration::ZERO;
-    loop {
-        match input.try_send(batch) {
-            Err(NotTaken::Full(back)) if waited < patience => {
-                batch = back;
-                thread::park_timeout(step);
-                waited += step;
-            }
-            other => return other,
-        }
-    }
-}
-
 /// Keeps records in files. A file that cannot be written is told once a minute, and tried again with each batch.
-fn keep(records: &Receiver<Vec<Record>>, mut sinks: Vec<Box<dyn RecordSink>>) -> Result<(), Failure> {
-    let mut told = 0i64;
-    let mut flushed = sinks::wall_clock();
+fn keep(
+    records: &Receiver<Vec<Record>>,
+    mut sinks: Vec<Box<dyn RecordSink>>,
+    pulse: &Pulse,
+) -> Result<(), Failure> {
+    let clock = Clocks::default().steady;
+    let mut told: Option<Duration> = None;
+    let mut flushed = clock();
     let mut complain = |error: slips_store::StoreError| {
-        let now = sinks::wall_clock();
-        if now.saturating_sub(told) >= 60_000_000 {
-            told = now;
+        let now = clock();
+        if told.is_none_or(|told| now.saturating_sub(told) >= TELL_LOSSES) {
+            told = Some(now);
             eprintln!("slips: {:#}", anyhow::Error::from(error));
         }
     };
     loop {
-        match records.recv_timeout(Duration::from_secs(1)) {
+        match records.recv_timeout(FLUSH_EVERY) {
             Ok(batch) => {
                 for sink in &mut sinks {
                     sink.accept(&batch).unwrap_or_else(&mut complain);
@@ -265,12 +220,13 @@ fn keep(records: &Receiver<Vec<Record>>, mut sinks: Vec<Box<dyn RecordSink>>) ->
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        let now = sinks::wall_clock();
-        if now.saturating_sub(flushed) >= 1_000_000 {
+        let now = clock();
+        if now.saturating_sub(flushed) >= FLUSH_EVERY {
             flushed = now;
             for sink in &mut sinks {
                 sink.flush().unwrap_or_else(&mut complain);
             }
+            pulse.unwritten.store(sinks.iter().map(|sink| sink.lost()).sum(), Ordering::Relaxed);
         }
     }
     for sink in sinks {
@@ -284,10 +240,14 @@ fn watch(
     signals: &Signals,
     notifier: &Notifier,
     pulse: &Pulse,
+    shed: &[Arc<Shed>],
     gauges: &Gauges,
     config: &Config,
 ) -> Result<&'static str, Failure> {
     let mut heart = Heartbeat::default();
+    let clock = Clocks::default().steady;
+    let mut journal = open_journal();
+    let (mut told, mut told_at) = (Losses::default(), None::<Duration>);
     loop {
         match signals.wait(LOOK).map_err(Failure::software)? {
             Some(Asked::Stop) => return Ok("asked by a signal"),
@@ -299,12 +259,18 @@ fn watch(
         if pulse.ended.load(Ordering::Relaxed) {
             return Ok("the capture ended");
         }
+        let losses = Losses::read(pulse, shed);
+        let now = clock();
+        if losses != told && told_at.is_none_or(|at| now.saturating_sub(at) >= TELL_LOSSES) {
+            (told, told_at) = (losses, Some(now));
+            journal.send(&entries::losses(&losses));
+        }
         let status = format!(
-            "watching: {} flows, {} blocks, {} batches shed{}",
+            "watching: {} flows, {} blocks{}{}{losses}",
             pulse.flows.load(Ordering::Relaxed),
             gauges.blocks.load(Ordering::Relaxed),
-            pulse.shed.load(Ordering::Relaxed),
-            if config.firewall.mode == Mode::Monitor { ", monitor mode" } else { "" }
+            if config.firewall.mode == Mode::Monitor { ", monitor mode" } else { "" },
+            if losses.total() > 0 { "; lost: " } else { "" },
         );
         let beats = [pulse.capture.load(Ordering::Relaxed), pulse.engine.load(Ordering::Relaxed)];
         if heart.moved(&beats) {
@@ -313,17 +279,25 @@ fn watch(
     }
 }
 
-/// From now on a second signal, or the deadline, ends the process at once.
+/// From now on a second SIGTERM or SIGINT, or the deadline, ends the process at once.
 fn enforce_deadline(signals: Signals) -> Result<(), Failure> {
     spawn("deadline", move || {
-        let mut left = DEADLINE;
-        while left > Duration::ZERO {
+        let clock = Clocks::default().steady;
+        loop {
             match signals.wait(LOOK) {
-                Ok(Some(_)) => std::process::exit(130),
-                _ => left = left.saturating_sub(LOOK),
+                Ok(Some(Asked::Stop)) => {
+                    eprintln!("slips: a second signal; giving up");
+                    break;
+                }
+                _ if clock() >= DEADLINE => {
+                    eprintln!("slips: the end took more than {} s; giving up", DEADLINE.as_secs());
+                    break;
+                }
+                // A signal descriptor that fails does not end the waiting, and must not spin.
+                Err(_) => thread::park_timeout(LOOK),
+                Ok(_) => {}
             }
         }
-        eprintln!("slips: the end took more than {} s; giving up", DEADLINE.as_secs());
         std::process::exit(i32::from(Exit::Software as u8));
     })
     .map(drop)
@@ -344,27 +318,4 @@ fn spawn<T: Send + 'static>(
 fn join<T>(thread: JoinHandle<T>) -> Result<T, Failure> {
     let name = thread.thread().name().unwrap_or("unnamed").to_owned();
     thread.join().map_err(|_| Failure::new(Exit::Software, format!("the {name} thread panicked")))
-}
-
-const fn state_name(state: LinkState) -> &'static str {
-    match state {
-        LinkState::Up => "up",
-        LinkState::Down => "down",
-        LinkState::Away => "gone; it is taken up again when it is back",
-        LinkState::Refused => {
-            "back, but the kernel refuses to let us capture on it; trying again every second"
-        }
-    }
-}
-
-/// A capture that cannot be, with its exit code.
-pub fn capture_failure(error: slips_input::capture::CaptureError) -> Failure {
-    use slips_input::capture::ErrorKind;
-    let exit = match error.kind() {
-        ErrorKind::Usage => Exit::Usage,
-        ErrorKind::NoInput => Exit::NoInput,
-        ErrorKind::Permission => Exit::Permission,
-        ErrorKind::System => Exit::Software,
-    };
-    Failure { exit, error: error.into() }
 }

@@ -1,0 +1,99 @@
+//! What the threads of a live run tell the main thread: that they live, how much they did, and what was lost.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::outbox::Shed;
+
+/// Counters that the threads write and the main thread reads.
+#[derive(Default)]
+pub struct Pulse {
+    /// Turns of the capture loop.
+    pub capture: AtomicU64,
+    /// Batches that came out of the engine.
+    pub engine: AtomicU64,
+    /// Flows that ended.
+    pub flows: AtomicU64,
+    /// Events between two remote hosts that were shed because the engine was full.
+    pub shed_remote: AtomicU64,
+    /// Events of local hosts that were shed because the engine was full all the same.
+    pub shed_local: AtomicU64,
+    /// Packets that the kernel dropped because we did not take them.
+    pub drops: AtomicU64,
+    /// Connections that the sensor gave up because its table was full.
+    pub evicted: AtomicU64,
+    /// Lines and rows that could not be written.
+    pub unwritten: AtomicU64,
+    /// The run is to end: from now on everybody waits instead of shedding.
+    pub stopping: AtomicBool,
+    /// A thread has ended; nothing more will come.
+    pub ended: AtomicBool,
+}
+
+/// What a live run lost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses([u64; NAMES.len()]);
+
+const NAMES: [&str; 7] = [
+    "packets dropped by the kernel",
+    "connections given up by the full sensor",
+    "events between remote hosts shed",
+    "events of local hosts shed",
+    "flow batches not kept",
+    "alerts or evidence not kept",
+    "lines not written",
+];
+
+impl Losses {
+    /// As things are.
+    pub fn read(pulse: &Pulse, lanes: &[Arc<Shed>]) -> Self {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Self([
+            load(&pulse.drops),
+            load(&pulse.evicted),
+            load(&pulse.shed_remote),
+            load(&pulse.shed_local),
+            lanes.iter().map(|lane| load(&lane.event_batches)).sum(),
+            lanes.iter().map(|lane| load(&lane.records)).sum(),
+            load(&pulse.unwritten),
+        ])
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl fmt::Display for Losses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        for (count, name) in self.0.iter().zip(NAMES).filter(|(count, _)| **count > 0) {
+            write!(f, "{}{count} {name}", if first { "" } else { ", " })?;
+            first = false;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_lost_is_told() {
+        let (pulse, lane) = (Pulse::default(), Arc::new(Shed::default()));
+        let lanes = [Arc::clone(&lane), lane];
+        assert_eq!(Losses::read(&pulse, &lanes).to_string(), "");
+        pulse.drops.store(7, Ordering::Relaxed);
+        pulse.unwritten.store(1, Ordering::Relaxed);
+        lanes[0].records.store(2, Ordering::Relaxed);
+        let losses = Losses::read(&pulse, &lanes);
+        assert_eq!(losses.total(), 12);
+        assert_eq!(
+            losses.to_string(),
+            "7 packets dropped by the kernel, 4 alerts or evidence not kept, 1 lines not written"
+        );
+    }
+}
