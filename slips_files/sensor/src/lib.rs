@@ -19,6 +19,7 @@ mod dns;
 mod emit;
 mod files;
 mod frag;
+mod ftp;
 mod hash;
 mod history;
 mod http;

@@ -1,4 +1,4 @@
-//! DHCP and SMTP records of the corpora's captures against the logs that Zeek's own test suite expects.
+//! DHCP, SMTP and FTP records of the corpora's captures against the logs that Zeek's own test suite expects.
 
 mod support;
 
@@ -28,6 +28,30 @@ fn smtp_rows_equal_zeeks() {
     println!("{score:?}");
     assert!(score.rows > 10);
     assert!(score.equal * 100 >= score.rows * 80);
+}
+
+#[test]
+fn ftp_rows_equal_zeeks() {
+    let Some(corpora) = support::corpora("ftp_rows_equal_zeeks") else { return };
+    let mut score = Score::default();
+    for case in support::cases(&corpora, "ftp") {
+        compare(&case, &mut score, |event| match event {
+            Event::Ftp(ftp) => Some((
+                ftp.about,
+                vec![
+                    ("user", or_dash(&ftp.user)),
+                    ("command", or_dash(&ftp.command)),
+                    ("reply_code", ftp.reply_code.map_or("-".to_owned(), |code| code.to_string())),
+                    ("data_channel.resp_p", ftp.data_port.map_or("-".to_owned(), |port| port.to_string())),
+                ],
+            )),
+            _ => None,
+        });
+    }
+    println!("{score:?}");
+    // what is left are tests of Zeek's that log further commands
+    assert!(score.rows > 1000);
+    assert!(score.equal * 100 >= score.rows * 95);
 }
 
 fn columns(dhcp: &Dhcp) -> Vec<(&'static str, String)> {

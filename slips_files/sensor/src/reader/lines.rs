@@ -42,7 +42,7 @@ impl Lines {
     }
 }
 
-/// A reply of SMTP: its number, whether it is the last line, and its text.
+/// A reply of SMTP or FTP: its number, whether it is the last line, and its text.
 pub(crate) fn reply(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = line else { return None };
     let code = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(**digit - b'0'));

@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::stream::{Data, Memory, Stream};
 use crate::tls;
 use crate::track::{Dir, Track};
-use crate::{files, http, smtp};
+use crate::{files, ftp, http, smtp};
 
 /// Readers and parsers of a kind that are kept for the next flows.
 const MAX_SPARE: usize = 256;
@@ -61,6 +61,7 @@ pub(crate) struct Tools {
     tls: Spare<tls::Handshake>,
     http: Spare<http::Conversation>,
     smtp: Spare<smtp::Session>,
+    ftp: Spare<ftp::Control>,
     pub(crate) files: files::Engines,
     /// Secret of the names of files.
     pub(crate) key: [u64; 2],
@@ -80,6 +81,7 @@ impl Tools {
             tls: Vec::new(),
             http: Vec::new(),
             smtp: Vec::new(),
+            ftp: Vec::new(),
             files: files::Engines::new(settings),
             key: settings.key,
         }
@@ -108,6 +110,7 @@ impl Tools {
             Service::Ssl => Some(Parser::Tls(self.tls.pop().unwrap_or_default())),
             Service::Http => Some(Parser::Http(self.http.pop().unwrap_or_default())),
             Service::Smtp => Some(Parser::Smtp(self.smtp.pop().unwrap_or_default())),
+            Service::Ftp => Some(Parser::Ftp(self.ftp.pop().unwrap_or_default())),
             _ => None,
         }
     }
@@ -131,6 +134,10 @@ impl Tools {
             Parser::Smtp(mut session) => {
                 session.reset();
                 keep(&mut self.smtp, session);
+            }
+            Parser::Ftp(mut control) => {
+                control.reset();
+                keep(&mut self.ftp, control);
             }
         }
     }
@@ -177,6 +184,7 @@ enum Parser {
     Tls(Box<tls::Handshake>),
     Http(Box<http::Conversation>),
     Smtp(Box<smtp::Session>),
+    Ftp(Box<ftp::Control>),
 }
 
 impl Parser {
@@ -190,12 +198,14 @@ impl Parser {
             (Self::Http(conversation), Data::Gap(lost)) => conversation.lose(dir, lost, cx),
             (Self::Smtp(session), Data::Bytes(bytes)) => session.take(dir, bytes, cx),
             (Self::Smtp(session), Data::Gap(lost)) => session.lose(dir, lost),
+            (Self::Ftp(control), Data::Bytes(bytes)) => control.take(dir, bytes, cx),
+            (Self::Ftp(control), Data::Gap(_)) => control.lose(dir),
         }
     }
 
     fn finish(&mut self, cx: &mut Cx<'_>) {
         match self {
-            Self::Idle | Self::Probe(_) => {}
+            Self::Idle | Self::Probe(_) | Self::Ftp(_) => {}
             Self::Tls(handshake) => {
                 handshake.finish(cx);
             }
@@ -211,6 +221,7 @@ impl Parser {
             Self::Tls(handshake) => handshake.held(),
             Self::Http(conversation) => conversation.held(),
             Self::Smtp(session) => session.held(),
+            Self::Ftp(control) => control.held(),
         }
     }
 }

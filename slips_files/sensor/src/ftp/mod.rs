@@ -1,0 +1,162 @@
+//! FTP: commands that open data channels or move files, with their replies.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use slips_core::event::{Event, Ftp};
+use slips_core::time::PacketTime;
+
+use crate::emit;
+use crate::reader::lines::{self, Lines};
+use crate::reader::{Cx, Next};
+use crate::service::Service;
+use crate::track::Dir;
+
+/// Commands that wait for their replies.
+const MAX_PENDING: usize = 20;
+
+/// Commands that are told.
+const TOLD: [&[u8; 8]; 10] = [
+    b"APPE    ",
+    b"DELE    ",
+    b"RETR    ",
+    b"STOR    ",
+    b"STOU    ",
+    b"ACCT    ",
+    b"PORT    ",
+    b"PASV    ",
+    b"EPRT    ",
+    b"EPSV    ",
+];
+
+#[derive(Debug)]
+struct Command {
+    at: PacketTime,
+    word: [u8; 8],
+    port: Option<u16>,
+}
+
+/// A control connection.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    lines: [Lines; 2],
+    asked: VecDeque<Command>,
+    user: String,
+    is_over: bool,
+    /// In a reply of several lines, the number that ends it.
+    within: Option<u16>,
+}
+
+/// Numbers separated by commas: an address and a port.
+fn comma_port(text: &[u8]) -> Option<u16> {
+    let first = text.iter().position(u8::is_ascii_digit)?;
+    let mut numbers = text.get(first..)?.split(|byte| !byte.is_ascii_digit());
+    let mut port = [0u8; 2];
+    for nth in 0..6 {
+        let number = std::str::from_utf8(numbers.next()?).ok()?.parse().ok()?;
+        if let Some(slot) = port.get_mut(nth % 2) {
+            *slot = number;
+        }
+    }
+    Some(u16::from_be_bytes(port))
+}
+
+/// The last field of `|family|address|port|`.
+fn bar_port(text: &[u8]) -> Option<u16> {
+    let begin = text.iter().position(|byte| *byte == b'|')?;
+    let port = text.get(begin..)?.split(|byte| *byte == b'|').nth(3)?;
+    std::str::from_utf8(port).ok()?.parse().ok()
+}
+
+impl Control {
+    /// Forgets everything but the memory.
+    pub(crate) fn reset(&mut self) {
+        let (mut lines, mut asked) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.asked));
+        lines.iter_mut().for_each(Lines::clear);
+        asked.clear();
+        *self = Self { lines, asked, ..Self::default() };
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.lines.iter().map(Lines::held).sum()
+    }
+
+    /// Takes the next bytes of a side.
+    pub(crate) fn take(&mut self, dir: Dir, mut bytes: &[u8], cx: &mut Cx<'_>) -> Next {
+        while !bytes.is_empty() {
+            let mut lines = std::mem::take(&mut self.lines[dir as usize]);
+            bytes = lines.take(bytes, |line| match dir {
+                Dir::Orig => self.client(line, cx),
+                Dir::Resp => self.server(line, cx),
+            });
+            self.lines[dir as usize] = lines;
+            if self.is_over {
+                return Next::Become(Service::Ssl);
+            }
+        }
+        Next::More
+    }
+
+    /// Bytes are missing.
+    pub(crate) fn lose(&mut self, dir: Dir) -> Next {
+        self.lines[dir as usize].clear();
+        Next::More
+    }
+
+    fn client(&mut self, line: &[u8], cx: &Cx<'_>) {
+        let (word, rest) = lines::command(line);
+        let port = match &word {
+            b"PORT    " => comma_port(rest),
+            b"EPRT    " => bar_port(rest),
+            _ => None,
+        };
+        if &word == b"USER    " {
+            self.user = lines::text(rest);
+        }
+        if self.asked.len() < MAX_PENDING {
+            self.asked.push_back(Command { at: cx.at, word, port });
+        }
+    }
+
+    fn server(&mut self, line: &[u8], cx: &mut Cx<'_>) {
+        let reply = lines::reply(line);
+        if let Some(end) = self.within {
+            if !matches!(reply, Some((code, true, _)) if code == end) {
+                return;
+            }
+            self.within = None;
+        }
+        let Some((code, is_last, text)) = reply else { return };
+        if !is_last {
+            self.within = Some(code);
+            return;
+        }
+        // a preliminary reply: the command's last one follows
+        if code < 200 {
+            return;
+        }
+        let Some(command) = self.asked.pop_front() else { return };
+        if command.word.starts_with(b"AUTH") && code == 234 {
+            self.is_over = true;
+            return;
+        }
+        if !TOLD.contains(&&command.word) {
+            return;
+        }
+        let open = text.iter().position(|byte| *byte == b'(').unwrap_or(0);
+        let data_port = match code {
+            227 => comma_port(text.get(open..).unwrap_or(text)),
+            229 => bar_port(text),
+            _ => command.port.filter(|_| code < 300),
+        };
+        cx.tell(Event::Ftp(Box::new(Ftp {
+            about: emit::about(cx.track, command.at),
+            user: self.user.clone(),
+            command: lines::text(command.word.trim_ascii_end()),
+            reply_code: Some(code),
+            data_port,
+        })));
+    }
+}

@@ -1,0 +1,63 @@
+use proptest::prelude::*;
+use slips_core::event::Event;
+
+use super::{bar_port, comma_port};
+use crate::reader::testing::read;
+use crate::service::Service;
+use crate::track::Dir::{self, Orig, Resp};
+
+fn run(talk: &[(Dir, &[u8])], size: usize) -> Vec<String> {
+    let print = |event| match event {
+        Event::Ftp(ftp) => {
+            Some(format!("{} {} {:?} {:?}", ftp.user, ftp.command, ftp.reply_code, ftp.data_port))
+        }
+        _ => None,
+    };
+    read(Service::Ftp, talk, size).into_iter().filter_map(print).collect()
+}
+
+#[test]
+fn commands_that_open_channels_are_told() {
+    let talk: [(Dir, &[u8]); 9] = [
+        (Resp, b"220-hello\r\n100 of you\r\n220 ready\r\n"),
+        (Orig, b"USER me\r\n"),
+        (Resp, b"331 pass?\r\n"),
+        (Orig, b"PASV\r\n"),
+        (Resp, b"227 Entering Passive Mode (10,0,0,1,4,1).\r\n"),
+        (Orig, b"RETR x\r\n"),
+        (Resp, b"150 here\r\n226 done\r\n"),
+        (Orig, b"EPSV\r\nPORT 10,0,0,2,0,21\r\nSYST\r\nEPRT |2|::1|99|\r\n"),
+        (Resp, b"229 ok (|||57086|)\r\n200 ok\r\n215 unix\r\n500 no\r\n"),
+    ];
+    for size in [1, 4, 1000] {
+        assert_eq!(
+            run(&talk, size),
+            [
+                "me PASV Some(227) Some(1025)",
+                "me RETR Some(226) None",
+                "me EPSV Some(229) Some(57086)",
+                "me PORT Some(200) Some(21)",
+                "me EPRT Some(500) None",
+            ]
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_lines_are_no_harm(
+        lines in prop::collection::vec(
+            (any::<bool>(), "(PASV|EPSV|227|229|AUTH|234|.{0,9})[ |,0-9\r\n]{0,30}"),
+            0..20,
+        ),
+        size in 1..30usize,
+    ) {
+        let talk: Vec<(Dir, &[u8])> =
+            lines.iter().map(|(orig, line)| (if *orig { Orig } else { Resp }, line.as_bytes())).collect();
+        run(&talk, size);
+        for (_, line) in &lines {
+            comma_port(line.as_bytes());
+            bar_port(line.as_bytes());
+        }
+    }
+}
