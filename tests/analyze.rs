@@ -101,6 +101,7 @@ fn what_cannot_be_read_says_so_with_the_right_exit_code() {
     let at = |name: &str| dir.path().join(name).to_str().expect("utf-8").to_owned();
     let empty = write(dir.path(), "empty", "").to_str().expect("utf-8").to_owned();
     let text = write(dir.path(), "novel.txt", "It was a dark night.\n").to_str().expect("utf-8").to_owned();
+    let flows = write(dir.path(), "conn.log", scan(1)).to_str().expect("utf-8").to_owned();
     let yaml = write(dir.path(), "bad.yaml", "parameters:\n  time_window_with: 5\n");
     let yaml = yaml.to_str().expect("utf-8").to_owned();
     let cases: &[(&[&str], i32, &str)] = &[
@@ -111,7 +112,11 @@ fn what_cannot_be_read_says_so_with_the_right_exit_code() {
         (&["frobnicate"], 64, "frobnicate"),
         (&["check-config", &yaml], 78, "bad.yaml:2"),
         (&["analyze", &text, "-c", &yaml], 78, "time_window_with"),
-        (&["check-config", &at("nowhere.yaml")], 78, "nowhere.yaml"),
+        (&["check-config", &at("nowhere.yaml")], 66, "nowhere.yaml"),
+        (&["analyze", &flows, "-j", "257"], 64, "0 to 256"),
+        (&["analyze", &flows, "-o", &format!("{text}/out")], 70, "novel.txt"),
+        (&["sensor", "-o", &at("logs")], 64, "name a capture"),
+        (&["sensor", &flows, "-o", &at("logs")], 65, "holds no packets"),
         (&["run", "-i", "no-such-interface-0", "--monitor", "-o", &at("out")], 66, "no-such-interface-0"),
     ];
     for (args, code, says) in cases {
@@ -120,6 +125,7 @@ fn what_cannot_be_read_says_so_with_the_right_exit_code() {
         assert_eq!(out.status.code(), Some(*code), "{args:?}: {text}");
         assert!(text.contains(says), "{args:?}: {text}");
     }
+    assert!(!dir.path().join("logs").exists(), "nothing is made for an input that cannot be");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use slips_store::StoreError;
+
 /// What the caller learns from the exit code; systemd tells a bad configuration from a crash by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -70,9 +72,13 @@ impl From<crate::config::LoadError> for Failure {
     }
 }
 
-impl From<slips_store::StoreError> for Failure {
-    fn from(error: slips_store::StoreError) -> Self {
-        let exit = if error.is_unwritable() { Exit::Permission } else { Exit::Data };
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::Foreign { .. } | StoreError::InUse { .. } | StoreError::Newer { .. } => Exit::Data,
+            error if error.is_denied() => Exit::Permission,
+            StoreError::Io { .. } | StoreError::Sqlite { .. } => Exit::Software,
+        };
         Self { exit, error: error.into() }
     }
 }

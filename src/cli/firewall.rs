@@ -18,8 +18,8 @@ pub(super) fn run(command: &FirewallCommand) -> Result<(), Failure> {
     match command {
         FirewallCommand::List { json } => list(*json),
         FirewallCommand::Flush => match control::ask(&Ask::Flush) {
-            // Without a daemon nobody owns the table.
-            Err(Unasked::NoDaemon) => {
+            // Without a daemon nobody owns the table. A stranger who took the daemon's name must not keep blocks standing.
+            Err(Unasked::NoDaemon | Unasked::Stranger(_)) => {
                 flush_all().map_err(failure)?;
                 println!("nothing of slips is left in the firewall");
                 Ok(())

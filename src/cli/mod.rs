@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use slips_core::addr::Net;
 use slips_systemd::notify::Environment;
 
-use crate::config::{self, Config, Mode};
+use crate::config::{self, Config, LoadError, Mode};
 use crate::control::Ask;
 use crate::{daemon, demo};
 pub use exit::{Exit, Failure};
@@ -103,7 +103,7 @@ struct Analyze {
     #[arg(long)]
     json: bool,
     /// Detection threads; 0 does everything on one thread. Default: one less than there are processors.
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<usize>,
     /// Configuration file. Default: the built-in defaults.
     #[arg(short, long, value_name = "FILE")]
@@ -205,10 +205,24 @@ fn run(options: Run) -> Result<(), Failure> {
 }
 
 fn check_config(file: &std::path::Path) -> Result<(), Failure> {
-    Config::load(file)?;
+    Config::load(file).map_err(|error| match &error {
+        LoadError::Unreadable(_, cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Failure { exit: Exit::NoInput, error: error.into() }
+        }
+        _ => error.into(),
+    })?;
     println!("{}: ok", file.display());
     Ok(())
 }
+
+/// A number of detection threads.
+fn jobs(text: &str) -> Result<usize, String> {
+    let most = |jobs: &usize| *jobs <= MAX_JOBS;
+    text.parse().ok().filter(most).ok_or_else(|| format!("a number from 0 to {MAX_JOBS} is needed"))
+}
+
+/// Detection threads beyond which a number is a typo.
+const MAX_JOBS: usize = 256;
 
 /// The configuration named on the command line, or the defaults.
 fn load_config(file: Option<&std::path::Path>) -> Result<Config, Failure> {

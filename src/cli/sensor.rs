@@ -7,7 +7,7 @@ use slips_core::addr::LocalNets;
 use slips_core::event::Event;
 use slips_core::record::Record;
 use slips_input::capture::{CaptureSettings, Live, LiveSource};
-use slips_input::{OpenOptions, Report};
+use slips_input::{OpenOptions, Report, Source};
 use slips_store::{OutputDir, RecordSink, ZeekFormat, ZeekLogs};
 
 use super::analyze::progress;
@@ -18,26 +18,41 @@ use crate::daemon::signals::Signals;
 use crate::daemon::{build, sinks};
 
 pub(super) fn run(options: &Sensor) -> Result<(), Failure> {
-    let dir = OutputDir::create(&options.output)?;
-    let format = if options.tsv { ZeekFormat::Tsv } else { ZeekFormat::Json };
-    let logs = ZeekLogs::create(&dir, format, LocalNets::private(), sinks::wall_clock)?;
     let settings = slips_sensor::Settings {
         verify_checksums: options.verify_checksums,
         ..build::sensor_settings(&Config::default(), [0, 0])
     };
+    // The input first: a typo leaves no empty folder behind.
     match &options.capture {
-        Some(path) => from_file(path, settings, logs),
-        None => live(&options.interfaces, settings, logs),
+        Some(path) => {
+            let open = OpenOptions { sensor: settings, ..OpenOptions::default() };
+            let source = slips_input::open(path, &open)?;
+            if source.report().sensor.is_none() {
+                let what = format!("{} holds no packets; `slips analyze` reads flow logs", path.display());
+                return Err(Failure::new(Exit::Data, what));
+            }
+            from_file(path, source, open.batch, logs(options)?)
+        }
+        None => live(options, settings),
     }
 }
 
-fn from_file(path: &Path, sensor: slips_sensor::Settings, mut logs: ZeekLogs) -> Result<(), Failure> {
-    let options = OpenOptions { sensor, ..OpenOptions::default() };
-    let mut source = slips_input::open(path, &options)?;
+fn logs(options: &Sensor) -> Result<ZeekLogs, Failure> {
+    let dir = OutputDir::create(&options.output)?;
+    let format = if options.tsv { ZeekFormat::Tsv } else { ZeekFormat::Json };
+    Ok(ZeekLogs::create(&dir, format, LocalNets::private(), sinks::wall_clock)?)
+}
+
+fn from_file(
+    path: &Path,
+    mut source: Box<dyn Source + Send>,
+    size: usize,
+    mut logs: ZeekLogs,
+) -> Result<(), Failure> {
     let bar = progress(path, source.progress());
     let mut more = true;
     while more {
-        let mut batch = Vec::with_capacity(options.batch);
+        let mut batch = Vec::with_capacity(size);
         more = source.next_batch(&mut batch)?;
         write(&mut logs, batch)?;
         if let (Some(bar), Some((done, _))) = (&bar, source.progress()) {
@@ -52,16 +67,17 @@ fn from_file(path: &Path, sensor: slips_sensor::Settings, mut logs: ZeekLogs) ->
     Ok(())
 }
 
-fn live(interfaces: &[String], sensor: slips_sensor::Settings, mut logs: ZeekLogs) -> Result<(), Failure> {
-    if interfaces.is_empty() {
+fn live(options: &Sensor, sensor: slips_sensor::Settings) -> Result<(), Failure> {
+    if options.interfaces.is_empty() {
         return Err(Failure::new(
             Exit::Usage,
             "name a capture or an interface: slips sensor capture.pcap -o logs",
         ));
     }
     let signals = Signals::take().map_err(Failure::software)?;
-    let mut source = LiveSource::open(CaptureSettings::new(interfaces.iter().cloned()), sensor)
+    let mut source = LiveSource::open(CaptureSettings::new(options.interfaces.iter().cloned()), sensor)
         .map_err(capture_failure)?;
+    let mut logs = logs(options)?;
     let stopper = source.stopper();
     std::thread::Builder::new()
         .name("signals".into())

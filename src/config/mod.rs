@@ -333,6 +333,7 @@ impl Config {
             self.limits.remote_profiles >= 16 && self.limits.local_profiles >= 16,
             "limits.remote_profiles and limits.local_profiles must be at least 16",
         );
+        check(self.limits.open_evidence >= 16, "limits.open_evidence must be at least 16");
         wrong
     }
 

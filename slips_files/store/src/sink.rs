@@ -100,6 +100,20 @@ impl StoreError {
         }
     }
 
+    /// Whether the cause is a lack of the right to write.
+    pub fn is_denied(&self) -> bool {
+        use rusqlite::ErrorCode::{PermissionDenied, ReadOnly};
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+            }
+            Self::Sqlite { source, .. } => {
+                matches!(source.sqlite_error_code(), Some(ReadOnly | PermissionDenied))
+            }
+            Self::Foreign { .. } | Self::InUse { .. } | Self::Newer { .. } => false,
+        }
+    }
+
     /// The file concerned.
     pub fn path(&self) -> &Path {
         match self {
