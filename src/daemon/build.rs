@@ -1,5 +1,6 @@
 //! Turns the configuration into the parts that need it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 
@@ -34,12 +35,13 @@ pub fn intelligence(config: &Config) -> Result<(Arc<dyn Intelligence>, Vec<Strin
     }
 }
 
-/// Makes the detectors of one shard.
+/// Makes the detectors of one shard. `gateways` are those of this host; none in an analysis.
 pub fn registry(
     config: &Config,
     intel: Arc<dyn Intelligence>,
+    gateways: Vec<IpAddr>,
 ) -> Box<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync> {
-    let settings = detect_settings(config);
+    let settings = slips_detect::Settings { gateways, ..detect_settings(config) };
     Box::new(move || slips_detect::registry(&settings, Arc::clone(&intel)))
 }
 

@@ -3,25 +3,65 @@
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 use slips_core::addr::{Net, canonical};
 
 use crate::cli::{Exit, Failure};
 
-/// The interfaces named on the command line, else those of the configuration, else those with a default route.
-pub fn choose(asked: &[String], configured: &[String]) -> Result<Vec<String>, Failure> {
+/// Interfaces that are watched when none is named; each costs a ring in memory.
+const MAX_FOUND: usize = 16;
+
+/// What is watched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// These interfaces.
+    pub names: Vec<String>,
+    /// Found too, but too many.
+    pub left_out: Vec<String>,
+}
+
+/// The interfaces named on the command line, else those of the configuration, else those that carry an address by which others
+/// may be reached: a router must see its inside too.
+pub fn choose(asked: &[String], configured: &[String]) -> Result<Watched, Failure> {
     for named in [asked, configured] {
         if !named.is_empty() {
-            return Ok(named.to_vec());
+            return Ok(Watched { names: named.to_vec(), left_out: Vec::new() });
         }
     }
-    let found = with_default_route();
-    if found.is_empty() {
+    let found = found(&addressed(), &with_default_route());
+    if found.names.is_empty() {
         return Err(Failure::new(
             Exit::NoInput,
-            "no interface has a default route; name what to watch: slips run -i IFACE, or `interfaces` in slips.yaml",
+            "no interface is up and has an address; name what to watch: slips run -i IFACE, or `interfaces` in slips.yaml",
         ));
     }
     Ok(found)
+}
+
+/// Names and addresses of the interfaces that are up, without loopback.
+fn addressed() -> Vec<(String, IpAddr)> {
+    let Ok(all) = getifaddrs() else { return Vec::new() };
+    let of = |entry: nix::ifaddrs::InterfaceAddress| {
+        let usable = entry.flags.contains(InterfaceFlags::IFF_UP)
+            && !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+        let addr = entry.address.as_ref().and_then(ip_of).filter(|_| usable)?;
+        Some((entry.interface_name, addr))
+    };
+    all.filter_map(of).collect()
+}
+
+/// Those with a global or private address, the ways out first.
+fn found(addressed: &[(String, IpAddr)], outside: &[String]) -> Watched {
+    let of_one_link = |addr: &IpAddr| match addr {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_loopback() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback() || v6.is_unspecified(),
+    };
+    let names = addressed.iter().filter(|(_, addr)| !of_one_link(addr)).map(|(name, _)| name);
+    let mut names: Vec<String> = names.chain(outside).cloned().collect();
+    names.sort_unstable_by_key(|name| (!outside.contains(name), name.clone()));
+    names.dedup();
+    let left_out = names.split_off(names.len().min(MAX_FOUND));
+    Watched { names, left_out }
 }
 
 fn with_default_route() -> Vec<String> {
@@ -108,10 +148,31 @@ mod tests {
     }
 
     #[test]
+    fn a_router_sees_its_inside_too_and_no_more_than_sixteen_interfaces() {
+        let on = |name: &str, addr: &str| (name.to_owned(), addr.parse().expect(addr));
+        let router = [
+            on("lan0", "192.168.1.1"),
+            on("lan0", "fe80::1"),
+            on("wan0", "203.0.113.2"),
+            on("wg0", "10.9.0.1"),
+            on("veth7", "fe80::7"),
+            on("dead0", "169.254.3.4"),
+        ];
+        let found_here = found(&router, &["wan0".to_owned(), "ppp0".to_owned()]);
+        assert_eq!(found_here.names, ["ppp0", "wan0", "lan0", "wg0"]);
+        let many: Vec<_> = (10..30).map(|n| on(&format!("br{n}"), "10.0.0.1")).collect();
+        let found_here = found(&many, &["br29".to_owned()]);
+        assert_eq!((found_here.names.len(), found_here.left_out.len()), (16, 4));
+        assert_eq!(found_here.names[0], "br29");
+        assert_eq!(found(&[], &[]).names, [""; 0]);
+    }
+
+    #[test]
     fn names_on_the_command_line_win() {
         let asked = ["a".to_owned()];
         let configured = ["b".to_owned()];
-        assert_eq!(choose(&asked, &configured).ok(), Some(vec!["a".to_owned()]));
-        assert_eq!(choose(&[], &configured).ok(), Some(vec!["b".to_owned()]));
+        let watched = |names: &[String]| Some(Watched { names: names.to_vec(), left_out: Vec::new() });
+        assert_eq!(choose(&asked, &configured).ok(), watched(&asked));
+        assert_eq!(choose(&[], &configured).ok(), watched(&configured));
     }
 }

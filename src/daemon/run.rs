@@ -9,6 +9,7 @@
 //! (the kernel keeps the blocks until their time is over).
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -47,7 +48,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Runs until a signal ends it.
 pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Result<(), Failure> {
     let signals = Signals::take().map_err(Failure::software)?;
-    let watched = interfaces::choose(asked, &config.interfaces)?;
+    let interfaces::Watched { names: watched, left_out } = interfaces::choose(asked, &config.interfaces)?;
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
     let random = RandomState::new();
@@ -56,7 +57,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let stopper = source.stopper();
 
     let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue)?;
-    let mut responder = open_responder(config)?;
+    let (mut responder, gateways) = open_responder(config)?;
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
 
@@ -65,7 +66,11 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     for problem in problems {
         responder.say(&entries::degraded("threat intelligence", &problem));
     }
-    let registry = build::registry(config, intel);
+    if !left_out.is_empty() {
+        let left_out = format!("too many interfaces, not watched: {}", left_out.join(", "));
+        responder.say(&entries::degraded("watching", &left_out));
+    }
+    let registry = build::registry(config, intel, gateways);
     let pulse = Arc::new(Pulse::default());
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
@@ -126,7 +131,8 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     kept
 }
 
-fn open_responder(config: &Config) -> Result<Responder, Failure> {
+/// The responder, and the gateways of this host.
+fn open_responder(config: &Config) -> Result<(Responder, Vec<IpAddr>), Failure> {
     let mode = match config.firewall.mode {
         Mode::Enforce => slips_firewall::Mode::Enforce,
         Mode::Monitor => slips_firewall::Mode::Monitor,
@@ -137,21 +143,22 @@ fn open_responder(config: &Config) -> Result<Responder, Failure> {
         exit: Exit::Software,
         error: anyhow::Error::from(error).context("cannot find out who must never be blocked"),
     })?;
+    let gateways = protect::gateways(&protected);
     let open = Box::new(move |protected| {
         Firewall::open(Options { mode, policy: Policy::default(), protected, ..Options::default() })
     });
     let ways = Ways { open, sweep: Box::new(slips_firewall::flush_all), protect };
-    Responder::new(ways, open_journal(), config.firewall.clone(), Clocks::default(), protected).map_err(
-        |error| {
-            let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
-            Failure {
+    let responder =
+        Responder::new(ways, open_journal(), config.firewall.clone(), Clocks::default(), protected);
+    responder.map(|responder| (responder, gateways)).map_err(|error| {
+        let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
+        Failure {
             exit,
             error: anyhow::Error::from(error).context(
                 "cannot open the firewall; blocking takes root or CAP_NET_ADMIN (--monitor watches without)",
             ),
         }
-        },
-    )
+    })
 }
 
 fn open_journal() -> Journal {
