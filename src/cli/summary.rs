@@ -20,6 +20,9 @@ pub struct Summary {
     /// Evidence by type, each identity once.
     pub evidence: BTreeMap<&'static str, u64>,
     pub alerts: Vec<AlertLine>,
+    /// What was not judged in full because a limit was reached or a time stamp could not be believed; only what is not zero.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub shortfalls: BTreeMap<&'static str, u64>,
     /// Records that could not be used, by reason.
     pub rejected: BTreeMap<String, u64>,
     pub records: u64,
@@ -90,6 +93,14 @@ impl Summary {
         self.profiles = stats.profiles;
         self.windows = stats.profile_windows;
         self.seconds = seconds;
+        let shortfalls = [
+            ("evidence_capped", stats.evidence_capped),
+            ("evicted_local", stats.evicted_local),
+            ("evicted_remote", stats.evicted_remote),
+            ("late_events", stats.late_events),
+            ("time_jumps", stats.time_jumps),
+        ];
+        self.shortfalls.extend(shortfalls.into_iter().filter(|(_, count)| *count > 0));
     }
 
     /// For people.
@@ -102,6 +113,9 @@ impl Summary {
             "{} flows of {} hosts in {} host windows, {:.2} s ({rate:.0} flows/s)",
             self.flows, self.profiles, self.windows, self.seconds
         );
+        for (name, count) in &self.shortfalls {
+            let _ = writeln!(text, "  {count} {}", explained(name));
+        }
         for sample in &self.samples {
             let _ = writeln!(text, "  rejected: {sample}");
         }
@@ -138,5 +152,36 @@ impl Summary {
             }
         }
         text
+    }
+}
+
+/// A shortfall for people.
+fn explained(name: &str) -> &str {
+    match name {
+        "evidence_capped" => "findings left out: limits.open_evidence is reached",
+        "evicted_local" => "local hosts forgotten: limits.local_profiles is reached",
+        "evicted_remote" => "remote hosts forgotten: limits.remote_profiles is reached",
+        "late_events" => "events older than any open window",
+        "time_jumps" => "time stamps that jumped ahead and were not believed",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortfalls_are_told_when_there_are_any() {
+        let mut summary = Summary::default();
+        summary.finish(&Stats::default(), 1.0);
+        assert!(!serde_json::to_string(&summary).expect("JSON").contains("shortfalls"));
+        assert_eq!(summary.text().lines().count(), 3, "{}", summary.text());
+        let stats = Stats { evidence_capped: 3, late_events: 2, ..Stats::default() };
+        summary.finish(&stats, 1.0);
+        let json = serde_json::to_string(&summary).expect("JSON");
+        assert!(json.contains(r#""shortfalls":{"evidence_capped":3,"late_events":2}"#), "{json}");
+        assert!(summary.text().contains("3 findings left out"), "{}", summary.text());
+        assert!(summary.text().contains("2 events older"), "{}", summary.text());
     }
 }
