@@ -9,7 +9,7 @@
 //!   asks for whomever the outside looks for.
 //! * Evasion: four addresses in 30 s; listening instead of asking.
 //! * Critical is told again every two minutes while it goes on.
-//! * Proof: proven when all requests came from the hardware address that owns the sender's address.
+//! * Proof: proven when the requests from the hardware address that owns the sender's address reach the step alone.
 
 use std::net::IpAddr;
 
@@ -47,8 +47,8 @@ const MAX_TARGETS: usize = 320;
 #[derive(Debug, Default)]
 struct Asked {
     targets: Lately<IpAddr>,
-    /// A request came from an unproven sender.
-    unproven: bool,
+    /// The same, of proven requests.
+    proven: Lately<IpAddr>,
     told: Told,
 }
 
@@ -84,9 +84,11 @@ impl ArpScan {
         let asked = self.state.get_or_default(cx.slot(), cx.window());
         let targets = asked.targets.insert(arp.target, arp.at, self.span, MAX_TARGETS);
         let step = ladder::step(&TARGETS, self.first, targets);
-        asked.unproven |= attempt::proof_of_source(cx.facts()) == Proof::Unproven;
-        let Some(rung) = asked.told.climb(&TARGETS, step, 1, arp.at) else { return };
-        let proof = if asked.unproven { Proof::Unproven } else { Proof::Proven };
+        if attempt::proof_of_source(cx.facts()) == Proof::Proven {
+            asked.proven.insert(arp.target, arp.at, self.span, MAX_TARGETS);
+        }
+        let proof = attempt::proof_if(ladder::step(&TARGETS, self.first, asked.proven.len()) >= step);
+        let Some(rung) = asked.told.climb(&TARGETS, step, proof, 1, arp.at) else { return };
         cx.emit(Finding {
             proto: Some(Proto::Arp),
             text: format!("ARP scan: asked for {targets} addresses within {} s", self.span.0 / 1_000_000),

@@ -131,6 +131,11 @@ pub const fn proof_of_source(facts: Facts) -> Proof {
     if facts.src_on_link { Proof::Proven } else { Proof::Unproven }
 }
 
+/// Proven, if what a proven source did reaches the step alone.
+pub const fn proof_if(alone: bool) -> Proof {
+    if alone { Proof::Proven } else { Proof::Unproven }
+}
+
 /// Whether the source of this very attempt is proven.
 pub fn is_proven(flow: &Flow, facts: Facts) -> bool {
     proof_of_source(facts) == Proof::Proven && !is_blind_probe(flow)

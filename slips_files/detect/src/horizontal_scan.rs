@@ -208,7 +208,7 @@ impl HorizontalScan {
         // Zeek tells once, at its own threshold (25 hosts in 5 minutes), and is silent about the rest.
         let hosts = zeek_notice::number_after(&notice.msg, "at least ").unwrap_or(0);
         let step = ladder::step(&TCP, 0, hosts).max(BELOW_CRITICAL);
-        let Some(rung) = sweep.told.climb(&TCP, step, 0, notice.at) else { return };
+        let Some(rung) = sweep.told.climb(&TCP, step, Proof::Unproven, 0, notice.at) else { return };
         cx.emit(Finding {
             dst_port: Some(port),
             proto: Some(proto),
@@ -267,8 +267,9 @@ impl Sweep {
         } else {
             (ladder, stands, self.proven >= stands)
         };
-        let rung = self.told.climb(ladder, step, 1, flow.seen)?;
-        Some((rung, if proven { Proof::Proven } else { Proof::Unproven }))
+        let proof = attempt::proof_if(proven);
+        let rung = self.told.climb(ladder, step, proof, 1, flow.seen)?;
+        Some((rung, proof))
     }
 
     /// The highest step that innocent explanations leave.

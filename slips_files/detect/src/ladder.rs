@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use slips_core::detector::Cx;
-use slips_core::evidence::{Again, Confidence, EvidenceKind, Finding, ThreatLevel};
+use slips_core::evidence::{Again, Confidence, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::time::{PacketTime, Span};
 
 /// One step: from this magnitude on, so bad and so sure.
@@ -62,6 +62,8 @@ pub const AGAIN_GROWN: u32 = 10;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told {
     step: u8,
+    /// It was told as proven at this step.
+    proven: bool,
     at: PacketTime,
     /// By how much it grew since, and when it last did.
     grown: u32,
@@ -74,26 +76,41 @@ impl Told {
         self.step
     }
 
-    /// The finding grew by `grown` at `at` and stands at `step`: whether to tell it. It is told when the step is new, and again
-    /// while it is critical and goes on.
-    pub fn is_news(&mut self, step: u8, level: ThreatLevel, grown: u32, at: PacketTime) -> bool {
+    /// The finding grew by `grown` at `at` and stands at `step`: whether to tell it. It is told when the step is new; while it is
+    /// critical also when it goes on, and when its source is proven now.
+    pub fn is_news(
+        &mut self,
+        step: u8,
+        level: ThreatLevel,
+        proof: Proof,
+        grown: u32,
+        at: PacketTime,
+    ) -> bool {
         let pause = at.since(self.grown_at) > AGAIN_AFTER;
         self.grown = if pause { grown } else { self.grown.saturating_add(grown) };
         self.grown_at = self.grown_at.max(at);
-        let goes_on = level == ThreatLevel::Critical
-            && self.grown >= AGAIN_GROWN
-            && self.step > 0
-            && at.since(self.at) >= AGAIN_AFTER;
-        if !goes_on && step <= self.step {
+        let stays_critical = level == ThreatLevel::Critical && self.step > 0;
+        let goes_on = stays_critical && self.grown >= AGAIN_GROWN && at.since(self.at) >= AGAIN_AFTER;
+        let proven = proof == Proof::Proven;
+        let proves = stays_critical && proven && !self.proven && step >= self.step;
+        if !goes_on && !proves && step <= self.step {
             return false;
         }
+        self.proven = proven || (self.proven && step <= self.step);
         (self.step, self.at, self.grown) = (self.step.max(step), self.at.max(at), 0);
         true
     }
 
     /// The same for a step of `ladder`: the step to tell.
-    pub fn climb(&mut self, ladder: &[Rung], step: u8, grown: u32, at: PacketTime) -> Option<Rung> {
-        at_step(ladder, step).filter(|rung| self.is_news(step, rung.level, grown, at))
+    pub fn climb(
+        &mut self,
+        ladder: &[Rung],
+        step: u8,
+        proof: Proof,
+        grown: u32,
+        at: PacketTime,
+    ) -> Option<Rung> {
+        at_step(ladder, step).filter(|rung| self.is_news(step, rung.level, proof, grown, at))
     }
 }
 
@@ -129,7 +146,8 @@ mod tests {
     fn what_is_critical_and_goes_on_is_told_again_every_two_minutes() {
         let mut told = Told::default();
         let mut tells = |step, grown, second| {
-            told.climb(&LADDER, step, grown, PacketTime::from_secs_micros(second, 0)).is_some()
+            let at = PacketTime::from_secs_micros(second, 0);
+            told.climb(&LADDER, step, Proof::Unproven, grown, at).is_some()
         };
         assert!(!tells(0, 1, 0));
         assert!(tells(2, 1, 0));
@@ -141,6 +159,18 @@ mod tests {
         assert!(!tells(3, 50, 1800), "too early");
         assert!(!tells(2, 1, 1900), "it stands lower now");
         assert!(tells(3, 1, 1901));
+    }
+
+    #[test]
+    fn what_is_critical_is_told_again_when_it_is_proven() {
+        use Proof::{Proven, Unproven};
+        let mut told = Told::default();
+        let mut tells = |step, proof| told.climb(&LADDER, step, proof, 1, PacketTime(0)).is_some();
+        assert!(tells(2, Unproven));
+        assert!(!tells(2, Proven), "not critical");
+        assert!(tells(3, Unproven));
+        assert!(tells(3, Proven));
+        assert!(!tells(3, Proven) && !tells(3, Unproven) && !tells(3, Proven));
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl VerticalScan {
         // Zeek tells once, at its own threshold (15 ports in 5 minutes), and is silent about the rest.
         let ports = zeek_notice::number_after(&notice.msg, "at least ").unwrap_or(0);
         let step = ladder::step(&TCP, 0, ports).max(BELOW_CRITICAL);
-        let Some(rung) = target.told.climb(&TCP, step, 0, notice.at) else { return };
+        let Some(rung) = target.told.climb(&TCP, step, Proof::Unproven, 0, notice.at) else { return };
         cx.emit(Finding {
             victim: Some(Entity::Ip(victim)),
             proto: Some(proto),
@@ -160,9 +160,9 @@ impl Target {
         if tcp && self.talked && self.ports.len() < TALKED_CRITICAL {
             step = step.min(BELOW_CRITICAL);
         }
-        let rung = self.told.climb(ladder, step, 1, flow.seen)?;
-        let alone = ladder::step(ladder, first, self.proven) >= step;
-        Some((rung, if alone { Proof::Proven } else { Proof::Unproven }))
+        let proof = attempt::proof_if(ladder::step(ladder, first, self.proven) >= step);
+        let rung = self.told.climb(ladder, step, proof, 1, flow.seen)?;
+        Some((rung, proof))
     }
 
     /// What comes from a service port to this port passes for a late answer.
@@ -373,9 +373,20 @@ mod tests {
             }
             told.iter().map(|finding| finding.proof).collect::<Vec<_>>()
         };
+        // The hardware address is learned a little later than the scan begins.
+        let learned = |late: usize| {
+            let mut bench = bench(VerticalScan::new(&Settings::default()));
+            let mut told = Vec::new();
+            for n in 0..150 {
+                bench.facts(Facts { src_on_link: n >= late, ..Facts::default() });
+                told.extend(bench.feed(&Talk::tcp("192.168.1.5", "192.168.1.2", 1 + n as u16).event()));
+            }
+            told.iter().map(|finding| finding.proof).collect::<Vec<_>>()
+        };
         use Proof::{Proven, Unproven};
         assert_eq!(mixed(1), [Unproven, Unproven, Unproven]);
         assert_eq!(mixed(30), [Proven, Proven, Unproven]);
+        assert_eq!(learned(3), [Unproven, Unproven, Unproven, Proven], "told again at the third more");
         assert_eq!(mixed(150), [Proven, Proven, Proven]);
     }
 

@@ -240,7 +240,7 @@ impl Server {
         };
         // Whatever the count, to become critical is a step.
         let step = bucket + 1 + if self.critical { STEPS } else { 0 };
-        if !self.told.is_news(step, level, grown, at) {
+        if !self.told.is_news(step, level, Proof::Proven, grown, at) {
             return None;
         }
         let confidence = confidence(self.attempts, threshold, self.tool);
