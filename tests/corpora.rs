@@ -30,6 +30,14 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
     ),
     ("synthetic/syn-flood-5000/capture.pcap", &["SYN_FLOOD"], &[]),
     ("zeek/http__methods/capture.pcap", &["EMPTY_CONNECTIONS"], &[]),
+    ("arkime/ssl-selfsign/capture.pcap", &["SELF_SIGNED_CERTIFICATE"], &[]),
+    ("ndpi/nano/capture.pcapng", &["UNKNOWN_PORT"], &[]),
+    ("slips/test-cc__test-cc-capture-1/capture.pcap", &["COMMAND_AND_CONTROL_CHANNEL"], &[]),
+    (
+        "slips-zeek-dirs/test18-malicious-ctu-sme-11-win/zeek-labeled",
+        &["COMMAND_AND_CONTROL_CHANNEL", "MULTIPLE_RECONNECTION_ATTEMPTS"],
+        &[],
+    ),
     ("ndpi/openvpn/capture.pcap", &["NON_SSL_PORT_443_CONNECTION"], &[]),
     ("ndpi/exe_download_as_png/capture.pcap", &["EXECUTABLE_MIME_TYPE"], &[]),
     ("slips-zeek-dirs/test13-malicious-dhcpscan-zeek-dir", &["DHCP_SCAN"], &[]),
@@ -49,6 +57,7 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
 
 /// Ordinary traffic: no alert.
 const QUIET: &[&str] = &[
+    "labelled/2023-02-20",
     "synthetic/clean-session/capture.pcap",
     "synthetic/cooked-sll/capture.pcap",
     "zeek/ssh__ssh/capture.pcap",

@@ -14,6 +14,8 @@ use slips_core::time::Span;
 
 mod attempt;
 mod ladder;
+mod names;
+mod ports;
 mod steps;
 mod table;
 mod tally;
@@ -24,9 +26,13 @@ mod zeek_notice;
 pub mod arp_oddities;
 pub mod arp_poisoning;
 pub mod arp_scan;
+pub mod beacon;
 pub mod clear_text_login;
 pub mod data_upload;
+pub mod dga;
 pub mod dhcp_scan;
+pub mod dns_answers;
+pub mod dns_arpa_scan;
 pub mod empty_connections;
 pub mod executable_download;
 pub mod flood;
@@ -34,14 +40,18 @@ pub mod gre;
 pub mod horizontal_scan;
 pub mod icmp_sweep;
 pub mod listed_address;
+pub mod listed_fingerprint;
 pub mod long_connection;
 pub mod pastebin_download;
 pub mod port_zero;
+pub mod private_connection;
 pub mod reconnection;
+pub mod self_signed_certificate;
 pub mod smtp_login;
 pub mod ssh_guessing;
 pub mod ssh_software;
 pub mod suspicious_user_agent;
+pub mod unknown_port;
 pub mod vertical_scan;
 pub mod weird_http_method;
 pub mod wrong_protocol;
@@ -105,7 +115,8 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::new(reconnection::Reconnection::new(settings)),
         Box::new(long_connection::LongConnection::new(settings)),
         Box::new(data_upload::DataUpload::new(settings)),
-        Box::new(listed_address::ListedAddress::new(intel)),
+        Box::new(listed_address::ListedAddress::new(Arc::clone(&intel))),
+        Box::new(listed_fingerprint::ListedFingerprint::new(intel)),
         Box::<arp_oddities::ArpOddities>::default(),
         Box::new(arp_poisoning::ArpPoisoning::new(settings)),
         Box::<dhcp_scan::DhcpScan>::default(),
@@ -121,6 +132,13 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::<weird_http_method::WeirdHttpMethod>::default(),
         Box::<pastebin_download::PastebinDownload>::default(),
         Box::<wrong_protocol::WrongProtocol>::default(),
+        Box::<dga::Dga>::default(),
+        Box::<dns_arpa_scan::DnsArpaScan>::default(),
+        Box::<dns_answers::DnsAnswers>::default(),
+        Box::<self_signed_certificate::SelfSignedCertificate>::default(),
+        Box::new(private_connection::PrivateConnection::new(settings)),
+        Box::<unknown_port::UnknownPort>::default(),
+        Box::<beacon::Beacon>::default(),
     ]
 }
 

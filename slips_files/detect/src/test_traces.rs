@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use slips_core::detector::{Bench, Detector};
-use slips_core::event::{About, Arp, ArpOp, Event, Http, Notice, Tls, TlsFields};
+use slips_core::event::{
+    About, Arp, ArpOp, Dns, DnsAnswer, DnsData, DnsFlags, Event, Http, Notice, Tls, TlsFields,
+};
 use slips_core::evidence::Finding;
 use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Uid, Volume};
 use slips_core::time::{PacketTime, Span};
@@ -178,4 +180,22 @@ pub fn http(dst: &str, host: &str, uri: &str, second: i64) -> Http {
 pub fn tls(dst: &str, server_name: &str) -> Event {
     let fields = TlsFields { server_name: server_name.into(), established: true, ..TlsFields::default() };
     Event::Tls(Box::new(Tls { about: about("192.168.1.5", dst, 443, 0), fields }))
+}
+
+/// A question of 192.168.1.5 that its resolver answered with these.
+pub fn dns(query: &str, answers: &[DnsData]) -> Dns {
+    let mut about = about("192.168.1.5", "192.168.1.1", 53, 0);
+    about.proto = Proto::Udp;
+    Dns {
+        about,
+        trans_id: 1,
+        rtt: None,
+        query: query.into(),
+        qclass: 1,
+        qtype: 1,
+        rcode: Some(0),
+        flags: DnsFlags::default(),
+        answers: answers.iter().map(|data| DnsAnswer { data: data.clone(), ttl: Some(60) }).collect(),
+        rejected: false,
+    }
 }

@@ -1,0 +1,135 @@
+//! What can be told from a domain name.
+
+use slips_core::addr;
+use slips_core::event::About;
+
+/// Zones that are private, or for other questions than who a host is.
+const SPECIAL: [&str; 14] = [
+    "arpa",
+    "local",
+    "localhost",
+    "lan",
+    "home",
+    "internal",
+    "intranet",
+    "private",
+    "corp",
+    "localdomain",
+    "test",
+    "invalid",
+    "onion",
+    "example",
+];
+
+/// Asked of a server, by DNS: not mDNS, not LLMNR, not a group.
+pub fn is_unicast_dns(about: &About) -> bool {
+    !matches!(about.dst.port, 5353 | 5355) && addr::is_interesting(about.dst.addr)
+}
+
+/// The name is of a private zone, a reverse lookup, or no domain at all.
+pub fn is_special(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match name.rsplit_once('.') {
+        None => true,
+        Some((_, zone)) => {
+            zone.is_empty() || SPECIAL.iter().any(|special| special.eq_ignore_ascii_case(zone))
+        }
+    }
+}
+
+/// The part of a name that somebody registered: the last two labels, three where the second-last is as short as in `co.uk`.
+/// A guess that is good enough to count by; `None` for special names.
+pub fn registered(name: &str) -> Option<&str> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if is_special(name) {
+        return None;
+    }
+    let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
+    let last = dots.next()?;
+    let Some(second) = dots.next() else { return Some(name) };
+    if last - second - 1 > 3 {
+        return name.get(second + 1..);
+    }
+    match dots.next() {
+        Some(third) => name.get(third + 1..),
+        None => Some(name),
+    }
+}
+
+/// Whether the first label of a registered domain looks as if nobody could pronounce it.
+pub fn looks_random(domain: &str) -> bool {
+    let label = domain.split('.').next().unwrap_or_default().as_bytes();
+    if label.len() < 8 || label.starts_with(b"xn--") {
+        return false;
+    }
+    let (mut vowels, mut letters, mut run, mut longest, mut switches) = (0u32, 0u32, 0u32, 0u32, 0u32);
+    let mut digit_before = None;
+    for byte in label {
+        if *byte == b'-' {
+            (run, digit_before) = (0, None);
+            continue;
+        }
+        let digit = byte.is_ascii_digit();
+        switches += u32::from(digit_before.is_some_and(|before| before != digit));
+        digit_before = Some(digit);
+        let vowel = matches!(byte.to_ascii_lowercase(), b'a' | b'e' | b'i' | b'o' | b'u' | b'y');
+        letters += u32::from(!digit);
+        vowels += u32::from(vowel);
+        run = if digit || vowel { 0 } else { run + 1 };
+        longest = longest.max(run);
+    }
+    longest >= 5 || switches >= 4 || (letters >= 8 && vowels * 5 < letters)
+}
+
+/// Shannon entropy of bytes in bits.
+pub fn entropy(bytes: &[u8]) -> f64 {
+    let mut counts = [0u32; 256];
+    for byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+    }
+    let total = bytes.len().max(1) as f64;
+    let share = |count: &u32| f64::from(*count) / total;
+    counts.iter().filter(|count| **count > 0).map(|count| -share(count) * share(count).log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registered_part_of_a_name() {
+        for (name, expected) in [
+            ("www.example.org", Some("example.org")),
+            ("example.org.", Some("example.org")),
+            ("a.b.example.co.uk", Some("example.co.uk")),
+            ("bbc.com", Some("bbc.com")),
+            ("printer.local", None),
+            ("1.0.168.192.in-addr.arpa", None),
+            ("wpad", None),
+            ("", None),
+            (".", None),
+        ] {
+            assert_eq!(registered(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_nobody_can_pronounce() {
+        for name in ["qxkzjwvbnm.com", "a1b2c3d4e5.net", "hjfzmtkrle.biz", "wlkrtnbvca.org"] {
+            assert!(looks_random(name), "{name}");
+        }
+        for name in
+            ["wikipedia.org", "stackoverflow.com", "office365.com", "xn--bcher-kva8d.example", "cdn77.org"]
+        {
+            assert!(!looks_random(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn entropy_is_in_bits() {
+        assert!(entropy(b"").abs() < 1e-9 && entropy(b"aaaa").abs() < 1e-9);
+        assert!((entropy(b"abcd") - 2.0).abs() < 1e-9);
+    }
+}
