@@ -7,13 +7,13 @@
 # machine's own network.
 
 tag=slips-lab-$$
-A=$tag-attacker R=$tag-router C=$tag-client
+A=$tag-attacker R=$tag-router C=$tag-client I=$tag-infected
 gateway=203.0.113.1 web=203.0.113.80 client=192.168.77.10 client6=fd77::10 inside=192.168.77.66
 started=() # processes of ours, by id
 
 stage_up() {
     local ns
-    for ns in "$A" "$R" "$C"; do ip netns add "$ns" || return 1; done
+    for ns in "$A" "$R" "$C" "$I"; do ip netns add "$ns" || return 1; done
     ip -n "$R" link add wan0 type veth peer name out0 netns "$A"
     ip -n "$R" link add lan0 type veth peer name eth0 netns "$C"
     ip -n "$R" address add 203.0.113.2/30 dev wan0
@@ -25,12 +25,18 @@ stage_up() {
     ip -n "$R" address add fd77::1/64 dev lan0 nodad
     ip -n "$C" address add $client6/64 dev eth0 nodad
     ip -n "$C" address add $client/24 dev eth0
-    ip -n "$C" address add $inside/24 dev eth0
-    for ns in "$A:out0" "$R:wan0" "$R:lan0" "$C:eth0" "$A:lo" "$R:lo" "$C:lo"; do
+    # A second port of the inside, with a host of its own: its hardware address is nobody else's.
+    ip -n "$R" link add lan1 type veth peer name eth0 netns "$I"
+    ip -n "$R" address add 192.168.77.1/32 dev lan1
+    ip -n "$I" address add $inside/32 dev eth0
+    for ns in "$A:out0" "$R:wan0" "$R:lan0" "$C:eth0" "$R:lan1" "$I:eth0" "$A:lo" "$R:lo" "$C:lo" "$I:lo"; do
         ip -n "${ns%:*}" link set "${ns#*:}" up || return 1
     done
     ip -n "$R" route add default via $gateway
     ip -n "$C" route add default via 192.168.77.1 src $client
+    ip -n "$R" route add $inside/32 dev lan1
+    ip -n "$I" route add 192.168.77.1/32 dev eth0
+    ip -n "$I" route add default via 192.168.77.1 dev eth0 src $inside
     ip -n "$A" route add 192.168.77.0/24 via 203.0.113.2 src $web
     ip -n "$R" route add default via 2001:db8:1::1
     ip -n "$C" route add default via fd77::1
@@ -53,7 +59,7 @@ NFT
 stage_down() {
     local pid ns
     for pid in "${started[@]}"; do kill -TERM "$pid" 2>/dev/null; done
-    for ns in "$A" "$R" "$C"; do
+    for ns in "$A" "$R" "$C" "$I"; do
         # Whatever still runs in our namespaces was started by us: an nmap, a curl, a daemon.
         for pid in $(ip netns pids "$ns" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null; done
         ip netns delete "$ns" 2>/dev/null
@@ -184,7 +190,7 @@ TEXT
     local ready=$!
     within 5 test -S "$out/notify" || return 1
     NOTIFY_SOCKET=$out/notify start "daemon-$runs" "$R" \
-        env -u SSH_CONNECTION -u SSH_CLIENT "$slips" run -c "$out/slips.yaml" -i wan0 -i lan0 "${options[@]}"
+        env -u SSH_CONNECTION -u SSH_CLIENT "$slips" run -c "$out/slips.yaml" -i wan0 -i lan0 -i lan1 "${options[@]}"
     daemon=$pid
     if ! wait $ready; then
         complain "the daemon did not become ready: $(tail -n 3 "$dir/daemon-$runs.log")"
