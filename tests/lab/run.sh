@@ -18,6 +18,7 @@ tests=(
     flush_lifts_blocks_while_the_daemon_runs
     blocks_outlive_the_daemon_and_flush_leaves_nothing_of_ours
     monitor_mode_alerts_and_blocks_nothing
+    monitor_mode_lets_in_whom_the_last_daemon_blocked
     the_gateway_is_alerted_and_never_blocked
     an_allowed_net_is_alerted_and_never_blocked
     sigterm_ends_the_daemon_within_two_seconds
@@ -159,6 +160,18 @@ monitor_mode_alerts_and_blocks_nothing() {
     scan $attacker -sT || return
     stays $attacker || return 1
     ! in_ns "$R" nft list ruleset | grep -q $attacker || complain "$attacker is in the ruleset"
+}
+
+monitor_mode_lets_in_whom_the_last_daemon_blocked() {
+    local attacker=203.0.113.73
+    daemon_up term=300s || return 1
+    scan $attacker -sT || return
+    cut_off $attacker || return 1
+    end_attack
+    daemon_down || return 1
+    silent $attacker || complain "the block ended with the daemon" || return 1
+    daemon_up --monitor || return 1
+    let_in $attacker || complain "still blocked while slips only watches" || return 1
 }
 
 the_gateway_is_alerted_and_never_blocked() {
