@@ -113,7 +113,7 @@ struct Analyze {
 /// Watch interfaces and block attackers.
 #[derive(Args, Debug)]
 struct Run {
-    /// Interface to watch; may be given several times. Default: `interfaces` of the configuration, else those with a default route.
+    /// Interface to watch; may be given several times. Default: `interfaces` of the configuration, else all that are up and have an address.
     #[arg(short, long = "interface", value_name = "IFACE")]
     interfaces: Vec<String>,
     /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.

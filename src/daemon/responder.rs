@@ -281,7 +281,7 @@ impl Responder {
                 ));
                 self.restore();
             }
-            Some(Ok(Health::Intact)) if self.unrestored => self.restore(),
+            Some(Ok(Health::Intact)) if self.unrestored && protect => self.restore(),
             Some(Err(error)) => self.degraded("the firewall", &error),
             Some(Ok(Health::Intact)) | None => {}
         }

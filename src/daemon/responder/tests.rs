@@ -297,6 +297,22 @@ fn a_block_that_the_kernel_did_not_take_is_tried_again() {
 }
 
 #[test]
+fn what_could_not_be_restored_is_restored_later() {
+    let mut first = bench(config::Firewall::default());
+    first.alert("203.0.113.9", Proof::Proven);
+    let mut restarted = bench_in(config::Firewall::default(), first.dir);
+    restarted.responder.firewall().expect("firewall").clear().expect("clear");
+    restarted.broken.store(1, Ordering::Relaxed);
+    restarted.responder.restore();
+    restarted.broken.store(0, Ordering::Relaxed);
+    assert!(restarted.kernel().is_empty());
+    restarted.responder.look_after(false);
+    assert!(restarted.kernel().is_empty(), "not at every turn");
+    restarted.responder.look_after(true);
+    assert_eq!(restarted.kernel(), is("203.0.113.9", 4200));
+}
+
+#[test]
 fn failed_blocks_are_bounded_and_end_with_their_time() {
     let mut bench = bench(config::Firewall::default());
     bench.broken.store(1, Ordering::Relaxed);
