@@ -19,7 +19,8 @@ use super::router::Summary;
 
 /// One critical evidence with at least this confidence makes an alert at once.
 const DIRECT_CONFIDENCE: f64 = 0.9;
-/// A critical evidence that is told again this long after its alert makes another: the block may have ended, the attack has not.
+/// Critical evidence that is told this long after the attacker's last alert makes another: the block may have ended, the attack has
+/// not. Until then it waits: a scan of a thousand hosts is one alert, not a thousand.
 const FIRES_AGAIN_AFTER: Span = Span::from_secs(240);
 /// The original's "insensitive" and "very sensitive" settings per minute of window width: the ends of an alert's confidence.
 const SURE: f64 = 26.0 / 60.0;
@@ -36,8 +37,8 @@ struct Held {
     unspent: f64,
     /// It waits in its attacker's account for an alert that names it.
     waits: bool,
-    /// When it was in an alert as critical evidence, and whether its source was proven then.
-    fired: Option<(PacketTime, Proof)>,
+    /// It was in an alert.
+    told: bool,
     /// Its attacker is one of our hosts.
     local: bool,
 }
@@ -47,6 +48,8 @@ struct Held {
 struct Account {
     sum: f64,
     alerts: u32,
+    /// When the last alert was, and whether its source was proven then.
+    last: Option<(PacketTime, Proof)>,
     /// Evidence that the next alert names.
     open: Vec<EvidenceId>,
 }
@@ -152,12 +155,12 @@ impl Judge {
         };
         let account = book.accounts.entry(attacker).or_default();
         account.sum += gained;
-        if !held.waits && (gained > 0.0 || held.fired.is_none()) {
+        if !held.waits && (gained > 0.0 || !held.told) {
             held.waits = true;
             account.open.push(id);
         }
         held.evidence.accumulated = account.sum;
-        let direct = held.fires(at);
+        let direct = account.fires(&held.evidence.finding, at);
         let enough = gained > 0.0 && account.sum >= self.settings.alert_weight();
         tell |= direct || enough;
         publish(held, tell, out);
@@ -208,17 +211,18 @@ impl Held {
     fn new(id: EvidenceId, finding: Finding, local: bool) -> Self {
         let evidence =
             Evidence { id, last_seen: finding.at, finding, count: 1, accumulated: 0.0, revision: 0 };
-        Self { evidence, weighed: 0.0, unspent: 0.0, waits: false, fired: None, local }
+        Self { evidence, weighed: 0.0, unspent: 0.0, waits: false, told: false, local }
     }
+}
 
-    /// Whether this critical evidence makes an alert by itself now: the first time, when its source has become proven since, or when
-    /// the attack goes on after the first block.
-    fn fires(&self, at: PacketTime) -> bool {
-        let finding = &self.evidence.finding;
+impl Account {
+    /// Whether a critical evidence makes an alert by itself now: the first time, when the source has become proven since, or when the
+    /// attack goes on after the first block.
+    fn fires(&self, finding: &Finding, at: PacketTime) -> bool {
         finding.level == ThreatLevel::Critical
             && finding.confidence.get() >= DIRECT_CONFIDENCE
             && self
-                .fired
+                .last
                 .is_none_or(|(before, proof)| finding.proof > proof || at.since(before) >= FIRES_AGAIN_AFTER)
     }
 }
@@ -244,10 +248,7 @@ fn alert(
         if finding.proof == Proof::Proven {
             proven_weight += held.unspent;
         }
-        if finding.level == ThreatLevel::Critical {
-            held.fired = Some((held.evidence.last_seen, finding.proof));
-        }
-        (held.waits, held.unspent) = (false, 0.0);
+        (held.waits, held.told, held.unspent) = (false, true, 0.0);
         evidence.push(Arc::new(held.evidence.clone()));
     }
     let last = evidence.last()?;
@@ -281,6 +282,7 @@ fn alert(
         evidence,
     };
     account.alerts += 1;
+    account.last = Some((alert.at, alert.proof));
     account.sum = 0.0;
     Some(Arc::new(alert))
 }

@@ -353,6 +353,16 @@ fn a_critical_evidence_fires_again_when_it_is_proven_and_when_it_goes_on() {
 }
 
 #[test]
+fn a_storm_of_critical_evidence_about_one_attacker_is_few_alerts_that_name_all_of_it() {
+    let mut engine = Engine::new(&Settings::default(), &parrot);
+    let storm = (0..100).map(|n| says(1000 + n / 10, STRANGER, &format!("critical unproven {n}"))).collect();
+    let told = alerts(&mut engine, storm);
+    // One at once, then each time the weight is enough.
+    assert_eq!(told.len(), 7);
+    assert_eq!(told.iter().map(|alert| alert.evidence.len()).sum::<usize>(), 91);
+}
+
+#[test]
 fn a_proven_trifle_vouches_for_nothing() {
     let mut engine = Engine::new(&Settings::default(), &parrot);
     let told = alerts(
