@@ -37,6 +37,9 @@ const PROTECT_EVERY: u32 = 10;
 const WORTH_EXTENDING: Duration = Duration::from_secs(1);
 /// Blocks that the kernel did not take and that are tried again; at more the oldest is given up.
 const MAX_FAILED: usize = 256;
+/// The same trouble is told once in this time, and so many different ones at most.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const MAX_COMPLAINTS: usize = 32;
 /// How often the book is rid of old blocks.
 const FORGET_EVERY: Duration = Duration::from_secs(86_400);
 /// How long the book tells of a block that is over, in microseconds.
@@ -100,6 +103,8 @@ pub struct Responder {
     /// The kernel did not take what stands.
     unrestored: bool,
     gauges: Arc<Gauges>,
+    /// Complaints of the last minute, with when they were told.
+    complaints: BTreeMap<String, Duration>,
 }
 
 impl Responder {
@@ -123,6 +128,7 @@ impl Responder {
             failed: VecDeque::new(),
             unrestored: false,
             gauges: Arc::default(),
+            complaints: BTreeMap::new(),
         })
     }
 
@@ -509,7 +515,13 @@ impl Responder {
 
     fn degraded(&mut self, component: &str, error: &dyn std::error::Error) {
         let text = text_of(error);
-        self.journal.send(&entries::degraded(component, &text));
+        let now = (self.clocks.steady)();
+        self.complaints.retain(|_, told| now.saturating_sub(*told) < COMPLAIN_EVERY);
+        let complaint = format!("{component}: {text}");
+        if self.complaints.len() < MAX_COMPLAINTS && !self.complaints.contains_key(&complaint) {
+            self.complaints.insert(complaint, now);
+            self.journal.send(&entries::degraded(component, &text));
+        }
     }
 
     fn count(&self) {

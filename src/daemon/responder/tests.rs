@@ -346,3 +346,19 @@ fn watching_takes_away_what_an_enforcing_run_left_and_blocks_nothing() {
     watching.responder.do_as_asked(&Ask::Flush).expect("flush");
     assert_eq!(watching.swept.load(Ordering::Relaxed), 3);
 }
+
+#[test]
+fn trouble_that_lasts_is_told_once_a_minute() {
+    let mut bench = bench(config::Firewall::default());
+    let told = |bench: &Bench| bench.responder.journal.counters().lines;
+    let before = told(&bench);
+    for _ in 0..20 {
+        bench.responder.degraded("the firewall", &Error::Denied);
+    }
+    assert_eq!(told(&bench) - before, 1);
+    bench.responder.degraded("the book of blocks", &Error::Denied);
+    assert_eq!(told(&bench) - before, 2);
+    bench.pass(61);
+    bench.responder.degraded("the firewall", &Error::Denied);
+    assert_eq!(told(&bench) - before, 3);
+}
