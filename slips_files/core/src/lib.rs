@@ -6,6 +6,7 @@
 //!
 //! Start with [`event::Event`] (what comes in), [`record::Record`] (what goes out) and [`detector::Detector`] (what decides).
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 pub mod addr;
 pub mod alert;

@@ -4,6 +4,7 @@
 //! be evaded, and whether its evidence proves who did it. All see events and packet time only; their state is bounded per
 //! profile and window. Start with [`registry`]; add a detection by one file and one line there.
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -9,6 +9,7 @@
 //! Start with [`Source`] and [`open`] for files, and with [`capture`] for interfaces.
 
 #![deny(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 pub mod capture;
 

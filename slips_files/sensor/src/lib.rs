@@ -10,6 +10,8 @@
 //!
 //! Start with [`Sensor`]; a packet's way is `link` → `ip` (→ `frag`) → `tcp` | `udp` | `icmp` → `table`.
 #![forbid(unsafe_code)]
+// No number from the wire indexes anything; where modules index by the two directions they say so.
+#![warn(clippy::indexing_slicing)]
 
 mod arp;
 mod checksum;
@@ -19,9 +21,11 @@ mod dns;
 mod emit;
 mod files;
 mod frag;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod ftp;
 mod hash;
 mod history;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod http;
 mod icmp;
 mod index;
@@ -29,17 +33,25 @@ mod ip;
 mod link;
 mod list;
 mod ports;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod reader;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod sensor;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod service;
 mod settings;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod smtp;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod ssh;
 mod stream;
 mod table;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod tcp;
 mod timer;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod tls;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod track;
 mod transfer;
 mod tunnel;

@@ -6,6 +6,7 @@
 //!
 //! Start with [`RecordSink`], then [`OutputDir`].
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 mod alerts_json;
 mod alerts_log;
