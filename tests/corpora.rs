@@ -49,7 +49,8 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
     ("slips-flows/test2-malicious.binetflow", &["LONG_CONNECTION"], &[]),
     // The original's two long connections here are an ARP entry and a NetBIOS broadcast that nobody answered: neither is one.
     ("slips-flows/test5-mixed.binetflow", &[], &[]),
-    ("slips-flows/test6-malicious.suricata.json", &["VERTICAL_PORT_SCAN"], &[]),
+    // Ten ports an hour, for half a day.
+    ("slips-flows/test6-malicious.suricata.json", &["VERTICAL_PORT_SCAN", "SLOW_PORT_SCAN"], &["193.46.255.92"]),
     ("slips-flows/test11-portscan.binetflow", &["VERTICAL_PORT_SCAN", "ICMP_ADDRESS_SCAN"], &[]),
     ("slips-flows/test1-malicious.nfdump", &[], &[]),
     ("zeek/ssh__sshguess/capture.pcap", &["PASSWORD_GUESSING"], &[]),

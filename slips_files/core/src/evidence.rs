@@ -118,6 +118,20 @@ evidence_kinds! {
     ConnectionToMultiplePorts = "CONNECTION_TO_MULTIPLE_PORTS",
     /// Connections that come back like a clock.
     CommandAndControlChannel = "COMMAND_AND_CONTROL_CHANNEL",
+    /// Data travels in the names that a client asks for.
+    DnsTunnel = "DNS_TUNNEL",
+    /// Data travels in pings: the echoes are not what was sent.
+    IcmpTunnel = "ICMP_TUNNEL",
+    /// A host mines for somebody.
+    CryptoMining = "CRYPTO_MINING",
+    /// One of our hosts goes from one neighbour's management port to the next.
+    LateralMovement = "LATERAL_MOVEMENT",
+    /// Failed attempts at several ports of several hosts.
+    BlockPortScan = "BLOCK_PORT_SCAN",
+    /// Failed attempts that are few an hour and many a day.
+    SlowPortScan = "SLOW_PORT_SCAN",
+    /// A service of ours answers somebody much more than it is asked, as if somebody asked in his name.
+    AmplificationAbuse = "AMPLIFICATION_ABUSE",
 }
 
 impl EvidenceKind {

@@ -24,22 +24,27 @@ mod tally;
 mod test_traces;
 mod zeek_notice;
 
+pub mod amplification;
 pub mod arp_oddities;
 pub mod arp_poisoning;
 pub mod arp_scan;
 pub mod beacon;
 pub mod clear_text_login;
+pub mod crypto_mining;
 pub mod data_upload;
 pub mod dga;
 pub mod dhcp_scan;
 pub mod dns_answers;
 pub mod dns_arpa_scan;
+pub mod dns_tunnel;
 pub mod empty_connections;
 pub mod executable_download;
 pub mod flood;
 pub mod gre;
 pub mod horizontal_scan;
 pub mod icmp_sweep;
+pub mod icmp_tunnel;
+pub mod lateral_movement;
 pub mod listed_address;
 pub mod listed_fingerprint;
 pub mod long_connection;
@@ -49,6 +54,7 @@ pub mod private_connection;
 pub mod reconnection;
 pub mod self_signed_certificate;
 pub mod smtp_login;
+pub mod spread_scan;
 pub mod ssh_guessing;
 pub mod ssh_software;
 pub mod suspicious_user_agent;
@@ -140,6 +146,12 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::new(private_connection::PrivateConnection::new(settings)),
         Box::<unknown_port::UnknownPort>::default(),
         Box::<beacon::Beacon>::default(),
+        Box::<dns_tunnel::DnsTunnel>::default(),
+        Box::<icmp_tunnel::IcmpTunnel>::default(),
+        Box::<crypto_mining::CryptoMining>::default(),
+        Box::<lateral_movement::LateralMovement>::default(),
+        Box::<spread_scan::SpreadScan>::default(),
+        Box::<amplification::Amplification>::default(),
     ]
 }
 

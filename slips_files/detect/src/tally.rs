@@ -84,6 +84,17 @@ impl<T: Member> Distinct<T> {
         new
     }
 
+    /// Whether a member was seen; beyond [`EXACT`], whether it or one like it was.
+    pub fn contains(&self, member: T) -> bool {
+        match &self.sketch {
+            None => self.exact.binary_search(&member).is_ok(),
+            Some(sketch) => {
+                let bucket = member.bucket();
+                sketch.get(bucket as usize / 64).is_some_and(|word| word & (1 << (bucket % 64)) != 0)
+            }
+        }
+    }
+
     /// How many.
     pub const fn len(&self) -> u32 {
         self.count

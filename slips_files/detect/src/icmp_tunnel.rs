@@ -1,0 +1,163 @@
+//! Data that travels in pings (`ICMP_TUNNEL`).
+//!
+//! * ATT&CK: T1095 Non-Application Layer Protocol, T1572 Protocol Tunneling.
+//! * Rule: of one pair of hosts, echoes whose mean payload differs from that of the requests by a quarter and at least 8 bytes.
+//!   A host has to return what it was sent (RFC 792, RFC 4443 section 4.2), so the two are equal whoever pings.
+//! * Numbers: steps in packets each way: 20, 100, 1,000. Critical only where echoes are larger than requests, which no loss of
+//!   packets explains, and 100 kB were carried.
+//! * Why false positives stay out: tools that try sizes (path MTU) lose the large ones and end there; answers that were cut
+//!   short by a filter are smaller than requests: that ends at high, with 0.5.
+//! * Evasion: a tunnel that pads both ways to the same size; fewer than 20 packets a flow.
+//! * Proof: proven, an exchange both ways.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::event::{Event, EventKind};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{Flow, Phase, Proto};
+use slips_core::state::Windowed;
+use slips_core::time::WindowId;
+
+use crate::attempt;
+use crate::ladder::{self, Rung, rung};
+use crate::table::Table;
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "icmp_tunnel",
+    kinds: &[EvidenceKind::IcmpTunnel],
+    events: &[EventKind::Flow],
+    roles: &[Role::Src],
+};
+
+/// Steps in packets each way where echoes are larger than requests.
+pub const LARGER: [Rung; 3] = [
+    rung(20, ThreatLevel::Medium, 0.7),
+    rung(100, ThreatLevel::High, 0.8),
+    rung(1000, ThreatLevel::Critical, 0.9),
+];
+/// Steps in packets each way where they are smaller.
+pub const SMALLER: [Rung; 2] = [rung(20, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::High, 0.5)];
+/// What a tunnel that is critical has carried.
+const CARRIED: u64 = 100_000;
+/// The least difference of the means in bytes, and its share of the larger one.
+const LEAST: u64 = 8;
+const SHARE: u64 = 4;
+/// Peers remembered per source and window.
+const MAX_PEERS: usize = 64;
+/// Echo request of ICMP and ICMPv6.
+const ECHO: [u16; 2] = [8, 128];
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct IcmpTunnel {
+    told: Windowed<Table<IpAddr, u8>>,
+}
+
+/// Mean payload of requests and echoes, if they differ.
+fn differing_means(flow: &Flow) -> Option<(u64, u64)> {
+    let asked = flow.orig.bytes.checked_div(flow.orig.pkts)?;
+    let echoed = flow.resp.bytes.checked_div(flow.resp.pkts)?;
+    let differs = asked.abs_diff(echoed) >= LEAST.max(asked.max(echoed).div_ceil(SHARE));
+    differs.then_some((asked, echoed))
+}
+
+impl IcmpTunnel {
+    fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+        let Some((asked, echoed)) = differing_means(flow) else { return };
+        let pkts = u32::try_from(flow.orig.pkts.min(flow.resp.pkts)).unwrap_or(u32::MAX);
+        let ladder: &[Rung] = if echoed > asked { &LARGER } else { &SMALLER };
+        let mut step = ladder::step(ladder, 20, pkts);
+        if flow.orig.bytes.saturating_add(flow.resp.bytes) < CARRIED {
+            step = step.min(2);
+        }
+        if step == 0 {
+            return;
+        }
+        let peers = self.told.get_or_default(cx.slot(), cx.window());
+        let Some(told) = peers.get_or_insert(flow.dst.addr, MAX_PEERS, |told| u64::from(*told)) else {
+            return;
+        };
+        if !ladder::climb(told, step) {
+            return;
+        }
+        let Some(rung) = ladder::at_step(ladder, step) else { return };
+        let text = format!(
+            "data in pings to {}: {asked} bytes in each request, {echoed} in each echo, {pkts} of each",
+            flow.dst.addr
+        );
+        cx.emit(Finding {
+            victim: Some(Entity::Ip(flow.dst.addr)),
+            proto: Some(Proto::Icmp),
+            uids: if flow.uid.is_empty() { Vec::new() } else { vec![flow.uid] },
+            text,
+            proof: Proof::Proven,
+            ..ladder::finding(cx, EvidenceKind::IcmpTunnel, flow.src.addr, rung, flow.seen)
+        });
+    }
+}
+
+impl Detector for IcmpTunnel {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        if let Event::Flow(flow) = event
+            && flow.proto == Proto::Icmp
+            && ECHO.contains(&flow.src.port)
+            && matches!(flow.phase, Phase::Update | Phase::End)
+            && flow.is_two_way()
+            && attempt::between_hosts(flow)
+        {
+            self.on_flow(cx, flow);
+        }
+    }
+
+    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
+        self.told.close(window, |_, _| {});
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.told.forget(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{Talk, bench, levels};
+    use slips_core::flow::Volume;
+
+    fn told(pkts: u64, asked: u64, echoed: u64, lost: u64) -> Vec<Finding> {
+        let mut flow = Talk::icmp("192.168.1.5", "203.0.113.9", 8).flow();
+        let volume = |pkts: u64, each: u64| Volume { pkts, bytes: pkts * each, ip_bytes: pkts * (each + 28) };
+        (flow.orig, flow.resp) = (volume(pkts, asked), volume(pkts - lost, echoed));
+        bench(IcmpTunnel::default()).feed(&Event::Flow(flow))
+    }
+
+    #[test]
+    fn pings_are_silent_whatever_their_size_and_loss() {
+        for size in [0, 1, 56, 1472, 65_507] {
+            assert!(told(100_000, size, size, 0).is_empty());
+            assert!(told(100_000, size, size, 60_000).is_empty());
+        }
+        assert!(told(1000, 56, 60, 0).is_empty(), "a difference that a filter makes");
+    }
+
+    #[test]
+    fn echoes_that_are_not_what_was_sent_climb() {
+        assert!(told(19, 40, 900, 0).is_empty());
+        assert_eq!(levels(&told(20, 40, 900, 0)), ["medium 0.7"]);
+        assert_eq!(levels(&told(100, 40, 900, 0)), ["high 0.8"]);
+        assert_eq!(levels(&told(1000, 40, 900, 0)), ["critical 0.9"]);
+        assert_eq!(levels(&told(1000, 20, 40, 0)), ["high 0.8"], "little was carried");
+        assert_eq!(levels(&told(100_000, 900, 40, 0)), ["high 0.5"]);
+    }
+
+    #[test]
+    fn one_sided_pings_are_silent() {
+        assert!(told(100, 900, 0, 100).is_empty());
+    }
+}
