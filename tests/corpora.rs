@@ -38,6 +38,9 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
         &["COMMAND_AND_CONTROL_CHANNEL", "MULTIPLE_RECONNECTION_ATTEMPTS"],
         &[],
     ),
+    ("ndpi/dns-tunnel-iodine/capture.pcap", &["DNS_TUNNEL"], &[]),
+    ("ndpi/icmp-tunnel/capture.pcap", &["ICMP_TUNNEL"], &[]),
+    ("ndpi/mining/capture.pcapng", &["CRYPTO_MINING"], &[]),
     ("ndpi/openvpn/capture.pcap", &["NON_SSL_PORT_443_CONNECTION"], &[]),
     ("ndpi/exe_download_as_png/capture.pcap", &["EXECUTABLE_MIME_TYPE"], &[]),
     ("slips-zeek-dirs/test13-malicious-dhcpscan-zeek-dir", &["DHCP_SCAN"], &[]),
@@ -50,7 +53,11 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
     // The original's two long connections here are an ARP entry and a NetBIOS broadcast that nobody answered: neither is one.
     ("slips-flows/test5-mixed.binetflow", &[], &[]),
     // Ten ports an hour, for half a day.
-    ("slips-flows/test6-malicious.suricata.json", &["VERTICAL_PORT_SCAN", "SLOW_PORT_SCAN"], &["193.46.255.92"]),
+    (
+        "slips-flows/test6-malicious.suricata.json",
+        &["VERTICAL_PORT_SCAN", "SLOW_PORT_SCAN"],
+        &["193.46.255.92"],
+    ),
     ("slips-flows/test11-portscan.binetflow", &["VERTICAL_PORT_SCAN", "ICMP_ADDRESS_SCAN"], &[]),
     ("slips-flows/test1-malicious.nfdump", &[], &[]),
     ("zeek/ssh__sshguess/capture.pcap", &["PASSWORD_GUESSING"], &[]),
