@@ -25,7 +25,7 @@ pub use dry_run::DryRun;
 pub use error::Error;
 pub use firewall::{Firewall, Mode, Options, Outcome};
 pub use nft::{Features, NftOptions, Nftables, flush_all, list_all};
-pub use policy::{Policy, Refusal};
+pub use policy::{Escalation, Policy, Refusal, rest};
 pub use protected::{Protected, Why};
 
 /// Whether this is blocked as one thing: a single address, or the 64 bits of IPv6 that one customer has.

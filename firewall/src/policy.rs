@@ -6,6 +6,7 @@ use std::time::Duration;
 use slips_core::addr::Net;
 
 use crate::protected::plain;
+use crate::ranges::{self, Family, Range};
 use crate::{BlockRequest, Protected, Why};
 
 /// The limits of a block.
@@ -83,6 +84,56 @@ impl Policy {
     }
 }
 
+/// How long a block lasts when its attacker comes back: twice as long with each time, up to a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Escalation {
+    /// No repeat makes a block longer than this.
+    pub longest: Duration,
+    /// A block that ended so long ago counts no more.
+    pub forgotten: Duration,
+}
+
+impl Default for Escalation {
+    fn default() -> Self {
+        Self { longest: Duration::from_secs(7 * 86_400), forgotten: Duration::from_secs(30 * 86_400) }
+    }
+}
+
+impl Escalation {
+    /// The time of a block of `net`, which was blocked `repeats` times before; `first` is the time of a first block. Up to a tenth longer
+    /// or shorter, the same for the same block: of many that were blocked at once not all come back at once.
+    pub fn term(&self, first: Duration, net: Net, repeats: u32) -> Duration {
+        let longest = self.longest.max(first);
+        let doubled = first.saturating_mul(1u32.checked_shl(repeats).unwrap_or(u32::MAX)).min(longest);
+        (doubled / 1000).saturating_mul(jitter(net, repeats)).min(longest)
+    }
+}
+
+/// From 900 to 1100, by FNV-1a over what makes the block: nothing secret, and the same after a restart.
+fn jitter(net: Net, repeats: u32) -> u32 {
+    let name = format!("{net} {repeats}");
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // The high bits are the well mixed ones.
+    900 + u32::try_from((hash >> 32) % 201).unwrap_or(100)
+}
+
+/// What stays blocked of a network when [`Firewall::unblock`](crate::Firewall::unblock) lets a part of it in: nothing, when the part is all
+/// of it.
+pub fn rest(held: Net, let_in: Net) -> Vec<Net> {
+    let (held, let_in) = (plain(held), plain(let_in));
+    // A single IPv6 address is let in with its 64 bits, where these were blocked.
+    let let_in = subnet(let_in).filter(|_| held.prefix() <= 64).unwrap_or(let_in);
+    if !held.overlaps(let_in) {
+        return vec![held];
+    }
+    let (first, last) = ranges::bounds(let_in);
+    let whole = vec![Range::new(held, Duration::ZERO, "")];
+    let left = ranges::without(whole, first, last);
+    left.iter().flat_map(|range| ranges::nets(Family::of(held), range.first, range.last)).collect()
+}
+
 /// The 64 bits of a single IPv6 address.
 pub(crate) fn subnet(net: Net) -> Option<Net> {
     Net::new(net.addr(), 64).filter(|_| net.addr().is_ipv6() && net.prefix() == 128)
@@ -137,6 +188,52 @@ mod tests {
             ("2001:db8:2::53", 60, "2001:db8:2::53 is never blocked: a name server of this host"),
         ] {
             assert_eq!(check(net, seconds), expected, "{net}");
+        }
+    }
+
+    #[test]
+    fn each_repeat_doubles_up_to_the_limit_and_a_tenth_either_way() {
+        let hour = Duration::from_secs(3600);
+        let policy = Escalation::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for last in 0..=255 {
+            let net = Net::host([203, 0, 113, last].into());
+            for (repeats, secs) in
+                [(0, 3600), (1, 7200), (3, 28_800), (8, 604_800), (31, 604_800), (4000, 604_800)]
+            {
+                let term = policy.term(hour, net, repeats);
+                assert_eq!(term, policy.term(hour, net, repeats));
+                let tenth = secs / 10;
+                assert!(
+                    term.as_secs().abs_diff(secs) <= tenth && term <= policy.longest,
+                    "{net} {repeats}: {term:?}"
+                );
+                seen.insert((term.as_secs() - (secs - tenth)) * 20 / (2 * tenth));
+            }
+        }
+        assert!(seen.len() >= 20, "spread over all of it: {seen:?}");
+        let month = Duration::from_secs(30 * 86_400);
+        let net = Net::host([203, 0, 113, 1].into());
+        assert!(policy.term(month, net, 5) > month - month / 9, "a first block longer than the limit stays");
+        assert_eq!(policy.term(Duration::MAX, net, 5).min(Duration::from_secs(1)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn what_is_let_in_leaves_the_rest() {
+        for (held, let_in, left) in [
+            ("10.0.0.0/30", "10.0.0.1", "10.0.0.0 10.0.0.2/31"),
+            ("10.0.0.0/30", "10.0.0.0/31", "10.0.0.2/31"),
+            ("10.0.0.0/30", "10.0.0.0/24", ""),
+            ("10.0.0.0/30", "10.0.0.4", "10.0.0.0/30"),
+            ("10.0.0.7", "10.0.0.7", ""),
+            ("2001:db8::/64", "2001:db8::7", ""),
+            ("2001:db8::/63", "2001:db8::7", "2001:db8:0:1::/64"),
+            ("2001:db8::7", "2001:db8::7", ""),
+            ("2001:db8::/126", "2001:db8::", "2001:db8::1 2001:db8::2/127"),
+        ] {
+            let nets = rest(held.parse().expect(held), let_in.parse().expect(let_in));
+            let nets: Vec<_> = nets.iter().map(Net::to_string).collect();
+            assert_eq!(nets.join(" "), left, "{held} without {let_in}");
         }
     }
 }

@@ -171,6 +171,15 @@ pub struct Firewall {
     pub unproven_term: Length,
     pub unproven_cap: usize,
     pub shortest_term: Length,
+    pub longest_term: Length,
+    pub history: Length,
+}
+
+impl Firewall {
+    /// How blocks grow with repeats.
+    pub fn escalation(&self) -> slips_firewall::Escalation {
+        slips_firewall::Escalation { longest: self.longest_term.0, forgotten: self.history.0 }
+    }
 }
 
 impl Default for Firewall {
@@ -184,6 +193,8 @@ impl Default for Firewall {
             unproven_term: Length::secs(300),
             unproven_cap: 1024,
             shortest_term: Length::secs(10),
+            longest_term: Length::secs(7 * 86_400),
+            history: Length::secs(30 * 86_400),
         }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! It decides by a steady clock and by what the firewall answers; wall time stands in the book and in what people read.
 
+mod book;
 mod by_hand;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,13 +18,13 @@ use slips_core::alert::Alert;
 use slips_core::record::Record;
 use slips_core::time::PacketTime;
 use slips_firewall::{BlockRequest, DiscoverError, Error, Firewall, Health, Outcome, Protected};
-use slips_store::{Block, BlockId, Blocks, NewBlock};
+use slips_store::{BlockId, Blocks, NewBlock};
 use slips_systemd::journal::{Entry, Journal};
 
 use super::clocks::Clocks;
 use super::entries;
 use super::verdict::{self, Verdict};
-use crate::config::{self, Mode};
+use crate::config;
 use crate::control::Pending;
 
 /// How long the responder waits for work before it looks after other things.
@@ -42,8 +42,6 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const MAX_COMPLAINTS: usize = 32;
 /// How often the book is rid of old blocks.
 const FORGET_EVERY: Duration = Duration::from_secs(86_400);
-/// How long the book tells of a block that is over, in microseconds.
-const REMEMBERED: i64 = 30 * 86_400 * 1_000_000;
 
 /// A block that stands.
 #[derive(Clone, Copy, Debug)]
@@ -135,62 +133,6 @@ impl Responder {
     /// The figures.
     pub fn gauges(&self) -> Arc<Gauges> {
         Arc::clone(&self.gauges)
-    }
-
-    /// Opens the book of blocks and makes the kernel equal to it. Without a book blocks are still set, but do not survive a restart.
-    /// Who only watches takes nothing over: see [`stand_down`](Self::stand_down).
-    pub fn open_book(&mut self, path: &Path) {
-        let wall = (self.clocks.wall)();
-        let live = Blocks::open(path).and_then(|book| Ok((book.live(wall)?, book)));
-        let (live, book) = match live {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.degraded("the book of blocks", &error);
-                return;
-            }
-        };
-        self.book = Some(book);
-        self.forget();
-        if self.policy.mode == Mode::Monitor {
-            return;
-        }
-        let now = (self.clocks.steady)();
-        for block in live {
-            let until = now.saturating_add(term_left(&block, wall));
-            let unproven = block.asked.unproven;
-            let standing = Standing { since: now, until, id: Some(block.id), unproven };
-            self.standing.insert(block.asked.net, standing);
-        }
-        self.restore();
-    }
-
-    /// Watching leaves no block of an earlier, enforcing run standing: they are taken out of the kernel and then out of the book.
-    pub fn stand_down(&mut self) {
-        let swept = match (self.ways.sweep)() {
-            Ok(swept) => swept,
-            Err(error) => {
-                self.degraded("monitor mode", &error);
-                self.say(&entries::degraded(
-                    "monitor mode",
-                    "blocks of an earlier run may still stand in the kernel; `slips firewall list` shows them",
-                ));
-                return;
-            }
-        };
-        let wall = (self.clocks.wall)();
-        let mut lifted = Vec::new();
-        self.in_book(|book| {
-            for block in book.live(wall)? {
-                book.lift(block.id, wall)?;
-                lifted.push(block.asked.net);
-            }
-            Ok(())
-        });
-        if swept {
-            for net in lifted {
-                self.journal.send(&entries::unblock(net, "slips only watches from now on"));
-            }
-        }
     }
 
     /// Makes the kernel equal to what stands.
@@ -321,6 +263,8 @@ impl Responder {
                 return Ok(());
             }
         };
+        // What could be forged does not grow: somebody else may be behind it each time.
+        let term = if unproven { term } else { self.escalated(net, term).max(self.policy.shortest_term.0) };
         let left = self.firewall()?.left(net)?.unwrap_or_default();
         let known = self.standing.get(&net).copied();
         if !unproven && known.is_some_and(|block| block.unproven) {
@@ -431,41 +375,13 @@ impl Responder {
         }
     }
 
-    /// Enters a block, or lengthens the one that is known.
-    fn enter(&mut self, asked: NewBlock, known: Option<BlockId>) -> Option<BlockId> {
-        if self.policy.mode == Mode::Monitor {
-            return None;
-        }
-        let mut entered = known;
-        self.in_book(|book| {
-            match known {
-                Some(id) => drop(book.extend(id, asked.until)?),
-                None => entered = Some(book.insert(&asked)?),
-            }
-            Ok(())
-        });
-        entered
-    }
-
-    /// Does something in the book, if there is one; a book that fails never stops a block.
-    fn in_book(&mut self, work: impl FnOnce(&mut Blocks) -> Result<(), slips_store::StoreError>) {
-        if let Some(book) = &mut self.book
-            && let Err(error) = work(book)
-        {
-            self.degraded("the book of blocks", &error);
-        }
-    }
-
-    fn forget(&mut self) {
-        let before = (self.clocks.wall)().saturating_sub(REMEMBERED);
-        self.in_book(|book| book.forget(before).map(drop));
-    }
-
     /// A block that no longer stands, for another reason than its time.
     fn end(&mut self, net: Net, why: &str) {
-        let Some(block) = self.standing.remove(&net) else { return };
+        if self.standing.remove(&net).is_none() {
+            return;
+        }
         let wall = (self.clocks.wall)();
-        self.in_book(|book| block.id.map_or(Ok(()), |id| book.lift(id, wall).map(drop)));
+        self.in_book(|book| book.lift_all(net, wall).map(drop));
         self.journal.send(&entries::unblock(net, why));
         self.count();
     }
@@ -527,13 +443,6 @@ impl Responder {
     fn count(&self) {
         self.gauges.blocks.store(self.standing.len(), Ordering::Relaxed);
     }
-}
-
-/// How long a block of the book stands from this wall time on: never longer than it was asked for, should the wall clock have
-/// been set back since.
-fn term_left(block: &Block, wall: i64) -> Duration {
-    let until = block.asked.until.unwrap_or(i64::MAX);
-    between(wall, until).min(between(block.asked.from, until))
 }
 
 /// An error with all its causes.

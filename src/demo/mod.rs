@@ -30,8 +30,9 @@ use told::Told;
 const EVENTS: usize = 1024;
 /// How long the story waits for anything before it looks everywhere again.
 const TURN: Duration = Duration::from_millis(5);
-/// A block lasts for the rest of a window and the next one: at most twice ten seconds, and the kernel needs a moment more.
-const BLOCK_ENDS_WITHIN: Duration = Duration::from_secs(21);
+/// A block lasts for the rest of a window and the next one: at most twice ten seconds and a tenth of that, and the kernel needs
+/// a moment more.
+const BLOCK_ENDS_WITHIN: Duration = Duration::from_secs(23);
 
 /// Plays the demo.
 pub fn run() -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use slips_core::addr::Net;
 use slips_core::time::PacketTime;
-use slips_firewall::{BlockRequest, Outcome};
+use slips_firewall::{BlockRequest, Outcome, rest};
 use slips_store::NewBlock;
 
 use super::{Responder, micros, text_of};
@@ -28,13 +28,16 @@ impl Responder {
     fn unblock_by_hand(&mut self, net: Net) -> Answer {
         let was = self.firewall().and_then(|firewall| firewall.unblock(net)).map_err(text_of)?;
         self.failed.retain(|failed| !net.contains(failed.alert.attacker));
-        let within = |held: &Net| net.prefix() <= held.prefix() && net.overlaps(*held);
-        // A single IPv6 address may have been blocked with its /64.
-        let around = |held: &Net| net.prefix() == 128 && held.prefix() == 64 && net.overlaps(*held);
-        let lifted: Vec<Net> =
-            self.standing.keys().copied().filter(|held| within(held) || around(held)).collect();
-        for net in &lifted {
-            self.end(*net, "lifted by hand");
+        let touched: Vec<Net> = self.standing.keys().copied().filter(|held| net.overlaps(*held)).collect();
+        let mut lifted = Vec::new();
+        for held in touched {
+            match rest(held, net).as_slice() {
+                [] => {
+                    self.end(held, "lifted by hand");
+                    lifted.push(held);
+                }
+                pieces => self.keep_rest(held, pieces),
+            }
         }
         if !was && lifted.is_empty() {
             return Err(format!("{net} is not blocked"));

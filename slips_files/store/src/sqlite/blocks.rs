@@ -124,11 +124,60 @@ impl Blocks {
 
     /// Takes a block back at `at`. False when there is no such live block.
     pub fn lift(&mut self, id: BlockId, at: i64) -> Result<bool, StoreError> {
-        self.change(
-            "UPDATE blocks SET state = 'lifted', until = CASE WHEN until IS NULL OR until > ?2 THEN ?2 ELSE until END
-             WHERE id = ?1 AND state = 'live'",
-            params![id.0, at],
-        )
+        self.change(LIFT, params![id.0, at])
+    }
+
+    /// Takes back every live block of this very network at `at`; how many.
+    pub fn lift_all(&mut self, net: Net, at: i64) -> Result<usize, StoreError> {
+        let lift = || {
+            self.db
+                .prepare_cached(
+                    "UPDATE blocks SET state = 'lifted', until = ?2
+                     WHERE net = ?1 AND state = 'live' AND (until IS NULL OR until > ?2)",
+                )?
+                .execute(params![net.to_string(), at])
+        };
+        lift().map_err(|source| self.failed(source))
+    }
+
+    /// Takes back a part of a live block at `at`: these smaller ones stand in its place, for the same reasons and as long. All of
+    /// that or nothing. None when there is no such live block.
+    pub fn split(&mut self, id: BlockId, pieces: &[Net], at: i64) -> Result<Vec<BlockId>, StoreError> {
+        let mut split = || -> rusqlite::Result<Vec<BlockId>> {
+            let tx = self.db.transaction()?;
+            let mut ids = Vec::with_capacity(pieces.len());
+            for net in pieces {
+                let added = tx
+                    .prepare_cached(
+                        "INSERT INTO blocks SELECT NULL, ?2, reason, alert_id, source, \"from\", until, state, applied, unproven
+                         FROM blocks WHERE id = ?1 AND state = 'live'",
+                    )?
+                    .execute(params![id.0, net.to_string()])?;
+                if added > 0 {
+                    ids.push(BlockId(tx.last_insert_rowid()));
+                }
+            }
+            tx.prepare_cached(LIFT)?.execute(params![id.0, at])?;
+            tx.commit()?;
+            Ok(ids)
+        };
+        split().map_err(|source| self.failed(source))
+    }
+
+    /// How often this very network was blocked before the block `id`, by times that ended after `since`. What was taken back does not
+    /// count, nor what was asked for by hand or rests on packets alone whose sender could be forged: with these somebody else could
+    /// lengthen the next one.
+    pub fn repeats(&self, net: Net, id: Option<BlockId>, since: i64) -> Result<u32, StoreError> {
+        let id = id.map_or(-1, |id| id.0);
+        let count = || {
+            self.db
+                .prepare_cached(
+                    "SELECT count(*) FROM blocks WHERE net = ? AND id <> ? AND until > ? AND state = 'live'
+                     AND unproven = 0 AND source <> 'hand'",
+                )?
+                .query_row(params![net.to_string(), id, since], |row| row.get(0))
+        };
+        count().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path.clone(), source })
     }
 
     /// Notes whether the kernel has the block. False when there is no such block.
@@ -170,6 +219,10 @@ impl Blocks {
         StoreError::Sqlite { doing: "write", path: self.path.clone(), source }
     }
 }
+
+const LIFT: &str =
+    "UPDATE blocks SET state = 'lifted', until = CASE WHEN until IS NULL OR until > ?2 THEN ?2 ELSE until END
+     WHERE id = ?1 AND state = 'live'";
 
 fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
     let net: String = row.get("net")?;
@@ -254,5 +307,45 @@ mod tests {
         assert!(book.extend(endless, Some(5)).expect("stays endless"));
         assert_eq!(book.forget(301).expect("forget"), 2);
         assert_eq!(book.live(i64::MAX).expect("live").len(), 1);
+    }
+
+    #[test]
+    fn what_counts_as_a_repeat() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = Blocks::open(dir.path().join("blocks.sqlite")).expect("open");
+        let net = "192.0.2.1";
+        let mut enter = |block: NewBlock| book.insert(&block).expect("insert");
+        enter(block(net, Some(200)));
+        enter(block(net, Some(300)));
+        enter(block("192.0.2.2", Some(300)));
+        enter(NewBlock { unproven: true, ..block(net, Some(300)) });
+        enter(NewBlock { source: "hand".into(), ..block(net, Some(300)) });
+        let lifted = enter(block(net, Some(300)));
+        let now = enter(block(net, Some(900)));
+        book.lift(lifted, 250).expect("lift");
+        let net = net.parse().expect("net");
+        for (id, since, repeats) in
+            [(Some(now), 0, 2), (Some(now), 200, 1), (Some(now), 300, 0), (None, 0, 3)]
+        {
+            assert_eq!(book.repeats(net, id, since).expect("repeats"), repeats, "{id:?} since {since}");
+        }
+    }
+
+    #[test]
+    fn a_split_block_stands_in_pieces_for_the_same_reason() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = Blocks::open(dir.path().join("blocks.sqlite")).expect("open");
+        let id = book.insert(&block("192.0.2.0/30", Some(900))).expect("insert");
+        let pieces = ["192.0.2.1", "192.0.2.2/31"].map(|net| net.parse().expect("net"));
+        let ids = book.split(id, &pieces, 150).expect("split");
+        let live = book.live(200).expect("live");
+        assert_eq!(live.iter().map(|b| b.id).collect::<Vec<_>>(), ids);
+        assert_eq!(live[0].asked, block("192.0.2.1", Some(900)));
+        assert_eq!(live[1].asked, block("192.0.2.2/31", Some(900)));
+        assert_eq!(book.split(id, &pieces, 150).expect("once only"), []);
+        let again = book.insert(&block("192.0.2.1", None)).expect("insert");
+        assert_eq!(book.lift_all(pieces[0], 200).expect("lift"), 2);
+        assert_eq!(book.live(250).expect("live").len(), 1);
+        assert!(!book.lift(again, 250).expect("lifted already"));
     }
 }

@@ -50,6 +50,9 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE blocks ADD COLUMN unproven INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    CREATE INDEX blocks_net ON blocks (net);
+",
 ];
 
 /// How hard a connection tries to survive a power cut.
