@@ -1,0 +1,228 @@
+//! Blocks on advice: when they begin, for how long, and when they end.
+
+use std::time::Duration;
+
+use super::{Council, Lifted, Mode, Ruling};
+use crate::identity::NodeId;
+use crate::indicator::Indicator;
+use crate::members::Members;
+use crate::message::BlockRequest;
+use crate::moment::Moment;
+use crate::opinion::Opinion;
+
+/// On what ground a block on advice stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// Our own evidence, with help.
+    Assist,
+    /// The word of several groups alone.
+    Preempt,
+    /// An order of this authority.
+    Order(NodeId),
+}
+
+impl std::fmt::Display for Basis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Assist => f.write_str("own evidence, helped by peers"),
+            Self::Preempt => f.write_str("several groups of peers"),
+            Self::Order(id) => write!(f, "order of {id}"),
+        }
+    }
+}
+
+/// A block on advice that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerBlock {
+    /// On what ground.
+    pub basis: Basis,
+    /// Since when.
+    pub since: Moment,
+    /// Until when, if nothing renews it.
+    pub until: Moment,
+    /// The present term.
+    pub term: Duration,
+    /// Who said what, at the last ruling.
+    pub opinion: Opinion,
+    /// Whether own evidence or attack-like traffic confirmed it since.
+    pub confirmed: bool,
+}
+
+/// Most blocks by order at once.
+const MOST_ORDERS: usize = 4096;
+
+impl Council {
+    /// The blocks on advice that stand.
+    pub fn blocks(&self) -> impl Iterator<Item = (&Indicator, &PeerBlock)> {
+        self.blocks.iter()
+    }
+
+    /// Looks whether what is known about `indicator` is enough now.
+    pub(super) fn consider(&mut self, indicator: &Indicator, members: &Members, now: Moment) -> Vec<Ruling> {
+        let level = self.own_level(indicator, now);
+        // At 1 our own alert blocks; advice is not needed.
+        if level >= 1.0 || self.blocks.contains_key(indicator) || self.is_refuted(indicator, now) {
+            return Vec::new();
+        }
+        let opinion = self.opinion(indicator, members, now);
+        if opinion.groups == 0 || self.is_protected(indicator) {
+            return Vec::new();
+        }
+        let helped = level >= self.rules.assist_from && level + self.help(&opinion) >= 1.0;
+        let basis = if helped {
+            let own = self.own.get_mut(indicator).filter(|own| !own.assisted);
+            let Some(own) = own else { return Vec::new() };
+            own.assisted = true;
+            Basis::Assist
+        } else if self.may_preempt(&opinion, now) {
+            Basis::Preempt
+        } else {
+            return Vec::new();
+        };
+        if self.mode == Mode::Observe || (self.mode == Mode::Assist && basis == Basis::Preempt) {
+            return match self.mode {
+                Mode::Observe => vec![Ruling::WouldBlock { indicator: indicator.clone(), basis, opinion }],
+                _ => Vec::new(),
+            };
+        }
+        let term = self.term(indicator, self.rules.first_term, now);
+        vec![self.begin(indicator, basis, term, opinion, now)]
+    }
+
+    fn begin(
+        &mut self,
+        indicator: &Indicator,
+        basis: Basis,
+        term: Duration,
+        opinion: Opinion,
+        now: Moment,
+    ) -> Ruling {
+        let confirmed = basis != Basis::Preempt;
+        let until = now.plus(term);
+        let block = PeerBlock { basis, since: now, until, term, opinion: opinion.clone(), confirmed };
+        self.blocks.insert(indicator.clone(), block);
+        Ruling::Block { indicator: indicator.clone(), term, basis, opinion }
+    }
+
+    fn is_refuted(&self, indicator: &Indicator, now: Moment) -> bool {
+        self.refuted.get(indicator).is_some_and(|until| now < *until)
+    }
+
+    /// Enough weight, enough groups, the breaker closed, and the budget free for all who say so.
+    fn may_preempt(&self, opinion: &Opinion, now: Moment) -> bool {
+        let rules = &self.rules;
+        if opinion.weight < rules.preempt_weight
+            || opinion.groups < rules.preempt_groups
+            || self.breaker(now).is_some()
+        {
+            return false;
+        }
+        let unconfirmed = || self.blocks.values().filter(|block| !block.confirmed);
+        let half = rules.budget as f64 / 2.0;
+        let spent = |author| unconfirmed().map(|block| block.opinion.part_of(author)).sum::<f64>();
+        unconfirmed().count() < rules.budget
+            && opinion.shares.iter().all(|share| spent(share.author) + opinion.part_of(share.author) <= half)
+    }
+
+    /// Not longer than the longest word about it holds.
+    fn term(&self, indicator: &Indicator, wanted: Duration, now: Moment) -> Duration {
+        let ends = self.live.about(indicator).map(|word| word.until).max().unwrap_or(now);
+        wanted.min(self.rules.longest_term).min(ends.since(now))
+    }
+
+    /// An authority's block: at once, whatever the mode, but never of the protected.
+    pub(super) fn order(
+        &mut self,
+        author: NodeId,
+        request: &BlockRequest,
+        at: Moment,
+        until: Moment,
+        now: Moment,
+    ) -> Vec<Ruling> {
+        let indicator = &request.report.indicator;
+        if self.is_protected(indicator) || self.is_canary(indicator) || self.is_refuted(indicator, now) {
+            return Vec::new();
+        }
+        let ends = at.plus(request.duration).min(until);
+        let orders = || self.blocks.values().filter(|block| matches!(block.basis, Basis::Order(_)));
+        let stands = self.blocks.get(indicator).is_some_and(|block| matches!(block.basis, Basis::Order(_)));
+        if ends <= now || (!stands && orders().count() >= MOST_ORDERS) {
+            return Vec::new();
+        }
+        vec![self.begin(indicator, Basis::Order(author), ends.since(now), Opinion::default(), now)]
+    }
+
+    /// Ends the blocks that `author` ordered.
+    pub(super) fn end_orders(&mut self, author: NodeId, indicator: Option<&Indicator>) -> Vec<Ruling> {
+        let ordered = self.blocks.iter().filter(|(held, block)| {
+            block.basis == Basis::Order(author) && indicator.is_none_or(|indicator| indicator == *held)
+        });
+        let ordered: Vec<Indicator> = ordered.map(|(held, _)| held.clone()).collect();
+        ordered.into_iter().filter_map(|held| self.lift(&held, Lifted::OrderEnded)).collect()
+    }
+
+    pub(super) fn lift(&mut self, indicator: &Indicator, why: Lifted) -> Option<Ruling> {
+        self.blocks.remove(indicator).map(|_| Ruling::Lift { indicator: indicator.clone(), why })
+    }
+
+    /// Looks at all blocks without own evidence again, after trust moved or a word was taken back.
+    pub(super) fn review(&mut self, members: &Members, now: Moment) -> Vec<Ruling> {
+        let fallen: Vec<Indicator> = self
+            .blocks
+            .iter()
+            .filter(|(_, block)| block.basis == Basis::Preempt && !block.confirmed)
+            .filter(|(indicator, _)| self.opinion(indicator, members, now).weight < self.rules.lift_below)
+            .map(|(indicator, _)| indicator.clone())
+            .collect();
+        fallen.into_iter().filter_map(|indicator| self.lift(&indicator, Lifted::WeightFell)).collect()
+    }
+
+    /// Lets time pass: words end, weights fade, blocks end or are renewed. Called every minute or so.
+    pub fn tick(&mut self, members: &Members, now: Moment) -> Vec<Ruling> {
+        self.live.expire(now);
+        self.refuted.retain(|_, until| now < *until);
+        self.punished.retain(|_, at| now.since(*at) < Duration::from_secs(86_400));
+        let mut rulings = self.review(members, now);
+        let over: Vec<Indicator> = self
+            .blocks
+            .iter()
+            .filter(|(_, block)| block.until <= now)
+            .map(|(held, _)| held.clone())
+            .collect();
+        for indicator in over {
+            rulings.extend(self.renew(&indicator, members, now));
+        }
+        rulings
+    }
+
+    /// A block whose time is over goes on while its weight stands; new words double its term.
+    fn renew(&mut self, indicator: &Indicator, members: &Members, now: Moment) -> Option<Ruling> {
+        let block = self.blocks.get(indicator)?.clone();
+        let opinion = self.opinion(indicator, members, now);
+        let stands = opinion.weight >= self.rules.lift_below && opinion.groups >= self.rules.preempt_groups;
+        if block.basis != Basis::Preempt || !stands || self.mode != Mode::Preempt {
+            return self.lift(indicator, Lifted::Over);
+        }
+        let begun = block.until.minus(block.term);
+        let renewed = self.live.about(indicator).any(|word| word.at > begun);
+        let wanted = if renewed { block.term.saturating_mul(2) } else { block.term };
+        let term = self.term(indicator, wanted, now);
+        if term.is_zero() {
+            return self.lift(indicator, Lifted::Over);
+        }
+        let renewed = PeerBlock { until: now.plus(term), term, opinion: opinion.clone(), ..block };
+        self.blocks.insert(indicator.clone(), renewed);
+        Some(Ruling::Block { indicator: indicator.clone(), term, basis: Basis::Preempt, opinion })
+    }
+
+    /// The network was not reachable soon after blocks on advice were set: all of them end, and preempting rests.
+    pub fn watchdog(&mut self, now: Moment) -> Vec<Ruling> {
+        let all: Vec<Indicator> = self.blocks.keys().cloned().collect();
+        let mut rulings: Vec<Ruling> =
+            all.into_iter().filter_map(|indicator| self.lift(&indicator, Lifted::Watchdog)).collect();
+        let until = now.plus(self.rules.breaker_for);
+        self.breaker = Some(until);
+        rulings.push(Ruling::BreakerOpen { until });
+        rulings
+    }
+}
