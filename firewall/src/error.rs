@@ -53,6 +53,14 @@ impl Error {
         }
     }
 
+    /// The error for `errno` at this step of reading: nobody's ownership keeps others from that.
+    pub(crate) fn unread(step: &'static str, errno: i32) -> Self {
+        match Errno::from_raw(errno) {
+            Errno::EPERM => Self::Denied,
+            _ => Self::refused(step, errno),
+        }
+    }
+
     /// The errno, where the kernel named one.
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self {

@@ -1,6 +1,6 @@
 //! The face of the crate: requests in, outcomes out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -118,7 +118,7 @@ impl Firewall {
     pub fn block_many(&mut self, requests: Vec<BlockRequest>) -> Result<Vec<Outcome>, Error> {
         let judged: Vec<_> = requests.iter().map(|request| self.judge(request)).collect();
         let nets: Vec<Net> = judged.iter().flatten().map(|(net, _)| *net).collect();
-        let held = self.backend.left(&nets)?;
+        let held = self.ask(|backend| backend.left(&nets))?;
         let mut left: HashMap<Net, Duration> = HashMap::with_capacity(nets.len());
         left.extend(nets.iter().zip(held).filter_map(|(net, left)| Some((*net, left?))));
         let mut changes = Vec::with_capacity(requests.len());
@@ -154,11 +154,10 @@ impl Firewall {
         let mut nets: Vec<Net> = std::iter::once(net).chain(subnet(net)).collect();
         let mut was_blocked = false;
         for net in &nets {
-            was_blocked |= self.backend.cover(*net)?.is_some();
+            was_blocked |= self.ask(|backend| backend.cover(*net))?.is_some();
         }
         if !is_single(net) {
-            let inside =
-                self.backend.list()?.into_iter().map(|block| block.net).filter(|held| net.overlaps(*held));
+            let inside = self.blocks()?.into_iter().map(|block| block.net).filter(|held| net.overlaps(*held));
             let before = nets.len();
             nets.extend(inside.filter(|held| net.prefix() <= held.prefix()));
             was_blocked |= nets.len() > before;
@@ -196,14 +195,14 @@ impl Firewall {
 
     /// Everybody that is blocked, with the time left. Not for a routine: it reads all of it from the kernel.
     pub fn blocks(&mut self) -> Result<Vec<Block>, Error> {
-        self.backend.list()
+        self.ask(|backend| backend.list())
     }
 
     /// How long all of a network stays blocked: by its own block, by a wider one, and a single IPv6 address with its /64.
     pub fn left(&mut self, net: Net) -> Result<Option<Duration>, Error> {
         let net = plain(net);
-        let subnet = subnet(net).map(|net| self.backend.left(&[net])).transpose()?;
-        let own = self.backend.cover(net)?;
+        let subnet = subnet(net).map(|net| self.ask(|backend| backend.left(&[net]))).transpose()?;
+        let own = self.ask(|backend| backend.cover(net))?;
         Ok(own.max(subnet.and_then(|left| left.into_iter().flatten().max())))
     }
 
@@ -215,12 +214,21 @@ impl Firewall {
         }
         let nets: Vec<Net> = protected.iter().map(|(net, _)| net).collect();
         let is_new = |net: &Net| !self.armed || !self.protected.names(*net);
-        let mut suspects: Vec<Net> = nets.iter().copied().filter(is_new).collect();
-        suspects.extend(suspects.clone().into_iter().filter_map(subnet));
-        let left = self.backend.left(&suspects)?;
-        let freed: Vec<Net> =
+        let new: Vec<Net> = nets.iter().copied().filter(is_new).collect();
+        let subnets = new.iter().copied().filter_map(subnet);
+        let suspects: Vec<Net> = new.iter().copied().chain(subnets).collect();
+        let left = self.ask(|backend| backend.left(&suspects))?;
+        let mut freed: Vec<Net> =
             suspects.into_iter().zip(left).filter(|(_, left)| left.is_some()).map(|(net, _)| net).collect();
-        let unblock = freed.iter().copied().map(Change::Unblock);
+        let wide: Vec<Net> = new.iter().copied().filter(|net| self.armed && !is_single(*net)).collect();
+        if !wide.is_empty() {
+            let within =
+                |held: &Net| wide.iter().any(|net| net.prefix() < held.prefix() && net.overlaps(*held));
+            freed.extend(self.blocks()?.into_iter().map(|block| block.net).filter(within));
+        }
+        // All that are new, since one may lie in a wider block: then it is let in alone, and the rest stays blocked.
+        let let_in: BTreeSet<Net> = new.into_iter().chain(freed.iter().copied()).collect();
+        let unblock = let_in.into_iter().map(Change::Unblock);
         let changes: Vec<Change> = std::iter::once(Change::Protect(nets)).chain(unblock).collect();
         self.apply(&changes)?;
         self.protected = protected;
@@ -253,10 +261,15 @@ impl Firewall {
 
     /// Applies changes; to a new table when ours has gone.
     fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
-        match self.backend.apply(changes) {
+        self.ask(|backend| backend.apply(changes))
+    }
+
+    /// Asks the backend; when its table has gone, it is made anew first, and the next [`verify`](Self::verify) tells.
+    fn ask<T>(&mut self, ask: impl Fn(&mut dyn Backend) -> Result<T, Error>) -> Result<T, Error> {
+        match ask(&mut *self.backend) {
             Err(error) if error.errno() == Some(Errno::ENOENT) => {
                 self.verify()?;
-                self.backend.apply(changes)
+                ask(&mut *self.backend)
             }
             done => done,
         }
@@ -413,6 +426,19 @@ mod tests {
         protected.add(net("203.0.113.0/24"), Why::Listed);
         let freed = firewall.set_protected(protected).expect("protect");
         assert_eq!(freed, ["198.51.100.7", "203.0.113.0/24", "2001:db8::/64"].map(net));
+        // With a network all that is blocked in it.
+        firewall.block(request("198.18.0.7", 60)).expect("block");
+        let mut protected = firewall.protected().clone();
+        protected.add(net("198.18.0.0/16"), Why::Listed);
+        assert_eq!(firewall.set_protected(protected).expect("protect"), [net("198.18.0.7")]);
+        // Of a wider block nothing but the protected address is let in.
+        firewall.block(request("192.88.0.0/24", 60)).expect("block");
+        let mut protected = firewall.protected().clone();
+        protected.add_host("192.88.0.7".parse().expect("ip"), Why::Session);
+        assert_eq!(firewall.set_protected(protected).expect("protect"), []);
+        let left = |firewall: &mut Firewall, host| firewall.left(net(host)).expect("left");
+        assert_eq!(left(&mut firewall, "192.88.0.7"), None);
+        assert_eq!(left(&mut firewall, "192.88.0.6"), Some(secs(60)));
         assert!(matches!(firewall.block(request("198.51.100.7", 60)), Ok(Outcome::Refused(_))));
     }
 }

@@ -151,7 +151,7 @@ impl Socket {
                 0 if ended && !disturbed => return Ok(found),
                 0 => {}
                 errno if errno == Errno::EINTR as i32 => {}
-                errno => return Err(Error::refused(step, errno)),
+                errno => return Err(Error::unread(step, errno)),
             }
         }
         Err(Error::Unanswered(step))

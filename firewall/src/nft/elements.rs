@@ -202,7 +202,7 @@ pub(super) fn query(socket: &mut Socket, nets: &[Net]) -> Result<Vec<Option<Dura
         }
     })?;
     match verdicts.into_iter().find(|errno| *errno != 0 && *errno != Errno::ENOENT as i32) {
-        Some(errno) => Err(Error::refused("ask for an entry", errno)),
+        Some(errno) => Err(Error::unread("ask for an entry", errno)),
         None => Ok(left),
     }
 }

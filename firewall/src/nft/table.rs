@@ -3,7 +3,6 @@
 use nix::errno::Errno;
 
 use super::layout::{self, Counter, MARK, PERSIST, TABLE};
-use crate::error::BEGIN;
 use crate::netlink::wire::{self, DUMP, Kind, Message};
 use crate::netlink::{Socket, Transaction};
 use crate::{Count, Counters, Error};
@@ -41,9 +40,7 @@ pub(super) fn find(socket: &mut Socket) -> Result<Found, Error> {
     match verdicts.first().copied().unwrap_or(0) {
         0 => Ok(found),
         errno if errno == Errno::ENOENT as i32 => Ok(Found::None),
-        // Reading too needs the capability; nothing about ownership is asked here.
-        errno if errno == Errno::EPERM as i32 => Err(Error::refused(BEGIN, errno)),
-        errno => Err(Error::refused("look for the table", errno)),
+        errno => Err(Error::unread("look for the table", errno)),
     }
 }
 
@@ -92,7 +89,7 @@ pub(super) fn counters(socket: &mut Socket) -> Result<Counters, Error> {
         }
     })?;
     if let Some(errno) = verdicts.into_iter().find(|errno| *errno != 0) {
-        return Err(Error::refused("read a counter", errno));
+        return Err(Error::unread("read a counter", errno));
     }
     let [incoming, forwarded, outgoing] = counts;
     Ok(Counters { incoming, forwarded, outgoing })
