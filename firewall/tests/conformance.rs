@@ -1,13 +1,16 @@
-//! What every backend must do, asked of each: of the dry run, and of the kernel with all it can and with only what old ones could.
+//! What every backend must do, asked of each: of the dry run, of the kernel with all it can and with only what old ones could, and
+//! of the program `nft`, which is the oracle for the others.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod lab;
+mod oracle;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use lab::{Host, eventually};
+use oracle::NftJson;
 use slips_core::addr::Net;
 use slips_firewall::{Backend, BlockRequest, Change, DryRun, Features, NftOptions, Nftables};
 
@@ -24,6 +27,15 @@ fn nftables_conform() {
 #[test]
 fn nftables_of_an_old_kernel_conform() {
     nftables("nftables_of_an_old_kernel_conform", Features::NONE);
+}
+
+#[test]
+fn the_program_nft_conforms() {
+    let Some(lab) = lab::open("the_program_nft_conforms") else { return };
+    match NftJson::create(lab.namespace(Host::Router)) {
+        Some(mut oracle) => conforms(&mut oracle),
+        None => eprintln!("skipped: the_program_nft_conforms: needs the program nft (nftables)"),
+    }
 }
 
 fn nftables(test: &str, features: Features) {
@@ -44,6 +56,8 @@ fn the_kernel_holds_what_the_dry_run_holds_after_any_changes() {
         let options = NftOptions { annotate: true, features };
         let mut kernel = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
         let mut model = DryRun::new();
+        let mut oracle =
+            lab::program("nft", "--version").map(|_| NftJson::of_slips(lab.namespace(Host::Router)));
         // A small linear generator: the same cases in every run.
         let mut state = 7u64;
         let mut below = |n: u64| {
@@ -54,7 +68,11 @@ fn the_kernel_holds_what_the_dry_run_holds_after_any_changes() {
             let changes: Vec<_> = (0..below(6)).map(|_| any_change(&mut below, round)).collect();
             apply(&mut kernel, &changes);
             apply(&mut model, &changes);
-            assert_eq!(listed(&mut kernel), listed(&mut model), "{features:?}, round {round}: {changes:?}");
+            let held = listed(&mut kernel);
+            assert_eq!(held, listed(&mut model), "{features:?}, round {round}: {changes:?}");
+            if let Some(oracle) = oracle.as_mut().filter(|_| round % 20 == 0) {
+                assert_eq!(held, listed(oracle), "as nft reads it, {features:?}, round {round}");
+            }
         }
         kernel.remove().expect("remove");
     }

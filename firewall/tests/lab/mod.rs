@@ -55,7 +55,8 @@ pub fn open(test: &str) -> Option<Lab> {
 }
 
 impl Lab {
-    fn namespace(&self, host: Host) -> String {
+    /// The name of a host's namespace, for programs that enter it themselves.
+    pub fn namespace(&self, host: Host) -> String {
         let suffix = match host {
             Host::A => "a",
             Host::Router => "r",
@@ -189,10 +190,14 @@ pub fn program(name: &str, args: &str) -> Option<String> {
 /// Whether a datagram sent now arrives. `fence` takes the same way right behind it and must arrive: then what has not come by then
 /// was dropped, and nobody has to wait for something that does not happen.
 pub fn arrives(from: &UdpSocket, fence: &UdpSocket, to: &UdpSocket) -> bool {
+    arrives_by(to.local_addr().expect("address"), from, fence, to)
+}
+
+/// The same where packets are sent to another address than the one they come to.
+pub fn arrives_by(target: SocketAddr, from: &UdpSocket, fence: &UdpSocket, to: &UdpSocket) -> bool {
     static PROBES: AtomicU32 = AtomicU32::new(0);
     let probe = PROBES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let end = *b"the fence";
-    let target = to.local_addr().expect("address");
     from.send_to(&probe, target).expect("probe is sent");
     fence.send_to(&end, target).expect("fence is sent");
     let (mut seen, mut buffer) = (false, [0; 16]);

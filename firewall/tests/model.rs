@@ -1,0 +1,472 @@
+//! A million things that may happen, in any order, against a model that is easy to believe: who is protected is never in the kernel,
+//! who is to be blocked is missing for no more than a second.
+//!
+//! `SLIPS_OPERATIONS` says how many; without it a short form runs. The long form, against the dry run and the kernel:
+//! `SLIPS_OPERATIONS=1000000 cargo nextest run --release -p slips-firewall --test model`
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod lab;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lab::{Host, Lab};
+use slips_core::addr::Net;
+use slips_firewall::{
+    BlockRequest, DryRun, Features, Firewall, Health, NftOptions, Nftables, Outcome, Policy, Protected,
+    Refusal, Why, is_single,
+};
+
+/// Where blocks are kept, how time passes there, and what else can be done to it.
+trait World {
+    /// A firewall as a daemon opens it at its start.
+    fn open(&mut self, protected: Protected) -> Firewall;
+    /// Somebody else does harm to the table; false when there is nobody who could.
+    fn harm(&mut self, choice: u64) -> bool;
+    /// The time that has passed.
+    fn now(&self) -> Duration;
+    /// Lets so much time pass, where it does not pass by itself.
+    fn pass(&mut self, time: Duration);
+    /// Everything that is blocked, seen by another way than the firewall's own.
+    fn look(&mut self, firewall: &mut Firewall) -> Vec<Net>;
+}
+
+/// The dry run: its time is ours to move, its memory survives a restart as the kernel's does.
+struct Memory {
+    clock: Arc<AtomicU64>,
+}
+
+impl World for Memory {
+    fn open(&mut self, protected: Protected) -> Firewall {
+        let hands = Arc::clone(&self.clock);
+        let backend = DryRun::with_clock(move || Duration::from_millis(hands.load(Ordering::Relaxed)));
+        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
+    }
+    fn harm(&mut self, _: u64) -> bool {
+        false
+    }
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.clock.load(Ordering::Relaxed))
+    }
+    fn pass(&mut self, time: Duration) {
+        self.clock.fetch_add(u64::try_from(time.as_millis()).expect("time"), Ordering::Relaxed);
+    }
+    fn look(&mut self, firewall: &mut Firewall) -> Vec<Net> {
+        firewall.blocks().expect("list").into_iter().map(|block| block.net).collect()
+    }
+}
+
+/// The kernel, in a namespace, with everything it can or with what an old one could. Its time passes by itself.
+struct Kernel<'a> {
+    lab: &'a Lab,
+    features: Features,
+    began: Instant,
+}
+
+impl World for Kernel<'_> {
+    fn open(&mut self, protected: Protected) -> Firewall {
+        let options = NftOptions { annotate: false, features: self.features };
+        let backend = self.lab.inside(Host::Router, || Nftables::open(options)).expect("open");
+        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
+    }
+    fn harm(&mut self, choice: u64) -> bool {
+        let deeds = [
+            "flush ruleset",
+            "delete table inet slips",
+            "flush chain inet slips prerouting",
+            "add table inet other",
+        ];
+        let deed = deeds[usize::try_from(choice).expect("choice") % deeds.len()];
+        let args = ["netns", "exec", &self.lab.namespace(Host::Router), "nft"];
+        let done = std::process::Command::new("ip").args(args).args(deed.split(' ')).output();
+        // The kernel refuses it where the table has an owner.
+        done.is_ok()
+    }
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+    fn pass(&mut self, _: Duration) {}
+    fn look(&mut self, _: &mut Firewall) -> Vec<Net> {
+        let listed = self.lab.inside(Host::Router, slips_firewall::list_all).expect("list");
+        listed.into_iter().map(|block| block.net).collect()
+    }
+}
+
+/// What ought to be: a book of ends, as a daemon's database has it.
+struct Model {
+    /// Blocks of single networks.
+    single: BTreeMap<Net, Duration>,
+    /// Wide ones, or what unblocking left of them.
+    wide: BTreeMap<Net, Duration>,
+    protected: Vec<Net>,
+    /// Addresses that stand for all: of these it is judged whether they are blocked.
+    points: Vec<Net>,
+    random: Random,
+}
+
+/// A small linear generator: the same cases in every run.
+struct Random(u64);
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// The kernel rounds to jiffies, and the clock is read before and after: who ends within this time may be there or not.
+const BLUR: Duration = Duration::from_millis(250);
+/// The longest that a block may be missing.
+const MISSING_AT_MOST: Duration = Duration::from_secs(1);
+/// How often all that is blocked is compared, in operations.
+const COMPARE_EVERY: u64 = 1_000;
+/// How often a daemon looks after its table.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default)]
+#[expect(dead_code, reason = "shown")]
+struct Tally {
+    operations: u64,
+    refused: u64,
+    restarts: u64,
+    harmed: u64,
+    rebuilt: u64,
+    compared: u64,
+    longest_missing: Duration,
+}
+
+fn run(world: &mut dyn World, operations: u64) -> Tally {
+    let mut model = Model::new();
+    let mut tally = Tally { operations, ..Tally::default() };
+    let mut protected = model.renumber();
+    let mut firewall = world.open(protected.clone());
+    let mut looked = world.now();
+    let mut harmed: Option<Duration> = None;
+    for operation in 0..operations {
+        world.pass(Duration::from_millis(model.random.below(20)));
+        match model.random.below(1_000) {
+            0..600 => tally.refused += u64::from(!model.block(&mut firewall, world)),
+            600..900 => {
+                let net = model.some_net();
+                firewall.unblock(net).expect("unblock");
+                model.unblock(net);
+            }
+            900..970 => {
+                model.hostile(&mut firewall);
+                tally.refused += 1;
+            }
+            970..985 => {
+                let former = std::mem::take(&mut model.protected);
+                protected = model.renumber();
+                firewall.set_protected(protected.clone()).expect("protect");
+                model.let_in_the_protected(&former);
+            }
+            985..990 => {
+                // The kernel lets the next owner in when the last one's socket is closed.
+                drop(firewall);
+                firewall = world.open(protected.clone());
+                tally.restarts += 1;
+                model.restore(&mut firewall, world);
+                harmed = None;
+            }
+            990..992 if world.harm(model.random.below(64)) => {
+                tally.harmed += 1;
+                harmed.get_or_insert(world.now());
+            }
+            _ => {
+                let asked = world.now();
+                let point = model.some_point();
+                let left = firewall.left(point).expect("left");
+                if harmed.is_none() {
+                    model.agrees(point, left, asked, world.now());
+                }
+            }
+        }
+        if world.now() - looked >= LOOK_EVERY {
+            looked = world.now();
+            if firewall.verify().expect("verify") == Health::Rebuilt {
+                tally.rebuilt += 1;
+                model.restore(&mut firewall, world);
+            }
+            if let Some(since) = harmed.take() {
+                tally.longest_missing = tally.longest_missing.max(world.now() - since);
+            }
+        }
+        if operation % COMPARE_EVERY == 0 {
+            tally.compared += 1;
+            model.compare(&mut firewall, world, harmed.is_none());
+        }
+    }
+    model.restore(&mut firewall, world);
+    model.compare(&mut firewall, world, true);
+    firewall.remove().expect("remove");
+    tally
+}
+
+impl Model {
+    fn new() -> Self {
+        let hosts = (0..64).map(|n| IpAddr::V4(Ipv4Addr::from_bits(V4 + n)));
+        let low = (0..64).map(|n| IpAddr::V6(Ipv6Addr::from_bits(V6 + n)));
+        let subnets = (0..256u128).map(|n| IpAddr::V6(Ipv6Addr::from_bits(V6 + (n << 64) + 0xffff)));
+        Self {
+            single: BTreeMap::new(),
+            wide: BTreeMap::new(),
+            protected: Vec::new(),
+            points: hosts.chain(low).chain(subnets).map(Net::host).collect(),
+            random: Random(7),
+        }
+    }
+
+    fn some_point(&mut self) -> Net {
+        let at = self.random.below(self.points.len() as u64);
+        self.points[at as usize]
+    }
+
+    /// A network that something may be about: few, so that they meet.
+    fn some_net(&mut self) -> Net {
+        let n = self.random.below(64);
+        let v4 = IpAddr::V4(Ipv4Addr::from_bits(V4 + n as u32));
+        let v6 = |shift: u32| IpAddr::V6(Ipv6Addr::from_bits(V6 + (u128::from(n) << shift)));
+        let bits = self.random.below(6) as u8;
+        match self.random.below(8) {
+            0..4 => Net::host(v4),
+            4 => Net::host(v6(0)),
+            5 => Net::new(v6(66), 64).expect("net"),
+            6 => Net::new(v4, 26 + bits).expect("net"),
+            _ => Net::new(v6(66), 56 + bits).expect("net"),
+        }
+    }
+
+    /// This host gets other addresses, gateways and resolvers.
+    fn renumber(&mut self) -> Protected {
+        let mut protected = Protected::classes();
+        self.protected.clear();
+        for why in [Why::Own, Why::Gateway, Why::Resolver, Why::Session] {
+            let net = Net::host(self.some_net().addr());
+            protected.add(net, why);
+            self.protected.push(net);
+        }
+        protected
+    }
+
+    /// Whether it was blocked.
+    fn block(&mut self, firewall: &mut Firewall, world: &dyn World) -> bool {
+        let net = self.some_net();
+        let for_ = Duration::from_millis(1_000 + self.random.below(20_000));
+        let exact = self.random.below(2) == 0;
+        let request = BlockRequest { net, for_, reason: String::new(), exact };
+        let touches = self.protected.iter().any(|held| held.overlaps(net));
+        let outcome = firewall.block(request).expect("block");
+        assert_eq!(
+            touches,
+            matches!(outcome, Outcome::Refused(_)),
+            "{net}, {:?}: {outcome:?}",
+            self.protected
+        );
+        match outcome {
+            Outcome::Blocked { net, for_ } | Outcome::Extended { net, for_, .. } => {
+                self.enter(net, world.now() + for_);
+            }
+            Outcome::Kept { left, .. } => assert!(left + BLUR >= for_, "{net}: {left:?} instead of {for_:?}"),
+            Outcome::Refused(_) => {}
+        }
+        !touches
+    }
+
+    /// What a peer may ask for who wants to cut us off.
+    fn hostile(&mut self, firewall: &mut Firewall) {
+        let target = self.protected[self.random.below(4) as usize];
+        let some = self.random.below(32) as u8;
+        let net = match (self.random.below(4), target.addr()) {
+            (0, IpAddr::V4(v4)) => Net::host(IpAddr::V6(v4.to_ipv6_mapped())),
+            (1, IpAddr::V4(v4)) => Net::new(IpAddr::V6(v4.to_ipv6_mapped()), 96 + some).expect("net"),
+            (2, addr) => Net::new(addr, some).expect("net"),
+            (3, addr) => Net::new(addr, if addr.is_ipv4() { 24 } else { 64 }).expect("net"),
+            (_, addr) => Net::host(addr),
+        };
+        let for_ = Duration::from_secs(86_400 * 400);
+        let exact = self.random.below(2) == 0;
+        let request = BlockRequest { net, for_, reason: "peer".to_owned(), exact };
+        match firewall.block(request).expect("block") {
+            Outcome::Refused(Refusal::Protected { .. } | Refusal::TooWide { .. }) => {}
+            other => panic!("{net} for {target}: {other:?}"),
+        }
+    }
+
+    fn enter(&mut self, net: Net, end: Duration) {
+        let book = if is_single(net) { &mut self.single } else { &mut self.wide };
+        let held = book.entry(net).or_default();
+        *held = end.max(*held);
+    }
+
+    /// A single one is let in wherever it is blocked, a wide one with all in it.
+    fn unblock(&mut self, net: Net) {
+        self.cut(net);
+        self.single.remove(&net);
+        if net.addr().is_ipv6() && net.prefix() == 128 {
+            let subnet = Net::new(net.addr(), 64).expect("net");
+            self.single.remove(&subnet);
+            self.cut(subnet);
+        }
+        if !is_single(net) {
+            self.single.retain(|held, _| !(net.overlaps(*held) && net.prefix() <= held.prefix()));
+        }
+    }
+
+    /// Takes a network out of the wide ones; of a wider one the rest stays.
+    fn cut(&mut self, net: Net) {
+        let touched = |held: &Net| held.overlaps(net);
+        let held: Vec<(Net, Duration)> =
+            self.wide.iter().filter(|(held, _)| touched(held)).map(|(net, end)| (*net, *end)).collect();
+        self.wide.retain(|held, _| !touched(held));
+        for (wide, end) in held.into_iter().filter(|(wide, _)| wide.prefix() < net.prefix()) {
+            for piece in halves_beside(wide, net) {
+                let held = self.wide.entry(piece).or_default();
+                *held = end.max(*held);
+            }
+        }
+    }
+
+    /// Who has become protected is let in, and nobody beside: of an IPv6 address the /64 too, where it was blocked as one thing.
+    fn let_in_the_protected(&mut self, former: &[Net]) {
+        let new: Vec<Net> = self.protected.iter().filter(|net| !former.contains(net)).copied().collect();
+        for net in new {
+            self.cut(net);
+            self.single.remove(&net);
+            if net.addr().is_ipv6() {
+                let subnet = Net::new(net.addr(), 64).expect("net");
+                if self.single.remove(&subnet).is_some() {
+                    self.cut(subnet);
+                }
+            }
+        }
+    }
+
+    /// A daemon that starts, or repairs: exactly the book.
+    fn restore(&mut self, firewall: &mut Firewall, world: &dyn World) {
+        let now = world.now();
+        self.single.retain(|_, end| *end > now);
+        self.wide.retain(|_, end| *end > now);
+        let book: Vec<(Net, Duration)> =
+            self.single.iter().chain(&self.wide).map(|(n, e)| (*n, *e)).collect();
+        let request = |(net, end): &(Net, Duration)| BlockRequest {
+            net: *net,
+            for_: *end - now,
+            reason: String::new(),
+            exact: true,
+        };
+        let outcomes = firewall.restore(book.iter().map(request).collect()).expect("restore");
+        self.single.clear();
+        self.wide.clear();
+        for ((net, end), outcome) in book.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Blocked { for_, .. } => self.enter(net, now + for_),
+                Outcome::Kept { .. } => self.enter(net, end),
+                other => panic!("{net}: {other:?}, with {:?} protected", self.protected),
+            }
+        }
+    }
+
+    /// Until when an address is to be blocked.
+    fn wanted(&self, point: Net) -> Option<Duration> {
+        let all = self.single.iter().chain(&self.wide);
+        all.filter(|(held, _)| held.overlaps(point)).map(|(_, end)| *end).max()
+    }
+
+    /// One answer of the firewall is what the book says; asked and answered at these times.
+    fn agrees(&self, point: Net, left: Option<Duration>, asked: Duration, answered: Duration) {
+        let until = left.map(|left| (asked + left, answered + left));
+        let wanted = self.wanted(point).filter(|end| *end + BLUR > answered);
+        match (wanted, until) {
+            (None, None) => {}
+            (Some(end), Some((from, to))) => {
+                let fits = from <= end + BLUR && end <= to + BLUR;
+                assert!(fits, "{point}: until {from:?}..{to:?} instead of {end:?}");
+            }
+            (Some(end), None) => assert!(end <= answered + BLUR, "{point} is missing until {end:?}"),
+            (None, Some((from, _))) => assert!(from <= answered + BLUR, "{point} is blocked until {from:?}"),
+        }
+    }
+
+    /// All that is blocked: nobody protected, nobody missing, nobody too many.
+    fn compare(&mut self, firewall: &mut Firewall, world: &mut dyn World, unharmed: bool) {
+        let asked = world.now();
+        let listed = world.look(firewall);
+        let answered = world.now();
+        for held in &listed {
+            let touched = self.protected.iter().find(|net| net.overlaps(*held));
+            assert_eq!(touched, None, "{held} is blocked, and somebody protected with it");
+        }
+        if !unharmed {
+            return;
+        }
+        for point in &self.points {
+            let end = self.wanted(*point);
+            match listed.iter().find(|held| held.overlaps(*point)) {
+                Some(held) => assert!(end.is_some_and(|end| end + BLUR > asked), "{held}: nobody wants it"),
+                None => assert!(end.is_none_or(|end| end <= answered + BLUR), "{point} is missing: {end:?}"),
+            }
+        }
+    }
+}
+
+/// What is left of `wide` without `hole`, which lies in it.
+fn halves_beside(wide: Net, hole: Net) -> Vec<Net> {
+    let beside = |prefix: u8| {
+        let other = match hole.addr() {
+            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() ^ (1 << (32 - u32::from(prefix))))),
+            IpAddr::V6(v6) => {
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() ^ (1 << (128 - u32::from(prefix)))))
+            }
+        };
+        Net::new(other, prefix).expect("net")
+    };
+    (wide.prefix() + 1..=hole.prefix()).map(beside).collect()
+}
+
+/// Where the networks lie.
+const V4: u32 = 0x0a00_0000;
+const V6: u128 = 0x2001_0db8 << 96;
+
+/// How many operations: few in every test run, a million by command.
+fn operations(few: u64) -> u64 {
+    let asked = std::env::var_os("SLIPS_OPERATIONS").and_then(|count| count.to_str()?.parse().ok());
+    asked.unwrap_or(few)
+}
+
+fn judge(world: &mut dyn World, few: u64) {
+    let asked = operations(few);
+    let tally = run(world, asked);
+    println!("{tally:?}");
+    assert!(tally.refused > 0 && tally.restarts > 0 && tally.compared > 0);
+    // A test run beside others may be held up for longer; the long form has the machine.
+    assert!(asked == few || tally.longest_missing <= MISSING_AT_MOST, "{tally:?}");
+}
+
+#[test]
+fn the_dry_run_does_as_the_model() {
+    judge(&mut Memory { clock: Arc::default() }, 30_000);
+}
+
+#[test]
+fn the_kernel_does_as_the_model() {
+    kernel("the_kernel_does_as_the_model", Features::ALL);
+}
+
+#[test]
+fn an_old_kernel_that_others_disturb_does_as_the_model() {
+    kernel("an_old_kernel_that_others_disturb_does_as_the_model", Features::NONE);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel's time passes by itself")]
+fn kernel(name: &str, features: Features) {
+    let Some(lab) = lab::open(name) else { return };
+    if lab::program("nft", "--version").is_none() {
+        eprintln!("skipped: {name}: needs the program nft (nftables)");
+        return;
+    }
+    judge(&mut Kernel { lab: &lab, features, began: Instant::now() }, 10_000);
+}
