@@ -118,6 +118,8 @@ evidence_kinds! {
     ConnectionToMultiplePorts = "CONNECTION_TO_MULTIPLE_PORTS",
     /// Connections that come back like a clock.
     CommandAndControlChannel = "COMMAND_AND_CONTROL_CHANNEL",
+    /// A server shows a certificate that is listed, or that a tool of attackers makes by default.
+    MaliciousSslCert = "MALICIOUS_SSL_CERT",
     /// Data travels in the names that a client asks for.
     DnsTunnel = "DNS_TUNNEL",
     /// Data travels in pings: the echoes are not what was sent.

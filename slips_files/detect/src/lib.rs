@@ -24,6 +24,7 @@ mod tally;
 mod test_traces;
 mod zeek_notice;
 
+pub mod agent_over_http;
 pub mod amplification;
 pub mod arp_oddities;
 pub mod arp_poisoning;
@@ -58,6 +59,7 @@ pub mod spread_scan;
 pub mod ssh_guessing;
 pub mod ssh_software;
 pub mod suspicious_user_agent;
+pub mod tool_certificate;
 pub mod unknown_port;
 pub mod vertical_scan;
 pub mod weird_http_method;
@@ -152,6 +154,8 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::<lateral_movement::LateralMovement>::default(),
         Box::<spread_scan::SpreadScan>::default(),
         Box::<amplification::Amplification>::default(),
+        Box::<tool_certificate::ToolCertificate>::default(),
+        Box::<agent_over_http::AgentOverHttp>::default(),
     ]
 }
 
