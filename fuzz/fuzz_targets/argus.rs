@@ -1,0 +1,6 @@
+//! Argus' flow list.
+#![no_main]
+
+use slips_input::Format;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| slips_fuzz::files::read(Format::Argus, input));

@@ -1,0 +1,4 @@
+//! FTP control connections.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| slips_fuzz::script::stream(21, input));

@@ -1,0 +1,6 @@
+//! Zeek's logs, of columns and of JSON lines.
+#![no_main]
+
+use slips_input::Format;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| slips_fuzz::files::read(Format::Zeek, input));
