@@ -23,17 +23,20 @@ pub(crate) struct Question {
 
 /// A message, as far as it is told.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Message {
+pub(crate) struct Message<'a> {
     pub(crate) id: u16,
     pub(crate) is_reply: bool,
     /// A dynamic update: the answers are what it asks for.
     pub(crate) is_update: bool,
     pub(crate) rcode: u16,
     pub(crate) flags: DnsFlags,
+    /// The first question; of a reply without its name, which the question itself told.
     pub(crate) question: Option<Question>,
     pub(crate) answers: Vec<DnsAnswer>,
-    /// Owner of the first answer.
-    pub(crate) owner: String,
+    bytes: &'a [u8],
+    /// Where the owner of the first answer stands.
+    owner_at: Option<usize>,
+    dialect: Dialect,
 }
 
 /// What the numbers in a message mean.
@@ -48,10 +51,10 @@ pub(crate) enum Dialect {
 /// Dynamic update (RFC 2136): its sections mean something else.
 const UPDATE: u8 = 5;
 
-impl Message {
+impl<'a> Message<'a> {
     /// Reads a message; `None` when header or question are malformed. Of answers that are malformed, or that the capture
     /// cut (`whole` is false), the ones before are kept.
-    pub(crate) fn parse(bytes: &[u8], whole: bool, dialect: Dialect) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8], whole: bool, dialect: Dialect) -> Option<Self> {
         let bits = be16(bytes, 2)?;
         let opcode = (bits >> 11 & 15) as u8;
         let (questions, answers) = (be16(bytes, 4)?, be16(bytes, 6)?);
@@ -77,11 +80,15 @@ impl Message {
             },
             question: None,
             answers: Vec::new(),
-            owner: String::new(),
+            bytes,
+            owner_at: None,
+            dialect,
         };
         let mut at = 12;
         for _ in 0..questions.min(MAX_QUESTIONS) {
-            let (name, behind) = name::read(bytes, at)?;
+            let is_told = !message.is_reply && message.question.is_none();
+            let (name, behind) =
+                if is_told { name::read(bytes, at)? } else { (String::new(), name::check(bytes, at)?) };
             let question = Question { name, qtype: be16(bytes, behind)?, qclass: be16(bytes, behind + 2)? };
             at = behind + 4;
             message.question.get_or_insert(question);
@@ -96,19 +103,20 @@ impl Message {
         } else {
             message.read_answers(bytes, at, answers.min(MAX_ANSWERS));
         }
-        if dialect == Dialect::NetBios {
-            message.decode_netbios();
+        if let Some(question) = message.question.as_mut().filter(|_| dialect == Dialect::NetBios)
+            && let Some(decoded) = name::netbios(&question.name)
+        {
+            question.name = decoded;
         }
         Some(message)
     }
 
-    fn decode_netbios(&mut self) {
-        let names = self.question.iter_mut().map(|question| &mut question.name).chain([&mut self.owner]);
-        for encoded in names {
-            if let Some(decoded) = name::netbios(encoded) {
-                *encoded = decoded;
-            }
-        }
+    /// Owner of the first answer; empty when there is none. Read when it is asked for, since most answers have a question.
+    pub(crate) fn owner(&self) -> String {
+        let read = |at| name::read(self.bytes, at);
+        let owner = self.owner_at.and_then(read).map_or_else(String::new, |(owner, _)| owner);
+        let decoded = (self.dialect == Dialect::NetBios).then(|| name::netbios(&owner)).flatten();
+        decoded.unwrap_or(owner)
     }
 
     /// Prerequisites and updates of a dynamic update (RFC 2136, sections 2.4 and 2.5).
@@ -134,8 +142,8 @@ impl Message {
                     None => format!("add: {kind} {owner}"),
                 },
             };
-            if self.owner.is_empty() {
-                self.owner = owner;
+            if !owner.is_empty() {
+                self.owner_at.get_or_insert(at);
             }
             self.answers.push(DnsAnswer { data: DnsData::Text(text), ttl: Some(ttl) });
             at = data_end;
@@ -146,7 +154,8 @@ impl Message {
     fn read_answers(&mut self, bytes: &[u8], mut at: usize, count: u16) -> Option<()> {
         for nth in 0..count {
             if nth == 0 {
-                self.owner = name::read(bytes, at)?.0;
+                name::check(bytes, at)?;
+                self.owner_at = Some(at);
             }
             let (owner_at, behind) = (at, name::skip(bytes, at)?);
             let kind = be16(bytes, behind)?;
@@ -302,7 +311,7 @@ mod tests {
         let bytes = message([7, 0x8580, 1, 4, 0, 0], body);
         let parsed = Message::parse(&bytes, true, Dialect::Dns).expect("message");
         let data: Vec<_> = parsed.answers.iter().map(|answer| answer.data.clone()).collect();
-        assert_eq!(parsed.question.as_ref().map(|q| q.name.as_str()), Some("a"));
+        assert_eq!(parsed.owner(), "a");
         assert_eq!(
             data,
             [

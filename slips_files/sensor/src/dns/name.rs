@@ -9,23 +9,39 @@ const MAX_POINTERS: usize = 32;
 
 /// Reads the name at `at` into lower-case text without a final dot. Returns it with the place behind it.
 pub(super) fn read(message: &[u8], at: usize) -> Option<(String, usize)> {
-    let mut text = String::new();
-    let (mut at, mut behind, mut wire_length) = (at, None, 0usize);
+    let mut length = 0;
+    let behind = labels(message, at, |label| length += label.len() + 1)?;
+    // one allocation, and only bytes that are written as numbers make it grow
+    let mut text = String::with_capacity(length.saturating_sub(1));
+    labels(message, at, |label| {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        push_label(&mut text, label);
+    })?;
+    Some((text, behind))
+}
+
+/// The place behind the name at `at`, if all of it can be read.
+pub(super) fn check(message: &[u8], at: usize) -> Option<usize> {
+    labels(message, at, |_| {})
+}
+
+/// Hands on the labels of the name at `at`; the place behind it.
+fn labels<'a>(message: &'a [u8], mut at: usize, mut each: impl FnMut(&'a [u8])) -> Option<usize> {
+    let (mut behind, mut wire_length) = (None, 0usize);
     let mut pointers = 0;
     loop {
         let length = *message.get(at)?;
         match length >> 6 {
-            0 if length == 0 => return Some((text, behind.unwrap_or(at + 1))),
+            0 if length == 0 => return Some(behind.unwrap_or(at + 1)),
             0 => {
                 wire_length += usize::from(length) + 1;
                 let label = message.get(at + 1..at + 1 + usize::from(length))?;
                 if wire_length > MAX_NAME {
                     return None;
                 }
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                push_label(&mut text, label);
+                each(label);
                 at += 1 + usize::from(length);
             }
             3 => {

@@ -63,7 +63,7 @@ impl Pending {
         tracks: &mut [Track],
         index: u32,
         at: PacketTime,
-        message: Message,
+        message: Message<'_>,
         out: &mut Vec<Event>,
     ) {
         let Some(track) = tracks.get_mut(index as usize) else { return };
@@ -84,8 +84,12 @@ impl Pending {
         }
     }
 
-    fn keep(&mut self, tracks: &mut [Track], index: u32, at: PacketTime, message: Message) {
+    fn keep(&mut self, tracks: &mut [Track], index: u32, at: PacketTime, mut message: Message<'_>) {
         let Some(track) = tracks.get_mut(index as usize) else { return };
+        let question = match message.question.take() {
+            Some(question) => question,
+            None => Question { name: message.owner(), ..Question::default() },
+        };
         let waiting = Waiting {
             link: Link::NONE,
             of_flow: track.dns_pending,
@@ -93,7 +97,7 @@ impl Pending {
             id: message.id,
             at,
             flags: message.flags,
-            question: message.question.unwrap_or(Question { name: message.owner, ..Question::default() }),
+            question,
             changes: if message.is_update { message.answers } else { Vec::new() },
         };
         let slot = match self.free.pop() {
@@ -216,7 +220,7 @@ fn unanswered(track: &Track, asked: Asked) -> Event {
 
 /// The row of an answer. As in Zeek's log, what the question said comes from the question alone, and what the answer says
 /// about its author and the time it took only counts where something was answered.
-fn answered(track: &Track, at: PacketTime, asked: Option<Asked>, mut message: Message) -> Event {
+fn answered(track: &Track, at: PacketTime, asked: Option<Asked>, mut message: Message<'_>) -> Event {
     if let Some(changes) = asked.as_ref().map(|asked| &asked.changes).filter(|changes| !changes.is_empty()) {
         message.answers.clone_from(changes);
     }
@@ -225,7 +229,7 @@ fn answered(track: &Track, at: PacketTime, asked: Option<Asked>, mut message: Me
     let asked_at = asked.as_ref().map_or(at, |asked| asked.at);
     let (flags, mut question) = asked.map_or_else(Default::default, |asked| (asked.flags, asked.question));
     if question.name.is_empty() {
-        question.name = message.owner;
+        question.name = message.owner();
     }
     Event::Dns(Box::new(Dns {
         about: emit::about(track, asked_at),
