@@ -20,6 +20,10 @@ pub enum Event {
     Http(Box<Http>),
     /// A TLS (or QUIC) handshake.
     Tls(Box<Tls>),
+    /// A QUIC connection.
+    Quic(Box<Quic>),
+    /// A certificate that was shown in the clear.
+    X509(Box<X509>),
     /// An SSH session's handshake and authentication.
     Ssh(Box<Ssh>),
     /// An ARP request or reply.
@@ -54,6 +58,8 @@ impl Event {
             Self::Dns(e) => e.about.at,
             Self::Http(e) => e.about.at,
             Self::Tls(e) => e.about.at,
+            Self::Quic(e) => e.about.at,
+            Self::X509(e) => e.about.at,
             Self::Ssh(e) => e.about.at,
             Self::Arp(e) => e.at,
             Self::Dhcp(e) => e.at,
@@ -86,6 +92,8 @@ impl Event {
             Self::Dns(e) => both(&e.about),
             Self::Http(e) => both(&e.about),
             Self::Tls(e) => both(&e.about),
+            Self::Quic(e) => both(&e.about),
+            Self::X509(e) => both(&e.about),
             Self::Ssh(e) => both(&e.about),
             Self::Arp(e) => (Some(e.sender), Some(e.target)),
             Self::Dhcp(e) => (e.client, e.server),
@@ -108,6 +116,8 @@ impl Event {
             Self::Dns(_) => EventKind::Dns,
             Self::Http(_) => EventKind::Http,
             Self::Tls(_) => EventKind::Tls,
+            Self::Quic(_) => EventKind::Quic,
+            Self::X509(_) => EventKind::X509,
             Self::Ssh(_) => EventKind::Ssh,
             Self::Arp(_) => EventKind::Arp,
             Self::Dhcp(_) => EventKind::Dhcp,
@@ -133,6 +143,8 @@ pub enum EventKind {
     Dns,
     Http,
     Tls,
+    Quic,
+    X509,
     Ssh,
     Arp,
     Dhcp,
@@ -286,6 +298,77 @@ pub struct Tls {
     pub about: About,
     /// What was negotiated.
     pub fields: TlsFields,
+}
+
+/// A QUIC connection as far as its first packets show it (quic.log); its handshake is a [`Tls`] of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quic {
+    /// When and between whom.
+    pub about: About,
+    /// `1`, `quicv2`, `draft-29`, `unknown-…`.
+    pub version: String,
+    /// Destination connection id of the client's first packet, in hexadecimal digits.
+    pub client_initial_dcid: String,
+    /// What each side calls the connection in its packets: `None` when it sent none, empty when it chose the empty one.
+    pub client_scid: Option<String>,
+    /// See `client_scid`.
+    pub server_scid: Option<String>,
+    /// Name that the client asked for.
+    pub server_name: String,
+    /// First protocol that the client offered (`h3`, `doq` …).
+    pub client_protocol: String,
+    /// Zeek's letters, capitals from the client: I Initial, H Handshake, Z 0-RTT, R Retry, C close, S hello, U unknown
+    /// version, X discarded, O the 1st, 2nd, 4th, 8th … packet with a short header.
+    pub history: String,
+}
+
+/// A certificate (x509.log).
+#[derive(Clone, Debug, PartialEq)]
+pub struct X509 {
+    /// When and between whom it was shown.
+    pub about: About,
+    /// SHA-256 of its bytes.
+    pub fingerprint: String,
+    /// 1 to 3.
+    pub version: u8,
+    /// Serial number in hexadecimal digits.
+    pub serial: String,
+    /// Whose it is, as RFC 2253 prints names.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// Validity.
+    pub not_valid_before: Option<PacketTime>,
+    /// Validity.
+    pub not_valid_after: Option<PacketTime>,
+    /// Algorithm of its key, by OpenSSL's name.
+    pub key_alg: String,
+    /// Algorithm of its signature, by OpenSSL's name.
+    pub sig_alg: String,
+    /// `rsa`, `dsa`, `ecdsa`; empty for others.
+    pub key_type: String,
+    /// Bits of its key.
+    pub key_length: Option<u32>,
+    /// Public exponent of an RSA key.
+    pub exponent: String,
+    /// Curve of an elliptic key.
+    pub curve: String,
+    /// Hosts that it is for.
+    pub san_dns: Vec<String>,
+    /// Addresses on the web that it is for.
+    pub san_uri: Vec<String>,
+    /// Mail addresses that it is for.
+    pub san_email: Vec<String>,
+    /// IP addresses that it is for.
+    pub san_ip: Vec<IpAddr>,
+    /// Whether it may sign others; `None` when it does not say.
+    pub is_ca: Option<bool>,
+    /// How many more may stand below it.
+    pub path_length: Option<u32>,
+    /// It is the first of its chain: the host's own.
+    pub is_host: bool,
+    /// The client showed it.
+    pub is_client: bool,
 }
 
 /// An SSH handshake (ssh.log).

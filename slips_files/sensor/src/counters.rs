@@ -83,11 +83,19 @@ pub struct Counters {
     pub certificates: u64,
     /// Certificates of TLS servers that could not be read.
     pub certificates_malformed: u64,
+    /// First packets of QUIC connections that were opened.
+    pub quic_opened: u64,
+    /// First packets of QUIC connections that their keys do not open.
+    pub quic_not_authentic: u64,
+    /// First packets of QUIC connections that no more was spent on, and hellos that fit no bound.
+    pub quic_given_up: u64,
+    /// QUIC packets, and frames in them, that cannot be read.
+    pub quic_malformed: u64,
     /// Files that were carried by HTTP.
     pub files: u64,
     /// Files that were not hashed or not decompressed because too many were under way.
     pub files_passed_over: u64,
-    /// TCP flows that were not read, or not to the end, because too much was held.
+    /// Flows that were not read, or not to the end, because too much was held.
     pub readers_given_up: u64,
     /// Holes in TCP data that were given up because too much waited above them.
     pub holes_given_up: u64,

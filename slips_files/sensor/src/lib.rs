@@ -34,6 +34,8 @@ mod link;
 mod list;
 mod ports;
 #[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
+mod quic;
+#[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod reader;
 #[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod sensor;

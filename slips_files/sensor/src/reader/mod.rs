@@ -17,10 +17,13 @@ use crate::settings::Settings;
 use crate::stream::{Data, Memory, Stream};
 use crate::tls;
 use crate::track::{Dir, Track};
-use crate::{files, ftp, http, smtp};
+use crate::{files, ftp, http, quic, smtp};
 
 /// Readers and parsers of a kind that are kept for the next flows.
 const MAX_SPARE: usize = 256;
+
+/// Of all readers, at most one in so many reads datagrams.
+const DATAGRAM_SHARE: usize = 4;
 
 /// What a parser wants after some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,11 @@ pub(crate) struct Counts {
     pub(crate) certificates_malformed: u64,
     /// Flows that were not read on for want of memory.
     pub(crate) readers_given_up: u64,
+    /// Initials of QUIC that were opened, that were not authentic, that no more was spent on; packets that cannot be read.
+    pub(crate) quic_opened: u64,
+    pub(crate) quic_not_authentic: u64,
+    pub(crate) quic_given_up: u64,
+    pub(crate) quic_malformed: u64,
 }
 
 /// The boxes themselves wait for the next flows.
@@ -56,12 +64,17 @@ pub(crate) struct Tools {
     /// Readers that flows have, and how many they may be.
     open: usize,
     max_open: usize,
+    /// Those among them that read datagrams: a flow of datagrams is easily forged, so it gets no more than a share.
+    open_datagrams: usize,
     readers: Spare<Reader>,
     probes: Spare<Probe>,
     tls: Spare<tls::Handshake>,
     http: Spare<http::Conversation>,
     smtp: Spare<smtp::Session>,
     ftp: Spare<ftp::Control>,
+    quic: Spare<quic::Connection>,
+    /// Room for a packet that is opened.
+    pub(crate) room: Vec<u8>,
     pub(crate) files: files::Engines,
     /// Secret of the names of files.
     pub(crate) key: [u64; 2],
@@ -76,12 +89,15 @@ impl Tools {
             max_held: settings.max_stream_bytes,
             open: 0,
             max_open: settings.max_readers as usize,
+            open_datagrams: 0,
             readers: Vec::new(),
             probes: Vec::new(),
             tls: Vec::new(),
             http: Vec::new(),
             smtp: Vec::new(),
             ftp: Vec::new(),
+            quic: Vec::new(),
+            room: Vec::new(),
             files: files::Engines::new(settings),
             key: settings.key,
         }
@@ -105,12 +121,25 @@ impl Tools {
         Some(reader)
     }
 
+    /// A reader for a flow of datagrams. `None` when no parser reads that, or there are too many readers.
+    pub(crate) fn open_datagrams(&mut self, service: Service) -> Option<Box<Reader>> {
+        if self.open_datagrams >= self.max_open / DATAGRAM_SHARE {
+            self.counts.readers_given_up += 1;
+            return None;
+        }
+        let mut reader = self.open(Some(service), 1, 1)?;
+        reader.has_datagrams = true;
+        self.open_datagrams += 1;
+        Some(reader)
+    }
+
     fn parser(&mut self, service: Service) -> Option<Parser> {
         match service {
             Service::Ssl => Some(Parser::Tls(self.tls.pop().unwrap_or_default())),
             Service::Http => Some(Parser::Http(self.http.pop().unwrap_or_default())),
             Service::Smtp => Some(Parser::Smtp(self.smtp.pop().unwrap_or_default())),
             Service::Ftp => Some(Parser::Ftp(self.ftp.pop().unwrap_or_default())),
+            Service::Quic => Some(Parser::Quic(self.quic.pop().unwrap_or_default())),
             _ => None,
         }
     }
@@ -139,6 +168,10 @@ impl Tools {
                 control.reset();
                 keep(&mut self.ftp, control);
             }
+            Parser::Quic(mut connection) => {
+                connection.reset();
+                keep(&mut self.quic, connection);
+            }
         }
     }
 
@@ -146,6 +179,9 @@ impl Tools {
     pub(crate) fn close(&mut self, mut reader: Box<Reader>) {
         self.held = self.held.saturating_sub(reader.held);
         self.open = self.open.saturating_sub(1);
+        if std::mem::take(&mut reader.has_datagrams) {
+            self.open_datagrams = self.open_datagrams.saturating_sub(1);
+        }
         reader.stream.clear(&mut self.memory);
         self.retire(std::mem::take(&mut reader.parser));
         reader.held = 0;
@@ -185,12 +221,13 @@ enum Parser {
     Http(Box<http::Conversation>),
     Smtp(Box<smtp::Session>),
     Ftp(Box<ftp::Control>),
+    Quic(Box<quic::Connection>),
 }
 
 impl Parser {
     fn take(&mut self, dir: Dir, data: Data<'_>, cx: &mut Cx<'_>) -> Next {
         match (self, data) {
-            (Self::Idle, _) | (Self::Probe(_), Data::Gap(_)) => Next::Done,
+            (Self::Idle | Self::Quic(_), _) | (Self::Probe(_), Data::Gap(_)) => Next::Done,
             (Self::Probe(probe), Data::Bytes(bytes)) => probe.take(dir, bytes),
             (Self::Tls(handshake), Data::Bytes(bytes)) => handshake.take(dir, bytes, cx),
             (Self::Tls(handshake), Data::Gap(_)) => handshake.lose(cx),
@@ -211,6 +248,7 @@ impl Parser {
             }
             Self::Http(conversation) => conversation.finish(cx),
             Self::Smtp(session) => session.finish(cx),
+            Self::Quic(connection) => connection.finish(cx),
         }
     }
 
@@ -222,6 +260,7 @@ impl Parser {
             Self::Http(conversation) => conversation.held(),
             Self::Smtp(session) => session.held(),
             Self::Ftp(control) => control.held(),
+            Self::Quic(connection) => connection.held(),
         }
     }
 }
@@ -235,6 +274,8 @@ pub(crate) struct Reader {
     held: usize,
     /// The flow's direction was flipped while it was read.
     is_turned: bool,
+    /// It reads datagrams, each of which is whole.
+    has_datagrams: bool,
     /// Another application that the flow went over to, until the sensor asks.
     became: Option<Service>,
 }
@@ -282,6 +323,27 @@ impl Reader {
         }
         cx.tools.memory = memory;
         wants && self.keep_bounds(cx)
+    }
+
+    /// Takes a datagram; false when nothing more is wanted of this flow.
+    pub(crate) fn take_datagram(&mut self, dir: Dir, datagram: &[u8], cx: &mut Cx<'_>) -> bool {
+        let dir = if self.is_turned { dir.other() } else { dir };
+        let next = match &mut self.parser {
+            Parser::Quic(connection) => connection.take(dir, datagram, cx),
+            _ => Next::Done,
+        };
+        if next == Next::Done {
+            self.parser.finish(cx);
+        }
+        next == Next::More && self.keep_bounds(cx)
+    }
+
+    /// What a flow of datagrams is known to carry.
+    pub(crate) fn services(&self) -> [Option<Service>; 2] {
+        match &self.parser {
+            Parser::Quic(connection) => connection.services(),
+            _ => [None; 2],
+        }
     }
 
     /// Counts what the parser holds; false when it is too much.

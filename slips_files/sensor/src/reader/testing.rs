@@ -3,10 +3,33 @@
 use slips_core::event::Event;
 use slips_core::time::PacketTime;
 
-use super::{Cx, Segment, Tools};
+use super::{Counts, Cx, Segment, Tools};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::track::{Dir, Key, Kind, Track};
+
+/// What a parser tells of these datagrams; then the flow ends. Checks that all memory comes back. Also what was counted, and
+/// what the flow was known to carry.
+pub(crate) fn read_datagrams(
+    service: Service,
+    datagrams: &[(Dir, Vec<u8>)],
+) -> (Vec<Event>, Counts, [Option<Service>; 2]) {
+    let key = Key { src: 1, dst: 2, src_port: 40_000, dst_port: 443, proto: 17, kind: Kind::Udp };
+    let track = Track::new(&key, 0, PacketTime(0));
+    let mut tools = Tools::new(&Settings::default());
+    let mut out = Vec::new();
+    let mut reader = tools.open_datagrams(service).expect("a parser");
+    let mut wants = true;
+    for (at, (dir, datagram)) in datagrams.iter().enumerate() {
+        let mut cx = Cx { track: &track, at: PacketTime(at as i64), tools: &mut tools, out: &mut out };
+        wants = wants && reader.take_datagram(*dir, datagram, &mut cx);
+    }
+    let services = reader.services();
+    reader.finish(&mut Cx { track: &track, at: PacketTime(0), tools: &mut tools, out: &mut out });
+    tools.close(reader);
+    assert_eq!((tools.held, tools.open, tools.open_datagrams), (0, 0, 0));
+    (out, tools.counts, services)
+}
 
 /// What a parser tells of these pieces, cut to at most `size` bytes each; then the flow ends. Checks that all memory comes back.
 pub(crate) fn read(service: Service, pieces: &[(Dir, &[u8])], size: usize) -> Vec<Event> {

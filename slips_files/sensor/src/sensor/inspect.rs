@@ -7,7 +7,7 @@ use slips_core::time::PacketTime;
 use super::{Sensor, Transport};
 use crate::service::{self, Service};
 use crate::track::Dir;
-use crate::{dhcp, dns, emit, ports, ssh, tcp, udp};
+use crate::{dhcp, dns, emit, ports, quic, ssh, tcp, udp};
 
 impl Sensor {
     /// Looks at the payload as long as it may tell something.
@@ -117,9 +117,24 @@ impl Sensor {
     ) -> Option<Service> {
         let (src_port, dst_port) = (datagram.src_port, datagram.dst_port);
         let track = self.table.get(index)?;
+        if track.reader.is_some() {
+            return self.feed_datagram(index, dir, at, datagram.payload, out);
+        }
         if let (67 | 68, 67 | 68) = (src_port, dst_port) {
             return self.read_dhcp(index, dir, at, datagram, out);
         }
+        let is_first = track.side(dir).volume.pkts == 1;
+        if !track.recognition.is_any()
+            && quic::may_begin(datagram.payload, track.resp_port, is_first)
+            && track.recognition.wants(dir)
+        {
+            track.reader = self.tools.open_datagrams(Service::Quic);
+            let found = self.feed_datagram(index, dir, at, datagram.payload, out);
+            if self.table.get(index)?.reader.is_some() {
+                return found;
+            }
+        }
+        let track = self.table.get(index)?;
         let known = track.recognition.is(Service::Dns);
         if known || (!track.recognition.is_any() && service::may_be_dns(datagram.payload, src_port, dst_port))
         {

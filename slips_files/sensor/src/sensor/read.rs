@@ -46,13 +46,52 @@ impl Sensor {
         } else {
             self.tools.close(reader);
         }
-        self.counters.certificates = self.tools.counts.certificates;
-        self.counters.certificates_malformed = self.tools.counts.certificates_malformed;
-        self.counters.files = self.tools.files.files;
-        self.counters.files_passed_over = self.tools.files.passed_over;
-        self.counters.readers_given_up = self.tools.counts.readers_given_up;
-        self.counters.holes_given_up = self.tools.memory.holes_given_up;
+        self.count_read();
         found
+    }
+
+    fn count_read(&mut self) {
+        let (counters, counts) = (&mut self.counters, &self.tools.counts);
+        counters.certificates = counts.certificates;
+        counters.certificates_malformed = counts.certificates_malformed;
+        counters.quic_opened = counts.quic_opened;
+        counters.quic_not_authentic = counts.quic_not_authentic;
+        counters.quic_given_up = counts.quic_given_up;
+        counters.quic_malformed = counts.quic_malformed;
+        counters.files = self.tools.files.files;
+        counters.files_passed_over = self.tools.files.passed_over;
+        counters.readers_given_up = counts.readers_given_up;
+        counters.holes_given_up = self.tools.memory.holes_given_up;
+    }
+
+    /// Hands a datagram to the flow's reader; the application that is found by it.
+    pub(super) fn feed_datagram(
+        &mut self,
+        index: u32,
+        dir: Dir,
+        at: PacketTime,
+        datagram: &[u8],
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let track = self.table.get(index)?;
+        let mut reader = track.reader.take()?;
+        let mut cx = Cx { track, at, tools: &mut self.tools, out };
+        let wants = reader.take_datagram(dir, datagram, &mut cx);
+        let [carrier, carried] = reader.services();
+        if wants {
+            track.reader = Some(reader);
+        } else {
+            self.tools.close(reader);
+        }
+        self.count_read();
+        let track = self.table.get(index)?;
+        // both are told with the one update that the last of them brings
+        let carrier = carrier.filter(|service| !track.recognition.is(*service));
+        let carried = carried.filter(|service| !track.recognition.is(*service));
+        if let (Some(carrier), Some(_)) = (carrier, carried) {
+            track.found(carrier);
+        }
+        carried.or(carrier)
     }
 
     /// What speaks was found by this segment, or is still to be found: begins to read it.

@@ -13,9 +13,6 @@ pub(super) fn of_datagram(payload: &[u8], src_port: u16, dst_port: u16) -> Optio
     if ports(&[123]) && payload.len() >= 48 && byte(payload, 0).is_some_and(is_ntp_flags) {
         return Some(Service::Ntp);
     }
-    if is_quic(payload) {
-        return Some(Service::Quic);
-    }
     if text::is_sip(payload) {
         return Some(Service::Sip);
     }
@@ -28,12 +25,6 @@ pub(super) fn of_datagram(payload: &[u8], src_port: u16, dst_port: u16) -> Optio
 /// How a datagram opens, where it takes both sides to tell.
 pub(super) fn opening(payload: &[u8]) -> Hints {
     private::openvpn(payload)
-}
-
-/// A long header with the fixed bit, of version 1, 2 or a late draft, in a padded Initial.
-fn is_quic(payload: &[u8]) -> bool {
-    let known = matches!(be32(payload, 1), Some(1 | 0x6b33_43cf | 0xff00_001d..=0xff00_0022));
-    known && byte(payload, 0).is_some_and(|first| first & 0xc0 == 0xc0) && payload.len() >= 1200
 }
 
 const fn is_ntp_flags(flags: u8) -> bool {

@@ -116,9 +116,6 @@ fn ways_around_are_recognised() {
     (ike[17], ike[27]) = (0x20, 28);
     check_datagram(&ike, 500, Some(Service::Ipsec));
     check_datagram(&[&[0; 4][..], &ike].concat(), 4500, Some(Service::Ipsec));
-    let mut quic = [0u8; 1200];
-    quic[..5].copy_from_slice(&[0xc3, 0, 0, 0, 1]);
-    check_datagram(&quic, 443, Some(Service::Quic));
 }
 
 #[test]

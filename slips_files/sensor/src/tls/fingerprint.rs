@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
+use super::Transport;
 use super::cursor::{is_grease, numbers};
 use super::hello::{Hello, extension};
 
@@ -98,8 +99,12 @@ fn hex_list(numbers: impl Iterator<Item = u16>) -> String {
     text
 }
 
-/// JA4 of a client hello that came over `transport`: `t` for TCP, `q` for QUIC, `d` for DTLS.
-pub(super) fn ja4(hello: &Hello<'_>, transport: char) -> String {
+/// JA4 of a client hello.
+pub(super) fn ja4(hello: &Hello<'_>, transport: Transport) -> String {
+    let transport = match transport {
+        Transport::Tcp => 't',
+        Transport::Quic => 'q',
+    };
     let plain = |number: &u16| !is_grease(*number);
     let newest = numbers(hello.list8(extension::VERSIONS)).filter(plain).max().unwrap_or(hello.version);
     let mut ciphers: Vec<u16> = numbers(hello.ciphers).filter(plain).collect();

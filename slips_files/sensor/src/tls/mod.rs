@@ -47,6 +47,35 @@ mod record {
     pub(super) const HEARTBEAT: u8 = 24;
 }
 
+/// What carries a handshake: JA4's first letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Quic,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) server_name: String,
+    /// The first protocol that it offers.
+    pub(crate) protocol: String,
+}
+
+/// What the client hello in a handshake message asks for.
+pub(crate) fn asked(message: &[u8]) -> Asked {
+    let Some(hello) = message.get(4..).and_then(Hello::of_client) else { return Asked::default() };
+    Asked {
+        server_name: hello.server_name().map(text).unwrap_or_default(),
+        protocol: hello.protocol().map(text).unwrap_or_default(),
+    }
+}
+
+/// Whether a handshake message is the hello of that side.
+pub(crate) fn is_hello(message: &[u8], is_client: bool) -> bool {
+    message.first() == Some(if is_client { &1 } else { &2 })
+}
+
 /// One side of a handshake.
 #[derive(Debug, Default)]
 struct Side {
@@ -145,6 +174,13 @@ impl Handshake {
             }
         }
         Next::More
+    }
+
+    /// Takes a whole message that something else than records carried.
+    pub(crate) fn hello(&mut self, dir: Dir, message: &[u8], transport: Transport, cx: &mut Cx<'_>) {
+        if let [kind, _, _, _, body @ ..] = message {
+            self.message(dir, *kind, body, transport, cx);
+        }
     }
 
     /// Bytes are missing: nothing after them can be read.
@@ -263,14 +299,14 @@ impl Handshake {
         }
         let mut message = std::mem::take(&mut side.message);
         if let [kind, _, _, _, body @ ..] = message.as_slice() {
-            self.message(dir, *kind, body, cx);
+            self.message(dir, *kind, body, Transport::Tcp, cx);
         }
         message.clear();
         self.sides[dir as usize].message = message;
         rest
     }
 
-    fn message(&mut self, dir: Dir, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
+    fn message(&mut self, dir: Dir, kind: u8, body: &[u8], transport: Transport, cx: &mut Cx<'_>) {
         if kind == 1 && self.client.is_none() {
             self.client = Some(dir);
         } else if kind == 2 && self.client.is_none() {
@@ -301,7 +337,7 @@ impl Handshake {
         };
         self.note(dir, letter);
         match kind {
-            1 => self.client_hello(body, cx),
+            1 => self.client_hello(body, transport, cx),
             2 => self.server_hello(body, cx),
             11 => self.certificates(dir, body, cx),
             12 => self.server_key(body),
@@ -310,7 +346,7 @@ impl Handshake {
         }
     }
 
-    fn client_hello(&mut self, body: &[u8], cx: &Cx<'_>) {
+    fn client_hello(&mut self, body: &[u8], transport: Transport, cx: &Cx<'_>) {
         let Some(hello) = Hello::of_client(body) else { return };
         let is_first = self.fields.ja3.is_empty();
         self.begun.get_or_insert(cx.at);
@@ -323,7 +359,7 @@ impl Handshake {
         }
         if is_first {
             self.fields.ja3 = fingerprint::ja3(&hello);
-            self.fields.ja4 = fingerprint::ja4(&hello, 't');
+            self.fields.ja4 = fingerprint::ja4(&hello, transport);
         }
     }
 

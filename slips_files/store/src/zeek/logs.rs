@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use slips_core::addr::LocalNets;
-use slips_core::event::{About, Arp, ArpOp, Dns, DnsData, Event, Http, Ssh, Tls};
+use slips_core::event::{About, Arp, ArpOp, Dns, DnsData, Event, Http, Ssh};
 use slips_core::flow::{Flow, Phase, Proto};
 use slips_core::time::Span;
 
 use super::dns_names;
-use super::row::{Field, IfEmpty, Row};
+use super::handshakes::{self, QUIC, SSL, X509};
+use super::row::{Field, IfEmpty, Row, fields};
 
 /// The logs there are; [`LogKind::NAMES`] has their names at the same places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum LogKind {
     Dns,
     Http,
     Ssl,
+    Quic,
+    X509,
     Ssh,
     Arp,
     Dhcp,
@@ -32,9 +35,9 @@ pub(super) enum LogKind {
 }
 
 impl LogKind {
-    pub(super) const NAMES: [&'static str; 15] = [
-        "conn", "dns", "http", "ssl", "ssh", "arp", "dhcp", "smtp", "ftp", "files", "software", "weird",
-        "tunnel", "notice", "login",
+    pub(super) const NAMES: [&'static str; 17] = [
+        "conn", "dns", "http", "ssl", "quic", "x509", "ssh", "arp", "dhcp", "smtp", "ftp", "files",
+        "software", "weird", "tunnel", "notice", "login",
     ];
 
     /// The log of an event; `None` for events that are no row (a flow that still lives, a tick).
@@ -44,6 +47,8 @@ impl LogKind {
             Event::Dns(_) => Some(Self::Dns),
             Event::Http(_) => Some(Self::Http),
             Event::Tls(_) => Some(Self::Ssl),
+            Event::Quic(_) => Some(Self::Quic),
+            Event::X509(_) => Some(Self::X509),
             Event::Ssh(_) => Some(Self::Ssh),
             Event::Arp(_) => Some(Self::Arp),
             Event::Dhcp(_) => Some(Self::Dhcp),
@@ -69,6 +74,8 @@ impl LogKind {
             Self::Dns => DNS,
             Self::Http => HTTP,
             Self::Ssl => SSL,
+            Self::Quic => QUIC,
+            Self::X509 => X509,
             Self::Ssh => SSH,
             Self::Arp => ARP,
             Self::Dhcp => DHCP,
@@ -90,14 +97,16 @@ pub(super) fn fill(row: &mut Row<'_>, event: &Event, local: &LocalNets) {
         Event::Flow(flow) => conn(row, flow, local),
         Event::Dns(dns) => dns_row(row, dns),
         Event::Http(http) => http_row(row, http),
-        Event::Tls(tls) => ssl(row, tls),
+        Event::Tls(tls) => handshakes::ssl(row, tls),
+        Event::Quic(quic) => handshakes::quic(row, quic),
+        Event::X509(x509) => handshakes::x509(row, x509),
         Event::Ssh(session) => ssh(row, session, local),
         Event::Arp(frame) => arp(row, frame),
         other => rest(row, other),
     }
 }
 
-fn about(row: &mut Row<'_>, about: &About) {
+pub(super) fn about(row: &mut Row<'_>, about: &About) {
     row.time("ts", about.at);
     row.text("uid", about.uid.as_str());
     row.addr("id.orig_h", Some(about.src.addr));
@@ -198,28 +207,6 @@ fn http_row(row: &mut Row<'_>, http: &Http) {
     row.texts("orig_mime_types", &http.orig_mime_types, IfEmpty::Unset);
     row.texts("resp_fuids", &http.resp_fuids, IfEmpty::Unset);
     row.texts("resp_mime_types", &http.resp_mime_types, IfEmpty::Unset);
-}
-
-fn ssl(row: &mut Row<'_>, tls: &Tls) {
-    about(row, &tls.about);
-    let tls = &tls.fields;
-    row.text("version", &tls.version);
-    row.text("cipher", &tls.cipher);
-    row.text("curve", &tls.curve);
-    row.text("server_name", &tls.server_name);
-    row.flag("resumed", Some(tls.resumed));
-    row.text("last_alert", &tls.last_alert);
-    row.text("next_protocol", &tls.next_protocol);
-    row.flag("established", Some(tls.established));
-    row.text("ssl_history", &tls.ssl_history);
-    row.texts("cert_chain_fps", &tls.cert_chain_fps, IfEmpty::Unset);
-    row.texts("client_cert_chain_fps", &tls.client_cert_chain_fps, IfEmpty::Unset);
-    row.text("subject", &tls.subject);
-    row.text("issuer", &tls.issuer);
-    row.text("validation_status", &tls.validation_status);
-    row.text("ja3", &tls.ja3);
-    row.text("ja3s", &tls.ja3s);
-    row.text("ja4", &tls.ja4);
 }
 
 fn ssh(row: &mut Row<'_>, ssh: &Ssh, local: &LocalNets) {
@@ -346,17 +333,6 @@ fn rest(row: &mut Row<'_>, event: &Event) {
     }
 }
 
-/// A list of fields; with `about;` those that most logs begin with.
-macro_rules! fields {
-    (about; $($name:literal: $type:literal),* $(,)?) => {
-        fields! {
-            "ts": "time", "uid": "string", "id.orig_h": "addr", "id.orig_p": "port", "id.resp_h": "addr", "id.resp_p": "port",
-            $($name: $type),*
-        }
-    };
-    ($($name:literal: $type:literal),* $(,)?) => { &[$(($name, $type)),*] };
-}
-
 const CONN: &[Field] = fields! { about;
     "proto": "enum", "service": "string", "duration": "interval", "orig_bytes": "count", "resp_bytes": "count",
     "conn_state": "string", "local_orig": "bool", "local_resp": "bool", "missed_bytes": "count", "history": "string",
@@ -376,12 +352,6 @@ const HTTP: &[Field] = fields! { about;
     "username": "string", "password": "string", "proxied": "set[string]", "orig_fuids": "vector[string]",
     "orig_filenames": "vector[string]", "orig_mime_types": "vector[string]", "resp_fuids": "vector[string]",
     "resp_filenames": "vector[string]", "resp_mime_types": "vector[string]",
-};
-const SSL: &[Field] = fields! { about;
-    "version": "string", "cipher": "string", "curve": "string", "server_name": "string", "resumed": "bool",
-    "last_alert": "string", "next_protocol": "string", "established": "bool", "ssl_history": "string",
-    "cert_chain_fps": "vector[string]", "client_cert_chain_fps": "vector[string]", "sni_matches_cert": "bool",
-    "subject": "string", "issuer": "string", "validation_status": "string", "ja3": "string", "ja3s": "string", "ja4": "string",
 };
 const SSH: &[Field] = fields! { about;
     "version": "count", "auth_success": "bool", "auth_attempts": "count", "direction": "enum", "client": "string",

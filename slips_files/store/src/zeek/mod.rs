@@ -1,6 +1,7 @@
 //! Events as logs that Zeek's tools can read, for `slips sensor`.
 
 mod dns_names;
+mod handshakes;
 mod logs;
 mod row;
 

@@ -19,6 +19,18 @@ pub enum ZeekFormat {
 /// Name and Zeek type of a column.
 pub(super) type Field = (&'static str, &'static str);
 
+/// A list of fields; with `about;` those that most logs begin with.
+macro_rules! fields {
+    (about; $($name:literal: $type:literal),* $(,)?) => {
+        fields! {
+            "ts": "time", "uid": "string", "id.orig_h": "addr", "id.orig_p": "port", "id.resp_h": "addr", "id.resp_p": "port",
+            $($name: $type),*
+        }
+    };
+    ($($name:literal: $type:literal),* $(,)?) => { &[$(($name, $type)),*] };
+}
+pub(super) use fields;
+
 /// What an empty list means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IfEmpty {
@@ -97,6 +109,16 @@ impl<'a> Row<'a> {
         }
         self.key(name);
         self.value(text, Inside::Field);
+    }
+
+    /// Any text, of which the empty one is known to be empty.
+    pub(super) fn known_text(&mut self, name: &str, text: Option<&str>) {
+        let Some(text) = text else { return };
+        self.key(name);
+        match (self.format, text) {
+            (ZeekFormat::Tsv, "") => self.out.extend_from_slice(EMPTY.as_bytes()),
+            _ => self.value(text, Inside::Field),
+        }
     }
 
     pub(super) fn texts<T: AsRef<str>>(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::wire::tests::{AT, clock};
 use slips_core::event::{
-    About, Arp, ArpOp, Dhcp, Dns, DnsAnswer, DnsData, DnsFlags, File, Ftp, Http, Login, Notice, Smtp,
-    Software, Ssh, Tls, TlsFields, Tunnel, Weird,
+    About, Arp, ArpOp, Dhcp, Dns, DnsAnswer, DnsData, DnsFlags, File, Ftp, Http, Login, Notice, Quic, Smtp,
+    Software, Ssh, Tls, TlsFields, Tunnel, Weird, X509,
 };
 use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Volume};
 use slips_core::time::Span;
@@ -54,6 +54,46 @@ fn dns() -> Dns {
             DnsAnswer { data: DnsData::Text("TXT 3 a,b".into()), ttl: Some(0) },
         ],
         rejected: false,
+    }
+}
+
+fn quic() -> Quic {
+    Quic {
+        about: about(),
+        version: "1".into(),
+        client_initial_dcid: "8394c8f03e515708".into(),
+        client_scid: Some("c1".into()),
+        server_scid: None,
+        server_name: "host.example".into(),
+        client_protocol: "h3".into(),
+        history: "ISishH".into(),
+    }
+}
+
+fn x509() -> X509 {
+    X509 {
+        about: about(),
+        fingerprint: "ab".into(),
+        version: 3,
+        serial: "01".into(),
+        subject: "CN=a,O=b".into(),
+        issuer: "CN=c".into(),
+        not_valid_before: Some(AT),
+        not_valid_after: None,
+        key_alg: "rsaEncryption".into(),
+        sig_alg: "sha256WithRSAEncryption".into(),
+        key_type: "rsa".into(),
+        key_length: Some(2048),
+        exponent: "65537".into(),
+        curve: String::new(),
+        san_dns: vec!["a.example".into(), "b.example".into()],
+        san_uri: Vec::new(),
+        san_email: Vec::new(),
+        san_ip: vec![ends().0.addr],
+        is_ca: Some(false),
+        path_length: None,
+        is_host: true,
+        is_client: false,
     }
 }
 
@@ -134,6 +174,8 @@ fn all_kinds() -> Vec<Event> {
                 ..TlsFields::default()
             },
         })),
+        Event::Quic(Box::new(quic())),
+        Event::X509(Box::new(x509())),
         Event::Ssh(Box::new(ssh())),
         Event::Arp(arp()),
         Event::Dhcp(Box::new(Dhcp {
@@ -268,6 +310,22 @@ fn dns_arp_and_ssh_look_as_zeek_writes_them() {
         "arp",
         r#"{"ts":1700828217.314165,"operation":"request","src_mac":"00:01:02:03:04:05","dst_mac":"ff:ff:ff:ff:ff:ff","orig_h":"192.168.1.1","resp_h":"192.168.1.2","orig_hw":"00:01:02:03:04:05","resp_hw":"00:00:00:00:00:00"}"#,
         "1700828217.314165\trequest\t00:01:02:03:04:05\tff:ff:ff:ff:ff:ff\t192.168.1.1\t192.168.1.2\t00:01:02:03:04:05\t00:00:00:00:00:00",
+    );
+}
+
+#[test]
+fn quic_and_certificates_look_as_zeek_writes_them() {
+    check(
+        Event::Quic(Box::new(Quic { client_scid: Some(String::new()), ..quic() })),
+        "quic",
+        r#"{"ts":1700828217.314165,"uid":"CHhAvVGS1DHFjwGM9","id.orig_h":"192.168.1.5","id.orig_p":40000,"id.resp_h":"2001:db8::1","id.resp_p":22,"version":"1","client_initial_dcid":"8394c8f03e515708","client_scid":"","server_name":"host.example","client_protocol":"h3","history":"ISishH"}"#,
+        "1700828217.314165\tCHhAvVGS1DHFjwGM9\t192.168.1.5\t40000\t2001:db8::1\t22\t1\t8394c8f03e515708\t(empty)\t-\thost.example\th3\tISishH",
+    );
+    check(
+        Event::X509(Box::new(x509())),
+        "x509",
+        r#"{"ts":1700828217.314165,"fingerprint":"ab","certificate.version":3,"certificate.serial":"01","certificate.subject":"CN=a,O=b","certificate.issuer":"CN=c","certificate.not_valid_before":1700828217.314165,"certificate.key_alg":"rsaEncryption","certificate.sig_alg":"sha256WithRSAEncryption","certificate.key_type":"rsa","certificate.key_length":2048,"certificate.exponent":"65537","san.dns":["a.example","b.example"],"san.ip":["192.168.1.5"],"basic_constraints.ca":false,"host_cert":true,"client_cert":false}"#,
+        "1700828217.314165\tab\t3\t01\tCN=a,O=b\tCN=c\t1700828217.314165\t-\trsaEncryption\tsha256WithRSAEncryption\trsa\t2048\t65537\t-\ta.example,b.example\t-\t-\t192.168.1.5\tF\t-\tT\tF",
     );
 }
 
