@@ -145,6 +145,10 @@ struct Sensor {
     /// Leave out packets with wrong checksums, as Zeek does unless told otherwise.
     #[arg(long)]
     verify_checksums: bool,
+    /// Configuration file, of which the sections `sensor` and `limits` matter here. Default: Zeek's own time-outs (5 s for
+    /// attempts, 5 min of silence), with which its logs are usually made.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]

@@ -12,16 +12,18 @@ use slips_store::{OutputDir, RecordSink, ZeekFormat, ZeekLogs};
 
 use super::analyze::progress;
 use super::{Exit, Failure, Sensor};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::daemon::capture::failure as capture_failure;
 use crate::daemon::signals::Signals;
 use crate::daemon::{build, sinks};
 
 pub(super) fn run(options: &Sensor) -> Result<(), Failure> {
-    let settings = slips_sensor::Settings {
-        verify_checksums: options.verify_checksums,
-        ..build::sensor_settings(&Config::default(), [0, 0])
+    let mut config = match &options.config {
+        Some(file) => super::load_config(Some(file))?,
+        None => Config { sensor: config::Sensor::zeek(), ..Config::default() },
     };
+    config.sensor.verify_checksums |= options.verify_checksums;
+    let settings = build::sensor_settings(&config, [0, 0]);
     // The input first: a typo leaves no empty folder behind.
     match &options.capture {
         Some(path) => {

@@ -1,6 +1,7 @@
 //! `slips.yaml`: read once into an immutable value. Every key has a default; an unknown key or a bad value stops the start
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
+mod sensor;
 mod units;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use slips_core::evidence::EvidenceKind;
 use slips_core::settings::{Direction, Limits, Settings};
 use slips_core::time::{Span, WindowWidth};
 
+pub use sensor::Sensor;
 pub use units::{Amount, Length, NetText};
 
 /// The whole of `slips.yaml`.
@@ -40,6 +42,8 @@ pub struct Config {
     pub output: Output,
     #[serde(deserialize_with = "section")]
     pub limits: LimitsSection,
+    #[serde(deserialize_with = "section")]
+    pub sensor: Sensor,
 }
 
 /// `parameters`
@@ -345,6 +349,9 @@ impl Config {
             "limits.remote_profiles and limits.local_profiles must be at least 16",
         );
         check(self.limits.open_evidence >= 16, "limits.open_evidence must be at least 16");
+        for key in self.sensor.zero_lengths() {
+            check(false, &format!("sensor.{key} must be above 0"));
+        }
         wrong
     }
 

@@ -59,6 +59,7 @@ fn numbers_that_make_no_sense_are_refused() {
         "detection:\n  evidence_detection_threshold: .nan\n",
         "limits:\n  flows: 0\n",
         "limits:\n  open_evidence: 0\n",
+        "sensor:\n  udp_inactivity: 0s\n",
     ] {
         assert_eq!(parse(text).expect_err(text).len(), 1, "{text}");
     }

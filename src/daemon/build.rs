@@ -60,5 +60,5 @@ fn span(length: Length) -> Span {
 
 /// What the packet sensor is told. `key` makes uids and hashes unpredictable in a live run; a file gets the same uids each time.
 pub fn sensor_settings(config: &Config, key: [u64; 2]) -> slips_sensor::Settings {
-    slips_sensor::Settings { key, max_flows: config.limits.flows, ..slips_sensor::Settings::default() }
+    config.sensor.settings(config.limits.flows, key)
 }
