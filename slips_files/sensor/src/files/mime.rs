@@ -14,14 +14,14 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (0, b"PK\x05\x06", "application/zip"),
     (0, b"%PDF-", "application/pdf"),
     (0, b"%!PS", "application/postscript"),
-    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"\xff\xd8", "image/jpeg"),
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"GIF87a", "image/gif"),
     (0, b"GIF89a", "image/gif"),
     (0, b"BM", "image/x-ms-bmp"),
     (0, b"II*\0", "image/tiff"),
     (0, b"MM\0*", "image/tiff"),
-    (8, b"WEBPVP8", "image/webp"),
+    (8, b"WEBP", "image/webp"),
     (0, b"\0\0\x01\0", "image/x-icon"),
     (0, b"8BPS", "image/vnd.adobe.photoshop"),
     (0, b"\x1f\x8b", "application/x-gzip"),
@@ -70,31 +70,56 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (0, b"L\0\0\0\x01\x14\x02\0", "application/x-ms-shortcut"),
 ];
 
-/// Openings of texts, after white space, without regard to case.
-const TEXTS: &[(&[u8], &str)] = &[
+/// First elements of marked-up texts, after white space, comments and an XML declaration, without regard to case.
+const ELEMENTS: &[(&[u8], &str)] = &[
     (b"<!doctype html", "text/html"),
     (b"<html", "text/html"),
     (b"<head", "text/html"),
     (b"<title", "text/html"),
     (b"<body", "text/html"),
-    (b"<script", "text/html"),
-    (b"<table", "text/html"),
-    (b"<h1", "text/html"),
-    (b"<h2", "text/html"),
-    (b"<a href", "text/html"),
-    (b"<svg", "image/svg+xml"),
+    (b"<meta http-equiv", "text/html"),
+    (b"<rss", "text/rss"),
+    (b"<soap:envelope", "application/soap+xml"),
+    (b"<soap-env:envelope", "application/soap+xml"),
     (b"<cross-domain-policy", "text/x-cross-domain-policy"),
-    (b"#!/usr/bin/env python", "text/x-python"),
-    (b"#!/usr/bin/python", "text/x-python"),
-    (b"#!/usr/bin/perl", "text/x-perl"),
-    (b"#!/usr/bin/ruby", "text/x-ruby"),
-    (b"#!/usr/bin/env bash", "text/x-shellscript"),
-    (b"#!/bin/", "text/x-shellscript"),
-    (b"#!/usr/bin/", "text/x-shellscript"),
-    (b"<?php", "text/x-php"),
+    (b"<!doctype cross-domain-policy", "text/x-cross-domain-policy"),
+    (b"<methodresponse>", "application/xml-rpc"),
+];
+
+/// Other openings of texts, after white space, without regard to case.
+const OPENINGS: &[(&[u8], &str)] = &[
+    (b"<script type=\"text/javascript", "application/javascript"),
+    (b"<script type='text/javascript", "application/javascript"),
+    (b"<script language=\"javascript", "application/javascript"),
+    (b"<script>var ", "application/javascript"),
+    (b"<script>function ", "application/javascript"),
+    (b"for (;;);", "application/javascript"),
     (b"document.write(", "application/javascript"),
+    (b"document.writeln(", "application/javascript"),
+    (b"(function() {", "application/javascript"),
+    (b"(function(){", "application/javascript"),
     (b"begin:vcard", "text/vcard"),
     (b"begin:vcalendar", "text/calendar"),
+];
+
+/// Interpreters that a first line may name, after `bin/` and perhaps `env `.
+const INTERPRETERS: &[(&[u8], &str)] = &[
+    (b"sh", "text/x-shellscript"),
+    (b"bash", "text/x-shellscript"),
+    (b"dash", "text/x-shellscript"),
+    (b"zsh", "text/x-shellscript"),
+    (b"ksh", "text/x-shellscript"),
+    (b"csh", "text/x-shellscript"),
+    (b"tcsh", "text/x-shellscript"),
+    (b"perl", "text/x-perl"),
+    (b"python", "text/x-python"),
+    (b"ruby", "text/x-ruby"),
+    (b"awk", "text/x-awk"),
+    (b"gawk", "text/x-awk"),
+    (b"tcl", "text/x-tcl"),
+    (b"lua", "text/x-lua"),
+    (b"node", "application/javascript"),
+    (b"php", "text/x-php"),
 ];
 
 fn starts(bytes: &[u8], prefix: &[u8]) -> bool {
@@ -113,55 +138,107 @@ fn skip_comment(bytes: &[u8]) -> Option<&[u8]> {
     Some(skip_space(rest.get(end + 3..)?))
 }
 
+/// Ten first characters that can be printed: more is not asked of a text.
 fn is_text(bytes: &[u8]) -> bool {
-    let bad = |byte: &u8| matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127);
-    !bytes.iter().any(bad)
-        && match std::str::from_utf8(bytes) {
-            Ok(_) => true,
-            // cut within a character, or an older eight-bit set with few such letters
-            Err(error) => {
-                error.valid_up_to() + 4 > bytes.len()
-                    || bytes.iter().filter(|byte| !byte.is_ascii()).count() * 4 < bytes.len()
-            }
-        }
+    let plain = |byte: &u8| matches!(byte, b'\t'..=b'\r' | b' '..=b'~');
+    let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    !utf16 && bytes.get(..PLAIN).is_some_and(|first| first.iter().all(plain))
 }
 
-fn text(bytes: &[u8]) -> &'static str {
-    let mut body = skip_space(bytes);
+/// The interpreter that the first line names.
+fn interpreter(bytes: &[u8]) -> Option<&'static str> {
+    let line = bytes.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let at = line.get(..20).unwrap_or(line).windows(4).position(|four| four == b"bin/")?;
+    let mut name = line.get(at + 4..)?;
+    if let Some(rest) = name.strip_prefix(b"env") {
+        name = rest.trim_ascii_start();
+    }
+    INTERPRETERS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, name)| *name)
+}
+
+/// Whether text that begins with a brace or bracket is JSON: a member, or the first of several items.
+fn is_json(body: &[u8]) -> bool {
+    let [open, rest @ ..] = body else { return false };
+    let rest = skip_space(rest);
+    match open {
+        b'{' if rest.trim_ascii() == b"}" => true,
+        b'[' if rest.trim_ascii() == b"]" => true,
+        b'{' => {
+            let after = match rest {
+                [b'"', text @ ..] => text
+                    .iter()
+                    .position(|byte| *byte == b'"')
+                    .filter(|end| *end > 0)
+                    .and_then(|end| text.get(end + 1..)),
+                [b'a'..=b'z' | b'A'..=b'Z', ..] => {
+                    let end = rest
+                        .iter()
+                        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\')));
+                    end.and_then(|end| rest.get(end..))
+                }
+                _ => None,
+            };
+            let value = after.map(skip_space).and_then(|rest| rest.strip_prefix(b":")).map(skip_space);
+            value.is_some_and(|value| {
+                matches!(value.first(), Some(b'"' | b'[' | b'{' | b'0'..=b'9'))
+                    || value.starts_with(b"true")
+                    || value.starts_with(b"false")
+            })
+        }
+        b'[' => match rest {
+            [b'{' | b'[', ..] => true,
+            [b'"', text @ ..] => {
+                let end = text.iter().position(|byte| *byte == b'"').filter(|end| *end > 0);
+                end.and_then(|end| text.get(end + 1..)).is_some_and(|rest| skip_space(rest).starts_with(b","))
+            }
+            _ => {
+                let end = rest
+                    .iter()
+                    .position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'.'))
+                    .unwrap_or(0);
+                let (item, rest) = rest.split_at(end);
+                let number = item.first().is_some_and(u8::is_ascii_digit);
+                (number || item == b"true" || item == b"false") && skip_space(rest).starts_with(b",")
+            }
+        },
+        _ => false,
+    }
+}
+
+/// What a text tells of its type in its first bytes; nothing where it is no more than text, or none.
+fn markup(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"#!") {
+        return interpreter(bytes);
+    }
+    let begin = skip_space(bytes);
+    if let Some((_, name)) = OPENINGS.iter().find(|(prefix, _)| starts(begin, prefix)) {
+        return Some(name);
+    }
+    let mut body = begin;
     while let Some(rest) = skip_comment(body) {
         body = rest;
     }
-    if let Some((_, name)) = TEXTS.iter().find(|(prefix, _)| starts(body, prefix)) {
-        return name;
-    }
-    if starts(body, b"<?xml") {
+    let is_xml = starts(body, b"<?xml ");
+    if is_xml {
         let rest = body.windows(2).position(|two| two == b"?>").and_then(|end| body.get(end + 2..));
-        let inner = skip_space(rest.unwrap_or(&[]));
-        if starts(inner, b"<!doctype html") || starts(inner, b"<html") {
-            return "text/html";
+        body = skip_space(rest.unwrap_or(&[]));
+        while let Some(rest) = skip_comment(body) {
+            body = rest;
         }
-        if starts(inner, b"<svg") || starts(inner, b"<!doctype svg") {
-            return "image/svg+xml";
-        }
-        if starts(inner, b"<soap") || starts(inner, b"<s:envelope") {
-            return "application/soap+xml";
-        }
-        return "application/xml";
     }
-    match body {
-        [b'{', rest @ ..] | [b'[', rest @ ..]
-            if matches!(skip_space(rest).first(), Some(b'"' | b'{' | b'[' | b']' | b'}' | b'0'..=b'9')) =>
-        {
-            "text/json"
-        }
-        _ => "text/plain",
+    if let Some((_, name)) = ELEMENTS.iter().find(|(prefix, _)| starts(body, prefix)) {
+        return Some(name);
     }
-}
-
-/// A text that names its type in its first bytes, whatever follows.
-fn has_markup(bytes: &[u8]) -> bool {
-    let body = skip_space(bytes);
-    TEXTS.iter().any(|(prefix, _)| starts(body, prefix)) || starts(body, b"<?xml")
+    if is_xml {
+        let is_image = starts(body, b"<svg") || starts(body, b"<!doctype svg");
+        return Some(if is_image { "image/svg+xml" } else { "application/xml" });
+    }
+    if is_json(begin) {
+        return Some("text/json");
+    }
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
+    line.windows(5).any(|five| five == b"<?php").then_some("text/x-php")
 }
 
 /// The answer of a certificate's status service: a sequence whose first part is the status, then the answer.
@@ -191,8 +268,10 @@ pub(super) fn of(bytes: &[u8]) -> &'static str {
         ""
     } else if let Some(name) = is_ocsp(bytes) {
         name
-    } else if bytes.len() >= PLAIN && is_text(bytes) || has_markup(bytes) {
-        text(bytes)
+    } else if let Some(name) = markup(bytes) {
+        name
+    } else if is_text(bytes) {
+        "text/plain"
     } else {
         ""
     }
@@ -212,9 +291,24 @@ mod tests {
             (b"<!-- a -->\n<html>", "text/html"),
             (b"<?xml version=\"1.0\"?><a/>", "application/xml"),
             (b"{\"a\": 1, \"b\": 2}", "text/json"),
+            (b"[1.5, 2]", "text/json"),
+            (b"[section]\nkey=1", "text/plain"),
+            (b"{ width: 1px; }", "text/json"),
+            (b"{ }", "text/json"),
+            (b"<svg xmlns=\"http://www.w3.org/2000/svg\">", "text/plain"),
+            (b"<?xml version=\"1.0\"?>\n<!-- x -->\n<svg>", "image/svg+xml"),
+            (b"#!/usr/bin/env python3\n", "text/x-python"),
+            (b"#!/usr/local/bin/perl -w\n", "text/x-perl"),
+            (b"GIF8 or not", "text/plain"),
+            (b"some <?php echo 1", "text/x-php"),
+            (b"(function() { var a", "application/javascript"),
+            (b"a text, then \x01\x02", "text/plain"),
+            (b"\xff\xd8\xff\xe0", "image/jpeg"),
             (b"#!/bin/sh\n", "text/x-shellscript"),
             (b"BMW is a car", "text/plain"),
-            ("h\u{e9}llo, world".as_bytes(), "text/plain"),
+            ("h\u{e9}llo, world".as_bytes(), ""),
+            ("hello, w\u{f6}rld".as_bytes(), ""),
+            ("hello, a w\u{f6}rld".as_bytes(), "text/plain"),
             (b"\x01\x02\x03", ""),
             (b"short", ""),
             (b"", ""),

@@ -36,6 +36,7 @@ struct Command {
     at: PacketTime,
     word: [u8; 8],
     port: Option<u16>,
+    is_answered: bool,
 }
 
 /// A control connection.
@@ -43,6 +44,8 @@ struct Command {
 pub(crate) struct Control {
     lines: [Lines; 2],
     asked: VecDeque<Command>,
+    /// Number of the last reply; a command that is never answered is told with it, as Zeek does.
+    code: Option<u16>,
     user: String,
     is_over: bool,
     /// In a reply of several lines, the number that ends it.
@@ -105,7 +108,20 @@ impl Control {
         Next::More
     }
 
-    fn client(&mut self, line: &[u8], cx: &Cx<'_>) {
+    /// The connection is over.
+    pub(crate) fn finish(&mut self, cx: &mut Cx<'_>) {
+        while let Some(command) = self.asked.pop_front() {
+            self.tell(&command, cx);
+        }
+    }
+
+    fn client(&mut self, line: &[u8], cx: &mut Cx<'_>) {
+        // Only the next command shows that no further reply to the last one comes.
+        if self.asked.front().is_some_and(|command| command.is_answered)
+            && let Some(command) = self.asked.pop_front()
+        {
+            self.tell(&command, cx);
+        }
         let (word, rest) = lines::command(line);
         let port = match &word {
             b"PORT    " => comma_port(rest),
@@ -116,7 +132,7 @@ impl Control {
             self.user = lines::text(rest);
         }
         if self.asked.len() < MAX_PENDING {
-            self.asked.push_back(Command { at: cx.at, word, port });
+            self.asked.push_back(Command { at: cx.at, word, port, is_answered: false });
         }
     }
 
@@ -133,30 +149,41 @@ impl Control {
             self.within = Some(code);
             return;
         }
-        // a preliminary reply: the command's last one follows
-        if code < 200 {
-            return;
-        }
-        let Some(command) = self.asked.pop_front() else { return };
+        let Some(command) = self.asked.front_mut() else { return };
         if command.word.starts_with(b"AUTH") && code == 234 {
             self.is_over = true;
             return;
         }
+        let open = text.iter().position(|byte| *byte == b'(').unwrap_or(0);
+        command.port = match (code, &command.word) {
+            (227, b"PASV    ") => comma_port(text.get(open..).unwrap_or(text)),
+            (229, b"EPSV    ") => bar_port(text),
+            _ => command.port,
+        };
+        self.code = Some(code);
+        // a preliminary reply: the command's last one follows
+        if code < 200 {
+            return;
+        }
+        command.is_answered = true;
+        // Others wait: the next reply is theirs.
+        if self.asked.len() > 1
+            && let Some(command) = self.asked.pop_front()
+        {
+            self.tell(&command, cx);
+        }
+    }
+
+    fn tell(&self, command: &Command, cx: &mut Cx<'_>) {
         if !TOLD.contains(&&command.word) {
             return;
         }
-        let open = text.iter().position(|byte| *byte == b'(').unwrap_or(0);
-        let data_port = match code {
-            227 => comma_port(text.get(open..).unwrap_or(text)),
-            229 => bar_port(text),
-            _ => command.port.filter(|_| code < 300),
-        };
         cx.tell(Event::Ftp(Box::new(Ftp {
             about: emit::about(cx.track, command.at),
             user: self.user.clone(),
             command: lines::text(command.word.trim_ascii_end()),
-            reply_code: Some(code),
-            data_port,
+            reply_code: self.code,
+            data_port: command.port,
         })));
     }
 }

@@ -37,10 +37,22 @@ fn commands_that_open_channels_are_told() {
                 "me RETR Some(226) None",
                 "me EPSV Some(229) Some(57086)",
                 "me PORT Some(200) Some(21)",
-                "me EPRT Some(500) None",
+                "me EPRT Some(500) Some(99)",
             ]
         );
     }
+}
+
+#[test]
+fn the_last_reply_before_the_next_command_counts() {
+    let talk: [(Dir, &[u8]); 5] = [
+        (Resp, b"220 ready\r\n"),
+        (Orig, b"RETR x\r\n"),
+        (Resp, b"150 here\r\n425 no way\r\n"),
+        (Resp, b"226 after all\r\n"),
+        (Orig, b"PASV\r\n"),
+    ];
+    assert_eq!(run(&talk, 1000), [" RETR Some(226) None", " PASV Some(226) None"]);
 }
 
 proptest! {

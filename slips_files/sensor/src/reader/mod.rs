@@ -242,13 +242,14 @@ impl Parser {
 
     fn finish(&mut self, cx: &mut Cx<'_>) {
         match self {
-            Self::Idle | Self::Probe(_) | Self::Ftp(_) => {}
+            Self::Idle | Self::Probe(_) => {}
             Self::Tls(handshake) => {
                 handshake.finish(cx);
             }
             Self::Http(conversation) => conversation.finish(cx),
             Self::Smtp(session) => session.finish(cx),
             Self::Quic(connection) => connection.finish(cx),
+            Self::Ftp(control) => control.finish(cx),
         }
     }
 
