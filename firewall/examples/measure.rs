@@ -37,7 +37,7 @@ fn main() {
 
 fn request(n: u32) -> BlockRequest {
     let net = Net::host(Ipv4Addr::from_bits(0x0b00_0000 + n).into());
-    BlockRequest { net, for_: Duration::from_secs(3600), reason: "measured".to_owned(), exact: false }
+    BlockRequest::new(net, Duration::from_secs(3600), "measured")
 }
 
 fn timed<T>(run: impl FnOnce() -> T) -> (Duration, T) {

@@ -7,6 +7,86 @@ use slips_core::addr::Net;
 
 use crate::Error;
 
+/// Who asked for a block. The kernel counts what it drops for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// An alert of this host.
+    #[default]
+    Local,
+    /// Another router.
+    Peer,
+    /// A published list.
+    Feed,
+    /// A person.
+    Manual,
+}
+
+impl Origin {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Local, Self::Peer, Self::Feed, Self::Manual];
+
+    /// The word for it, also in the names of the kernel's counters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+            Self::Feed => "feed",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// What becomes of the packets of a blocked network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Manner {
+    /// All are dropped, from it and to it.
+    #[default]
+    Drop,
+    /// What comes from it is dropped. Who sends to it is told that this is forbidden, so that its programs fail at once and do not
+    /// wait: for what our own hosts call, such as a server that commands malware.
+    Reject,
+    /// For a host of our own networks: it reaches nobody, but this host still gives it an address (DHCP) and a notice.
+    Isolate,
+}
+
+impl Manner {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Drop, Self::Reject, Self::Isolate];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Reject => "reject",
+            Self::Isolate => "isolate",
+        }
+    }
+}
+
+/// What the kernel keeps beside a blocked network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tag {
+    pub(crate) by: Origin,
+    pub(crate) manner: Manner,
+}
+
+impl Tag {
+    /// All of them.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Origin::ALL.into_iter().flat_map(|by| Manner::ALL.map(|manner| Self { by, manner }))
+    }
+
+    /// As a number; `nft` shows it as a mark.
+    pub(crate) const fn number(self) -> u32 {
+        (self.manner as u32) << 8 | self.by as u32
+    }
+
+    /// From its number; one that nobody gives is that of a plain block.
+    pub(crate) fn of(number: u32) -> Self {
+        Self::all().find(|tag| tag.number() == number).unwrap_or_default()
+    }
+}
+
 /// "Block this network for so long, because of this."
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRequest {
@@ -19,6 +99,22 @@ pub struct BlockRequest {
     /// This network and nothing beside it: an outside IPv6 address without the 64 bits that its owner moves in. For what may
     /// be the wrong one, and for what was widened already.
     pub exact: bool,
+    /// Who asked.
+    pub by: Origin,
+    /// What becomes of the packets.
+    pub manner: Manner,
+}
+
+impl BlockRequest {
+    /// A plain block after an alert; an outside IPv6 address with its 64 bits.
+    pub fn new(net: Net, for_: Duration, reason: impl Into<String>) -> Self {
+        let (by, manner) = (Origin::Local, Manner::Drop);
+        Self { net, for_, reason: reason.into(), exact: false, by, manner }
+    }
+
+    pub(crate) const fn tag(&self) -> Tag {
+        Tag { by: self.by, manner: self.manner }
+    }
 }
 
 /// A network that is blocked now.
@@ -30,6 +126,10 @@ pub struct Block {
     pub left: Duration,
     /// Why; empty when the backend does not keep reasons.
     pub reason: String,
+    /// Who asked.
+    pub by: Origin,
+    /// What becomes of its packets.
+    pub manner: Manner,
 }
 
 /// One change of what is blocked.
@@ -47,7 +147,7 @@ pub enum Change {
     Protect(Vec<Net>),
 }
 
-/// Dropped since the table was made.
+/// What was not let through since the table was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets from a blocked source.
@@ -58,6 +158,17 @@ pub struct Counters {
     pub outgoing: Count,
 }
 
+impl Counters {
+    /// Both together.
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            incoming: self.incoming.plus(other.incoming),
+            forwarded: self.forwarded.plus(other.forwarded),
+            outgoing: self.outgoing.plus(other.outgoing),
+        }
+    }
+}
+
 /// Packets and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
@@ -65,6 +176,25 @@ pub struct Count {
     pub packets: u64,
     /// How many bytes, from the IP header on.
     pub bytes: u64,
+}
+
+impl Count {
+    /// Both together.
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_add(other.packets),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+/// Connections that were ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Entries of the kernel's table of connections.
+    pub tracked: usize,
+    /// Sockets of programs on this host.
+    pub sockets: usize,
 }
 
 /// Whether what blocks is as we made it.
@@ -106,11 +236,25 @@ pub trait Backend: fmt::Debug + Send {
     /// protected must be said again.
     fn verify(&mut self) -> Result<Health, Error>;
 
-    /// What was dropped.
-    fn counters(&mut self) -> Result<Counters, Error>;
+    /// What was dropped, all of it.
+    fn counters(&mut self) -> Result<Counters, Error> {
+        Ok(self.counters_by()?.into_iter().fold(Counters::default(), Counters::plus))
+    }
+
+    /// What was dropped, in the order of [`Origin::ALL`].
+    fn counters_by(&mut self) -> Result<[Counters; Origin::ALL.len()], Error> {
+        Ok([Counters::default(); Origin::ALL.len()])
+    }
 
     /// Whether a blocked address is really out of reach.
     fn self_test(&mut self) -> Result<SelfTest, Error>;
+
+    /// Ends the connections that are open with these networks, so that nothing waits for what will not come and an offloaded one stops
+    /// too.
+    fn end_connections(&mut self, nets: &[Net]) -> Result<Ended, Error> {
+        let _ = nets;
+        Ok(Ended::default())
+    }
 
     /// Takes away everything of ours, so that no trace is left. The backend is of no use after it.
     fn remove(&mut self) -> Result<(), Error>;

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use slips_core::addr::Net;
 
+use crate::block::Tag;
 use crate::ranges::{self, Family, Range};
-use crate::{Backend, Block, BlockRequest, Change, Counters, Error, Health, SelfTest, is_single};
+use crate::{Backend, Block, BlockRequest, Change, Error, Health, SelfTest, is_single};
 
 /// Remembers what would be blocked; for the mode that only watches, and for tests of what stands above a backend.
 pub struct DryRun {
-    hosts: BTreeMap<Net, (Duration, String)>,
+    hosts: BTreeMap<Net, (Duration, String, Tag)>,
     wide: Vec<(Family, Range)>,
     clock: Box<dyn Fn() -> Duration + Send>,
 }
@@ -35,7 +36,7 @@ impl DryRun {
     /// Forgets what is over. Times inside are moments of the clock, not durations from now.
     fn expire(&mut self) -> Duration {
         let now = (self.clock)();
-        self.hosts.retain(|_, (end, _)| *end > now);
+        self.hosts.retain(|_, (end, ..)| *end > now);
         self.wide.retain(|(_, range)| range.left > now);
         now
     }
@@ -43,12 +44,12 @@ impl DryRun {
     fn block(&mut self, now: Duration, request: &BlockRequest) {
         let end = now.saturating_add(request.for_);
         if is_single(request.net) {
-            self.hosts.insert(request.net, (end, request.reason.clone()));
+            self.hosts.insert(request.net, (end, request.reason.clone(), request.tag()));
             return;
         }
         let family = Family::of(request.net);
         let mut all = self.take_wide(family);
-        all.push(Range::new(request.net, end, &request.reason));
+        all.push(Range::new(request.net, end, &request.reason, request.tag()));
         self.put_wide(family, all);
     }
 
@@ -110,7 +111,7 @@ impl Backend for DryRun {
         let now = self.expire();
         let end = |net: &Net| {
             if is_single(*net) {
-                return self.hosts.get(net).map(|(end, _)| *end);
+                return self.hosts.get(net).map(|(end, ..)| *end);
             }
             self.covered(*net)
         };
@@ -127,12 +128,12 @@ impl Backend for DryRun {
     fn list(&mut self) -> Result<Vec<Block>, Error> {
         let now = self.expire();
         let mut blocks = Vec::with_capacity(self.hosts.len());
-        for (net, (end, reason)) in &self.hosts {
-            blocks.push(Block { net: *net, left: *end - now, reason: reason.clone() });
+        for (net, (end, reason, tag)) in &self.hosts {
+            blocks.push(block(*net, *end - now, reason, *tag));
         }
         for (family, range) in &self.wide {
             for net in ranges::nets(*family, range.first, range.last) {
-                blocks.push(Block { net, left: range.left - now, reason: range.reason.clone() });
+                blocks.push(block(net, range.left - now, &range.reason, range.tag));
             }
         }
         blocks.sort_unstable_by_key(|block| block.net);
@@ -143,10 +144,6 @@ impl Backend for DryRun {
         Ok(Health::Intact)
     }
 
-    fn counters(&mut self) -> Result<Counters, Error> {
-        Ok(Counters::default())
-    }
-
     fn self_test(&mut self) -> Result<SelfTest, Error> {
         Ok(SelfTest::Unknown)
     }
@@ -154,4 +151,8 @@ impl Backend for DryRun {
     fn remove(&mut self) -> Result<(), Error> {
         self.apply(&[Change::Clear])
     }
+}
+
+fn block(net: Net, left: Duration, reason: &str, tag: Tag) -> Block {
+    Block { net, left, reason: reason.to_owned(), by: tag.by, manner: tag.manner }
 }

@@ -9,8 +9,8 @@ use slips_core::addr::Net;
 use crate::policy::subnet;
 use crate::protected::plain;
 use crate::{
-    Backend, Block, BlockRequest, Change, Counters, DryRun, Error, Health, NftOptions, Nftables, Policy,
-    Protected, Refusal, SelfTest, is_single,
+    Backend, Block, BlockRequest, Change, Counters, DryRun, Ended, Error, Health, NftOptions, Nftables,
+    Origin, Policy, Protected, Refusal, SelfTest, is_single,
 };
 
 /// Blocks networks, except those that are never blocked.
@@ -46,6 +46,10 @@ pub struct Options {
     pub protected: Protected,
     /// Write the reasons into the kernel too, where `nft list` shows them; doubles the memory of a block.
     pub annotate: bool,
+    /// Write some of what is dropped into the kernel's log.
+    pub log: bool,
+    /// The TCP port of this host that an isolated host may still reach, where it is told what happened.
+    pub notice_port: Option<u16>,
 }
 
 /// What became of a request.
@@ -83,7 +87,8 @@ impl Firewall {
     pub fn open(options: Options) -> Result<Self, Error> {
         let backend: Box<dyn Backend> = match options.mode {
             Mode::Enforce => {
-                Box::new(Nftables::open(NftOptions { annotate: options.annotate, ..NftOptions::default() })?)
+                let Options { annotate, log, notice_port, .. } = options;
+                Box::new(Nftables::open(NftOptions { annotate, log, notice_port, ..NftOptions::default() })?)
             }
             Mode::Monitor => Box::new(DryRun::new()),
         };
@@ -284,6 +289,17 @@ impl Firewall {
         self.backend.counters()
     }
 
+    /// Ends the connections that are open with these networks, best effort: what is dropped is dropped without it. Reads the whole
+    /// table of connections, so ask once for many.
+    pub fn end_connections(&mut self, nets: &[Net]) -> Result<Ended, Error> {
+        self.backend.end_connections(nets)
+    }
+
+    /// What was dropped for each who asks, in the order of [`Origin::ALL`].
+    pub fn counters_by(&mut self) -> Result<[Counters; Origin::ALL.len()], Error> {
+        self.backend.counters_by()
+    }
+
     /// Whether blocking blocks.
     pub fn self_test(&mut self) -> Result<SelfTest, Error> {
         self.backend.self_test()
@@ -320,7 +336,7 @@ mod tests {
     }
 
     fn request(net: &str, seconds: u64) -> BlockRequest {
-        BlockRequest { net: self::net(net), for_: secs(seconds), reason: "test".to_owned(), exact: false }
+        BlockRequest::new(self::net(net), secs(seconds), "test")
     }
 
     fn secs(seconds: u64) -> Duration {

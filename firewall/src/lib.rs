@@ -19,7 +19,9 @@ mod ranges;
 
 use slips_core::addr::Net;
 
-pub use block::{Backend, Block, BlockRequest, Change, Count, Counters, Health, SelfTest};
+pub use block::{
+    Backend, Block, BlockRequest, Change, Count, Counters, Ended, Health, Manner, Origin, SelfTest,
+};
 pub use discover::{DiscoverError, Sources};
 pub use dry_run::DryRun;
 pub use error::Error;

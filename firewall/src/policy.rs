@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slips_core::addr::Net;
 
+use crate::block::Tag;
 use crate::protected::plain;
 use crate::ranges::{self, Family, Range};
 use crate::{BlockRequest, Protected, Why};
@@ -129,7 +130,7 @@ pub fn rest(held: Net, let_in: Net) -> Vec<Net> {
         return vec![held];
     }
     let (first, last) = ranges::bounds(let_in);
-    let whole = vec![Range::new(held, Duration::ZERO, "")];
+    let whole = vec![Range::new(held, Duration::ZERO, "", Tag::default())];
     let left = ranges::without(whole, first, last);
     left.iter().flat_map(|range| ranges::nets(Family::of(held), range.first, range.last)).collect()
 }
@@ -157,7 +158,7 @@ mod tests {
         let exact = written.ends_with('!');
         let net = written.trim_end_matches('!').parse().expect(written);
         let for_ = Duration::from_secs(seconds);
-        match policy.judge(&protected, &BlockRequest { net, for_, reason: String::new(), exact }) {
+        match policy.judge(&protected, &BlockRequest { exact, ..BlockRequest::new(net, for_, "") }) {
             Ok((net, for_)) => format!("{net} {}s", for_.as_secs()),
             Err(refusal) => refusal.to_string(),
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use slips_core::addr::Net;
 
+use crate::block::Tag;
+
 /// The two kinds of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {
@@ -52,13 +54,14 @@ pub(crate) struct Range {
     pub(crate) last: u128,
     pub(crate) left: Duration,
     pub(crate) reason: String,
+    pub(crate) tag: Tag,
 }
 
 impl Range {
     /// The range of a network.
-    pub(crate) fn new(net: Net, left: Duration, reason: &str) -> Self {
+    pub(crate) fn new(net: Net, left: Duration, reason: &str, tag: Tag) -> Self {
         let (first, last) = bounds(net);
-        Self { first, last, left, reason: reason.to_owned() }
+        Self { first, last, left, reason: reason.to_owned(), tag }
     }
 }
 
@@ -191,7 +194,7 @@ mod tests {
     use super::*;
 
     fn range(text: &str, seconds: u64) -> Range {
-        Range::new(text.parse().expect(text), Duration::from_secs(seconds), text)
+        Range::new(text.parse().expect(text), Duration::from_secs(seconds), text, Tag::default())
     }
 
     fn printed(ranges: &[Range]) -> Vec<String> {
@@ -251,6 +254,7 @@ mod tests {
                     last: last.into(),
                     left: Duration::from_secs(left),
                     reason: String::new(),
+                    tag: Tag::default(),
                 });
                 for slot in &mut naive[first as usize..=last as usize] {
                     *slot = left.max(*slot);
@@ -292,7 +296,8 @@ mod tests {
         assert_eq!(nets(Family::V4, 0, u32::MAX.into()), ["0.0.0.0/0".parse().expect("net")]);
         assert_eq!(nets(Family::V6, 0, u128::MAX), ["::/0".parse().expect("net")]);
         assert_eq!(nets(Family::V4, 1, 2).len(), 2);
-        let all = disjoint(&[Range::new("::/0".parse().expect("net"), Duration::from_secs(1), "")]);
+        let all =
+            disjoint(&[Range::new("::/0".parse().expect("net"), Duration::from_secs(1), "", Tag::default())]);
         assert_eq!((all[0].first, all[0].last), (0, u128::MAX));
         let nets: Vec<Net> =
             ["10.0.0.0/8", "10.1.0.0/16", "11.0.0.0/8", "::/0"].map(|t| t.parse().expect(t)).into();

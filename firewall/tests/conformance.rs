@@ -12,7 +12,9 @@ use std::time::Duration;
 use lab::{Host, eventually};
 use oracle::NftJson;
 use slips_core::addr::Net;
-use slips_firewall::{Backend, BlockRequest, Change, DryRun, Features, NftOptions, Nftables};
+use slips_firewall::{
+    Backend, Block, BlockRequest, Change, DryRun, Features, Manner, NftOptions, Nftables, Origin,
+};
 
 #[test]
 fn the_dry_run_conforms() {
@@ -40,7 +42,7 @@ fn the_program_nft_conforms() {
 
 fn nftables(test: &str, features: Features) {
     let Some(lab) = lab::open(test) else { return };
-    let options = NftOptions { annotate: true, features };
+    let options = NftOptions { annotate: true, features, ..NftOptions::default() };
     let mut backend = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
     if features == Features::NONE {
         assert_eq!(backend.features(), features, "no more is used than is allowed");
@@ -53,7 +55,7 @@ fn nftables(test: &str, features: Features) {
 fn the_kernel_holds_what_the_dry_run_holds_after_any_changes() {
     let Some(lab) = lab::open("the_kernel_holds_what_the_dry_run_holds_after_any_changes") else { return };
     for features in [Features::ALL, Features::NONE] {
-        let options = NftOptions { annotate: true, features };
+        let options = NftOptions { annotate: true, features, ..NftOptions::default() };
         let mut kernel = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
         let mut model = DryRun::new();
         let mut oracle =
@@ -93,7 +95,13 @@ fn any_change(below: &mut impl FnMut(u64) -> u64, round: u32) -> Change {
         0..4 => Change::Unblock(net),
         _ => {
             let for_ = Duration::from_secs([600, 3600, 6000][below(3) as usize]);
-            Change::Block(BlockRequest { net, for_, reason: format!("round {round}"), exact: false })
+            let by = Origin::ALL[below(4) as usize];
+            let manner = Manner::ALL[below(3) as usize];
+            Change::Block(BlockRequest {
+                by,
+                manner,
+                ..BlockRequest::new(net, for_, format!("round {round}"))
+            })
         }
     }
 }
@@ -102,6 +110,7 @@ fn conforms(backend: &mut dyn Backend) {
     for check in [
         blocks_are_listed_with_time_and_reason,
         a_single_block_is_set_anew,
+        who_asks_and_how_may_change,
         unblocking_is_never_an_error,
         the_longest_wide_block_wins,
         of_several_changes_the_last_counts,
@@ -139,6 +148,34 @@ fn a_single_block_is_set_anew(backend: &mut dyn Backend) {
         }
     }
     assert_eq!(listed(backend).len(), 3);
+}
+
+fn who_asks_and_how_may_change(backend: &mut dyn Backend) {
+    let nets = ["198.51.100.7", "203.0.113.0/24", "2001:db8::7", "2001:db8:1::/64", "2001:db8:2::/48"];
+    for (by, manner) in [
+        (Origin::Peer, Manner::Drop),
+        (Origin::Manual, Manner::Reject),
+        (Origin::Local, Manner::Isolate),
+        (Origin::Local, Manner::Isolate),
+        (Origin::Feed, Manner::Drop),
+    ] {
+        for seconds in [600, 3600] {
+            let request = |net: &str| {
+                let request = BlockRequest::new(parse(net), Duration::from_secs(seconds), "");
+                Change::Block(BlockRequest { by, manner, ..request })
+            };
+            apply(backend, &nets.map(request));
+            let blocks = backend.list().expect("list");
+            assert!(blocks.iter().all(|block| (block.by, block.manner) == (by, manner)), "{blocks:?}");
+            assert_eq!(left(backend, &nets), [Some(seconds); 5]);
+        }
+        apply(backend, &[Change::Clear]);
+        apply(backend, &nets.map(|net| block(net, 600)));
+        // Lifted without a word on who had asked.
+        apply(backend, &nets.map(|net| Change::Unblock(parse(net))));
+        assert_eq!(listed(backend), Vec::<String>::new());
+        apply(backend, &nets.map(|net| block(net, 600)));
+    }
 }
 
 fn unblocking_is_never_an_error(backend: &mut dyn Backend) {
@@ -205,12 +242,7 @@ fn thousands_in_one_transaction(backend: &mut dyn Backend) {
             (0..6000).map(move |n| Net::new(Ipv6Addr::from_bits((0x2001_0db8_0000 + n) << 80).into(), 64));
         let wide = (0..2000).map(move |n| Net::new(Ipv4Addr::from_bits(0x0b00_0000 + n * 512).into(), 24));
         let nets = v4.map(Some).chain(v6).chain(wide).flatten();
-        nets.map(move |net| BlockRequest {
-            net,
-            for_: Duration::from_secs(seconds),
-            reason: "many".to_owned(),
-            exact: false,
-        })
+        nets.map(move |net| BlockRequest::new(net, Duration::from_secs(seconds), "many"))
     };
     let changes: Vec<_> = requests(600).map(Change::Block).collect();
     let nets: Vec<_> = requests(600).map(|request| request.net).collect();
@@ -283,7 +315,7 @@ fn parse(net: &str) -> Net {
 
 fn block(net: &str, seconds: u64) -> Change {
     let for_ = Duration::from_secs(seconds);
-    Change::Block(BlockRequest { net: parse(net), for_, reason: format!("because of {net}"), exact: false })
+    Change::Block(BlockRequest::new(parse(net), for_, format!("because of {net}")))
 }
 
 fn apply(backend: &mut dyn Backend, changes: &[Change]) {
@@ -304,8 +336,12 @@ fn set_to(left: Duration) -> u64 {
 
 fn listed(backend: &mut dyn Backend) -> Vec<String> {
     let blocks = backend.list().expect("list");
+    let tag = |block: &Block| match (block.by, block.manner) {
+        (Origin::Local, Manner::Drop) => String::new(),
+        (by, manner) => format!(" ({} {})", by.name(), manner.name()),
+    };
     blocks
         .into_iter()
-        .map(|block| format!("{} {}s {}", block.net, set_to(block.left), block.reason))
+        .map(|block| format!("{} {}s {}{}", block.net, set_to(block.left), block.reason, tag(&block)))
         .collect()
 }

@@ -22,7 +22,7 @@ use slips_firewall::{
 };
 
 fn request(net: Net, reason: &str) -> BlockRequest {
-    BlockRequest { net, for_: Duration::from_secs(600), reason: reason.to_owned(), exact: true }
+    BlockRequest { exact: true, ..BlockRequest::new(net, Duration::from_secs(600), reason) }
 }
 
 fn host(n: u32) -> Net {
@@ -38,7 +38,7 @@ fn batches_larger_than_any_page_or_buffer_are_one_transaction() {
     for features in [Features::ALL, Features::NONE] {
         // An entry is 28 bytes, with its reason 160 or more: 200 KiB and 9 MiB.
         for (annotate, count) in [(false, 8_000), (true, 60_000)] {
-            let options = NftOptions { annotate, features };
+            let options = NftOptions { annotate, features, ..NftOptions::default() };
             let mut backend = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
             let reason = "r".repeat(127);
             let mut changes: Vec<_> = (0..count).map(|n| Change::Block(request(host(n), &reason))).collect();

@@ -69,7 +69,7 @@ struct Kernel<'a> {
 
 impl World for Kernel<'_> {
     fn open(&mut self, protected: Protected) -> Firewall {
-        let options = NftOptions { annotate: false, features: self.features };
+        let options = NftOptions { features: self.features, ..NftOptions::default() };
         let backend = self.lab.inside(Host::Router, || Nftables::open(options)).expect("open");
         Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
     }
@@ -257,7 +257,7 @@ impl Model {
         let net = self.some_net();
         let for_ = Duration::from_millis(1_000 + self.random.below(20_000));
         let exact = self.random.below(2) == 0;
-        let request = BlockRequest { net, for_, reason: String::new(), exact };
+        let request = BlockRequest { exact, ..BlockRequest::new(net, for_, "") };
         let touches = self.protected.iter().any(|held| held.overlaps(net));
         let outcome = firewall.block(request).expect("block");
         assert_eq!(
@@ -289,7 +289,7 @@ impl Model {
         };
         let for_ = Duration::from_secs(86_400 * 400);
         let exact = self.random.below(2) == 0;
-        let request = BlockRequest { net, for_, reason: "peer".to_owned(), exact };
+        let request = BlockRequest { exact, ..BlockRequest::new(net, for_, "peer") };
         match firewall.block(request).expect("block") {
             Outcome::Refused(Refusal::Protected { .. } | Refusal::TooWide { .. }) => {}
             other => panic!("{net} for {target}: {other:?}"),
@@ -353,10 +353,8 @@ impl Model {
         let book: Vec<(Net, Duration)> =
             self.single.iter().chain(&self.wide).map(|(n, e)| (*n, *e)).collect();
         let request = |(net, end): &(Net, Duration)| BlockRequest {
-            net: *net,
-            for_: *end - now,
-            reason: String::new(),
             exact: true,
+            ..BlockRequest::new(*net, *end - now, "")
         };
         let outcomes = firewall.restore(book.iter().map(request).collect()).expect("restore");
         self.single.clear();

@@ -23,12 +23,7 @@ fn net(net: &str) -> Net {
 }
 
 fn request(net: &str, seconds: u64) -> BlockRequest {
-    BlockRequest {
-        net: net.parse().expect(net),
-        for_: Duration::from_secs(seconds),
-        reason: format!("test of {net}"),
-        exact: false,
-    }
+    BlockRequest::new(net.parse().expect(net), Duration::from_secs(seconds), format!("test of {net}"))
 }
 
 fn firewall(lab: &Lab) -> Firewall {
@@ -91,7 +86,7 @@ fn a_flush_leaves_nothing_of_ours_and_all_of_others() {
     };
     firewall.block(request(A4, 600)).expect("block");
     let ours = nft("list table inet slips").expect("nft");
-    assert!(ours.contains(A4) && ours.contains("ip saddr @in4 counter name \"dropped_in\" drop"), "{ours}");
+    assert!(ours.contains(A4) && ours.contains("meta mark set ip saddr map @in4 goto blocked_in"), "{ours}");
     let refused = lab.inside(Host::Router, flush_all);
     assert!(matches!(refused, Err(Error::Owned)), "while the daemon lives: {refused:?}");
     drop(firewall);
@@ -289,7 +284,7 @@ fn the_next_daemon_takes_over_what_the_last_one_blocked() {
         [Features::ALL, Features::NONE],
     ] {
         let open = |features| {
-            let options = NftOptions { annotate: true, features };
+            let options = NftOptions { annotate: true, features, ..NftOptions::default() };
             lab.inside(Host::Router, || Nftables::open(options))
         };
         let mut backend = open(first).expect("open");

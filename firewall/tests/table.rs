@@ -24,12 +24,7 @@ fn net(net: &str) -> Net {
 }
 
 fn request(net: &str, seconds: u64) -> BlockRequest {
-    BlockRequest {
-        net: self::net(net),
-        for_: Duration::from_secs(seconds),
-        reason: String::new(),
-        exact: true,
-    }
+    BlockRequest { exact: true, ..BlockRequest::new(self::net(net), Duration::from_secs(seconds), "") }
 }
 
 fn backend(lab: &Lab, features: Features) -> Nftables {

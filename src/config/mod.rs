@@ -159,8 +159,30 @@ pub enum Mode {
 pub enum Policy {
     /// Its packets are dropped.
     Drop,
+    /// For our own hosts: it reaches nobody, but still gets an address and a notice from this host.
+    Isolate,
     /// It is told, nothing more.
     AlertOnly,
+}
+
+/// What is done with packets that our own hosts send to what they must not call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Called {
+    /// They are told at once.
+    Reject,
+    /// They wait for an answer that does not come.
+    Drop,
+}
+
+impl Called {
+    /// The same in the firewall's words.
+    pub const fn manner(self) -> slips_firewall::Manner {
+        match self {
+            Self::Reject => slips_firewall::Manner::Reject,
+            Self::Drop => slips_firewall::Manner::Drop,
+        }
+    }
 }
 
 /// `firewall`
@@ -170,6 +192,9 @@ pub struct Firewall {
     pub mode: Mode,
     pub external: Policy,
     pub internal: Policy,
+    pub notice_port: u16,
+    pub called_by_us: Called,
+    pub log_dropped: bool,
     pub never_block: Vec<NetText>,
     pub login_ports: Vec<u16>,
     pub unproven_term: Length,
@@ -192,6 +217,9 @@ impl Default for Firewall {
             mode: Mode::Enforce,
             external: Policy::Drop,
             internal: Policy::Drop,
+            notice_port: 0,
+            called_by_us: Called::Reject,
+            log_dropped: false,
             never_block: Vec::new(),
             login_ports: Vec::new(),
             unproven_term: Length::secs(300),
@@ -342,6 +370,10 @@ impl Config {
         check(
             self.brute_force_detector.ssh_attempt_threshold > 0,
             "brute_force_detector.ssh_attempt_threshold must be at least 1",
+        );
+        check(
+            self.firewall.external != Policy::Isolate,
+            "firewall.external must be drop or alert-only: only hosts of our own networks can be isolated",
         );
         check(self.limits.flows >= 16, "limits.flows must be at least 16");
         check(

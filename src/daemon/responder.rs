@@ -17,13 +17,15 @@ use slips_core::addr::Net;
 use slips_core::alert::Alert;
 use slips_core::record::Record;
 use slips_core::time::PacketTime;
-use slips_firewall::{BlockRequest, DiscoverError, Error, Firewall, Health, Outcome, Protected};
+use slips_firewall::{
+    BlockRequest, DiscoverError, Error, Firewall, Health, Manner, Origin, Outcome, Protected,
+};
 use slips_store::{BlockId, Blocks, NewBlock};
 use slips_systemd::journal::{Entry, Journal};
 
 use super::clocks::Clocks;
 use super::entries;
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Sentence, Verdict};
 use crate::config;
 use crate::control::Pending;
 
@@ -37,6 +39,9 @@ const PROTECT_EVERY: u32 = 10;
 const WORTH_EXTENDING: Duration = Duration::from_secs(1);
 /// Blocks that the kernel did not take and that are tried again; at more the oldest is given up.
 const MAX_FAILED: usize = 256;
+/// How often at most open connections of the newly blocked are ended, and of how many at once.
+const END_EVERY: Duration = Duration::from_millis(100);
+const MAX_FRESH: usize = 1024;
 /// The same trouble is told once in this time, and so many different ones at most.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const MAX_COMPLAINTS: usize = 32;
@@ -44,7 +49,7 @@ const MAX_COMPLAINTS: usize = 32;
 const FORGET_EVERY: Duration = Duration::from_secs(86_400);
 
 /// A block that stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Standing {
     /// Steady time of its beginning, here.
     since: Duration,
@@ -52,6 +57,8 @@ struct Standing {
     until: Duration,
     id: Option<BlockId>,
     unproven: bool,
+    by: Origin,
+    manner: Manner,
 }
 
 /// A block that the kernel did not take.
@@ -59,7 +66,7 @@ struct Failed {
     alert: Arc<Alert>,
     /// Steady time at which it would be over.
     end: Duration,
-    unproven: bool,
+    sentence: Sentence,
 }
 
 /// Figures that others show.
@@ -101,6 +108,10 @@ pub struct Responder {
     /// The kernel did not take what stands.
     unrestored: bool,
     gauges: Arc<Gauges>,
+    /// Blocked lately; what they have open is to be ended.
+    fresh: Vec<Net>,
+    /// Steady time at which connections were ended last.
+    ended: Duration,
     /// Complaints of the last minute, with when they were told.
     complaints: BTreeMap<String, Duration>,
 }
@@ -126,6 +137,8 @@ impl Responder {
             failed: VecDeque::new(),
             unrestored: false,
             gauges: Arc::default(),
+            fresh: Vec::new(),
+            ended: Duration::ZERO,
             complaints: BTreeMap::new(),
         })
     }
@@ -140,11 +153,11 @@ impl Responder {
         let now = (self.clocks.steady)();
         let nets: Vec<Net> = self.standing.keys().copied().collect();
         let requests = self.standing.iter().map(|(net, block)| BlockRequest {
-            net: *net,
-            for_: block.until.saturating_sub(now),
-            reason: String::new(),
             // It was widened, or not, when it was decided.
             exact: true,
+            by: block.by,
+            manner: block.manner,
+            ..BlockRequest::new(*net, block.until.saturating_sub(now), "")
         });
         let requests = requests.collect();
         let restored = self.firewall().and_then(|firewall| firewall.restore(requests));
@@ -198,6 +211,7 @@ impl Responder {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self,
             }
+            self.end_connections();
             while let Ok(pending) = asks.try_recv() {
                 let answer = self.do_as_asked(&pending.ask);
                 // Whoever asked may be gone.
@@ -242,20 +256,22 @@ impl Responder {
             Verdict::Leave(reason) => {
                 self.journal.send(&entries::refusal(alert, &reason.to_string()));
             }
-            Verdict::Block { term, unproven } => {
-                if let Err(error) = self.block(alert, term, unproven) {
+            Verdict::Block(sentence) => {
+                if let Err(error) = self.block(alert, sentence) {
                     self.degraded("the firewall", &error);
-                    let end = (self.clocks.steady)().saturating_add(term);
-                    self.try_later(Failed { alert: Arc::clone(alert), end, unproven });
+                    let end = (self.clocks.steady)().saturating_add(sentence.term);
+                    self.try_later(Failed { alert: Arc::clone(alert), end, sentence });
                 }
             }
         }
     }
 
     /// Book first, then the kernel, then the journal.
-    fn block(&mut self, alert: &Alert, term: Duration, unproven: bool) -> Result<(), Error> {
+    fn block(&mut self, alert: &Alert, sentence: Sentence) -> Result<(), Error> {
+        let Sentence { term, unproven, manner } = sentence;
         let reason = format!("alert {}", alert.id);
-        let asked = BlockRequest { net: Net::host(alert.attacker), for_: term, reason, exact: unproven };
+        let asked = BlockRequest::new(Net::host(alert.attacker), term, reason);
+        let asked = BlockRequest { exact: unproven, manner, ..asked };
         let (net, term) = match self.firewall()?.judge(&asked) {
             Ok(judged) => judged,
             Err(refusal) => {
@@ -286,6 +302,7 @@ impl Responder {
             from: wall,
             until: Some(wall.saturating_add(micros(term))),
             unproven,
+            manner: manner.name().into(),
         };
         let id = self.enter(entry, known.and_then(|block| block.id));
         let request = BlockRequest { net, for_: term, exact: true, ..asked };
@@ -304,7 +321,7 @@ impl Responder {
                 return outcome.map(drop);
             }
         };
-        self.stand(net, held, id, unproven);
+        self.stand(net, held, Standing { id, unproven, manner, ..Standing::default() });
         self.in_book(|book| id.map_or(Ok(()), |id| book.set_applied(id, true).map(drop)));
         let entry = entries::block(net, alert, term, PacketTime(wall), self.policy.mode);
         self.journal.send(&entry);
@@ -312,12 +329,29 @@ impl Responder {
     }
 
     /// Notes that a network is blocked for so long from now on.
-    fn stand(&mut self, net: Net, for_: Duration, id: Option<BlockId>, unproven: bool) {
+    fn stand(&mut self, net: Net, for_: Duration, block: Standing) {
         let now = (self.clocks.steady)();
         let since = self.standing.get(&net).map_or(now, |block| block.since);
         let until = now.saturating_add(for_);
-        self.standing.insert(net, Standing { since, until, id, unproven });
+        let before = self.standing.insert(net, Standing { since, until, ..block });
+        if before.is_none() && self.fresh.len() < MAX_FRESH {
+            self.fresh.push(net);
+        }
         self.count();
+    }
+
+    /// Ends what the newly blocked have open: their packets are dropped already, and nobody is to wait for them. It reads the whole table
+    /// of connections, so many are done at once.
+    fn end_connections(&mut self) {
+        let now = (self.clocks.steady)();
+        if self.fresh.is_empty() || now.saturating_sub(self.ended) < END_EVERY {
+            return;
+        }
+        self.ended = now;
+        let fresh = std::mem::take(&mut self.fresh);
+        if let Err(error) = self.firewall().and_then(|firewall| firewall.end_connections(&fresh)) {
+            self.degraded("ending open connections", &error);
+        }
     }
 
     /// Better evidence stands behind a block: it no longer makes room for others.
@@ -351,7 +385,7 @@ impl Responder {
     fn try_later(&mut self, failed: Failed) {
         if let Some(same) = self.failed.iter_mut().find(|same| same.alert.attacker == failed.alert.attacker) {
             same.end = same.end.max(failed.end);
-            same.unproven &= failed.unproven;
+            same.sentence.unproven &= failed.sentence.unproven;
             return;
         }
         if self.failed.len() >= MAX_FAILED {
@@ -368,7 +402,7 @@ impl Responder {
             if left.is_zero() {
                 continue;
             }
-            if self.block(&failed.alert, left, failed.unproven).is_err() {
+            if self.block(&failed.alert, Sentence { term: left, ..failed.sentence }).is_err() {
                 self.failed.push_back(failed);
                 return;
             }

@@ -20,7 +20,7 @@ use slips_core::engine::pipeline;
 use slips_core::event::Event;
 use slips_core::flow::Phase;
 use slips_core::record::Record;
-use slips_firewall::{Firewall, Options, Policy};
+use slips_firewall::{Firewall, Options};
 use slips_input::capture::{CaptureSettings, LiveSource};
 use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
@@ -144,8 +144,10 @@ fn open_responder(config: &Config) -> Result<(Responder, Vec<IpAddr>), Failure> 
         error: anyhow::Error::from(error).context("cannot find out who must never be blocked"),
     })?;
     let gateways = protect::gateways(&protected);
+    let notice_port = Some(config.firewall.notice_port).filter(|port| *port != 0);
+    let log = config.firewall.log_dropped;
     let open = Box::new(move |protected| {
-        Firewall::open(Options { mode, policy: Policy::default(), protected, ..Options::default() })
+        Firewall::open(Options { mode, protected, log, notice_port, ..Options::default() })
     });
     let ways = Ways { open, sweep: Box::new(slips_firewall::flush_all), protect };
     let responder =

@@ -4,21 +4,28 @@ use std::fmt;
 use std::time::Duration;
 
 use slips_core::alert::Alert;
-use slips_core::evidence::Proof;
+use slips_core::evidence::{EvidenceKind, Proof};
+use slips_firewall::Manner;
 
 use crate::config::{Firewall, Policy};
+
+/// How an attacker is blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    /// How long, the first time.
+    pub term: Duration,
+    /// It rests on evidence that could be forged: it counts against the cap of such blocks, and the address is blocked
+    /// alone, without the IPv6 /64 around it.
+    pub unproven: bool,
+    /// What becomes of the packets.
+    pub manner: Manner,
+}
 
 /// What is done about an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Block the attacker for this long.
-    Block {
-        /// How long.
-        term: Duration,
-        /// It rests on evidence that could be forged: it counts against the cap of such blocks, and the address is blocked
-        /// alone, without the IPv6 /64 around it.
-        unproven: bool,
-    },
+    /// Block the attacker.
+    Block(Sentence),
     /// Tell it, block nothing.
     Leave(Reason),
 }
@@ -66,15 +73,32 @@ pub fn decide(alert: &Alert, policy: &Firewall) -> Verdict {
             return Verdict::Leave(Reason::UnprovenCap);
         }
         let term = policy.unproven_term.0.max(policy.shortest_term.0);
-        return Verdict::Block { term, unproven: true };
+        return Verdict::Block(Sentence { term, unproven: true, manner: Manner::Drop });
     }
     // The original's probation: the rest of this window and the next one.
     let width = alert.window_end.since(alert.window_start);
     let rest = alert.window_end.since(alert.at).0.min(width.0);
     let micros = u64::try_from(rest.saturating_add(width.0)).unwrap_or(0);
     let term = Duration::from_micros(micros).max(policy.shortest_term.0);
-    Verdict::Block { term, unproven: false }
+    Verdict::Block(Sentence { term, unproven: false, manner: manner(alert, class, policy) })
 }
+
+fn manner(alert: &Alert, class: Policy, policy: &Firewall) -> Manner {
+    if class == Policy::Isolate {
+        return Manner::Isolate;
+    }
+    let called = alert.evidence.iter().any(|evidence| CALLED.contains(&evidence.finding.kind));
+    if called && !alert.attacker_is_local { policy.called_by_us.manner() } else { Manner::Drop }
+}
+
+/// Evidence that our own hosts call the attacker, not the other way round.
+const CALLED: [EvidenceKind; 5] = [
+    EvidenceKind::ToBlacklistedIp,
+    EvidenceKind::CommandAndControlChannel,
+    EvidenceKind::MaliciousJa3s,
+    EvidenceKind::CryptoMining,
+    EvidenceKind::DnsTunnel,
+];
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +129,8 @@ mod tests {
     }
 
     fn block(secs: u64, unproven: bool) -> Verdict {
-        Verdict::Block { term: Duration::from_secs(secs), unproven }
+        let term = Duration::from_secs(secs);
+        Verdict::Block(Sentence { term, unproven, manner: Manner::Drop })
     }
 
     #[test]
@@ -118,8 +143,14 @@ mod tests {
         let mut alert = alert("192.168.1.7");
         alert.attacker_is_local = true;
         assert_eq!(decide(&alert, &Firewall::default()), block(6600, false));
+        let isolate = Firewall { internal: Policy::Isolate, ..Firewall::default() };
+        let term = Duration::from_secs(6600);
+        let sentence = Sentence { term, unproven: false, manner: Manner::Isolate };
+        assert_eq!(decide(&alert, &isolate), Verdict::Block(sentence));
         alert.proof = Proof::Unproven;
-        assert_eq!(decide(&alert, &Firewall::default()), Verdict::Leave(Reason::OwnHost));
+        for policy in [isolate, Firewall::default()] {
+            assert_eq!(decide(&alert, &policy), Verdict::Leave(Reason::OwnHost));
+        }
     }
 
     #[test]

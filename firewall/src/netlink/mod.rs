@@ -1,15 +1,16 @@
 //! Netlink sockets: nftables, and the routes. The only place of this crate with `unsafe`.
 //!
-//! `nftnl` frames a transaction and writes chains and rules. What it cannot write (table flags, set flags, element timeouts) and
-//! everything that is read is encoded and decoded here in safe code ([`wire`]): libnftnl's getters dereference null when an
-//! attribute is absent. What is left for `unsafe` is two short impls in [`raw`].
+//! `nftnl` frames a transaction. What is in it and everything that is read is encoded and decoded here in safe code ([`wire`]): `nftnl`
+//! lacks most of what our table is made of, and libnftnl's getters dereference null when an attribute is absent. What is left for
+//! `unsafe` is one short impl in [`raw`].
 
+mod connections;
 #[allow(unsafe_code)]
 mod raw;
 mod routes;
 mod socket;
 pub(crate) mod wire;
 
-pub(crate) use raw::Objref;
+pub(crate) use connections::Connections;
 pub(crate) use routes::gateways;
 pub(crate) use socket::{Socket, Transaction};

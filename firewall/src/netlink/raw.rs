@@ -1,11 +1,8 @@
 //! Every `unsafe` of this crate: what `nftnl` lets an outsider add only through its unsafe traits.
 
-use std::ffi::{CStr, c_void};
-use std::ptr::NonNull;
+use std::ffi::c_void;
 
-use nftnl::expr::Expression;
-use nftnl::{MsgType, NlMsg, Rule};
-use nftnl_sys as sys;
+use nftnl::{MsgType, NlMsg};
 
 use super::wire::Message;
 
@@ -22,27 +19,3 @@ unsafe impl NlMsg for Encoded<'_> {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buf.cast::<u8>(), bytes.len()) };
     }
 }
-
-/// Counts in a named counter of the table; `nftnl` knows anonymous counters only.
-pub(crate) struct Objref<'a>(pub(crate) &'a CStr);
-
-impl Expression for Objref<'_> {
-    fn to_expr(&self, _: &Rule) -> NonNull<sys::nftnl_expr> {
-        // SAFETY: the name is a valid C string; the call has no other precondition.
-        let expr = unsafe { sys::nftnl_expr_alloc(c"objref".as_ptr()) };
-        let Some(expr) = NonNull::new(expr) else {
-            // Out of memory for some fifty bytes: what the standard library does, and `nftnl` in all its expressions.
-            std::process::abort();
-        };
-        // SAFETY: `expr` is the live object allocated above, of type objref, to which both attributes belong; the name is a valid C
-        // string, which libnftnl copies. The ownership goes to the rule, by the contract of `Expression`.
-        unsafe {
-            sys::nftnl_expr_set_u32(expr.as_ptr(), sys::NFTNL_EXPR_OBJREF_IMM_TYPE as u16, OBJECT_COUNTER);
-            sys::nftnl_expr_set_str(expr.as_ptr(), sys::NFTNL_EXPR_OBJREF_IMM_NAME as u16, self.0.as_ptr());
-        }
-        expr
-    }
-}
-
-/// `NFT_OBJECT_COUNTER` of linux/netfilter/nf_tables.h.
-const OBJECT_COUNTER: u32 = 1;

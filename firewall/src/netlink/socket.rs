@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nftnl::{Batch, Chain, MsgType, Rule};
+use nftnl::{Batch, MsgType};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recv, sendmsg,
@@ -213,18 +213,6 @@ impl Transaction {
     /// Adds a message of our own; `step` names it in an error.
     pub(crate) fn message(&mut self, step: &'static str, message: &Message) {
         self.batch.add(&Encoded(message), MsgType::Add);
-        self.steps.push(step);
-    }
-
-    /// Adds a chain.
-    pub(crate) fn chain(&mut self, step: &'static str, chain: &Chain<'_>) {
-        self.batch.add(chain, MsgType::Add);
-        self.steps.push(step);
-    }
-
-    /// Adds a rule at the end of its chain.
-    pub(crate) fn rule(&mut self, step: &'static str, rule: &Rule<'_>) {
-        self.batch.add(rule, MsgType::Add);
         self.steps.push(step);
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     NewTable = 0,
     GetTable = 1,
     DelTable = 2,
+    NewChain = 3,
+    NewRule = 6,
     GetRule = 7,
     DelRule = 8,
     NewSet = 9,
@@ -62,13 +64,38 @@ impl Message {
         Self { bytes }
     }
 
+    /// A message of another subsystem, with the header that its messages have before the attributes.
+    pub(crate) fn with_header(kind: u16, flags: u16, header: &[u8]) -> Self {
+        let mut message = Self::new(Kind::NewTable, flags);
+        message.bytes.truncate(HEADER);
+        patch(&mut message.bytes, 4, &kind.to_ne_bytes());
+        message.bytes.extend_from_slice(header);
+        message
+    }
+
     /// The question for all routes of an address family.
     pub(crate) fn route_dump(family: u8) -> Self {
-        let mut message = Self::new(Kind::NewTable, DUMP);
-        message.bytes.truncate(HEADER);
-        patch(&mut message.bytes, 4, &GET_ROUTE.to_ne_bytes());
-        message.bytes.extend_from_slice(&[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        message
+        Self::with_header(GET_ROUTE, DUMP, &[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// Attributes alone, to be put into another message.
+    pub(crate) fn attributes() -> Self {
+        Self { bytes: Vec::with_capacity(64) }
+    }
+
+    /// Adds the attributes of another.
+    pub(crate) fn append(&mut self, attributes: &Self) {
+        self.raw(&attributes.bytes);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn finished_attributes(&self) -> Vec<u8> {
+        self.bytes.clone()
+    }
+
+    /// Adds what are attributes already.
+    pub(crate) fn raw(&mut self, attributes: &[u8]) {
+        self.bytes.extend_from_slice(attributes);
     }
 
     /// The bytes so far, header included.

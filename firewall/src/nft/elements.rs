@@ -8,6 +8,7 @@ use slips_core::addr::Net;
 
 use super::layout::{Place, TABLE};
 use crate::Error;
+use crate::block::Tag;
 use crate::netlink::wire::{self, ACK, CREATE, DUMP, Kind, Message};
 use crate::netlink::{Socket, Transaction};
 use crate::ranges::{self, Family, Range};
@@ -62,12 +63,14 @@ pub(super) struct Element {
     /// How long it lasts from now on; none is for ever.
     pub(super) timeout: Option<Duration>,
     pub(super) comment: String,
+    /// What stands beside it; none in a set without tags and at the end of a range.
+    pub(super) tag: Option<Tag>,
 }
 
 impl Element {
     /// An entry with nothing but its key.
     pub(super) const fn key(key: Key) -> Self {
-        Self { key, end: false, timeout: None, comment: String::new() }
+        Self { key, end: false, timeout: None, comment: String::new(), tag: None }
     }
 
     /// The one or two entries of a range in an interval set. A range up to the last address has no end.
@@ -82,6 +85,11 @@ impl Element {
     fn write(&self, message: &mut Message) {
         message.nest(ELEMENT, |m| {
             m.nest(KEY, |m| self.key.write(m));
+            if let Some(tag) = self.tag {
+                m.nest(DATA, |m| {
+                    m.bytes(VALUE, &tag.number().to_ne_bytes());
+                });
+            }
             if self.end {
                 m.be32(FLAGS, INTERVAL_END);
             }
@@ -108,7 +116,9 @@ impl Element {
             return None;
         }
         let comment = wire::attribute(bytes, USERDATA).map(read_comment).unwrap_or_default();
-        Some(Self { key, end, timeout, comment })
+        let tag = wire::attribute(bytes, DATA).and_then(|data| wire::attribute(data, VALUE));
+        let tag = tag.and_then(|tag| Some(Tag::of(u32::from_ne_bytes(tag.try_into().ok()?))));
+        Some(Self { key, end, timeout, comment, tag })
     }
 }
 
@@ -186,24 +196,23 @@ fn about(kind: Kind, flags: u16, place: Place) -> Message {
     message
 }
 
-/// How long these single networks stay blocked.
-pub(super) fn query(socket: &mut Socket, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error> {
+/// The entries of these single networks, where they are blocked.
+pub(super) fn query(socket: &mut Socket, nets: &[Net]) -> Result<Vec<Option<Element>>, Error> {
     let question = |net: &Net| {
         let mut message = about(Kind::GetSetElem, 0, Place::of(*net));
         message.nest(ELEMENTS, |m| Element::key(Key::of(*net)).write(m));
         message
     };
     let questions: Vec<_> = nets.iter().map(question).collect();
-    let mut left = vec![None; nets.len()];
+    let mut found = vec![None; nets.len()];
     let verdicts = socket.ask(&questions, |index, object| {
-        let element = elements(object).next();
-        if let (Some(place), Some(element)) = (left.get_mut(index), element) {
-            *place = element.timeout;
+        if let (Some(place), Some(element)) = (found.get_mut(index), elements(object).next()) {
+            *place = Some(element);
         }
     })?;
     match verdicts.into_iter().find(|errno| *errno != 0 && *errno != Errno::ENOENT as i32) {
         Some(errno) => Err(Error::unread("ask for an entry", errno)),
-        None => Ok(left),
+        None => Ok(found),
     }
 }
 
@@ -240,7 +249,8 @@ pub(super) fn pair(family: Family, mut elements: Vec<Element>) -> Vec<Range> {
 }
 
 fn range(first: &Element, last: u128) -> Option<Range> {
-    Some(Range { first: first.key.number, last, left: first.timeout?, reason: first.comment.clone() })
+    let tag = first.tag.unwrap_or_default();
+    Some(Range { first: first.key.number, last, left: first.timeout?, reason: first.comment.clone(), tag })
 }
 
 /// A message is filled up to here and one element more: half of what it may hold.
@@ -253,6 +263,7 @@ const ELEMENTS: u16 = 3;
 const ELEMENT: u16 = 1;
 const KEY: u16 = 1;
 const VALUE: u16 = 1;
+const DATA: u16 = 2;
 const FLAGS: u16 = 3;
 const TIMEOUT: u16 = 4;
 const EXPIRATION: u16 = 5;
@@ -265,12 +276,14 @@ const COMMENT: u8 = 0;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Manner, Origin};
 
     #[test]
     fn an_element_is_read_as_it_was_written() {
         for (net, comment) in [("192.0.2.7", "why"), ("2001:db8::/64", ""), ("::ffff:0:0:1", "ö")] {
             let net: Net = net.parse().expect(net);
             let element = Element {
+                tag: Some(Tag { by: Origin::Manual, manner: Manner::Isolate }),
                 timeout: Some(Duration::from_secs(9)),
                 comment: comment.to_owned(),
                 ..Element::key(Key::of(net))
@@ -307,8 +320,13 @@ mod tests {
 
     #[test]
     fn ranges_survive_the_way_through_their_ends() {
-        let range =
-            |first, last, left| Range { first, last, left: Duration::from_secs(left), reason: String::new() };
+        let range = |first, last, left| Range {
+            first,
+            last,
+            left: Duration::from_secs(left),
+            reason: String::new(),
+            tag: Tag::default(),
+        };
         let ranges = [range(0, 4, 1), range(5, 9, 2), range(20, u32::MAX.into(), 3)];
         let mut elements = Vec::new();
         for range in &ranges {

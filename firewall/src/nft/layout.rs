@@ -1,22 +1,18 @@
 //! Our table as nftables sees it: names, sets, chains and rules. `nft list table inet slips` shows the outcome.
 
-use std::ffi::CStr;
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use nftnl::expr::{Payload, Verdict};
-use nftnl::set::{Set, SetKey};
-use nftnl::{Chain, ChainType, Hook, Policy, ProtoFamily, Rule, Table, nft_expr};
 use slips_core::addr::Net;
 
+use super::expr::{IPV4, IPV6, Payload, Refuse, Rule, TCP, UDP, Verdict, write_verdict};
+use crate::block::Tag;
+use crate::netlink::Transaction;
 use crate::netlink::wire::{ACK, CREATE, Kind, Message};
-use crate::netlink::{Objref, Transaction};
 use crate::ranges::Family;
+use crate::{Manner, Origin};
 
 /// The name of our table.
 pub(super) const TABLE: &str = "slips";
-const TABLE_C: &CStr = c"slips";
 /// The comment by which we know our table again; a change of the layout changes the number.
-pub(super) const MARK: &str = "slips blocking, layout 1";
+pub(super) const MARK: &str = "slips blocking, layout 2";
 
 /// A set of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,18 +70,6 @@ impl Place {
         }
     }
 
-    const fn c_name(self) -> &'static CStr {
-        match self {
-            Self::Allow4 => c"allow4",
-            Self::Allow6 => c"allow6",
-            Self::In4 => c"in4",
-            Self::In6 => c"in6",
-            Self::In6p => c"in6p",
-            Self::Net4 => c"net4",
-            Self::Net6 => c"net6",
-        }
-    }
-
     /// The addresses it holds.
     pub(super) const fn family(self) -> Family {
         match self {
@@ -94,13 +78,18 @@ impl Place {
         }
     }
 
-    /// `NFT_SET_INTERVAL` and `NFT_SET_TIMEOUT`.
+    /// `NFT_SET_INTERVAL`, `NFT_SET_MAP` and `NFT_SET_TIMEOUT`.
     const fn flags(self) -> u32 {
         match self {
             Self::Allow4 | Self::Allow6 => 0x4,
-            Self::In4 | Self::In6 | Self::In6p => 0x10,
-            Self::Net4 | Self::Net6 => 0x4 | 0x10,
+            Self::In4 | Self::In6 | Self::In6p => 0x8 | 0x10,
+            Self::Net4 | Self::Net6 => 0x4 | 0x8 | 0x10,
         }
+    }
+
+    /// Whether its entries carry a tag.
+    pub(super) const fn tagged(self) -> bool {
+        !matches!(self, Self::Allow4 | Self::Allow6)
     }
 
     /// How many entries at most: some 100 bytes of kernel memory each. A range takes two.
@@ -114,98 +103,115 @@ impl Place {
     }
 }
 
-/// The chains: name, hook, priority, which address of a packet is looked up, and the counter of what it drops.
-struct ChainSpec {
-    name: &'static CStr,
-    hook: Hook,
-    priority: i32,
-    side: Side,
-    counter: Counter,
-}
-
-#[derive(Clone, Copy)]
-enum Side {
-    Source,
-    Destination,
-}
-
-/// A named counter of the table.
-#[derive(Clone, Copy)]
-pub(super) enum Counter {
+/// The chains at a hook: which address of a packet is looked up there, and what is then done with the packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
     /// From a blocked source.
-    Incoming,
+    In,
     /// Forwarded to a blocked destination.
-    Forwarded,
+    Forward,
     /// From this host to a blocked destination.
-    Outgoing,
+    Out,
 }
 
-impl Counter {
+impl Direction {
     /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::Incoming, Self::Forwarded, Self::Outgoing];
+    pub(super) const ALL: [Self; 3] = [Self::In, Self::Forward, Self::Out];
 
-    /// The name of the counter.
-    pub(super) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
-            Self::Incoming => "dropped_in",
-            Self::Forwarded => "dropped_forward",
-            Self::Outgoing => "dropped_out",
+            Self::In => "in",
+            Self::Forward => "forward",
+            Self::Out => "out",
         }
     }
 
-    const fn c_name(self) -> &'static CStr {
+    const fn chain(self) -> &'static str {
         match self {
-            Self::Incoming => c"dropped_in",
-            Self::Forwarded => c"dropped_forward",
-            Self::Outgoing => c"dropped_out",
+            Self::In => "prerouting",
+            Self::Forward => "forward",
+            Self::Out => "output",
         }
+    }
+
+    /// Hook and priority. Raw (−300) is before connection tracking and address translation, so a dropped packet costs least and one chain
+    /// serves input, forwarding and containers alike. Forwarding is judged after translation (−10), where the destination is the true one.
+    const fn hook(self) -> (u32, i32) {
+        match self {
+            Self::In => (0, -300),
+            Self::Forward => (2, -10),
+            Self::Out => (3, -300),
+        }
+    }
+
+    const fn address(self, family: Family) -> Payload {
+        match (self, family) {
+            (Self::In, Family::V4) => Payload::SOURCE_4,
+            (Self::In, Family::V6) => Payload::SOURCE_6,
+            (_, Family::V4) => Payload::DESTINATION_4,
+            (_, Family::V6) => Payload::DESTINATION_6,
+        }
+    }
+
+    /// The chain that ends a packet of a block of this manner.
+    const fn end(self, manner: Manner) -> &'static str {
+        match (self, manner) {
+            (Self::Forward | Self::Out, Manner::Reject) => REFUSED,
+            (Self::In, Manner::Isolate) => ISOLATED_IN,
+            (Self::Out, Manner::Isolate) => ISOLATED_OUT,
+            _ => DROPPED,
+        }
+    }
+
+    /// The chain that counts a packet and sends it to its end.
+    const fn blocked(self) -> &'static str {
+        match self {
+            Self::In => "blocked_in",
+            Self::Forward => "blocked_forward",
+            Self::Out => "blocked_out",
+        }
+    }
+
+    /// The map from a tag to the counter.
+    fn counters(self) -> String {
+        format!("count_{}", self.name())
+    }
+
+    /// The map from a tag to the chain that ends the packet.
+    fn ends(self) -> String {
+        format!("end_{}", self.name())
     }
 }
 
-/// Raw (−300) is before connection tracking and address translation, so a dropped packet costs least and one chain serves input,
-/// forwarding and containers alike. Forwarding is judged after translation (−10), where the destination is the true one.
-const CHAINS: [ChainSpec; 3] = [
-    ChainSpec {
-        name: c"prerouting",
-        hook: Hook::PreRouting,
-        priority: -300,
-        side: Side::Source,
-        counter: Counter::Incoming,
-    },
-    ChainSpec {
-        name: c"forward",
-        hook: Hook::Forward,
-        priority: -10,
-        side: Side::Destination,
-        counter: Counter::Forwarded,
-    },
-    ChainSpec {
-        name: c"output",
-        hook: Hook::Out,
-        priority: -300,
-        side: Side::Destination,
-        counter: Counter::Outgoing,
-    },
-];
+/// The name of the counter of what was asked for by this origin in this direction.
+pub(super) fn counter(by: Origin, direction: Direction) -> String {
+    format!("{}_{}", by.name(), direction.name())
+}
 
-/// How many rules the table has.
-pub(super) const RULES: usize = CHAINS.len() * Place::ALL.len();
+/// What of the table the administrator chooses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// Some of what is dropped goes to the kernel's log.
+    pub(super) log: bool,
+    /// The TCP port of this host that an isolated host may reach.
+    pub(super) notice_port: Option<u16>,
+}
 
-/// A new table in place of one that may be there.
-pub(super) fn create(transaction: &mut Transaction, owner: bool) {
+/// A new table in place of one that may be there; it belongs to us where `owner` says so.
+pub(super) fn create(transaction: &mut Transaction, owner: bool, choice: Choice) {
     // Made, so that there is one to delete: deleting an absent table is an error.
     transaction.message("find room for the table", &table(Kind::NewTable, None));
     transaction.message("remove the former table", &table(Kind::DelTable, None));
-    contents(transaction, owner);
+    contents(transaction, owner, choice);
 }
 
 /// Takes over a table of this layout: its sets stay as they are, its rules are written anew.
-pub(super) fn renew(transaction: &mut Transaction, owner: bool) {
+pub(super) fn renew(transaction: &mut Transaction, owner: bool, choice: Choice) {
     transaction.message("take over the table", &table(Kind::NewTable, Some(owner)));
     let mut rules = Message::new(Kind::DelRule, ACK);
     rules.text(1, TABLE);
     transaction.message("remove the former rules", &rules);
-    contents(transaction, owner);
+    contents(transaction, owner, choice);
 }
 
 /// A message about our table; with its flags and our mark when they are to be set.
@@ -223,48 +229,158 @@ pub(super) fn table(kind: Kind, owner: Option<bool>) -> Message {
     message
 }
 
-/// `NFT_TABLE_F_PERSIST`.
-pub(super) const PERSIST: u32 = 0x4;
-/// `NFT_TABLE_F_OWNER` too: nobody else can change the table, and it outlives us.
-const OWNER_PERSIST: u32 = 0x2 | PERSIST;
-
-fn contents(transaction: &mut Transaction, owner: bool) {
+fn contents(transaction: &mut Transaction, owner: bool, choice: Choice) {
     transaction.message("make the table", &table(Kind::NewTable, Some(owner)));
-    for counter in Counter::ALL {
+    for (by, direction) in Origin::ALL.iter().flat_map(|by| Direction::ALL.map(|direction| (*by, direction)))
+    {
         let mut message = Message::new(Kind::NewObj, ACK | CREATE);
-        message.text(1, TABLE).text(2, counter.name()).be32(3, 1).nest(4, |m| {
+        message.text(1, TABLE).text(2, &counter(by, direction)).be32(3, OBJECT_COUNTER).nest(4, |m| {
             m.be64(1, 0).be64(2, 0);
         });
         transaction.message("make a counter", &message);
     }
-    for (id, place) in (1..).zip(Place::ALL) {
+    let mut ids = 1..;
+    for (id, place) in ids.by_ref().zip(Place::ALL) {
         transaction.message("make a set", &set(id, place));
     }
-    let table = Table::new(TABLE_C, ProtoFamily::Inet);
-    for spec in CHAINS {
-        let mut chain = Chain::new(spec.name, &table);
-        chain.set_hook(spec.hook, spec.priority);
-        chain.set_type(ChainType::Filter);
-        chain.set_policy(Policy::Accept);
-        transaction.chain("make a chain", &chain);
-        // Accept ends our chain only; all other tables still decide on the packet.
-        for place in [Place::Allow4, Place::Allow6] {
-            transaction.rule("let the protected pass", &rule(&chain, &spec, place));
-        }
-        for place in Place::BLOCKING {
-            transaction.rule("make a rule", &rule(&chain, &spec, place));
+    for (name, _) in ENDS {
+        transaction.message("make a chain", &chain(name, None));
+    }
+    for direction in Direction::ALL {
+        transaction.message("make a chain", &chain(direction.blocked(), None));
+        transaction.message("make a chain", &chain(direction.chain(), Some(direction.hook())));
+        for (id, map) in ids.by_ref().zip([counters_map(direction), ends_map(direction)]) {
+            map.write(transaction, id);
         }
     }
+    for rule in rules(choice) {
+        transaction.message("make a rule", &rule.finished());
+    }
+}
+
+/// How many rules the table has.
+pub(super) fn count_of_rules(choice: Choice) -> usize {
+    rules(choice).len()
+}
+
+fn rules(choice: Choice) -> Vec<Rule> {
+    let ends = ENDS.iter().flat_map(|(name, rules)| {
+        let log = choice.log.then(|| log(name));
+        log.into_iter().chain(rules(name, choice))
+    });
+    let hooks =
+        Direction::ALL.into_iter().flat_map(|direction| Place::ALL.map(|place| look_up(direction, place)));
+    let blocked = Direction::ALL.into_iter().flat_map(|direction| {
+        let rule = || rule(direction.blocked());
+        // A reset that the kernel makes for us, in the name of who is blocked, to a program of this host.
+        let told =
+            (direction == Direction::In).then(|| rule().by_loopback().unmark().verdict(Verdict::Accept));
+        let rest = [rule().count_by_mark(&direction.counters()), rule().decide_by_mark(&direction.ends())];
+        told.into_iter().chain(rest)
+    });
+    ends.chain(blocked).chain(hooks).collect()
+}
+
+/// `meta nfproto ipvX`, the address, its set; then accept, or mark and go on to count and end.
+fn look_up(direction: Direction, place: Place) -> Rule {
+    let family = place.family();
+    let protocol = if family == Family::V4 { IPV4 } else { IPV6 };
+    let rule = Rule::new(TABLE, direction.chain()).family(protocol).load(direction.address(family));
+    if !place.tagged() {
+        // Accept ends our chain only; all other tables still decide on the packet.
+        return rule.among(place.name()).verdict(Verdict::Accept);
+    }
+    let masked = if place == Place::In6p { rule.mask(&(u128::MAX << 64).to_be_bytes()) } else { rule };
+    masked.mark_from(place.name()).verdict(Verdict::Goto(direction.blocked()))
+}
+
+/// Gives the rules of a chain.
+type RulesOf = fn(&str, Choice) -> Vec<Rule>;
+
+/// Chains that end a packet, reached from a map only, with their rules. The log's rule stands before them.
+const ENDS: [(&str, RulesOf); 4] =
+    [(DROPPED, dropped), (REFUSED, refused), (ISOLATED_IN, isolated_in), (ISOLATED_OUT, isolated_out)];
+
+const DROPPED: &str = "dropped";
+const REFUSED: &str = "refused";
+const ISOLATED_IN: &str = "isolated_in";
+const ISOLATED_OUT: &str = "isolated_out";
+
+fn rule(chain: &str) -> Rule {
+    Rule::new(TABLE, chain)
+}
+
+fn log(chain: &str) -> Rule {
+    rule(chain).at_most(LOG_RATE, LOG_BURST).log(&format!("slips {chain}: "))
+}
+
+fn dropped(chain: &str, _: Choice) -> Vec<Rule> {
+    vec![rule(chain).verdict(Verdict::Drop)]
+}
+
+/// An answer for the first, so that programs fail at once; nobody makes this host a source of answers without end.
+fn refused(chain: &str, _: Choice) -> Vec<Rule> {
+    vec![
+        rule(chain).transport(TCP).at_most(REFUSE_RATE, REFUSE_BURST).refuse(Refuse::Reset),
+        rule(chain).at_most(REFUSE_RATE, REFUSE_BURST).refuse(Refuse::Prohibited),
+        rule(chain).verdict(Verdict::Drop),
+    ]
+}
+
+/// An isolated host may ask for an address, by broadcast or of this host, and see the notice. DHCPv6 comes from a link-local address,
+/// which always passes.
+fn isolated_in(chain: &str, choice: Choice) -> Vec<Rule> {
+    let port = |port: u16| port.to_be_bytes();
+    let dhcp = |rule: Rule| rule.transport(UDP).load(Payload::DESTINATION_PORT).equal(&port(DHCP_SERVER));
+    let broadcast = dhcp(rule(chain).family(IPV4).load(Payload::DESTINATION_4).equal(&[255; 4]));
+    let mut rules = vec![
+        broadcast.unmark().verdict(Verdict::Accept),
+        dhcp(rule(chain).family(IPV4).at_this_host()).unmark().verdict(Verdict::Accept),
+    ];
+    if let Some(notice) = choice.notice_port {
+        let to_notice = rule(chain).transport(TCP).load(Payload::DESTINATION_PORT).equal(&port(notice));
+        rules.push(to_notice.at_this_host().unmark().verdict(Verdict::Accept));
+    }
+    rules.push(rule(chain).verdict(Verdict::Drop));
+    rules
+}
+
+/// The answers of this host to what [`isolated_in`] lets through.
+fn isolated_out(chain: &str, choice: Choice) -> Vec<Rule> {
+    let from = |protocol: u8, port: u16| {
+        let rule = rule(chain).transport(protocol).load(Payload::SOURCE_PORT).equal(&port.to_be_bytes());
+        rule.unmark().verdict(Verdict::Accept)
+    };
+    let notice = choice.notice_port.map(|port| from(TCP, port));
+    let drop = rule(chain).verdict(Verdict::Drop);
+    std::iter::once(from(UDP, DHCP_SERVER)).chain(notice).chain([drop]).collect()
+}
+
+fn chain(name: &str, hook: Option<(u32, i32)>) -> Message {
+    let mut message = Message::new(Kind::NewChain, ACK | CREATE);
+    message.text(1, TABLE).text(3, name);
+    if let Some((hook, priority)) = hook {
+        message.nest(4, |m| {
+            m.be32(1, hook).be32(2, priority.cast_unsigned());
+        });
+        message.be32(5, NF_ACCEPT).text(7, "filter");
+    }
+    message
 }
 
 fn set(id: u32, place: Place) -> Message {
     let (key_type, key_length) = match place.family() {
-        Family::V4 => (Ipv4Addr::TYPE, Ipv4Addr::LEN),
-        Family::V6 => (Ipv6Addr::TYPE, Ipv6Addr::LEN),
+        Family::V4 => (TYPE_IPV4, 4),
+        Family::V6 => (TYPE_IPV6, 16),
     };
     let mut message = Message::new(Kind::NewSet, ACK | CREATE);
     message.text(1, TABLE).text(2, place.name()).be32(3, place.flags());
     message.be32(4, key_type).be32(5, key_length).be32(10, id);
+    if place.tagged() {
+        message.be32(6, TYPE_MARK).be32(7, 4);
+    }
+    // How `nft` reads the bytes; the kernel does not care.
+    message.bytes(13, &[byte_order(KEY, BIG_ENDIAN), byte_order(DATA, HOST_ENDIAN)].concat());
     message.nest(9, |m| {
         if let Some(size) = place.size() {
             m.be32(1, size);
@@ -273,43 +389,99 @@ fn set(id: u32, place: Place) -> Message {
     message
 }
 
-/// `meta nfproto ipvX ip saddr @set` and then accept, or count and drop.
-fn rule<'a>(chain: &'a Chain<'_>, spec: &ChainSpec, place: Place) -> Rule<'a> {
-    let mut rule = Rule::new(chain);
-    rule.add_expr(&nft_expr!(meta nfproto));
-    let address: Payload = match (place.family(), spec.side) {
-        (Family::V4, Side::Source) => nft_expr!(payload ipv4 saddr),
-        (Family::V4, Side::Destination) => nft_expr!(payload ipv4 daddr),
-        (Family::V6, Side::Source) => nft_expr!(payload ipv6 saddr),
-        (Family::V6, Side::Destination) => nft_expr!(payload ipv6 daddr),
-    };
-    match place.family() {
-        Family::V4 => rule.add_expr(&nft_expr!(cmp == ProtoFamily::Ipv4 as u8)),
-        Family::V6 => rule.add_expr(&nft_expr!(cmp == ProtoFamily::Ipv6 as u8)),
-    }
-    rule.add_expr(&address);
-    if place == Place::In6p {
-        let mask = Ipv6Addr::from_bits(u128::MAX << 64);
-        rule.add_expr(&nft_expr!(bitwise mask mask, xor Ipv6Addr::UNSPECIFIED));
-    }
-    look_up(&mut rule, chain, place);
-    if matches!(place, Place::Allow4 | Place::Allow6) {
-        rule.add_expr(&Verdict::Accept);
-    } else {
-        rule.add_expr(&Objref(spec.counter.c_name()));
-        rule.add_expr(&Verdict::Drop);
-    }
-    rule
+/// What `nft` notes beside a set: the order of bytes in its keys, or in what stands beside them.
+fn byte_order(of: u8, order: u32) -> Vec<u8> {
+    [&[of, 4][..], &order.to_ne_bytes()].concat()
 }
 
-/// Only the name of the set goes into the rule; the set itself is made by [`set`].
-fn look_up(rule: &mut Rule<'_>, chain: &Chain<'_>, place: Place) {
-    fn by_name<K: SetKey>(rule: &mut Rule<'_>, chain: &Chain<'_>, place: Place) {
-        let set = Set::<K>::new_named(place.c_name(), 0, chain.get_table(), ProtoFamily::Inet);
-        rule.add_expr(&nft_expr!(lookup & set));
-    }
-    match place.family() {
-        Family::V4 => by_name::<Ipv4Addr>(rule, chain, place),
-        Family::V6 => by_name::<Ipv6Addr>(rule, chain, place),
+/// A map from each tag to something, which never changes.
+struct TagMap {
+    set: Message,
+    name: String,
+    elements: Vec<(Tag, Told)>,
+}
+
+/// What a tag leads to.
+enum Told {
+    Counter(String),
+    Chain(&'static str),
+}
+
+fn counters_map(direction: Direction) -> TagMap {
+    let mut set = tag_set(&direction.counters(), 0x40);
+    set.be32(15, OBJECT_COUNTER);
+    let elements = Tag::all().map(|tag| (tag, Told::Counter(counter(tag.by, direction)))).collect();
+    TagMap { set, name: direction.counters(), elements }
+}
+
+fn ends_map(direction: Direction) -> TagMap {
+    let mut set = tag_set(&direction.ends(), 0x8);
+    set.be32(6, TYPE_VERDICT);
+    let elements = Tag::all().map(|tag| (tag, Told::Chain(direction.end(tag.manner)))).collect();
+    TagMap { set, name: direction.ends(), elements }
+}
+
+fn tag_set(name: &str, flags: u32) -> Message {
+    let mut message = Message::new(Kind::NewSet, ACK | CREATE);
+    message.text(1, TABLE).text(2, name).be32(3, flags).be32(4, TYPE_MARK).be32(5, 4);
+    message.nest(9, |m| {
+        m.be32(1, 16);
+    });
+    // Not of the data: a verdict has no bytes, and `nft` stumbles over turning them.
+    message.bytes(13, &byte_order(KEY, HOST_ENDIAN));
+    message
+}
+
+impl TagMap {
+    fn write(self, transaction: &mut Transaction, id: u32) {
+        let mut set = self.set;
+        set.be32(10, id);
+        transaction.message("make a map", &set);
+        let mut message = Message::new(Kind::NewSetElem, ACK | CREATE);
+        message.text(1, TABLE).text(2, &self.name).nest(3, |m| {
+            for (tag, told) in self.elements {
+                m.nest(1, |m| {
+                    m.nest(1, |m| {
+                        m.bytes(1, &tag.number().to_ne_bytes());
+                    });
+                    match told {
+                        Told::Counter(name) => {
+                            m.text(9, &name);
+                        }
+                        Told::Chain(name) => {
+                            m.nest(2, |m| write_verdict(m, Verdict::Goto(name)));
+                        }
+                    }
+                });
+            }
+        });
+        transaction.message("fill a map", &message);
     }
 }
+
+/// `NFT_TABLE_F_PERSIST`.
+pub(super) const PERSIST: u32 = 0x4;
+/// `NFT_TABLE_F_OWNER` too: nobody else can change the table, and it outlives us.
+const OWNER_PERSIST: u32 = 0x2 | PERSIST;
+/// `NFT_OBJECT_COUNTER`.
+pub(super) const OBJECT_COUNTER: u32 = 1;
+/// `NFT_DATA_VERDICT`.
+const TYPE_VERDICT: u32 = 0xffff_ff00;
+// How `nft` shows keys and tags: its own types ipv4_addr, ipv6_addr and mark.
+const TYPE_IPV4: u32 = 7;
+const TYPE_IPV6: u32 = 8;
+const TYPE_MARK: u32 = 19;
+// libnftnl's NFTNL_UDATA_SET_KEYBYTEORDER and _DATABYTEORDER, and the orders that `nft` notes there.
+const KEY: u8 = 0;
+const DATA: u8 = 1;
+const HOST_ENDIAN: u32 = 1;
+const BIG_ENDIAN: u32 = 2;
+const NF_ACCEPT: u32 = 1;
+/// The port of DHCP servers and relays, RFC 2131.
+const DHCP_SERVER: u16 = 67;
+/// Lines a second in the kernel's log.
+const LOG_RATE: u64 = 5;
+const LOG_BURST: u32 = 20;
+/// Answers a second to who sends to what is refused.
+const REFUSE_RATE: u64 = 100;
+const REFUSE_BURST: u32 = 200;

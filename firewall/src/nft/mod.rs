@@ -1,6 +1,7 @@
 //! The backend that really blocks: one table of nftables, changed by whole transactions.
 
 mod elements;
+mod expr;
 mod layout;
 mod stage;
 mod table;
@@ -15,19 +16,23 @@ use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 use slips_core::addr::Net;
 
-use self::layout::Place;
-use self::stage::Wide;
+use self::layout::{Choice, Place};
+use self::stage::{Tags, Wide};
 use self::table::Found;
-use crate::netlink::{Socket, Transaction};
+use crate::block::Tag;
+use crate::netlink::{Connections, Socket, Transaction};
 use crate::ranges::{self, Range};
-use crate::{Backend, Block, BlockRequest, Change, Counters, Error, Health, SelfTest, is_single};
+use crate::{
+    Backend, Block, BlockRequest, Change, Counters, Ended, Error, Health, Origin, SelfTest, is_single,
+};
 
 /// Blocks in the kernel, in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Nftables {
     socket: Socket,
+    connections: Option<Connections>,
     features: Features,
-    annotate: bool,
+    options: NftOptions,
 }
 
 /// What this kernel can do; what it cannot is done in another way with the same result.
@@ -55,11 +60,15 @@ pub struct NftOptions {
     pub annotate: bool,
     /// What may be used of the kernel, if it is there.
     pub features: Features,
+    /// Write some of what is dropped, a few packets a second, into the kernel's log.
+    pub log: bool,
+    /// The TCP port of this host that an isolated host may reach, where it is told what happened.
+    pub notice_port: Option<u16>,
 }
 
 impl Default for NftOptions {
     fn default() -> Self {
-        Self { annotate: false, features: Features::ALL }
+        Self { annotate: false, features: Features::ALL, log: false, notice_port: None }
     }
 }
 
@@ -68,8 +77,9 @@ impl Nftables {
     pub fn open(options: NftOptions) -> Result<Self, Error> {
         let mut this = Self {
             socket: Socket::open(SockProtocol::NetlinkNetFilter)?,
+            connections: Some(Connections::open()?),
             features: options.features,
-            annotate: options.annotate,
+            options,
         };
         match table::find(&mut this.socket)? {
             Found::None => this.create(&[])?,
@@ -86,11 +96,15 @@ impl Nftables {
         self.features
     }
 
+    const fn choice(&self) -> Choice {
+        Choice { log: self.options.log, notice_port: self.options.notice_port }
+    }
+
     /// Takes over a table. One of another layout or without an owner is replaced by a new one with the same blocks, in one transaction.
     fn adopt(&mut self, persistent: bool) -> Result<(), Error> {
         if persistent == self.features.owner {
             let mut transaction = Transaction::new();
-            layout::renew(&mut transaction, self.features.owner);
+            layout::renew(&mut transaction, self.features.owner, self.choice());
             match self.socket.commit(transaction) {
                 Err(Error::Refused { step, source }) => {
                     tracing::info!(step, error = %source, "the table of a former version is replaced");
@@ -107,8 +121,8 @@ impl Nftables {
         let changes: Vec<_> = std::iter::once(Change::Clear).chain(blocks.iter().map(again)).collect();
         loop {
             let mut transaction = Transaction::new();
-            layout::create(&mut transaction, self.features.owner);
-            self.stage(&mut transaction, &changes, BTreeMap::new());
+            layout::create(&mut transaction, self.features.owner, self.choice());
+            self.stage(&mut transaction, &changes, BTreeMap::new(), None);
             match self.socket.commit(transaction) {
                 Err(error)
                     if self.features.owner
@@ -145,6 +159,29 @@ impl Nftables {
         self.apply(&[before.map_or(unblock, block_probe)])
     }
 
+    fn commit(
+        &mut self,
+        changes: &[Change],
+        wide: BTreeMap<Place, Wide>,
+        known: Option<&Tags>,
+    ) -> Result<(), Error> {
+        let mut transaction = Transaction::new();
+        self.stage(&mut transaction, changes, wide, known);
+        self.socket.commit(transaction)
+    }
+
+    /// The tags that single networks have which are to be changed.
+    fn tags(&mut self, changes: &[Change]) -> Result<Tags, Error> {
+        let touched = |change: &Change| match change {
+            Change::Block(request) => Some(request.net),
+            Change::Unblock(net) => Some(*net),
+            Change::Clear | Change::Protect(_) => None,
+        };
+        let nets: Vec<Net> = changes.iter().filter_map(touched).filter(|net| is_single(*net)).collect();
+        let found = elements::query(&mut self.socket, &nets)?;
+        Ok(nets.into_iter().zip(found).filter_map(|(net, element)| Some((net, element?.tag?))).collect())
+    }
+
     /// What an interval set holds.
     fn held(&mut self, place: Place) -> Result<Vec<Range>, Error> {
         Ok(elements::pair(place.family(), elements::dump(&mut self.socket, place)?))
@@ -161,9 +198,14 @@ impl Backend for Nftables {
                 }
             }
         }
-        let mut transaction = Transaction::new();
-        self.stage(&mut transaction, changes, wide);
-        self.socket.commit(transaction)
+        match self.commit(changes, wide.clone(), None) {
+            // An entry is there with another tag: the kernel changes times only. It is seldom, so it is asked only now.
+            Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) => {
+                let known = self.tags(changes)?;
+                self.commit(changes, wide, Some(&known))
+            }
+            done => done,
+        }
     }
 
     fn left(&mut self, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error> {
@@ -173,7 +215,7 @@ impl Backend for Nftables {
         let mut answers = Vec::with_capacity(nets.len());
         for net in nets {
             if is_single(*net) {
-                answers.push(found.next().flatten());
+                answers.push(found.next().flatten().and_then(|element| element.timeout));
                 continue;
             }
             let place = Place::of(*net);
@@ -199,13 +241,15 @@ impl Backend for Nftables {
         for place in Place::HASHED {
             for element in elements::dump(&mut self.socket, place)? {
                 let (Some(net), Some(left)) = (element.key.net(place), element.timeout) else { continue };
-                blocks.push(Block { net, left, reason: element.comment });
+                let Tag { by, manner } = element.tag.unwrap_or_default();
+                blocks.push(Block { net, left, reason: element.comment, by, manner });
             }
         }
         for place in [Place::Net4, Place::Net6] {
             for range in self.held(place)? {
                 for net in ranges::nets(place.family(), range.first, range.last) {
-                    blocks.push(Block { net, left: range.left, reason: range.reason.clone() });
+                    let Tag { by, manner } = range.tag;
+                    blocks.push(Block { net, left: range.left, reason: range.reason.clone(), by, manner });
                 }
             }
         }
@@ -219,7 +263,9 @@ impl Backend for Nftables {
             Found::None => None,
             Found::Foreign => return Err(Error::Foreign),
             Found::Ours { owner: Some(port), .. } if port != self.socket.port() => return Err(Error::Owned),
-            Found::Ours { .. } if table::rules(&mut self.socket)? == layout::RULES => {
+            Found::Ours { .. }
+                if table::rules(&mut self.socket)? == layout::count_of_rules(self.choice()) =>
+            {
                 return Ok(Health::Intact);
             }
             Found::Ours { persistent, .. } => Some(persistent),
@@ -231,7 +277,7 @@ impl Backend for Nftables {
         Ok(Health::Rebuilt)
     }
 
-    fn counters(&mut self) -> Result<Counters, Error> {
+    fn counters_by(&mut self) -> Result<[Counters; Origin::ALL.len()], Error> {
         table::counters(&mut self.socket)
     }
 
@@ -247,6 +293,10 @@ impl Backend for Nftables {
             Err(_) => Ok(SelfTest::Unknown),
             Ok(_) => Err(Error::NotBlocking),
         }
+    }
+
+    fn end_connections(&mut self, nets: &[Net]) -> Result<Ended, Error> {
+        self.connections.as_mut().map_or(Ok(Ended::default()), |connections| connections.end(nets))
     }
 
     fn remove(&mut self) -> Result<(), Error> {
@@ -265,26 +315,24 @@ pub fn list_all() -> Result<Vec<Block>, Error> {
     match table::find(&mut socket)? {
         Found::None => Ok(Vec::new()),
         Found::Foreign => Err(Error::Foreign),
-        Found::Ours { .. } => Nftables { socket, features: Features::NONE, annotate: false }.list(),
+        Found::Ours { .. } => {
+            Nftables { socket, connections: None, features: Features::NONE, options: NftOptions::default() }
+                .list()
+        }
     }
 }
 
 fn block_probe(for_: Duration) -> Change {
     Change::Block(BlockRequest {
-        net: Net::host(PROBE.into()),
-        for_,
-        reason: "self-test".to_owned(),
         exact: true,
+        ..BlockRequest::new(Net::host(PROBE.into()), for_, "self-test")
     })
 }
 
 fn again(block: &Block) -> Change {
-    Change::Block(BlockRequest {
-        net: block.net,
-        for_: block.left,
-        reason: block.reason.clone(),
-        exact: true,
-    })
+    let Block { net, left, by, manner, .. } = *block;
+    let request = BlockRequest::new(net, left, block.reason.clone());
+    Change::Block(BlockRequest { exact: true, by, manner, ..request })
 }
 
 /// The last but many of TEST-NET-1, RFC 5737: addresses that nobody has.

@@ -8,12 +8,16 @@ use slips_core::addr::Net;
 use super::elements::{self, Element, Key};
 use super::layout::Place;
 use super::{Nftables, SHORTEST};
+use crate::block::Tag;
 use crate::netlink::Transaction;
 use crate::ranges::{self, Family, Range};
 use crate::{BlockRequest, Change, is_single};
 
+/// The tags of entries.
+pub(super) type Tags = BTreeMap<Net, Tag>;
+
 /// What an interval set holds. It is written anew as a whole, when something in it changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Wide {
     ranges: Vec<Range>,
     changed: bool,
@@ -51,11 +55,13 @@ pub(super) fn needs(change: &Change, place: Place) -> bool {
 
 impl Nftables {
     /// Writes changes into a transaction. `wide` holds what the interval sets hold now, of the families that the changes touch.
+    /// `known` are the tags of the single networks that are touched, should some stand there with another one than is wanted.
     pub(super) fn stage(
         &self,
         transaction: &mut Transaction,
         changes: &[Change],
         mut wide: BTreeMap<Place, Wide>,
+        known: Option<&Tags>,
     ) {
         let live = changes.iter().rposition(|change| *change == Change::Clear);
         if live.is_some() {
@@ -75,7 +81,7 @@ impl Nftables {
                     single.insert(request.net, Some(request));
                 }
                 Change::Block(request) => {
-                    let range = Range::new(request.net, request.for_, &request.reason);
+                    let range = Range::new(request.net, request.for_, &request.reason, request.tag());
                     wide.entry(Place::wide(request.net)).or_default().add(range);
                 }
                 Change::Unblock(net) => {
@@ -86,7 +92,7 @@ impl Nftables {
                 }
             }
         }
-        self.stage_single(transaction, &single);
+        self.stage_single(transaction, &single, known);
         for (place, held) in wide.into_iter().filter(|(_, held)| held.changed) {
             if live.is_none() {
                 elements::flush(transaction, place);
@@ -107,47 +113,67 @@ impl Nftables {
         }
     }
 
-    fn stage_single(&self, transaction: &mut Transaction, changes: &BTreeMap<Net, Option<&BlockRequest>>) {
+    fn stage_single(
+        &self,
+        transaction: &mut Transaction,
+        changes: &BTreeMap<Net, Option<&BlockRequest>>,
+        known: Option<&Tags>,
+    ) {
+        // A refresh sets the time and leaves the comment, which would then tell the reason of the former block; and the kernel
+        // refuses it where the tag is another one.
+        let anew = known.is_some() || !self.features.refresh || self.options.annotate;
         for place in Place::HASHED {
             let here = || changes.iter().filter(|(net, _)| Place::of(**net) == place);
-            let gone = || {
-                here().filter(|(_, request)| request.is_none()).map(|(net, _)| Element::key(Key::of(*net)))
+            let former = |net: &Net| Element {
+                tag: Some(known.and_then(|known| known.get(net).copied()).unwrap_or_default()),
+                ..Element::key(Key::of(*net))
             };
-            let blocked = || {
-                here().filter_map(|(net, request)| {
-                    let request = (*request)?;
-                    Some(self.element(Key::of(*net), request.for_, &request.reason))
-                })
+            let wanted = |net: &Net, request: &BlockRequest| {
+                self.element(Key::of(*net), request.for_, &request.reason, request.tag())
             };
-            self.stage_gone(transaction, place, gone);
-            // A refresh sets the time and leaves the comment, which would then tell the reason of the former block.
-            if !self.features.refresh || self.annotate {
-                self.stage_gone(transaction, place, || blocked().map(|element| Element::key(element.key)));
+            self.stage_gone(transaction, place, || {
+                here().filter(|(_, request)| request.is_none()).map(|(net, _)| former(net))
+            });
+            if anew {
+                self.stage_gone(transaction, place, || {
+                    here().filter_map(|(net, request)| {
+                        let tag = known.and_then(|known| known.get(net).copied());
+                        Some(Element {
+                            tag: Some(tag.unwrap_or((*request)?.tag())),
+                            ..Element::key(Key::of(*net))
+                        })
+                    })
+                });
             }
-            elements::add(transaction, place, blocked());
+            elements::add(
+                transaction,
+                place,
+                here().filter_map(|(net, request)| Some(wanted(net, (*request)?))),
+            );
         }
     }
 
     /// Removes entries that may be there. A kernel that cannot do that takes a missing one for an error in the whole transaction, and one
-    /// may end at any moment: so it is added first.
-    fn stage_gone<I: Iterator<Item = Element>>(
+    /// may end at any moment: so it is added first, with the tag that it has.
+    pub(super) fn stage_gone<I: Iterator<Item = Element>>(
         &self,
         transaction: &mut Transaction,
         place: Place,
         gone: impl Fn() -> I,
     ) {
+        let keys = || gone().map(|element| Element::key(element.key));
         if self.features.destroy {
-            elements::destroy(transaction, place, gone());
+            elements::destroy(transaction, place, keys());
         } else {
             elements::add(transaction, place, gone());
-            elements::delete(transaction, place, gone());
+            elements::delete(transaction, place, keys());
         }
     }
 
-    fn element(&self, key: Key, left: Duration, reason: &str) -> Element {
-        let mut element = Element::key(key);
+    fn element(&self, key: Key, left: Duration, reason: &str, tag: Tag) -> Element {
+        let mut element = Element { tag: Some(tag), ..Element::key(key) };
         element.timeout = Some(left.max(SHORTEST));
-        if self.annotate {
+        if self.options.annotate {
             element.comment = elements::comment(reason);
         }
         element
@@ -157,7 +183,7 @@ impl Nftables {
         let family = place.family();
         let mut ends = Element::range(family, range.first, range.last);
         if let Some(first) = ends.first_mut() {
-            *first = self.element(first.key, range.left, &range.reason);
+            *first = self.element(first.key, range.left, &range.reason, range.tag);
         }
         ends
     }

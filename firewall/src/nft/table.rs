@@ -2,10 +2,10 @@
 
 use nix::errno::Errno;
 
-use super::layout::{self, Counter, MARK, PERSIST, TABLE};
+use super::layout::{self, Direction, MARK, OBJECT_COUNTER, PERSIST, TABLE};
 use crate::netlink::wire::{self, DUMP, Kind, Message};
 use crate::netlink::{Socket, Transaction};
-use crate::{Count, Counters, Error};
+use crate::{Count, Counters, Error, Origin};
 
 /// What is under our name.
 pub(super) enum Found {
@@ -73,14 +73,18 @@ pub(super) fn remove(socket: &mut Socket) -> Result<bool, Error> {
     }
 }
 
-/// Reads the counters.
-pub(super) fn counters(socket: &mut Socket) -> Result<Counters, Error> {
-    let questions = Counter::ALL.map(|counter| {
-        let mut question = Message::new(Kind::GetObj, 0);
-        question.text(1, TABLE).text(2, counter.name()).be32(3, 1);
-        question
-    });
-    let mut counts = [Count::default(); Counter::ALL.len()];
+/// Reads the counters, in the order of [`Origin::ALL`].
+pub(super) fn counters(socket: &mut Socket) -> Result<[Counters; Origin::ALL.len()], Error> {
+    let names =
+        Origin::ALL.iter().flat_map(|by| Direction::ALL.map(|direction| layout::counter(*by, direction)));
+    let questions: Vec<Message> = names
+        .map(|name| {
+            let mut question = Message::new(Kind::GetObj, 0);
+            question.text(1, TABLE).text(2, &name).be32(3, OBJECT_COUNTER);
+            question
+        })
+        .collect();
+    let mut counts = vec![Count::default(); questions.len()];
     let verdicts = socket.ask(&questions, |index, object| {
         let read = wire::attribute(object, 4).unwrap_or_default();
         if let Some(count) = counts.get_mut(index) {
@@ -91,6 +95,11 @@ pub(super) fn counters(socket: &mut Socket) -> Result<Counters, Error> {
     if let Some(errno) = verdicts.into_iter().find(|errno| *errno != 0) {
         return Err(Error::unread("read a counter", errno));
     }
-    let [incoming, forwarded, outgoing] = counts;
-    Ok(Counters { incoming, forwarded, outgoing })
+    let mut all = [Counters::default(); Origin::ALL.len()];
+    for (by, counted) in all.iter_mut().zip(counts.chunks_exact(Direction::ALL.len())) {
+        if let [incoming, forwarded, outgoing] = *counted {
+            *by = Counters { incoming, forwarded, outgoing };
+        }
+    }
+    Ok(all)
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slips_core::addr::Net;
-use slips_firewall::{Backend, Block, BlockRequest, Change, Counters, Error, Health, SelfTest, is_single};
+use slips_firewall::{
+    Backend, Block, BlockRequest, Change, Error, Health, Manner, Origin, SelfTest, is_single,
+};
 
 /// A table of `nft` in a namespace.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ struct Piece {
     last: u128,
     left: u64,
     reason: String,
+    by: Origin,
+    manner: Manner,
 }
 
 impl NftJson {
@@ -60,14 +64,30 @@ impl NftJson {
     /// All entries of a set as pieces; a single address is a piece of one.
     fn read(&self, set: &str) -> Vec<Piece> {
         let output = Command::new("ip")
-            .args(["netns", "exec", &self.namespace, "nft", "-j", "list", "set", "inet", self.table, set])
+            .args([
+                "netns",
+                "exec",
+                &self.namespace,
+                "nft",
+                "-j",
+                "list",
+                self.kind(set),
+                "inet",
+                self.table,
+                set,
+            ])
             .output()
             .expect("nft");
         assert!(output.status.success(), "nft list set {set}: {}", String::from_utf8_lossy(&output.stderr));
         let answer: Value = serde_json::from_slice(&output.stdout).expect("json");
         let sets = answer["nftables"].as_array().expect("answer");
-        let found = sets.iter().find_map(|object| object.get("set")).expect("set");
+        let found = sets.iter().find_map(|object| object.get(self.kind(set))).expect("set");
         found["elem"].as_array().map(|all| all.iter().map(piece).collect()).unwrap_or_default()
+    }
+
+    /// The sets of the program under test say beside each entry who asked and how; ours say it in the comment.
+    fn kind(&self, set: &str) -> &'static str {
+        if self.table == "slips" && BLOCKING.contains(&set) { "map" } else { "set" }
     }
 
     fn run(&self, commands: &[Value]) {
@@ -121,7 +141,8 @@ impl Backend for NftJson {
                 Change::Block(request) => {
                     let (first, last) = bounds(request.net);
                     let left = request.for_.as_secs();
-                    let piece = Piece { first, last, left, reason: request.reason.clone() };
+                    let BlockRequest { by, manner, .. } = *request;
+                    let piece = Piece { first, last, left, reason: request.reason.clone(), by, manner };
                     wide.entry(wide_set(request.net)).or_default().push(piece);
                 }
                 Change::Unblock(net) => {
@@ -146,7 +167,8 @@ impl Backend for NftJson {
             let wanted: Vec<_> = here()
                 .filter_map(|(net, request)| {
                     let request = (*request)?;
-                    Some(timed(json!(net.addr().to_string()), request.for_.as_secs(), &request.reason))
+                    let comment = comment(&request.reason, request.by, request.manner);
+                    Some(timed(json!(net.addr().to_string()), request.for_.as_secs(), &comment))
                 })
                 .collect();
             if !wanted.is_empty() {
@@ -161,7 +183,10 @@ impl Backend for NftJson {
             commands.push(self.flush(set));
             let elements: Vec<_> = pieces
                 .iter()
-                .map(|piece| timed(range(set, piece.first, piece.last), piece.left, &piece.reason))
+                .map(|piece| {
+                    let comment = comment(&piece.reason, piece.by, piece.manner);
+                    timed(range(set, piece.first, piece.last), piece.left, &comment)
+                })
                 .collect();
             if !elements.is_empty() {
                 commands.push(self.element("add", set, &elements));
@@ -202,8 +227,9 @@ impl Backend for NftJson {
         for set in BLOCKING {
             let v4 = set.ends_with('4');
             for piece in self.read(set) {
-                let block =
-                    |net| Block { net, left: Duration::from_secs(piece.left), reason: piece.reason.clone() };
+                let Piece { by, manner, .. } = piece;
+                let left = Duration::from_secs(piece.left);
+                let block = |net| Block { net, left, reason: piece.reason.clone(), by, manner };
                 match set {
                     "in6p" => blocks.extend(Net::new(addr(v4, piece.first), 64).map(block)),
                     "in4" | "in6" => blocks.push(block(Net::host(addr(v4, piece.first)))),
@@ -217,10 +243,6 @@ impl Backend for NftJson {
 
     fn verify(&mut self) -> Result<Health, Error> {
         Ok(Health::Intact)
-    }
-
-    fn counters(&mut self) -> Result<Counters, Error> {
-        Ok(Counters::default())
     }
 
     fn self_test(&mut self) -> Result<SelfTest, Error> {
@@ -239,7 +261,8 @@ impl NftJson {
             commands.push(self.flush(set));
             let here = nets.iter().filter(|net| net.addr().is_ipv4() == v4).map(|net| {
                 let (first, last) = bounds(*net);
-                Piece { first, last, left: 0, reason: String::new() }
+                let (by, manner) = Default::default();
+                Piece { first, last, left: 0, reason: String::new(), by, manner }
             });
             let pieces = disjoint(&here.collect::<Vec<_>>());
             let elements: Vec<_> = pieces.iter().map(|piece| range(set, piece.first, piece.last)).collect();
@@ -290,6 +313,10 @@ fn bounds(net: Net) -> (u128, u128) {
 
 /// One entry of a listing.
 fn piece(element: &Value) -> Piece {
+    let (element, mark) = match element.as_array() {
+        Some(pair) => (&pair[0], pair[1].as_u64().expect("mark") as usize),
+        None => (element, 0),
+    };
     let (value, left, reason) = match element.get("elem") {
         Some(inner) => (
             &inner["val"],
@@ -307,7 +334,23 @@ fn piece(element: &Value) -> Piece {
     } else {
         (parse(value), parse(value))
     };
-    Piece { first, last, left, reason }
+    let (reason, by, manner) = match reason.rsplitn(3, '|').collect::<Vec<_>>()[..] {
+        [manner, by, reason] => (
+            reason.to_owned(),
+            Origin::ALL.into_iter().find(|known| known.name() == by).expect("origin"),
+            Manner::ALL.into_iter().find(|known| known.name() == manner).expect("manner"),
+        ),
+        _ => (reason, Origin::ALL[mark & 0xff], Manner::ALL[mark >> 8]),
+    };
+    Piece { first, last, left, reason, by, manner }
+}
+
+/// A reason with who asked and how, where that is not what it mostly is.
+fn comment(reason: &str, by: Origin, manner: Manner) -> String {
+    match (by, manner) {
+        (Origin::Local, Manner::Drop) => reason.to_owned(),
+        _ => format!("{reason}|{}|{}", by.name(), manner.name()),
+    }
 }
 
 fn timed(value: Value, seconds: u64, reason: &str) -> Value {

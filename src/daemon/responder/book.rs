@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use slips_core::addr::Net;
+use slips_firewall::{Manner, Origin};
 use slips_store::{Block, BlockId, Blocks, NewBlock};
 
 use super::{Responder, Standing, between, micros};
@@ -31,8 +32,11 @@ impl Responder {
         let now = (self.clocks.steady)();
         for block in live {
             let until = now.saturating_add(term_left(&block, wall));
-            let unproven = block.asked.unproven;
-            let standing = Standing { since: now, until, id: Some(block.id), unproven };
+            let NewBlock { unproven, source, manner, .. } = &block.asked;
+            let by = origin(source);
+            let manner = Manner::ALL.into_iter().find(|known| known.name() == manner).unwrap_or_default();
+            let standing =
+                Standing { since: now, until, id: Some(block.id), unproven: *unproven, by, manner };
             if self.standing.get(&block.asked.net).is_none_or(|same| same.until < until) {
                 self.standing.insert(block.asked.net, standing);
             }
@@ -131,6 +135,16 @@ impl Responder {
             }
         }
         self.count();
+    }
+}
+
+/// Who asked, from the book's word for it.
+fn origin(source: &str) -> Origin {
+    match source.split(' ').next() {
+        Some("hand") => Origin::Manual,
+        Some("peer") => Origin::Peer,
+        Some("feed") => Origin::Feed,
+        _ => Origin::Local,
     }
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use slips_core::addr::Net;
 use slips_core::time::PacketTime;
-use slips_firewall::{BlockRequest, Outcome, rest};
+use slips_firewall::{BlockRequest, Manner, Origin, Outcome, rest};
 use slips_store::NewBlock;
 
-use super::{Responder, micros, text_of};
+use super::{Responder, Standing, micros, text_of};
 use crate::config::Mode;
 use crate::control::{Answer, Ask};
 use crate::daemon::entries;
@@ -65,7 +65,7 @@ impl Responder {
     }
 
     fn block_by_hand(&mut self, net: Net, term: Duration, why: &str) -> Answer {
-        let request = BlockRequest { net, for_: term, reason: why.to_owned(), exact: false };
+        let request = BlockRequest { by: Origin::Manual, ..BlockRequest::new(net, term, why) };
         match self.firewall().and_then(|firewall| firewall.block(request)).map_err(text_of)? {
             Outcome::Refused(refusal) => Err(refusal.to_string()),
             Outcome::Kept { net, left } => {
@@ -82,10 +82,11 @@ impl Responder {
                     from: wall,
                     until: Some(wall.saturating_add(micros(for_))),
                     unproven: false,
+                    manner: Manner::Drop.name().into(),
                 };
                 self.prove(net);
                 let id = self.enter(asked, known);
-                self.stand(net, for_, id, false);
+                self.stand(net, for_, Standing { id, by: Origin::Manual, ..Standing::default() });
                 let entry = entries::block_by_hand(net, for_, PacketTime(wall), why, self.policy.mode);
                 self.journal.send(&entry);
                 Ok(format!("{net} is blocked for {} s", for_.as_secs()))

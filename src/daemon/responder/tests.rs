@@ -205,10 +205,8 @@ fn a_block_ends_in_the_kernel_with_us_unless_another_covers_it() {
     bench.alert("203.0.113.9", Proof::Proven);
     // Somebody lengthened it in the kernel.
     let request = |net: &str| BlockRequest {
-        net: net.parse().expect(net),
-        for_: Duration::from_secs(90_000),
-        reason: String::new(),
         exact: true,
+        ..BlockRequest::new(net.parse().expect(net), Duration::from_secs(90_000), "")
     };
     bench.responder.firewall().expect("firewall").block(request("203.0.113.9")).expect("block");
     bench.pass(term("203.0.113.9", 0));
@@ -241,6 +239,7 @@ fn restored_terms_are_never_longer_than_what_was_asked() {
             from,
             until: Some(until),
             unproven: net.ends_with('1'),
+            manner: "drop".into(),
         })
         .expect("insert");
     }

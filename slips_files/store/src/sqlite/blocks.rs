@@ -56,6 +56,8 @@ pub struct NewBlock {
     pub until: Option<i64>,
     /// It rests on packets alone whose sender could be forged.
     pub unproven: bool,
+    /// What becomes of its packets: `drop`, `reject`, `isolate`.
+    pub manner: String,
 }
 
 /// A block in the book.
@@ -94,7 +96,7 @@ impl Blocks {
     pub fn insert(&mut self, block: &NewBlock) -> Result<BlockId, StoreError> {
         let insert = || {
             self.db
-                .prepare_cached("INSERT INTO blocks VALUES (NULL, ?, ?, ?, ?, ?, ?, 'live', 0, ?)")?
+                .prepare_cached("INSERT INTO blocks VALUES (NULL, ?, ?, ?, ?, ?, ?, 'live', 0, ?, ?)")?
                 .insert(params![
                     block.net.to_string(),
                     block.reason,
@@ -103,6 +105,7 @@ impl Blocks {
                     block.from,
                     block.until,
                     block.unproven,
+                    block.manner,
                 ])
         };
         insert().map(BlockId).map_err(|source| self.failed(source))
@@ -149,7 +152,7 @@ impl Blocks {
             for net in pieces {
                 let added = tx
                     .prepare_cached(
-                        "INSERT INTO blocks SELECT NULL, ?2, reason, alert_id, source, \"from\", until, state, applied, unproven
+                        "INSERT INTO blocks SELECT NULL, ?2, reason, alert_id, source, \"from\", until, state, applied, unproven, manner
                          FROM blocks WHERE id = ?1 AND state = 'live'",
                     )?
                     .execute(params![id.0, net.to_string()])?;
@@ -241,6 +244,7 @@ fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
             from: row.get("from")?,
             until: row.get("until")?,
             unproven: row.get("unproven")?,
+            manner: row.get("manner")?,
         },
         state: if state == BlockState::Live.name() { BlockState::Live } else { BlockState::Lifted },
         applied: row.get("applied")?,
@@ -260,6 +264,7 @@ mod tests {
             from: 100,
             until,
             unproven: false,
+            manner: "reject".into(),
         }
     }
 

@@ -53,6 +53,9 @@ const MIGRATIONS: &[&str] = &[
     "
     CREATE INDEX blocks_net ON blocks (net);
 ",
+    "
+    ALTER TABLE blocks ADD COLUMN manner TEXT NOT NULL DEFAULT 'drop';
+",
 ];
 
 /// How hard a connection tries to survive a power cut.

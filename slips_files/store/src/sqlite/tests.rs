@@ -343,6 +343,7 @@ fn the_book_of_blocks_and_the_flows_share_the_file() {
         from: 0,
         until: None,
         unproven: false,
+        manner: "drop".into(),
     };
     book.insert(&block).expect("no lock is held between transactions");
     assert_eq!(bench.labels().len(), 1);

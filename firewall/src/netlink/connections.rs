@@ -1,0 +1,198 @@
+//! Ends connections that are open: entries of the kernel's connection table, and sockets of this host. Both are only read and deleted
+//! here; a kernel that tracks nothing or cannot destroy sockets has nothing to end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use nix::errno::Errno;
+use nix::sys::socket::SockProtocol;
+use slips_core::addr::{Net, canonical};
+
+use super::Socket;
+use super::wire::{self, ACK, DUMP, Message};
+use crate::{Ended, Error};
+
+/// The sockets to the two tables.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    tracked: Socket,
+    sockets: Socket,
+}
+
+impl Connections {
+    /// In the network namespace of the calling thread.
+    pub(crate) fn open() -> Result<Self, Error> {
+        Ok(Self {
+            tracked: Socket::open(SockProtocol::NetlinkNetFilter)?,
+            sockets: Socket::open(SockProtocol::NetlinkSockDiag)?,
+        })
+    }
+
+    /// Ends all connections with addresses of these networks. That one has ended by itself meanwhile is no error.
+    pub(crate) fn end(&mut self, nets: &[Net]) -> Result<Ended, Error> {
+        let mut ended = Ended::default();
+        if nets.is_empty() {
+            return Ok(ended);
+        }
+        for family in [AF_INET, AF_INET6] {
+            if !nets.iter().any(|net| net.addr().is_ipv4() == (family == AF_INET)) {
+                continue;
+            }
+            let deletions = self.tracked.dump("read the connections", &tracked(family), |all, entry| {
+                note_tracked(all, nets, family, entry);
+            });
+            ended.tracked += delete(&mut self.tracked, &deletions?)?;
+        }
+        // Sockets of IPv6 may carry addresses of IPv4.
+        for (family, protocol) in [(AF_INET, TCP), (AF_INET6, TCP), (AF_INET, UDP), (AF_INET6, UDP)] {
+            let question = sockets(family, protocol);
+            let found = self.sockets.dump("read the sockets", &question, |all, socket| {
+                note_socket(all, nets, protocol, socket);
+            });
+            match found {
+                Ok(deletions) => ended.sockets += delete(&mut self.sockets, &deletions)?,
+                // This kernel does not know this question.
+                Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EINVAL)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ended)
+    }
+}
+
+/// Sends deletions; how many of them the kernel carried out.
+fn delete(socket: &mut Socket, deletions: &[Message]) -> Result<usize, Error> {
+    let verdicts = socket.ask(deletions, |_, _| {})?;
+    Ok(verdicts.into_iter().filter(|errno| *errno == 0).count())
+}
+
+/// The question for all tracked connections of a family.
+fn tracked(family: u8) -> Message {
+    Message::with_header(CONNTRACK | CT_GET, DUMP, &[family, 0, 0, 0])
+}
+
+/// Notes the deletion of an entry that has one of these addresses on either side, before or after translation.
+fn note_tracked(all: &mut Vec<Message>, nets: &[Net], family: u8, entry: &[u8]) {
+    let tuples = [ORIGINAL, REPLY].map(|kind| wire::attribute(entry, kind).unwrap_or_default());
+    let concerned = tuples.iter().flat_map(|tuple| ends(tuple)).any(|addr| is_in(nets, addr));
+    let [original, _] = tuples;
+    if !concerned || original.is_empty() || all.len() >= MOST {
+        return;
+    }
+    let mut message = Message::with_header(CONNTRACK | CT_DELETE, ACK, &[family, 0, 0, 0]);
+    message.nest(ORIGINAL, |m| m.raw(original));
+    // The identity too: should the entry be gone and its tuple be used again, the new one stays.
+    for kind in [ID, ZONE] {
+        if let Some(value) = wire::attribute(entry, kind) {
+            message.bytes(kind, value);
+        }
+    }
+    all.push(message);
+}
+
+/// Both addresses of a tuple.
+fn ends(tuple: &[u8]) -> impl Iterator<Item = IpAddr> {
+    wire::attributes(wire::attribute(tuple, TUPLE_IP).unwrap_or_default())
+        .filter_map(|(_, bytes)| addr(bytes))
+}
+
+fn addr(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))),
+        16 => Some(canonical(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)))),
+        _ => None,
+    }
+}
+
+fn is_in(nets: &[Net], addr: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(addr))
+}
+
+/// The question for all sockets of a protocol that have another end.
+fn sockets(family: u8, protocol: u8) -> Message {
+    let mut request = vec![family, protocol, 0, 0];
+    request.extend_from_slice(&CONNECTED.to_ne_bytes());
+    request.extend_from_slice(&[0; SOCKET_ID]);
+    Message::with_header(SOCK_DIAG_BY_FAMILY, DUMP, &request)
+}
+
+/// Notes the end of a socket whose other end is one of these addresses. Of the answer the first four bytes (family, state, timer,
+/// retransmissions) are cut off.
+fn note_socket(all: &mut Vec<Message>, nets: &[Net], protocol: u8, socket: &[u8]) {
+    let Some(id) = socket.get(..SOCKET_ID) else { return };
+    // Two ports, then the addresses, each in sixteen bytes of which IPv4 uses four.
+    let (Some(source), Some(remote)) = (id.get(4..20), id.get(20..36)) else { return };
+    let wide = |bytes: &[u8]| bytes.iter().skip(4).any(|byte| *byte != 0);
+    let family = if wide(source) || wide(remote) { AF_INET6 } else { AF_INET };
+    let remote = if family == AF_INET { remote.get(..4).and_then(addr) } else { addr(remote) };
+    if !remote.is_some_and(|remote| is_in(nets, remote)) || all.len() >= MOST {
+        return;
+    }
+    let mut request = vec![family, protocol, 0, 0];
+    request.extend_from_slice(&CONNECTED.to_ne_bytes());
+    request.extend_from_slice(id);
+    all.push(Message::with_header(SOCK_DESTROY, ACK, &request));
+}
+
+/// So many are ended in one go.
+const MOST: usize = 65_536;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+// linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h: NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET and _DELETE, CTA_….
+const CONNTRACK: u16 = 1 << 8;
+const CT_GET: u16 = 1;
+const CT_DELETE: u16 = 2;
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+const TUPLE_IP: u16 = 1;
+// linux/sock_diag.h: SOCK_DIAG_BY_FAMILY, SOCK_DESTROY; linux/inet_diag.h: the size of inet_diag_sockid.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DESTROY: u16 = 21;
+const SOCKET_ID: usize = 48;
+/// States of a TCP socket with another end: all but closed, listening and TIME_WAIT. An established UDP socket is a connected one.
+const CONNECTED: u32 = 0xfff & !(1 << 6 | 1 << 7 | 1 << 10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_of_a_connection_or_socket_are_survived() {
+        let nets = ["192.0.2.0/24", "2001:db8::/32"].map(|net| net.parse().expect(net));
+        let mut entry = Message::attributes();
+        for kind in [ORIGINAL, REPLY] {
+            entry.nest(kind, |m| {
+                m.nest(TUPLE_IP, |m| {
+                    m.bytes(1, &[198, 51, 100, 1]).bytes(2, &[192, 0, 2, 1]);
+                });
+            });
+        }
+        entry.bytes(ID, &[0, 0, 0, 7]);
+        let bytes = entry.finished_attributes();
+        let mut found = Vec::new();
+        note_tracked(&mut found, &nets, AF_INET, &bytes);
+        assert_eq!(found.len(), 1);
+        note_tracked(&mut found, &nets[1..], AF_INET, &bytes);
+        assert_eq!(found.len(), 1, "of another network");
+        let mut socket = vec![0; SOCKET_ID];
+        socket[20..24].copy_from_slice(&[192, 0, 2, 1]);
+        note_socket(&mut found, &nets, TCP, &socket);
+        assert_eq!(found.len(), 2);
+        for bytes in [bytes, socket] {
+            for at in 0..bytes.len() {
+                note_tracked(&mut found, &nets, AF_INET, &bytes[..at]);
+                note_socket(&mut found, &nets, TCP, &bytes[..at]);
+                for value in 0..=255 {
+                    let mut changed = bytes.clone();
+                    changed[at] = value;
+                    note_tracked(&mut found, &nets, AF_INET6, &changed);
+                    note_socket(&mut found, &nets, UDP, &changed);
+                }
+            }
+        }
+    }
+}
