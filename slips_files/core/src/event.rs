@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
+use crate::exchange::{Auth, Operation};
 use crate::flow::{Endpoint, Flow, MacAddr, Origin, Proto, Uid};
+use crate::neighbour::Neighbour;
 use crate::time::{PacketTime, Span};
 
 /// Everything that the engine can be told. One element of a batch.
@@ -46,6 +48,12 @@ pub enum Event {
     Notice(Box<Notice>),
     /// A clear-text login (telnet, rlogin, rsh).
     Login(Box<Login>),
+    /// An attempt to authenticate, in any protocol that shows it.
+    Auth(Box<Auth>),
+    /// A request in a protocol that has no record of its own.
+    Operation(Box<Operation>),
+    /// A message of IPv6's neighbour discovery.
+    Neighbour(Box<Neighbour>),
     /// Silence: nothing happened up to this moment. Live sources send it so that windows close.
     Tick(PacketTime),
 }
@@ -71,6 +79,9 @@ impl Event {
             Self::Tunnel(e) => e.about.at,
             Self::Notice(e) => e.at,
             Self::Login(e) => e.about.at,
+            Self::Auth(e) => e.about.at,
+            Self::Operation(e) => e.about.at,
+            Self::Neighbour(e) => e.at,
             Self::Tick(at) => *at,
         }
     }
@@ -105,6 +116,9 @@ impl Event {
             Self::Tunnel(e) => both(&e.about),
             Self::Notice(e) => (e.src, e.dst),
             Self::Login(e) => both(&e.about),
+            Self::Auth(e) => both(&e.about),
+            Self::Operation(e) => both(&e.about),
+            Self::Neighbour(e) => (Some(e.src), e.message.target().map(IpAddr::V6)),
             Self::Tick(_) => (None, None),
         }
     }
@@ -129,6 +143,9 @@ impl Event {
             Self::Tunnel(_) => EventKind::Tunnel,
             Self::Notice(_) => EventKind::Notice,
             Self::Login(_) => EventKind::Login,
+            Self::Auth(_) => EventKind::Auth,
+            Self::Operation(_) => EventKind::Operation,
+            Self::Neighbour(_) => EventKind::Neighbour,
             Self::Tick(_) => EventKind::Tick,
         }
     }
@@ -156,6 +173,9 @@ pub enum EventKind {
     Tunnel,
     Notice,
     Login,
+    Auth,
+    Operation,
+    Neighbour,
     Tick,
 }
 
@@ -387,6 +407,10 @@ pub struct Ssh {
     pub kex_alg: String,
     pub host_key_alg: String,
     pub host_key: String,
+    /// MD5 of the client's offer of algorithms.
+    pub hassh: String,
+    /// MD5 of the server's.
+    pub hassh_server: String,
 }
 
 /// ARP operation.
@@ -535,4 +559,10 @@ pub struct Login {
     pub success: bool,
     pub confused: bool,
     pub user: String,
+    /// The user's name on the client's side, where the protocol tells it.
+    pub client_user: String,
+    /// A password crossed the network readably. It is kept nowhere.
+    pub password_seen: bool,
+    /// Refused attempts in the same connection before this one.
+    pub failures: u32,
 }

@@ -88,6 +88,9 @@ mod tests {
                 success: false,
                 confused: false,
                 user: "root".into(),
+                client_user: String::new(),
+                password_seen: true,
+                failures: 0,
             }))
         };
         let told: Vec<_> = (0..99).flat_map(|n| bench.feed(&record(n))).collect();

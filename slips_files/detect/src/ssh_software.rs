@@ -159,6 +159,8 @@ mod tests {
             kex_alg: String::new(),
             host_key_alg: String::new(),
             host_key: String::new(),
+            hassh: String::new(),
+            hassh_server: String::new(),
         }))
     }
 

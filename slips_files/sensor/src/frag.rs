@@ -164,6 +164,7 @@ mod tests {
             dst: 2,
             v6: false,
             proto: 17,
+            hop_limit: 64,
             length: 20 + payload_length,
             payload_length,
             payload,

@@ -20,6 +20,8 @@ pub(crate) struct Packet<'a> {
     pub(crate) v6: bool,
     /// Transport protocol.
     pub(crate) proto: u8,
+    /// Routers that it may still pass: the time to live of IPv4.
+    pub(crate) hop_limit: u8,
     /// Length of the whole IP packet as its header says.
     pub(crate) length: u32,
     /// Length of the transport part as the header says; what was captured may be less.
@@ -76,6 +78,7 @@ fn v4(bytes: &[u8], on_wire: u32, verify: bool) -> Result<Packet<'_>, Reject> {
         dst: MAPPED | u128::from(be32(bytes, 16).ok_or(bad)?),
         v6: false,
         proto: header[9],
+        hop_limit: header[8],
         length,
         payload_length: length - header_length,
         payload: bytes.get(options_end..end).ok_or(bad)?,
@@ -103,6 +106,7 @@ fn v6(bytes: &[u8], on_wire: u32) -> Result<Packet<'_>, Reject> {
         dst: be128(bytes, 24).ok_or(bad)?,
         v6: true,
         proto: byte(bytes, 6).ok_or(bad)?,
+        hop_limit: byte(bytes, 7).ok_or(bad)?,
         length,
         payload_length: 0,
         payload: &[],

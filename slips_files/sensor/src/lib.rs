@@ -13,6 +13,7 @@
 // No number from the wire indexes anything; where modules index by the two directions they say so.
 #![warn(clippy::indexing_slicing)]
 
+mod apps;
 mod arp;
 mod checksum;
 mod counters;
@@ -32,6 +33,7 @@ mod index;
 mod ip;
 mod link;
 mod list;
+mod neighbour;
 mod ports;
 #[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod quic;

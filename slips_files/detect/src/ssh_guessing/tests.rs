@@ -50,6 +50,8 @@ fn record(n: i64, start: i64, success: Option<bool>, attempts: u32, client: &str
         kex_alg: String::new(),
         host_key_alg: String::new(),
         host_key: String::new(),
+        hassh: String::new(),
+        hassh_server: String::new(),
     }))
 }
 

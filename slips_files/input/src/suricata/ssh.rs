@@ -50,6 +50,8 @@ fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
         kex_alg: String::new(),
         host_key_alg: String::new(),
         host_key: String::new(),
+        hassh: String::new(),
+        hassh_server: String::new(),
     })));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! DHCP for IPv4: the messages of a transaction, told together when no more of them come.
 
+pub(crate) mod six;
 #[cfg(test)]
 mod tests;
 
@@ -100,7 +101,7 @@ pub(crate) struct Way {
 
 #[derive(Debug)]
 struct Transaction {
-    id: u32,
+    id: u64,
     last: PacketTime,
     dhcp: Dhcp,
 }
@@ -118,13 +119,25 @@ fn is_host(addr: &IpAddr) -> bool {
 impl Pending {
     /// Adds a message; tells transactions that it makes too long or too many.
     pub(crate) fn take(&mut self, message: &Message<'_>, way: &Way, tell: &mut impl FnMut(Dhcp)) {
-        let place = self.open.iter().position(|open| open.id == message.id);
+        self.add(u64::from(message.id), way, tell, |dhcp| add(dhcp, message, way));
+    }
+
+    /// Adds a message of DHCPv6.
+    pub(crate) fn take_six(&mut self, message: &six::Message<'_>, way: &Way, tell: &mut impl FnMut(Dhcp)) {
+        self.add(message.id(), way, tell, |dhcp| message.add_to(dhcp, way));
+    }
+
+    fn add(&mut self, id: u64, way: &Way, tell: &mut impl FnMut(Dhcp), note: impl FnOnce(&mut Dhcp)) {
+        let place = self.open.iter().position(|open| open.id == id);
         let mut open = match place.and_then(|place| self.open.remove(place)) {
             Some(open) => open,
-            None => Transaction { id: message.id, last: way.at, dhcp: begin(way) },
+            None => Transaction { id, last: way.at, dhcp: begin(way) },
         };
         open.last = open.last.max(way.at);
-        add(&mut open.dhcp, message, way);
+        if !open.dhcp.uids.contains(&way.uid) {
+            open.dhcp.uids.push(way.uid);
+        }
+        note(&mut open.dhcp);
         if open.dhcp.msg_types.len() >= MAX_MESSAGES || open.dhcp.uids.len() >= MAX_FLOWS {
             tell(open.dhcp);
             return;
@@ -164,9 +177,6 @@ fn begin(way: &Way) -> Dhcp {
 }
 
 fn add(dhcp: &mut Dhcp, message: &Message<'_>, way: &Way) {
-    if !dhcp.uids.contains(&way.uid) {
-        dhcp.uids.push(way.uid);
-    }
     if let Some(name) = NAMES.get(usize::from(message.kind)) {
         dhcp.msg_types.push((*name).to_owned());
     }

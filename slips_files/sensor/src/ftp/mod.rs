@@ -6,8 +6,10 @@ mod tests;
 use std::collections::VecDeque;
 
 use slips_core::event::{Event, Ftp};
+use slips_core::exchange::{App, AuthOutcome};
 use slips_core::time::PacketTime;
 
+use crate::apps::Attempt;
 use crate::emit;
 use crate::reader::lines::{self, Lines};
 use crate::reader::{Cx, Next};
@@ -47,6 +49,7 @@ pub(crate) struct Control {
     /// Number of the last reply; a command that is never answered is told with it, as Zeek does.
     code: Option<u16>,
     user: String,
+    clear_password: bool,
     is_over: bool,
     /// In a reply of several lines, the number that ends it.
     within: Option<u16>,
@@ -128,12 +131,30 @@ impl Control {
             b"EPRT    " => bar_port(rest),
             _ => None,
         };
-        if &word == b"USER    " {
-            self.user = lines::text(rest);
+        match &word {
+            b"USER    " => self.user = lines::text(rest),
+            b"PASS    " => self.clear_password = !rest.is_empty(),
+            _ => {}
         }
         if self.asked.len() < MAX_PENDING {
             self.asked.push_back(Command { at: cx.at, word, port, is_answered: false });
         }
+    }
+
+    /// Whether the reply to a user's name or password lets the user in.
+    fn judge_login(&self, word: &[u8; 8], code: u16, text: &[u8], cx: &mut Cx<'_>) {
+        let outcome = match (word, code) {
+            (b"USER    " | b"PASS    " | b"ACCT    ", 230 | 232) | (b"PASS    ", 202) => {
+                AuthOutcome::Succeeded
+            }
+            (b"USER    " | b"PASS    ", 400..) => AuthOutcome::Failed,
+            _ => return,
+        };
+        let clear_password = self.clear_password && word == b"PASS    ";
+        let attempt = Attempt { clear_password, ..Attempt::of(self.user.clone(), "USER") };
+        let reason = format!("{code} {}", lines::text(text));
+        let reason = if outcome == AuthOutcome::Failed { reason } else { String::new() };
+        attempt.tell(App::Ftp, outcome, reason, cx);
     }
 
     fn server(&mut self, line: &[u8], cx: &mut Cx<'_>) {
@@ -165,7 +186,10 @@ impl Control {
         if code < 200 {
             return;
         }
-        command.is_answered = true;
+        let word = command.word;
+        if !std::mem::replace(&mut command.is_answered, true) {
+            self.judge_login(&word, code, text, cx);
+        }
         // Others wait: the next reply is theirs.
         if self.asked.len() > 1
             && let Some(command) = self.asked.pop_front()

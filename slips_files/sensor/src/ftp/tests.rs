@@ -73,3 +73,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn logins_are_told_with_their_end() {
+    let talk: [(Dir, &[u8]); 7] = [
+        (Resp, b"220 ready\r\n"),
+        (Orig, b"USER joe\r\n"),
+        (Resp, b"331 pass?\r\n"),
+        (Orig, b"PASS x\r\n"),
+        (Resp, b"530 wrong\r\n"),
+        (Orig, b"USER anonymous\r\nPASS\r\n"),
+        (Resp, b"331 ok\r\n230 in\r\n"),
+    ];
+    let told = ["auth joe@/ USER failed 530 wrong clear", "auth anonymous@/ USER succeeded "];
+    crate::apps::testing::check(Service::Ftp, &talk, &told);
+}

@@ -1,5 +1,7 @@
 //! Lines of HTTP messages.
 
+use crate::apps::{Attempt, sasl};
+
 /// Longest texts that are kept.
 const MAX_TEXT: usize = 8 << 10;
 
@@ -143,33 +145,27 @@ pub(super) fn range_total(value: &[u8]) -> Option<u64> {
     number(value.get(slash + 1..)?)
 }
 
-/// The user in a header of basic authentication.
-pub(super) fn basic_user(value: &[u8]) -> Option<String> {
-    let (scheme, rest) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
+/// Who logs in by a header of authorisation, and how.
+pub(super) fn attempt(value: &[u8]) -> Option<Attempt> {
+    let end = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, rest) = value.split_at(end);
+    if scheme.eq_ignore_ascii_case(b"basic") {
+        let decoded = sasl::decode(rest.trim_ascii());
+        let mut fields = decoded.splitn(2, |byte| *byte == b':');
+        let user = text(fields.next()?);
+        let clear_password = fields.next().is_some_and(|password| !password.is_empty());
+        return Some(Attempt { clear_password, ..Attempt::of(user, BASIC) });
+    }
+    if !scheme.eq_ignore_ascii_case(b"digest") {
         return None;
     }
-    let mut decoded = Vec::new();
-    let (mut bits, mut count) = (0u32, 0);
-    for letter in rest.trim_ascii().iter().take(512) {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => break,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            decoded.push((bits >> count) as u8);
-        }
-    }
-    let user = decoded.split(|byte| *byte == b':').next()?;
-    Some(text(user))
+    let at = rest.windows(10).position(|part| part == b"username=\"")?;
+    let user = rest.get(at + 10..)?.split(|byte| *byte == b'"').next()?;
+    Some(Attempt::of(text(user), "digest"))
 }
+
+/// The method whose user stands in the log of requests.
+pub(super) const BASIC: &str = "basic";
 
 #[cfg(test)]
 mod tests {
@@ -206,7 +202,11 @@ mod tests {
         assert_eq!(chunk_length(b"1A; name=value"), Some(26));
         assert_eq!(chunk_length(b"fffffffffffffffff"), None);
         assert_eq!(range_total(b"bytes 0-9/100"), Some(100));
-        assert_eq!(basic_user(b"Basic dGVzdDoxMjM0"), Some("test".to_owned()));
+        let found = attempt(b"Basic dGVzdDoxMjM0").expect("attempt");
+        assert_eq!((found.user.as_str(), found.clear_password), ("test", true));
+        let found = attempt(b"Digest realm=\"a\", username=\"joe\", uri=\"/\"").expect("attempt");
+        assert_eq!((found.user.as_str(), found.method.as_str()), ("joe", "digest"));
+        assert_eq!(attempt(b"Bearer abc"), None);
         assert_eq!(uri(b"/a%20b%zz%C3%A9%ff"), "/a b%zz\u{e9}\\xff");
         let status = Status::parse(b"HTTP/1.1 404 Not Found").expect("status");
         assert_eq!((status.version, status.code, status.reason), (&b"1.1"[..], 404, &b"Not Found"[..]));
@@ -218,7 +218,8 @@ mod tests {
             Request::parse(&line);
             Status::parse(&line);
             header(&line);
-            basic_user(&[b"Basic ", line.as_slice()].concat());
+            attempt(&[b"Basic ", line.as_slice()].concat());
+            attempt(&[b"Digest ", line.as_slice()].concat());
             uri(&line);
         }
     }

@@ -10,12 +10,15 @@ mod tests;
 use std::collections::VecDeque;
 
 use slips_core::event::{Event, Http};
+use slips_core::exchange::{App, AuthOutcome};
 use slips_core::time::PacketTime;
 
 use self::line::{Request, Status};
+use crate::apps::Attempt;
 use crate::emit;
 use crate::files::{Body, Coding};
 use crate::reader::{Cx, Next};
+use crate::service::Service;
 use crate::track::Dir;
 
 /// Longest line that is kept; the rest of a longer one is dropped.
@@ -77,6 +80,8 @@ struct Exchange {
     has_request: bool,
     request_over: bool,
     reply_over: bool,
+    /// Who logs in by its header.
+    attempt: Option<Attempt>,
 }
 
 /// Both sides of a connection that speaks HTTP.
@@ -86,6 +91,10 @@ pub(crate) struct Conversation {
     /// Exchanges that are not told, oldest first. Replies go to the first that has none, requests to the last.
     open: VecDeque<Exchange>,
     depth: u32,
+    /// Who was let in last: he sends his password with each request.
+    let_in: String,
+    /// What the connection was upgraded to.
+    upgraded: Option<Service>,
 }
 
 impl Conversation {
@@ -100,6 +109,8 @@ impl Conversation {
         self.open.clear();
         self.open.shrink_to(MAX_SPARE);
         self.depth = 0;
+        self.let_in.clear();
+        self.upgraded = None;
     }
 
     /// Bytes that are held.
@@ -161,7 +172,7 @@ impl Conversation {
             }
         }
         while let Some(exchange) = self.open.pop_front() {
-            tell(exchange, cx);
+            tell(exchange, &mut self.let_in, cx);
         }
     }
 
@@ -169,7 +180,7 @@ impl Conversation {
     fn next(&mut self, cx: &mut Cx<'_>) -> Option<Next> {
         if self.sides.iter().all(|side| side.state == State::Lost) {
             self.finish(cx);
-            return Some(Next::Done);
+            return Some(self.upgraded.map_or(Next::Done, Next::Become));
         }
         None
     }
@@ -294,7 +305,8 @@ impl Conversation {
             orig_mime_types: Vec::new(),
             orig_fuids: Vec::new(),
         };
-        let exchange = Exchange { http, has_request, request_over: !has_request, reply_over: false };
+        let request_over = !has_request;
+        let exchange = Exchange { http, has_request, request_over, reply_over: false, attempt: None };
         self.open.push_back(exchange);
         let last = self.open.len() - 1;
         &mut self.open[last]
@@ -318,7 +330,7 @@ impl Conversation {
         side.has_version |= request.version.is_some();
         if self.open.len() >= MAX_PENDING {
             while let Some(exchange) = self.open.pop_front() {
-                tell(exchange, cx);
+                tell(exchange, &mut self.let_in, cx);
             }
         }
         let at = cx.at;
@@ -367,6 +379,10 @@ impl Conversation {
         } else if is(b"content-range") {
             framing.is_piece = true;
             framing.range_total = line::range_total(value);
+        } else if is(b"upgrade") && dir == Dir::Resp {
+            let is_to = |name: &[u8]| value.eq_ignore_ascii_case(name);
+            self.upgraded = is_to(b"h2c").then_some(Service::Http2);
+            self.upgraded = self.upgraded.or(is_to(b"websocket").then_some(Service::Websocket));
         } else if dir == Dir::Orig
             && let Some(exchange) = self.open.back_mut()
         {
@@ -377,8 +393,10 @@ impl Conversation {
                 http.user_agent = line::text(value);
             } else if is(b"referer") {
                 http.referrer = line::text(value);
-            } else if is(b"authorization") {
-                http.username = line::basic_user(value).unwrap_or_default();
+            } else if is(b"authorization") || is(b"proxy-authorization") {
+                exchange.attempt = line::attempt(value);
+                let basic = exchange.attempt.as_ref().filter(|attempt| attempt.method == line::BASIC);
+                http.username = basic.map(|attempt| attempt.user.clone()).unwrap_or_default();
             }
         }
     }
@@ -397,6 +415,7 @@ impl Conversation {
                 // another protocol follows on both sides
                 self.message_over(dir, true, cx);
                 self.sides.iter_mut().for_each(|side| side.state = State::Lost);
+                self.upgraded = self.upgraded.filter(|_| code == 101);
                 return;
             }
             if (100..200).contains(&code) {
@@ -465,12 +484,27 @@ impl Conversation {
         }
         while self.open.front().is_some_and(|exchange| exchange.request_over && exchange.reply_over) {
             if let Some(exchange) = self.open.pop_front() {
-                tell(exchange, cx);
+                tell(exchange, &mut self.let_in, cx);
             }
         }
     }
 }
 
-fn tell(exchange: Exchange, cx: &mut Cx<'_>) {
+fn tell(exchange: Exchange, let_in: &mut String, cx: &mut Cx<'_>) {
+    let (status, attempt) = (exchange.http.status_code, exchange.attempt);
     cx.tell(Event::Http(Box::new(exchange.http)));
+    let Some(attempt) = attempt.filter(|attempt| !attempt.user.is_empty()) else { return };
+    let (outcome, reason) = match status {
+        Some(code @ (401 | 407)) => (AuthOutcome::Failed, code.to_string()),
+        Some(200..=399) => (AuthOutcome::Succeeded, String::new()),
+        _ => (AuthOutcome::Unknown, String::new()),
+    };
+    if outcome == AuthOutcome::Failed {
+        let_in.clear();
+    } else if *let_in == attempt.user {
+        return;
+    } else {
+        let_in.clone_from(&attempt.user);
+    }
+    attempt.tell(App::Http, outcome, reason, cx);
 }

@@ -150,3 +150,23 @@ proptest! {
         run(&[(Orig, &request), (Resp, &reply)], size);
     }
 }
+
+#[test]
+fn logins_are_told_once_as_long_as_they_succeed() {
+    let ask = b"GET / HTTP/1.1\r\nAuthorization: Basic dGVzdDoxMjM0\r\n\r\n";
+    let no = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let talk: [(Dir, &[u8]); 9] = [
+        (Orig, b"GET / HTTP/1.1\r\n\r\n"),
+        (Resp, no),
+        (Orig, ask),
+        (Resp, no),
+        (Orig, ask),
+        (Resp, ok),
+        (Orig, ask),
+        (Resp, ok),
+        (Orig, ask),
+    ];
+    let told = ["auth test@/ basic failed 401 clear", "auth test@/ basic succeeded  clear"];
+    crate::apps::testing::check(Service::Http, &talk[..8], &told);
+}

@@ -3,6 +3,7 @@
 //! A flow has a [`Reader`] only while a parser wants its bytes. Readers and parsers of flows that are over wait in
 //! [`Tools`] for the next ones, so that flows come and go without allocating.
 
+pub(crate) mod frames;
 pub(crate) mod lines;
 mod probe;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use slips_core::event::Event;
 use slips_core::time::PacketTime;
 
 use self::probe::Probe;
+use crate::apps::{self, Dialogue};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stream::{Data, Memory, Stream};
@@ -75,6 +77,7 @@ pub(crate) struct Tools {
     quic: Spare<quic::Connection>,
     /// Room for a packet that is opened.
     pub(crate) room: Vec<u8>,
+    dialogues: Vec<(Service, Box<dyn Dialogue>)>,
     pub(crate) files: files::Engines,
     /// Secret of the names of files.
     pub(crate) key: [u64; 2],
@@ -98,6 +101,7 @@ impl Tools {
             ftp: Vec::new(),
             quic: Vec::new(),
             room: Vec::new(),
+            dialogues: Vec::new(),
             files: files::Engines::new(settings),
             key: settings.key,
         }
@@ -140,7 +144,14 @@ impl Tools {
             Service::Smtp => Some(Parser::Smtp(self.smtp.pop().unwrap_or_default())),
             Service::Ftp => Some(Parser::Ftp(self.ftp.pop().unwrap_or_default())),
             Service::Quic => Some(Parser::Quic(self.quic.pop().unwrap_or_default())),
-            _ => None,
+            _ => self.dialogue(service).map(|dialogue| Parser::Dialogue(service, dialogue)),
+        }
+    }
+
+    fn dialogue(&mut self, service: Service) -> Option<Box<dyn Dialogue>> {
+        match self.dialogues.iter().position(|(spare, _)| *spare == service) {
+            Some(place) => Some(self.dialogues.swap_remove(place).1),
+            None => apps::dialogue(service),
         }
     }
 
@@ -171,6 +182,12 @@ impl Tools {
             Parser::Quic(mut connection) => {
                 connection.reset();
                 keep(&mut self.quic, connection);
+            }
+            Parser::Dialogue(service, mut dialogue) => {
+                dialogue.reset();
+                if self.dialogues.len() < MAX_SPARE {
+                    self.dialogues.push((service, dialogue));
+                }
             }
         }
     }
@@ -222,6 +239,7 @@ enum Parser {
     Smtp(Box<smtp::Session>),
     Ftp(Box<ftp::Control>),
     Quic(Box<quic::Connection>),
+    Dialogue(Service, Box<dyn Dialogue>),
 }
 
 impl Parser {
@@ -237,6 +255,8 @@ impl Parser {
             (Self::Smtp(session), Data::Gap(lost)) => session.lose(dir, lost),
             (Self::Ftp(control), Data::Bytes(bytes)) => control.take(dir, bytes, cx),
             (Self::Ftp(control), Data::Gap(_)) => control.lose(dir),
+            (Self::Dialogue(_, dialogue), Data::Bytes(bytes)) => dialogue.take(dir, bytes, cx),
+            (Self::Dialogue(_, dialogue), Data::Gap(_)) => dialogue.lose(dir, cx),
         }
     }
 
@@ -250,6 +270,7 @@ impl Parser {
             Self::Smtp(session) => session.finish(cx),
             Self::Quic(connection) => connection.finish(cx),
             Self::Ftp(control) => control.finish(cx),
+            Self::Dialogue(_, dialogue) => dialogue.finish(cx),
         }
     }
 
@@ -262,6 +283,7 @@ impl Parser {
             Self::Smtp(session) => session.held(),
             Self::Ftp(control) => control.held(),
             Self::Quic(connection) => connection.held(),
+            Self::Dialogue(_, dialogue) => dialogue.held(),
         }
     }
 }
@@ -331,6 +353,7 @@ impl Reader {
         let dir = if self.is_turned { dir.other() } else { dir };
         let next = match &mut self.parser {
             Parser::Quic(connection) => connection.take(dir, datagram, cx),
+            Parser::Dialogue(_, dialogue) => dialogue.take(dir, datagram, cx),
             _ => Next::Done,
         };
         if next == Next::Done {
@@ -396,6 +419,11 @@ impl Reader {
         }
         cx.tools.retire(Parser::Probe(probe));
         wants && self.keep_bounds(cx)
+    }
+
+    /// Whether the flow may yet turn to TLS: what speaks is unknown, or speaks first in clear text.
+    pub(crate) const fn may_turn_to_tls(&self) -> bool {
+        matches!(self.parser, Parser::Probe(_) | Parser::Dialogue(..))
     }
 
     /// The flow is over.

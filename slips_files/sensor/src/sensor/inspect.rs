@@ -7,7 +7,7 @@ use slips_core::time::PacketTime;
 use super::{Sensor, Transport};
 use crate::service::{self, Service};
 use crate::track::Dir;
-use crate::{dhcp, dns, emit, ports, quic, ssh, tcp, udp};
+use crate::{apps, dhcp, dns, emit, ports, quic, ssh, tcp, udp};
 
 impl Sensor {
     /// Looks at the payload as long as it may tell something.
@@ -123,6 +123,9 @@ impl Sensor {
         if let (67 | 68, 67 | 68) = (src_port, dst_port) {
             return self.read_dhcp(index, dir, at, datagram, out);
         }
+        if let (546 | 547, _) | (_, 546 | 547) = (src_port, dst_port) {
+            return self.read_dhcp_six(index, dir, at, datagram, out);
+        }
         let is_first = track.side(dir).volume.pkts == 1;
         if !track.recognition.is_any()
             && quic::may_begin(datagram.payload, track.resp_port, is_first)
@@ -145,7 +148,12 @@ impl Sensor {
         if track.recognition.is_any() || !track.recognition.wants(dir) {
             return None;
         }
-        track.recognition.look_at_datagram(dir, datagram.payload, src_port, dst_port)
+        let found = track.recognition.look_at_datagram(dir, datagram.payload, src_port, dst_port)?;
+        if apps::reads_datagrams(found) {
+            track.reader = self.tools.open_datagrams(found);
+            self.feed_datagram(index, dir, at, datagram.payload, out);
+        }
+        Some(found)
     }
 
     fn read_dhcp(
@@ -156,13 +164,32 @@ impl Sensor {
         datagram: &udp::Header<'_>,
         out: &mut Vec<Event>,
     ) -> Option<Service> {
-        let track = self.table.get(index)?;
         let message = dhcp::Message::parse(datagram.payload)?;
-        let (orig, resp) = (emit::address(track.orig), emit::address(track.resp));
-        let (src, dst) = if dir == Dir::Orig { (orig, resp) } else { (resp, orig) };
-        let way = dhcp::Way { at, uid: track.uid.print(), src, dst, interface: track.interface };
+        let way = self.way(index, dir, at)?;
         self.leases.take(&message, &way, &mut |dhcp| out.push(Event::Dhcp(Box::new(dhcp))));
         Some(Service::Dhcp)
+    }
+
+    fn read_dhcp_six(
+        &mut self,
+        index: u32,
+        dir: Dir,
+        at: PacketTime,
+        datagram: &udp::Header<'_>,
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let message = dhcp::six::Message::parse(datagram.payload)?;
+        let way = self.way(index, dir, at)?;
+        self.leases.take_six(&message, &way, &mut |dhcp| out.push(Event::Dhcp(Box::new(dhcp))));
+        Some(Service::Dhcp)
+    }
+
+    /// From where to where a datagram went.
+    fn way(&mut self, index: u32, dir: Dir, at: PacketTime) -> Option<dhcp::Way> {
+        let track = self.table.get(index)?;
+        let (orig, resp) = (emit::address(track.orig), emit::address(track.resp));
+        let (src, dst) = if dir == Dir::Orig { (orig, resp) } else { (resp, orig) };
+        Some(dhcp::Way { at, uid: track.uid.print(), src, dst, interface: track.interface })
     }
 
     pub(super) fn tell_leases(&mut self, before: PacketTime, out: &mut Vec<Event>) {

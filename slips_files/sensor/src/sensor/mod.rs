@@ -23,7 +23,7 @@ use crate::table::Table;
 use crate::timer::Wheel;
 use crate::track::{Dir, Key, Kind};
 use crate::uid::UidBits;
-use crate::{arp, checksum, emit, icmp, ip, link, tcp, transfer, tunnel, udp};
+use crate::{arp, checksum, emit, icmp, ip, link, neighbour, tcp, transfer, tunnel, udp};
 use crate::{dhcp, dns};
 
 /// Turns packets into events. One per source thread; it holds all flows that it saw and that have not ended.
@@ -275,6 +275,7 @@ impl Sensor {
         self.tell_closed(index, out);
         match &transport {
             Transport::Udp(datagram) => self.enter_datagram(index, placed.dir, context, datagram, out),
+            Transport::Opaque(_) if neighbour::is_discovery(packet) => tell_neighbour(context, packet, out),
             Transport::Opaque(_) if key.kind == Kind::IcmpOneWay => self.tell_refused(packet, out),
             _ => {}
         }
@@ -453,5 +454,13 @@ impl Sensor {
             track.told.rejected = true;
             self.tell(index, Phase::Rejected, out);
         }
+    }
+}
+
+/// What is said on this link; another network's, in a tunnel, is nobody's neighbour here.
+fn tell_neighbour(context: &Context, packet: &Packet<'_>, out: &mut Vec<Event>) {
+    let told = neighbour::decode(packet, context.src, context.at, context.interface);
+    if let Some(told) = told.filter(|_| context.depth == 0) {
+        out.push(Event::Neighbour(Box::new(told)));
     }
 }

@@ -143,13 +143,14 @@ impl Sensor {
         let may = placed.place == tcp::Place::Next
             && (service::is_client_hello(payload)
                 || (service::is_server_hello(payload) && track.recognition.is(Service::Socks)))
-            && track.reader.as_ref().is_none_or(|reader| reader.probed(placed.dir).is_some())
+            && track.reader.as_ref().is_none_or(|reader| reader.may_turn_to_tls())
             && !track.recognition.is(Service::Ssl);
         if !may {
             return None;
         }
-        if let Some(probe) = track.reader.take() {
-            self.tools.close(probe);
+        if let Some(mut before) = track.reader.take() {
+            before.finish(&mut Cx { track, at, tools: &mut self.tools, out });
+            self.tools.close(before);
         }
         let (from, _) = placed_bytes(placed, payload);
         let mut begins = [track.end(Dir::Orig).delivered, track.end(Dir::Resp).delivered];

@@ -1,15 +1,15 @@
 //! Tags and lengths of ASN.1's basic encoding, as far as recognising needs them.
 
 /// An element: its tag, what is in it as far as captured, its stated length, and what follows it.
-pub(super) struct Element<'a> {
-    pub(super) tag: u8,
-    pub(super) body: &'a [u8],
-    pub(super) length: usize,
-    pub(super) rest: &'a [u8],
+pub(crate) struct Element<'a> {
+    pub(crate) tag: u8,
+    pub(crate) body: &'a [u8],
+    pub(crate) length: usize,
+    pub(crate) rest: &'a [u8],
 }
 
 /// The element at the beginning of `bytes`, with a length of at most three bytes.
-pub(super) fn element(bytes: &[u8]) -> Option<Element<'_>> {
+pub(crate) fn element(bytes: &[u8]) -> Option<Element<'_>> {
     let (tag, length, body) = match bytes {
         [tag, length @ 0..=127, body @ ..] => (*tag, usize::from(*length), body),
         [tag, 0x81, length, body @ ..] => (*tag, usize::from(*length), body),

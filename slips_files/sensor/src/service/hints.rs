@@ -1,6 +1,6 @@
 //! What the payload of one side looks like, and which two sides make an application.
 
-use super::{Service, data, desktop, machine, peer, private, text};
+use super::{Service, data, desktop, machine, peer, private, terminal, text};
 
 /// What a side of a flow opened with: a bit per kind of opening.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,11 @@ impl Hints {
     pub(super) const STRATUM: Self = Self(1 << 37);
     pub(super) const STUN: Self = Self(1 << 38);
     pub(super) const MONERO: Self = Self(1 << 39);
+    pub(super) const TELNET: Self = Self(1 << 40);
+    pub(super) const LOGIN_PROMPT: Self = Self(1 << 41);
+    pub(super) const RLOGIN: Self = Self(1 << 42);
+    pub(super) const RSH: Self = Self(1 << 43);
+    pub(super) const HTTP2: Self = Self(1 << 44);
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -66,8 +71,15 @@ pub(super) fn of_segment(payload: &[u8]) -> Hints {
         [0x16, 0x03, 0..=4, _, _, 2, ..] | [0x15, 0x03, 0..=4, 0, 2, 1 | 2, _] => return Hints::TLS_SERVER,
         _ => {}
     }
-    let groups =
-        [text::opening, data::opening, desktop::opening, machine::opening, private::opening, peer::opening];
+    let groups = [
+        text::opening,
+        data::opening,
+        desktop::opening,
+        machine::opening,
+        private::opening,
+        peer::opening,
+        terminal::opening,
+    ];
     let hints = groups.iter().fold(Hints::NONE, |hints, opening| hints.and(opening(payload)));
     if hints == Hints::NONE { Hints::OTHER } else { hints }
 }
@@ -104,6 +116,7 @@ const ONE_SIDED: &[(Service, Hints)] = &[
     (Service::Stratum, Hints::STRATUM),
     (Service::Stun, Hints::STUN),
     (Service::Monero, Hints::MONERO),
+    (Service::Telnet, Hints::TELNET),
 ];
 
 /// The application of a TCP flow whose sides opened so.
@@ -125,10 +138,19 @@ pub(super) fn decide(orig: Hints, resp: Hints) -> Option<Service> {
     let two = TWO_SIDED.iter().find(|(_, client, server)| orig.has(*client) && resp.has(*server));
     let two = two.map(|(service, _, _)| *service);
     let server_alone = || {
-        let known = [(Service::Imap, Hints::IMAP_OK), (Service::Mysql, Hints::MYSQL_GREETING)];
+        let known = [
+            (Service::Imap, Hints::IMAP_OK),
+            (Service::Mysql, Hints::MYSQL_GREETING),
+            (Service::Telnet, Hints::LOGIN_PROMPT),
+        ];
         known.into_iter().find(|(_, hint)| resp.has(*hint)).map(|(service, _)| service)
+    };
+    let client_alone = || {
+        let known =
+            [(Service::Http2, Hints::HTTP2), (Service::Rlogin, Hints::RLOGIN), (Service::Rsh, Hints::RSH)];
+        known.into_iter().find(|(_, hint)| orig.has(*hint)).map(|(service, _)| service)
     };
     let either =
         || ONE_SIDED.iter().find(|(_, hint)| orig.has(*hint) || resp.has(*hint)).map(|(service, _)| *service);
-    two.or_else(server_alone).or_else(either)
+    two.or_else(server_alone).or_else(client_alone).or_else(either)
 }

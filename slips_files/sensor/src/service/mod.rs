@@ -1,6 +1,6 @@
 //! Which application speaks, told by the first payload bytes of each side and not by the port.
 
-mod ber;
+pub(crate) mod ber;
 mod data;
 mod datagram;
 mod desktop;
@@ -8,6 +8,7 @@ mod hints;
 mod machine;
 mod peer;
 mod private;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -66,6 +67,11 @@ pub(crate) enum Service {
     Stratum,
     Stun,
     Monero,
+    Telnet,
+    Rlogin,
+    Rsh,
+    Http2,
+    Websocket,
 }
 
 impl Service {
@@ -115,6 +121,11 @@ impl Service {
             Self::Stratum => b"stratum",
             Self::Stun => b"stun",
             Self::Monero => b"monero",
+            Self::Telnet => b"telnet",
+            Self::Rlogin => b"rlogin",
+            Self::Rsh => b"rsh",
+            Self::Http2 => b"http2",
+            Self::Websocket => b"websocket",
         }
     }
 }

@@ -46,6 +46,20 @@ fn openings_tell_the_application() {
 }
 
 #[test]
+fn terminals_are_recognised() {
+    check(&[(Resp, &[255, 253, 24, 255, 251, 1])], Some(Service::Telnet));
+    check(&[(Orig, &[255, 253, 3])], Some(Service::Telnet));
+    check(&[(Resp, &[255, 253])], None);
+    check(&[(Resp, &[255, 216, 255, 224, 0, 16])], None);
+    check(&[(Resp, b"\r\nDebian GNU/Linux\r\nbox login: ")], Some(Service::Telnet));
+    check(&[(Resp, b"Username: "), (Orig, b"x")], Some(Service::Telnet));
+    check(&[(Resp, b"220 login:")], None);
+    check(&[(Orig, b"\0bob\0root\0xterm/38400\0")], Some(Service::Rlogin));
+    check(&[(Orig, b"1022\0bob\0root\0id\0")], Some(Service::Rsh));
+    check(&[(Orig, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0")], Some(Service::Http2));
+}
+
+#[test]
 fn databases_are_recognised() {
     check(&[(Resp, b"\x0a\0\0\0\x0a8.0.1\0xy")], None);
     check(&[(Resp, b"\x0a\0\0\0\x0a8.0.1\0xyz")], Some(Service::Mysql));

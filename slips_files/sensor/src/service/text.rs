@@ -70,6 +70,9 @@ pub(super) fn opening(payload: &[u8]) -> Hints {
     match payload {
         [b'S', b'S', b'H', b'-', ..] => return Hints::SSH,
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..] => return Hints::HTTP_REPLY,
+        [b'P', b'R', b'I', b' ', ..] if payload.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") => {
+            return Hints::HTTP2;
+        }
         [b'2' | b'1', b'2', b'0', b' ' | b'-', ..] => return Hints::GREETING_220,
         [b'2', b'3', b'0', b' ' | b'-', ..] | [b'3', b'3', b'1', b' ' | b'-', ..] => {
             return Hints::FTP_ACCEPT;

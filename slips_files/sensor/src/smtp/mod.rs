@@ -6,8 +6,10 @@ mod tests;
 use std::collections::VecDeque;
 
 use slips_core::event::{Event, Smtp};
+use slips_core::exchange::{App, AuthOutcome};
 use slips_core::time::PacketTime;
 
+use crate::apps::{Attempt, sasl};
 use crate::emit;
 use crate::reader::lines::{self, Lines};
 use crate::reader::{Cx, Next};
@@ -24,6 +26,8 @@ enum Asked {
     /// The end of a mail.
     Mail,
     StartTls,
+    /// A login, or a message of it.
+    Auth,
     Other,
 }
 
@@ -42,6 +46,17 @@ pub(crate) struct Session {
     is_active: bool,
     has_sender: bool,
     is_over: bool,
+    login: Option<Login>,
+}
+
+/// A login that goes on.
+#[derive(Debug)]
+struct Login {
+    attempt: Attempt,
+    /// Messages of the client so far.
+    messages: u32,
+    /// The server waits for another.
+    is_asked: bool,
 }
 
 impl Session {
@@ -90,6 +105,9 @@ impl Session {
 
     /// The connection is over.
     pub(crate) fn finish(&mut self, cx: &mut Cx<'_>) {
+        if let Some(Login { attempt, .. }) = self.login.take() {
+            attempt.tell(App::Smtp, AuthOutcome::Unknown, String::new(), cx);
+        }
         self.tell(false, cx);
     }
 
@@ -101,6 +119,12 @@ impl Session {
 
     fn client(&mut self, line: &[u8], cx: &mut Cx<'_>) {
         self.begun.get_or_insert(cx.at);
+        if let Some(login) = self.login.as_mut().filter(|login| login.is_asked) {
+            sasl::message(&mut login.attempt, login.messages, line);
+            (login.messages, login.is_asked) = (login.messages + 1, false);
+            self.ask(Asked::Auth);
+            return;
+        }
         if self.in_mail {
             if line == b"." {
                 self.in_mail = false;
@@ -141,6 +165,17 @@ impl Session {
                 self.ask(if is_last && length.is_some() { Asked::Mail } else { Asked::Other });
             }
             b"STARTTLS" => self.ask(Asked::StartTls),
+            b"AUTH    " => {
+                let mut words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+                let mechanism = words.next().map(lines::text).unwrap_or_default().to_ascii_uppercase();
+                let mut attempt = Attempt::of(String::new(), &mechanism);
+                let first = words.next();
+                if let Some(first) = first {
+                    sasl::message(&mut attempt, 0, first);
+                }
+                self.login = Some(Login { attempt, messages: u32::from(first.is_some()), is_asked: false });
+                self.ask(Asked::Auth);
+            }
             _ => self.ask(Asked::Other),
         }
     }
@@ -155,12 +190,30 @@ impl Session {
         match self.asked.pop_front() {
             Some(Asked::Data) if code == 354 => self.in_mail = true,
             Some(Asked::Mail) => self.tell(false, cx),
+            Some(Asked::Auth) => self.judge_login(code, text, cx),
             Some(Asked::StartTls) if code == 220 => {
                 self.is_active = true;
                 self.tell(true, cx);
                 self.is_over = true;
             }
             _ => {}
+        }
+    }
+
+    fn judge_login(&mut self, code: u16, text: &[u8], cx: &mut Cx<'_>) {
+        if code == 334 {
+            if let Some(login) = &mut self.login {
+                login.is_asked = true;
+            }
+            return;
+        }
+        let Some(Login { attempt, .. }) = self.login.take() else { return };
+        match code {
+            235 => attempt.tell(App::Smtp, AuthOutcome::Succeeded, String::new(), cx),
+            _ => {
+                let reason = format!("{code} {}", lines::text(text));
+                attempt.tell(App::Smtp, AuthOutcome::Failed, reason, cx);
+            }
         }
     }
 

@@ -74,3 +74,21 @@ proptest! {
         run(&talk, size);
     }
 }
+
+#[test]
+fn logins_are_told_with_their_end() {
+    let talk: [(Dir, &[u8]); 8] = [
+        (Resp, b"220 mx\r\n"),
+        (Orig, b"EHLO me\r\nAUTH PLAIN AHRlc3QAcGFzcw==\r\n"),
+        (Resp, b"250 ok\r\n535 5.7.8 no\r\n"),
+        (Orig, b"AUTH LOGIN\r\n"),
+        (Resp, b"334 VXNlcm5hbWU6\r\n"),
+        (Orig, b"dGVzdA==\r\n"),
+        (Resp, b"334 UGFzc3dvcmQ6\r\n"),
+        (Orig, b"cGFzcw==\r\n"),
+    ];
+    let failed = "auth test@/ PLAIN failed 535 5.7.8 no clear";
+    crate::apps::testing::check(Service::Smtp, &talk, &[failed, "auth test@/ LOGIN unknown  clear"]);
+    let talk = [&talk[..], &[(Resp, b"235 ok\r\n")]].concat();
+    crate::apps::testing::check(Service::Smtp, &talk, &[failed, "auth test@/ LOGIN succeeded  clear"]);
+}

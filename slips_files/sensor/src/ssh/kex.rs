@@ -1,7 +1,9 @@
 //! The key exchange: lists of algorithms, what follows from both sides' lists, and the server's key.
 
+use md5::Md5;
 use sha2::{Digest, Sha256};
 
+use crate::tls::hex;
 use crate::track::Dir;
 use crate::wire::be32;
 
@@ -27,6 +29,8 @@ pub(crate) struct Negotiation {
     offers: [Option<Vec<u8>>; 2],
     chosen: Option<Box<Chosen>>,
     host_key: String,
+    /// HASSH of each side's offer.
+    hassh: [String; 2],
 }
 
 impl Negotiation {
@@ -40,6 +44,7 @@ impl Negotiation {
         let offer = &mut self.offers[dir as usize];
         if offer.is_none() {
             *offer = Some(lists.to_vec());
+            self.hassh[dir as usize] = hassh(dir, lists);
         }
         if let [Some(client), Some(server)] = &self.offers {
             self.chosen = Some(Box::new(choose(client, server)));
@@ -70,12 +75,18 @@ impl Negotiation {
         &self.host_key
     }
 
+    /// HASSH of the client's offer or HASSHServer of the server's, empty while there is none.
+    pub(crate) fn hassh(&self, dir: Dir) -> String {
+        self.hassh[dir as usize].clone()
+    }
+
     pub(crate) fn forget(&mut self) {
         self.offers = [None, None];
     }
 
     pub(crate) fn flip(&mut self) {
         self.offers.reverse();
+        self.hassh.reverse();
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -118,6 +129,22 @@ fn choose(client: &[u8], server: &[u8]) -> Chosen {
         mac: two_ways(4),
         compression: two_ways(6),
     }
+}
+
+/// MD5 of what a side offers for what it sends: key exchange, ciphers, MACs, compressions (salesforce/hassh, BSD-3).
+fn hassh(dir: Dir, offer: &[u8]) -> String {
+    let offer = lists(offer);
+    let sends = dir as usize;
+    let mut digest = Md5::new();
+    for (nth, list) in
+        [offer[0], offer[2 + sends], offer[4 + sends], offer[6 + sends]].into_iter().enumerate()
+    {
+        if nth > 0 {
+            digest.update(b";");
+        }
+        digest.update(list);
+    }
+    hex(&digest.finalize())
 }
 
 /// The client's first choice that the server has too.

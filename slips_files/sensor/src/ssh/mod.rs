@@ -119,6 +119,8 @@ impl Session {
             kex_alg: chosen.kex,
             host_key_alg: chosen.host_key,
             host_key: self.kex.host_key().to_owned(),
+            hassh: self.kex.hassh(Dir::Orig),
+            hassh_server: self.kex.hassh(Dir::Resp),
         }
     }
 

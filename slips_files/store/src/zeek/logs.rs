@@ -7,9 +7,9 @@ use slips_core::event::{About, Arp, ArpOp, Dns, DnsData, Event, Http, Ssh};
 use slips_core::flow::{Flow, Phase, Proto};
 use slips_core::time::Span;
 
-use super::dns_names;
 use super::handshakes::{self, QUIC, SSL, X509};
 use super::row::{Field, IfEmpty, Row, fields};
+use super::{dns_names, own_logs};
 
 /// The logs there are; [`LogKind::NAMES`] has their names at the same places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,33 @@ pub(super) enum LogKind {
     Tunnel,
     Notice,
     Login,
+    Auth,
+    Operation,
+    Neighbour,
 }
 
 impl LogKind {
-    pub(super) const NAMES: [&'static str; 17] = [
-        "conn", "dns", "http", "ssl", "quic", "x509", "ssh", "arp", "dhcp", "smtp", "ftp", "files",
-        "software", "weird", "tunnel", "notice", "login",
+    pub(super) const NAMES: [&'static str; 20] = [
+        "conn",
+        "dns",
+        "http",
+        "ssl",
+        "quic",
+        "x509",
+        "ssh",
+        "arp",
+        "dhcp",
+        "smtp",
+        "ftp",
+        "files",
+        "software",
+        "weird",
+        "tunnel",
+        "notice",
+        "login",
+        "auth",
+        "operation",
+        "neighbour",
     ];
 
     /// The log of an event; `None` for events that are no row (a flow that still lives, a tick).
@@ -60,6 +81,9 @@ impl LogKind {
             Event::Tunnel(_) => Some(Self::Tunnel),
             Event::Notice(_) => Some(Self::Notice),
             Event::Login(_) => Some(Self::Login),
+            Event::Auth(_) => Some(Self::Auth),
+            Event::Operation(_) => Some(Self::Operation),
+            Event::Neighbour(_) => Some(Self::Neighbour),
             Event::Tick(_) => None,
         }
     }
@@ -87,6 +111,9 @@ impl LogKind {
             Self::Tunnel => TUNNEL,
             Self::Notice => NOTICE,
             Self::Login => LOGIN,
+            Self::Auth => own_logs::AUTH,
+            Self::Operation => own_logs::OPERATION,
+            Self::Neighbour => own_logs::NEIGHBOUR,
         }
     }
 }
@@ -228,6 +255,8 @@ fn ssh(row: &mut Row<'_>, ssh: &Ssh, local: &LocalNets) {
     row.text("kex_alg", &ssh.kex_alg);
     row.text("host_key_alg", &ssh.host_key_alg);
     row.text("host_key_fingerprint", &ssh.host_key);
+    row.text("hassh", &ssh.hassh);
+    row.text("hasshServer", &ssh.hassh_server);
 }
 
 fn arp(row: &mut Row<'_>, arp: &Arp) {
@@ -328,8 +357,11 @@ fn rest(row: &mut Row<'_>, event: &Event) {
             row.flag("success", Some(login.success));
             row.flag("confused", Some(login.confused));
             row.text("user", &login.user);
+            row.text("client_user", &login.client_user);
+            row.flag("password_seen", Some(login.password_seen));
+            row.number("failures", Some(login.failures.into()));
         }
-        _ => {}
+        other => own_logs::fill(row, other),
     }
 }
 
@@ -356,7 +388,7 @@ const HTTP: &[Field] = fields! { about;
 const SSH: &[Field] = fields! { about;
     "version": "count", "auth_success": "bool", "auth_attempts": "count", "direction": "enum", "client": "string",
     "server": "string", "cipher_alg": "string", "mac_alg": "string", "compression_alg": "string", "kex_alg": "string",
-    "host_key_alg": "string", "host_key_fingerprint": "string",
+    "host_key_alg": "string", "host_key_fingerprint": "string", "hassh": "string", "hasshServer": "string",
 };
 const ARP: &[Field] = fields! {
     "ts": "time", "operation": "string", "src_mac": "string", "dst_mac": "string", "orig_h": "addr", "resp_h": "addr",
@@ -389,4 +421,5 @@ const NOTICE: &[Field] = fields! {
 };
 const LOGIN: &[Field] = fields! { about;
     "proto": "enum", "service": "string", "success": "bool", "confused": "bool", "user": "string",
+    "client_user": "string", "password_seen": "bool", "failures": "count",
 };

@@ -3,6 +3,7 @@
 mod dns_names;
 mod handshakes;
 mod logs;
+mod own_logs;
 mod row;
 
 use std::path::PathBuf;

@@ -9,7 +9,9 @@ use slips_core::event::{
     About, Arp, ArpOp, Dhcp, Dns, DnsAnswer, DnsData, DnsFlags, File, Ftp, Http, Login, Notice, Quic, Smtp,
     Software, Ssh, Tls, TlsFields, Tunnel, Weird, X509,
 };
+use slips_core::exchange::{App, Auth, AuthOutcome, Operation};
 use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Volume};
+use slips_core::neighbour::{Discovery, Neighbour, Prefix, RouterAdvertisement};
 use slips_core::time::Span;
 
 fn ends() -> (Endpoint, Endpoint) {
@@ -111,6 +113,27 @@ fn ssh() -> Ssh {
         kex_alg: String::new(),
         host_key_alg: String::new(),
         host_key: "SHA256:x".into(),
+        hassh: "b12d2871a1189eff20364cf5333619ee".into(),
+        hassh_server: String::new(),
+    }
+}
+
+fn router() -> Neighbour {
+    let net = std::net::Ipv6Addr::from_bits(0x2001_0db8 << 96);
+    let prefix = Prefix { net, len: 64, valid: Span::from_secs(60), is_autonomous: true };
+    let router = RouterAdvertisement {
+        lifetime: Span::from_secs(1800),
+        prefixes: vec![prefix],
+        dns: vec![net],
+        ..RouterAdvertisement::default()
+    };
+    Neighbour {
+        at: AT,
+        src: ends().0.addr,
+        dst: ends().1.addr,
+        frame_src: Some(MacAddr([2; 6])),
+        message: Discovery::RouterAdvertisement(Box::new(router)),
+        interface: 0,
     }
 }
 
@@ -247,7 +270,31 @@ fn all_kinds() -> Vec<Event> {
             success: false,
             confused: true,
             user: text(),
+            client_user: text(),
+            password_seen: true,
+            failures: 2,
         })),
+        Event::Auth(Box::new(Auth {
+            about: about(),
+            app: App::Smb,
+            user: text(),
+            domain: text(),
+            host: text(),
+            method: text(),
+            outcome: AuthOutcome::Failed,
+            reason: text(),
+            clear_password: false,
+        })),
+        Event::Operation(Box::new(Operation {
+            about: about(),
+            app: App::Smb,
+            action: "tree_connect",
+            object: text(),
+            subject: text(),
+            detail: text(),
+            status: text(),
+        })),
+        Event::Neighbour(Box::new(router())),
     ]
 }
 
@@ -302,8 +349,8 @@ fn dns_arp_and_ssh_look_as_zeek_writes_them() {
     check(
         Event::Ssh(Box::new(ssh())),
         "ssh",
-        r#"{"ts":1700828217.314165,"uid":"CHhAvVGS1DHFjwGM9","id.orig_h":"192.168.1.5","id.orig_p":40000,"id.resp_h":"2001:db8::1","id.resp_p":22,"version":2,"auth_attempts":3,"direction":"OUTBOUND","client":"SSH-2.0-\u001b[31mevil\\","server":"-","cipher_alg":"aes128-ctr","compression_alg":"none","host_key_fingerprint":"SHA256:x"}"#,
-        "1700828217.314165\tCHhAvVGS1DHFjwGM9\t192.168.1.5\t40000\t2001:db8::1\t22\t2\t-\t3\tOUTBOUND\tSSH-2.0-\\x1b[31mevil\\x5c\t\\x2d\taes128-ctr\t-\tnone\t-\t-\tSHA256:x",
+        r#"{"ts":1700828217.314165,"uid":"CHhAvVGS1DHFjwGM9","id.orig_h":"192.168.1.5","id.orig_p":40000,"id.resp_h":"2001:db8::1","id.resp_p":22,"version":2,"auth_attempts":3,"direction":"OUTBOUND","client":"SSH-2.0-\u001b[31mevil\\","server":"-","cipher_alg":"aes128-ctr","compression_alg":"none","host_key_fingerprint":"SHA256:x","hassh":"b12d2871a1189eff20364cf5333619ee"}"#,
+        "1700828217.314165\tCHhAvVGS1DHFjwGM9\t192.168.1.5\t40000\t2001:db8::1\t22\t2\t-\t3\tOUTBOUND\tSSH-2.0-\\x1b[31mevil\\x5c\t\\x2d\taes128-ctr\t-\tnone\t-\t-\tSHA256:x\tb12d2871a1189eff20364cf5333619ee\t-",
     );
     check(
         Event::Arp(arp()),

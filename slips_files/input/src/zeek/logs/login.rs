@@ -20,6 +20,7 @@ columns! {
     CONFUSED = "confused",
     USER = "user",
     CLIENT_USER = "client_user",
+    PASSWORD = "password",
 }
 
 pub(super) const LOG: Log = Log {
@@ -38,5 +39,8 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         success: row.flag(col::SUCCESS)?,
         confused: row.flag(col::CONFUSED)?,
         user: row.string(if row.has(col::USER) { col::USER } else { col::CLIENT_USER }),
+        client_user: row.string(col::CLIENT_USER),
+        password_seen: row.has(col::PASSWORD),
+        failures: 0,
     })))
 }

@@ -26,6 +26,8 @@ columns! {
     KEX_ALG = "kex_alg",
     HOST_KEY_ALG = "host_key_alg",
     HOST_KEY = "host_key" | "host_key_fingerprint",
+    HASSH = "hassh",
+    HASSH_SERVER = "hassh_server" | "hasshServer",
 }
 
 pub(super) const LOG: Log = Log {
@@ -50,5 +52,7 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         kex_alg: row.string(col::KEX_ALG),
         host_key_alg: row.string(col::HOST_KEY_ALG),
         host_key: row.string(col::HOST_KEY),
+        hassh: row.string(col::HASSH),
+        hassh_server: row.string(col::HASSH_SERVER),
     })))
 }

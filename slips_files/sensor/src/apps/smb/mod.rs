@@ -1,0 +1,276 @@
+//! SMB 1 to 3 (MS-CIFS, MS-SMB2): the dialect, who logs in, which shares are used, and which files and pipes are opened or removed.
+//!
+//! Reading a file is not told: only pipes, and what may be written. What is encrypted stays unread.
+
+pub(crate) mod ntlm;
+mod one;
+mod two;
+
+use std::collections::VecDeque;
+
+use slips_core::exchange::{App, AuthOutcome};
+
+use super::{Attempt, Dialogue, Request};
+use crate::reader::frames::{Frames, Size};
+use crate::reader::{Cx, Next};
+use crate::track::Dir;
+
+/// Bytes of a message that are read: enough for the tickets of a login.
+const KEEP: usize = 8 << 10;
+/// Requests that wait for their answers.
+const MAX_PENDING: usize = 32;
+/// What is told of one connection.
+const MAX_TOLD: u32 = 500;
+
+/// What a request may become once it is answered.
+#[derive(Debug)]
+enum Asked {
+    Login(Attempt),
+    Request(Request),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    asked: Asked,
+}
+
+/// Messages of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Smb {
+    frames: [Frames; 2],
+    waiting: VecDeque<Waiting>,
+    /// Dialects that an SMB 1 client offers, in its order.
+    offered: Vec<String>,
+    has_dialect: bool,
+    /// The user of the last login.
+    user: String,
+    told: u32,
+}
+
+fn size(bytes: &[u8]) -> Size {
+    match bytes {
+        // a session message, or one of NetBIOS's own
+        [0 | 0x81..=0x85, high, mid, low, ..] => {
+            Size::Of(u32::from_be_bytes([0, *high, *mid, *low]) as usize + 4)
+        }
+        [0 | 0x81..=0x85, ..] | [] => Size::Unknown,
+        _ => Size::Bad,
+    }
+}
+
+/// `NTSTATUS` in words, where detections care.
+fn status_text(status: u32) -> String {
+    let name = match status {
+        0 => "ok",
+        0xc000_0022 => "ACCESS_DENIED",
+        0xc000_006d => "LOGON_FAILURE",
+        0xc000_006a => "WRONG_PASSWORD",
+        0xc000_0064 => "NO_SUCH_USER",
+        0xc000_0072 => "ACCOUNT_DISABLED",
+        0xc000_0234 => "ACCOUNT_LOCKED_OUT",
+        0xc000_0071 => "PASSWORD_EXPIRED",
+        0xc000_0193 => "ACCOUNT_EXPIRED",
+        0xc000_00cc => "BAD_NETWORK_NAME",
+        0xc000_0034 => "OBJECT_NAME_NOT_FOUND",
+        _ => return format!("{status:#010x}"),
+    };
+    name.to_owned()
+}
+
+const MORE_PROCESSING: u32 = 0xc000_0016;
+const PENDING: u32 = 0x0000_0103;
+
+impl Smb {
+    fn ask(&mut self, id: u64, asked: Asked) {
+        if self.waiting.len() >= MAX_PENDING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Waiting { id, asked });
+    }
+
+    fn request(&mut self, id: u64, action: &'static str, object: String, detail: &str) {
+        let subject = self.user.clone();
+        self.ask(id, Asked::Request(Request { action, object, subject, detail: detail.to_owned() }));
+    }
+
+    fn login(&mut self, id: u64, attempt: Attempt) {
+        self.user.clone_from(&attempt.user);
+        self.ask(id, Asked::Login(attempt));
+    }
+
+    /// The server's answer to a request.
+    fn answered(&mut self, id: u64, status: u32, cx: &mut Cx<'_>) {
+        if status == PENDING {
+            return;
+        }
+        let Some(place) = self.waiting.iter().position(|waiting| waiting.id == id) else { return };
+        let Some(Waiting { asked, .. }) = self.waiting.remove(place) else { return };
+        match asked {
+            Asked::Login(_) if status == MORE_PROCESSING => {}
+            Asked::Login(attempt) => {
+                let outcome = if status == 0 { AuthOutcome::Succeeded } else { AuthOutcome::Failed };
+                let reason = if status == 0 { String::new() } else { status_text(status) };
+                self.told += 1;
+                attempt.tell(App::Smb, outcome, reason, cx);
+            }
+            Asked::Request(request) => {
+                self.told += 1;
+                request.tell(App::Smb, status_text(status), cx);
+            }
+        }
+    }
+
+    fn dialect(&mut self, name: &str, cx: &mut Cx<'_>) {
+        if !std::mem::replace(&mut self.has_dialect, true) {
+            let request = Request { action: "negotiate", detail: name.to_owned(), ..Request::default() };
+            request.tell(App::Smb, "ok".to_owned(), cx);
+        }
+    }
+
+    fn message(&mut self, dir: Dir, frame: &[u8], cx: &mut Cx<'_>) -> Next {
+        let Some(message) = frame.get(4..).filter(|_| frame.first() == Some(&0)) else { return Next::More };
+        match message {
+            [0xff, b'S', b'M', b'B', ..] => {
+                one::read(self, dir, message, cx);
+            }
+            [0xfe, b'S', b'M', b'B', ..] => two::read(self, dir, message, cx),
+            _ => {}
+        }
+        if self.told >= MAX_TOLD { Next::Done } else { Next::More }
+    }
+}
+
+impl Dialogue for Smb {
+    fn take(&mut self, dir: Dir, bytes: &[u8], cx: &mut Cx<'_>) -> Next {
+        let Some(frames) = self.frames.get_mut(dir as usize) else { return Next::Done };
+        let mut frames = std::mem::take(frames);
+        let next = frames.take(bytes, KEEP, size, |frame| self.message(dir, frame, cx));
+        if let Some(place) = self.frames.get_mut(dir as usize) {
+            *place = frames;
+        }
+        next
+    }
+
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        for Waiting { asked, .. } in std::mem::take(&mut self.waiting) {
+            match asked {
+                Asked::Login(attempt) if attempt.user.is_empty() => {}
+                Asked::Login(attempt) => attempt.tell(App::Smb, AuthOutcome::Unknown, String::new(), cx),
+                Asked::Request(request) => request.tell(App::Smb, String::new(), cx),
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        // a request that waits is about this large
+        self.frames.iter().map(Frames::held).sum::<usize>() + self.waiting.len() * 256
+    }
+
+    fn reset(&mut self) {
+        self.frames.iter_mut().for_each(Frames::clear);
+        self.waiting.clear();
+        self.offered.clear();
+        (self.has_dialect, self.told) = (false, 0);
+        self.user.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use super::ntlm::tests::last;
+    use super::*;
+    use crate::service::Service;
+    use crate::track::Dir::{Orig, Resp};
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&(message.len() as u32).to_be_bytes()[..], message].concat()
+    }
+
+    /// A message of SMB 2: number, command, status, answer.
+    fn two(id: u64, command: u16, status: u32, is_reply: bool, body: &[u8]) -> Vec<u8> {
+        let mut head = [0u8; 64];
+        head[..6].copy_from_slice(&[0xfe, b'S', b'M', b'B', 64, 0]);
+        head[8..12].copy_from_slice(&status.to_le_bytes());
+        head[12..14].copy_from_slice(&command.to_le_bytes());
+        head[16] = u8::from(is_reply);
+        head[24..32].copy_from_slice(&id.to_le_bytes());
+        framed(&[&head[..], body].concat())
+    }
+
+    fn wide(text: &str) -> Vec<u8> {
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }
+
+    fn login(id: u64, user: &str) -> Vec<u8> {
+        let blob = last("CORP", user, "PC7");
+        let mut body = vec![25, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 88, 0];
+        body.extend((blob.len() as u16).to_le_bytes());
+        body.extend([0; 8]);
+        two(id, 1, 0, false, &[body, blob].concat())
+    }
+
+    fn tree(id: u64, path: &str) -> Vec<u8> {
+        let path = wide(path);
+        let mut body = vec![9, 0, 0, 0, 72, 0];
+        body.extend((path.len() as u16).to_le_bytes());
+        two(id, 3, 0, false, &[body, path].concat())
+    }
+
+    fn open(id: u64, name: &str, access: u32) -> Vec<u8> {
+        let name = wide(name);
+        let mut body = [0u8; 56];
+        body[24..28].copy_from_slice(&access.to_le_bytes());
+        body[36..40].copy_from_slice(&1u32.to_le_bytes());
+        body[44..46].copy_from_slice(&120u16.to_le_bytes());
+        body[46..48].copy_from_slice(&(name.len() as u16).to_le_bytes());
+        two(id, 5, 0, false, &[&body[..], &name].concat())
+    }
+
+    #[test]
+    fn guesses_shares_and_pipes_of_smb_two() {
+        let negotiated = two(0, 0, 0, true, &[65, 0, 1, 0, 0x11, 3, 0, 0]);
+        let reply = |id, command, status| two(id, command, status, true, &[9, 0, 0, 0]);
+        let talk = [
+            (Orig, two(0, 0, 0, false, &[36, 0])),
+            (Resp, negotiated),
+            (Orig, login(2, "admin")),
+            (Resp, reply(2, 1, 0xc000_006d)),
+            (Orig, login(4, "joe")),
+            (Resp, reply(4, 1, 0)),
+            (Orig, tree(5, "\\\\srv\\IPC$")),
+            (Resp, reply(5, 3, 0)),
+            (Orig, open(6, "svcctl", 3)),
+            (Resp, reply(6, 5, PENDING)),
+            (Resp, reply(6, 5, 0)),
+            (Orig, tree(7, "\\\\srv\\ADMIN$")),
+            (Resp, reply(7, 3, 0xc000_0022)),
+        ];
+        let talk: Vec<_> = talk.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+        check(
+            Service::Smb,
+            &talk,
+            &[
+                "op negotiate   SMB 3.1.1 ok",
+                "auth admin@CORP/PC7 NTLM failed LOGON_FAILURE",
+                "auth joe@CORP/PC7 NTLM succeeded ",
+                "op tree_connect \\\\srv\\IPC$ joe  ok",
+                "op open svcctl joe pipe ok",
+                "op tree_connect \\\\srv\\ADMIN$ joe  ACCESS_DENIED",
+            ],
+        );
+    }
+
+    #[test]
+    fn files_are_told_when_they_may_be_written() {
+        let talk = [
+            (Orig, tree(1, "\\\\srv\\C$")),
+            (Orig, open(2, "boot.ini", 0x0012_0089)),
+            (Orig, open(3, "temp\\evil.exe", 0x0013_0197)),
+            (Resp, two(3, 5, 0, true, &[0; 60])),
+        ];
+        let talk: Vec<_> = talk.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+        check(Service::Smb, &talk, &["op open temp\\evil.exe  write ok", "op tree_connect \\\\srv\\C$   "]);
+    }
+}
