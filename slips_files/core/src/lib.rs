@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod exchange;
 pub mod flow;
 pub mod hash;
+pub mod index;
 pub mod intel;
 pub mod neighbour;
 pub mod record;

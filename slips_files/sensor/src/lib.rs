@@ -29,7 +29,6 @@ mod history;
 #[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod http;
 mod icmp;
-mod index;
 mod ip;
 mod link;
 mod list;

@@ -3,10 +3,10 @@
 //! Its memory is reserved for `max_flows` at the start (the system gives pages only when they are touched), so it never
 //! moves and never grows.
 
+use slips_core::index::Index;
 use slips_core::time::PacketTime;
 
 use crate::hash::Sip;
-use crate::index::Index;
 use crate::list::{List, NIL};
 use crate::track::{BY_AGE, Dir, Key, Kind, Track};
 

@@ -3,15 +3,18 @@
 //! Local and remote addresses are bounded apart, and in each class those that took part in a real exchange (settled) make room
 //! last: a flood of forged senders evicts strangers only, never a local host nor whom it talks with.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use crate::detector::Slot;
 use crate::flow::MacAddr;
 use crate::hash::KeyedState;
+use crate::index::Index;
 use crate::time::{PacketTime, WindowId};
 
 const NONE: u32 = u32::MAX;
+/// Addresses of a class beyond which a limit is none: the index would take gigabytes.
+const MAX_ADDRESSES: usize = 1 << 26;
 
 /// What the router keeps of one address.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Profile {
     /// When that hardware address was last seen to use it.
     pub(super) mac_seen: PacketTime,
     settled: bool,
+    /// Hash of the address, as the index knows it.
+    hash: u32,
     prev: u32,
     next: u32,
 }
@@ -54,7 +59,12 @@ struct Class {
 
 impl Class {
     fn new(limit: usize) -> Self {
-        Self { strangers: Recency::EMPTY, settled: Recency::EMPTY, limit: limit.max(2), evicted: 0 }
+        Self {
+            strangers: Recency::EMPTY,
+            settled: Recency::EMPTY,
+            limit: limit.clamp(2, MAX_ADDRESSES),
+            evicted: 0,
+        }
     }
 
     fn list(&mut self, settled: bool) -> &mut Recency {
@@ -86,7 +96,8 @@ pub(super) struct Found {
 
 #[derive(Debug)]
 pub(super) struct Profiles {
-    index: HashMap<u128, u32, KeyedState>,
+    hasher: KeyedState,
+    index: Index,
     slots: Vec<Profile>,
     local: Class,
     remote: Class,
@@ -94,11 +105,13 @@ pub(super) struct Profiles {
 
 impl Profiles {
     pub(super) fn new(local_limit: usize, remote_limit: usize) -> Self {
+        let (local, remote) = (Class::new(local_limit), Class::new(remote_limit));
         Self {
-            index: HashMap::default(),
+            hasher: KeyedState::default(),
+            index: Index::new(local.limit.saturating_add(remote.limit)),
             slots: Vec::new(),
-            local: Class::new(local_limit),
-            remote: Class::new(remote_limit),
+            local,
+            remote,
         }
     }
 
@@ -110,7 +123,11 @@ impl Profiles {
     /// The slot of `addr`, made if there is none; marks it as just used.
     pub(super) fn touch(&mut self, addr: IpAddr, is_local: impl FnOnce(IpAddr) -> bool) -> Found {
         let key = key_of(addr);
-        if let Some(&slot) = self.index.get(&key) {
+        let hash = self.hasher.hash_one(key) as u32;
+        let slots = &self.slots;
+        let is_it =
+            |slot: u32| slots.get(slot as usize).filter(|entry| key_of(entry.addr) == key).map(|_| slot);
+        if let Some(slot) = self.index.find(hash, is_it) {
             self.move_to_front(slot);
             return Found { slot: Slot(slot), new: false, evicted: false, evicted_mac: None };
         }
@@ -123,6 +140,7 @@ impl Profiles {
             mac: None,
             mac_seen: PacketTime::MIN,
             settled: false,
+            hash,
             prev: NONE,
             next: NONE,
         };
@@ -134,7 +152,7 @@ impl Profiles {
                 class.evicted += 1;
                 self.unlink(slot);
                 if let Some(old) = self.slots.get_mut(slot as usize) {
-                    self.index.remove(&key_of(old.addr));
+                    self.index.remove(old.hash, slot);
                     evicted_mac = old.mac;
                     *old = fresh;
                 }
@@ -145,7 +163,7 @@ impl Profiles {
                 (self.slots.len() - 1) as u32
             }
         };
-        self.index.insert(key, slot);
+        self.index.insert(hash, slot);
         self.link_front(slot);
         Found { slot: Slot(slot), new: true, evicted: victim.is_some(), evicted_mac }
     }

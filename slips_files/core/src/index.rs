@@ -1,18 +1,19 @@
-//! From the hash of a flow's key to its slot: open addressing with linear probing.
+//! From the keyed hash of a thing to its slot in a table of bounded size: open addressing with linear probing.
 //!
-//! An entry holds 32 bits of the hash beside the slot, so that neither a search for a flow that is not there nor a removal
-//! touches the flows themselves: in a flood every packet is such a search.
+//! An entry is eight bytes and holds 32 bits of the hash beside the slot, so that neither a search for what is not there nor a
+//! removal touches the things themselves: in a flood every packet is such a search. Its memory is reserved at once, and the system
+//! gives pages when they are touched.
 
 /// The index. An entry is `hash << 32 | slot + 1`; zero is empty.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub struct Index {
     entries: Vec<u64>,
     mask: usize,
 }
 
 impl Index {
-    /// An index for at most `max` flows, never more than half full.
-    pub(crate) fn new(max: usize) -> Self {
+    /// An index for at most `max` things, never more than half full.
+    pub fn new(max: usize) -> Self {
         let size = max.next_power_of_two().saturating_mul(2);
         Self { entries: vec![0; size], mask: size - 1 }
     }
@@ -31,8 +32,8 @@ impl Index {
         }
     }
 
-    /// The slots whose flows have this hash, until `accept` takes one.
-    pub(crate) fn find<T>(&self, hash: u32, mut accept: impl FnMut(u32) -> Option<T>) -> Option<T> {
+    /// The slots whose things have this hash, until `accept` takes one.
+    pub fn find<T>(&self, hash: u32, mut accept: impl FnMut(u32) -> Option<T>) -> Option<T> {
         let mut at = self.home(hash);
         loop {
             let entry = self.entry(at);
@@ -49,7 +50,7 @@ impl Index {
     }
 
     /// Adds a slot; the index is not full.
-    pub(crate) fn insert(&mut self, hash: u32, slot: u32) {
+    pub fn insert(&mut self, hash: u32, slot: u32) {
         let mut at = self.home(hash);
         while self.entry(at) != 0 {
             at = (at + 1) & self.mask;
@@ -58,7 +59,7 @@ impl Index {
     }
 
     /// Removes a slot that is there.
-    pub(crate) fn remove(&mut self, hash: u32, slot: u32) {
+    pub fn remove(&mut self, hash: u32, slot: u32) {
         let entry = u64::from(hash) << 32 | u64::from(slot.wrapping_add(1));
         let mut hole = self.home(hash);
         while self.entry(hole) != entry {
