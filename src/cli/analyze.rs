@@ -94,6 +94,7 @@ fn open_all(asked: &Analyze, config: &Config) -> Result<Vec<Opened>, Failure> {
     let options = OpenOptions {
         format: asked.format.map(Into::into),
         sensor: build::sensor_settings(config, [0, 0]),
+        filter: asked.filter.clone(),
         ..OpenOptions::default()
     };
     let standard_input = Path::new("-");

@@ -12,9 +12,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use slips_core::addr::Net;
+use slips_input::filter::PacketFilter;
 use slips_systemd::notify::Environment;
 
-use crate::config::{self, Config, LoadError, Mode};
+use crate::config::{self, Config, FilterText, LoadError, Mode};
 use crate::control::Ask;
 use crate::{daemon, demo};
 pub use exit::{Exit, Failure};
@@ -99,6 +100,9 @@ struct Analyze {
     /// Write alerts.json, alerts.log and flows.sqlite to this directory.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Which packets of captures are read, in tcpdump's words: host, net, port, portrange, protocols, vlan, src, dst, and, or, not.
+    #[arg(short = 'F', long, value_name = "TEXT")]
+    filter: Option<PacketFilter>,
     /// Print one JSON object instead of a summary for people.
     #[arg(long)]
     json: bool,
@@ -119,6 +123,12 @@ struct Run {
     /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Which packets are looked at, in tcpdump's words: host, net, port, portrange, protocols, vlan, src, dst, and, or, not.
+    #[arg(short = 'F', long, value_name = "TEXT")]
+    filter: Option<PacketFilter>,
+    /// Ask the cards for frames that are not addressed to this host, too.
+    #[arg(long)]
+    promiscuous: bool,
     /// Decide and tell, but never block.
     #[arg(long)]
     monitor: bool,
@@ -136,6 +146,12 @@ struct Sensor {
     /// Interface to watch instead; may be given several times. Ends with SIGINT or SIGTERM.
     #[arg(short, long = "interface", value_name = "IFACE")]
     interfaces: Vec<String>,
+    /// Which packets are read, in tcpdump's words: host, net, port, portrange, protocols, vlan, src, dst, and, or, not.
+    #[arg(short = 'F', long, value_name = "TEXT")]
+    filter: Option<PacketFilter>,
+    /// Ask the cards for frames that are not addressed to this host, too.
+    #[arg(long, requires = "interfaces")]
+    promiscuous: bool,
     /// Directory for the logs.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -202,6 +218,10 @@ fn run(options: Run) -> Result<(), Failure> {
     if options.monitor {
         config.firewall.mode = Mode::Monitor;
     }
+    if options.filter.is_some() {
+        config.capture.filter = FilterText(options.filter);
+    }
+    config.capture.promiscuous |= options.promiscuous;
     if let Some(directory) = options.output {
         config.output.directory = directory;
     }

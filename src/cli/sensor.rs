@@ -27,7 +27,8 @@ pub(super) fn run(options: &Sensor) -> Result<(), Failure> {
     // The input first: a typo leaves no empty folder behind.
     match &options.capture {
         Some(path) => {
-            let open = OpenOptions { sensor: settings, ..OpenOptions::default() };
+            let open =
+                OpenOptions { sensor: settings, filter: options.filter.clone(), ..OpenOptions::default() };
             let source = slips_input::open(path, &open)?;
             if source.report().sensor.is_none() {
                 let what = format!("{} holds no packets; `slips analyze` reads flow logs", path.display());
@@ -77,8 +78,12 @@ fn live(options: &Sensor, sensor: slips_sensor::Settings) -> Result<(), Failure>
         ));
     }
     let signals = Signals::take().map_err(Failure::software)?;
-    let mut source = LiveSource::open(CaptureSettings::new(options.interfaces.iter().cloned()), sensor)
-        .map_err(capture_failure)?;
+    let capture = CaptureSettings {
+        promiscuous: options.promiscuous,
+        filter: options.filter.clone(),
+        ..CaptureSettings::new(options.interfaces.iter().cloned())
+    };
+    let mut source = LiveSource::open(capture, sensor).map_err(capture_failure)?;
     let mut logs = logs(options)?;
     let stopper = source.stopper();
     std::thread::Builder::new()
@@ -92,18 +97,28 @@ fn live(options: &Sensor, sensor: slips_sensor::Settings) -> Result<(), Failure>
     loop {
         let mut batch = Vec::new();
         let live = source.next_batch(&mut batch).map_err(capture_failure)?;
-        let stopped = live == Live::Stopped;
-        if stopped {
-            source.finish(&mut batch);
-        }
         write(&mut logs, batch)?;
-        if live == Live::Silent {
-            logs.flush()?;
+        match live {
+            Live::Stopped => break,
+            Live::Silent => logs.flush()?,
+            Live::Packets(_) | Live::Changed(_) => {}
         }
-        if stopped {
-            Box::new(logs).close()?;
-            return Ok(());
-        }
+    }
+    let mut more = true;
+    while more {
+        let mut batch = Vec::new();
+        more = source.finish(&mut batch);
+        write(&mut logs, batch)?;
+    }
+    tell_capture(&mut source, options.interfaces.len());
+    Ok(Box::new(logs).close()?)
+}
+
+/// What was seen and lost on each interface.
+fn tell_capture(source: &mut LiveSource, interfaces: usize) {
+    for number in 1..=u16::try_from(interfaces).unwrap_or(u16::MAX) {
+        let (Some(counted), Some(name)) = (source.counters(number), source.name(number)) else { continue };
+        eprintln!("slips: {name}: {} packets, {} dropped by the kernel", counted.frames, counted.drops);
     }
 }
 

@@ -14,6 +14,7 @@ use slips_core::addr::LocalNets;
 use slips_core::evidence::EvidenceKind;
 use slips_core::settings::{Direction, Limits, Settings};
 use slips_core::time::{Span, WindowWidth};
+use slips_input::filter::PacketFilter;
 
 pub use sensor::Sensor;
 pub use units::{Amount, Length, NetText};
@@ -24,6 +25,8 @@ pub use units::{Amount, Length, NetText};
 pub struct Config {
     /// Interfaces that `slips run` watches when the command line names none.
     pub interfaces: Vec<String>,
+    #[serde(deserialize_with = "section")]
+    pub capture: Capture,
     #[serde(deserialize_with = "section")]
     pub parameters: Parameters,
     #[serde(deserialize_with = "section")]
@@ -45,6 +48,40 @@ pub struct Config {
     #[serde(deserialize_with = "section")]
     pub sensor: Sensor,
 }
+
+/// `capture`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capture {
+    pub threads: u16,
+    pub filter: FilterText,
+    pub promiscuous: bool,
+    pub ring: Amount,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { threads: 1, filter: FilterText(None), promiscuous: false, ring: Amount(8 << 20) }
+    }
+}
+
+/// A packet filter; an empty text is none.
+#[derive(Clone, Debug)]
+pub struct FilterText(pub Option<PacketFilter>);
+
+impl<'de> Deserialize<'de> for FilterText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.trim().is_empty() {
+            Ok(Self(None))
+        } else {
+            text.parse().map(Some).map(Self).map_err(D::Error::custom)
+        }
+    }
+}
+
+/// Capture threads beyond which a number is a typo.
+pub const MAX_CAPTURE_THREADS: u16 = 16;
 
 /// `parameters`
 #[derive(Clone, Debug, Deserialize)]
@@ -374,6 +411,14 @@ impl Config {
         check(
             self.firewall.external != Policy::Isolate,
             "firewall.external must be drop or alert-only: only hosts of our own networks can be isolated",
+        );
+        check(
+            (1..=MAX_CAPTURE_THREADS).contains(&self.capture.threads),
+            "capture.threads must be 1 to 16; 1 is the default",
+        );
+        check(
+            (1 << 20..=1 << 30).contains(&self.capture.ring.0),
+            "capture.ring must be 1MiB to 1GiB; 8MiB is the default",
         );
         check(self.limits.flows >= 16, "limits.flows must be at least 16");
         check(

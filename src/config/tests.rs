@@ -57,6 +57,8 @@ fn numbers_that_make_no_sense_are_refused() {
         "parameters:\n  time_window_width: 1500ms\n",
         "detection:\n  evidence_detection_threshold: 0\n",
         "detection:\n  evidence_detection_threshold: .nan\n",
+        "capture:\n  threads: 0\n",
+        "capture:\n  filter: port http\n",
         "limits:\n  flows: 0\n",
         "limits:\n  open_evidence: 0\n",
         "sensor:\n  udp_inactivity: 0s\n",

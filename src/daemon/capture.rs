@@ -1,18 +1,25 @@
-//! The capture thread: packets become events, events go to the engine. When the engine is full, events between two remote hosts
+//! The capture threads: packets become events, events go to the engine. When the engine is full, events between two remote hosts
 //! are shed first, those of local hosts last, and both are counted.
+//!
+//! Several threads share the traffic by pairs of addresses: each has rings, a sensor and a part of the flow table of its own, and a
+//! flow with all that belongs to it, such as FTP's data connections, stays with one of them.
 
-use std::sync::atomic::Ordering;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use slips_core::addr::LocalNets;
 use slips_core::engine::pipeline::{Input, NotTaken};
 use slips_core::event::Event;
-use slips_input::capture::{LinkState, Live, LiveSource};
+use slips_input::capture::{CaptureSettings, LinkState, Live, LiveSource, RingSize};
+use slips_input::filter::Share;
 
+use super::build;
 use super::clocks::Clocks;
 use super::pulse::Pulse;
 use crate::cli::{Exit, Failure};
+use crate::config::{self, Config};
 
 /// How long the capture thread waits for a full engine before it sheds what is between remote hosts,
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -21,22 +28,74 @@ const LAST_PATIENCE: Duration = Duration::from_millis(200);
 /// How often the counters of the kernel are asked for.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
+/// A block of the ring takes a frame of 64 KiB and more, which offloading cards make of many.
+const BLOCK_BYTES: u32 = 128 << 10;
+/// A block that is not full is handed over after so many milliseconds.
+const RETIRE_MS: u32 = 2;
+
+/// What to capture on these interfaces, all of it.
+pub fn settings(config: &config::Capture, interfaces: &[String]) -> CaptureSettings {
+    let blocks = u32::try_from(config.ring.0 / u64::from(BLOCK_BYTES)).unwrap_or(u32::MAX);
+    CaptureSettings {
+        promiscuous: config.promiscuous,
+        filter: config.filter.0.clone(),
+        ring: RingSize::new(blocks, BLOCK_BYTES, RETIRE_MS),
+        ..CaptureSettings::new(interfaces.iter().cloned())
+    }
+}
+
+/// One source for each capture thread of the configuration, which together take all.
+pub fn sources(config: &Config, interfaces: &[String]) -> Result<Vec<LiveSource>, Failure> {
+    let random = RandomState::new();
+    let of = config.capture.threads.max(1);
+    let open = |part: u16| {
+        // Its own key: two sensors with the same would give two flows the same uid.
+        let key = [random.hash_one((part, 1)), random.hash_one((part, 2))];
+        let sensor = build::sensor_settings(config, key);
+        let share = (of > 1).then(|| Share { part, of, key: random.hash_one(0) as u32 });
+        let sensor =
+            slips_sensor::Settings { max_flows: (sensor.max_flows / u32::from(of)).max(16), ..sensor };
+        let capture = CaptureSettings { share, ..settings(&config.capture, interfaces) };
+        LiveSource::open(capture, sensor).map_err(failure)
+    };
+    (0..of).map(open).collect()
+}
+
+/// Which thread this is, and what it watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Number of the thread; the first one tells what happens to interfaces.
+    pub number: usize,
+    /// How many interfaces there are.
+    pub interfaces: usize,
+}
+
+/// What of a thread's counters is in the common ones already.
+#[derive(Default)]
+struct Counted {
+    drops: u64,
+    evicted: u64,
+}
+
 /// Captures until the source is stopped or fails.
 pub fn run(
     mut source: LiveSource,
-    interfaces: usize,
+    part: Part,
     input: &Input,
     local: &LocalNets,
     pulse: &Pulse,
 ) -> Result<(), Failure> {
     let clock = Clocks::default().steady;
-    let mut counted = Duration::ZERO;
+    let mut counted_at = Duration::ZERO;
+    let mut counted = Counted::default();
     let mut waiting: Vec<Event> = Vec::with_capacity(1024);
     let ended = loop {
-        pulse.capture.fetch_add(1, Ordering::Relaxed);
+        if let Some(turns) = pulse.capture.get(part.number) {
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
         match source.next_batch(&mut waiting) {
             Ok(Live::Stopped) => break Ok(()),
-            Ok(Live::Changed(change)) => {
+            Ok(Live::Changed(change)) if part.number == 0 => {
                 let name = source.name(change.interface).unwrap_or("?");
                 eprintln!("slips: interface {name} is {}", state_name(change.state));
             }
@@ -44,9 +103,9 @@ pub fn run(
             Err(error) => break Err(failure(error)),
         }
         let now = clock();
-        if now.saturating_sub(counted) >= COUNT_EVERY {
-            counted = now;
-            count(&mut source, interfaces, pulse);
+        if now.saturating_sub(counted_at) >= COUNT_EVERY {
+            counted_at = now;
+            counted.add(&mut source, part.interfaces, pulse);
         }
         if waiting.is_empty() {
             continue;
@@ -56,21 +115,30 @@ pub fn run(
             break Err(Failure::new(Exit::Software, "the detection threads ended early"));
         }
     };
-    source.finish(&mut waiting);
-    count(&mut source, interfaces, pulse);
-    if !waiting.is_empty() {
+    loop {
+        let more = source.finish(&mut waiting);
         // The engine is gone already if this fails, and its join says why.
-        let _ = input.send(waiting);
+        if !waiting.is_empty() && input.send(std::mem::take(&mut waiting)).is_err() || !more {
+            break;
+        }
     }
+    counted.add(&mut source, part.interfaces, pulse);
     pulse.ended.store(true, Ordering::Relaxed);
     ended
 }
 
-fn count(source: &mut LiveSource, interfaces: usize, pulse: &Pulse) {
-    let numbers = 1..=u16::try_from(interfaces).unwrap_or(u16::MAX);
-    let drops = numbers.filter_map(|number| Some(source.counters(number)?.drops)).sum();
-    pulse.drops.store(drops, Ordering::Relaxed);
-    pulse.evicted.store(source.sensor_counters().flows_evicted, Ordering::Relaxed);
+impl Counted {
+    /// Adds what came since the last time to the counters of all threads.
+    fn add(&mut self, source: &mut LiveSource, interfaces: usize, pulse: &Pulse) {
+        let numbers = 1..=u16::try_from(interfaces).unwrap_or(u16::MAX);
+        let drops = numbers.filter_map(|number| Some(source.counters(number)?.drops)).sum();
+        let evicted = source.sensor_counters().flows_evicted;
+        let move_on = |common: &AtomicU64, before: &mut u64, now: u64| {
+            common.fetch_add(now.saturating_sub(std::mem::replace(before, now)), Ordering::Relaxed);
+        };
+        move_on(&pulse.drops, &mut self.drops, drops);
+        move_on(&pulse.evicted, &mut self.evicted, evicted);
+    }
 }
 
 /// Hands a batch over by `offer`, or what of it matters most. False when nobody takes any more.

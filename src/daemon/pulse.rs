@@ -9,8 +9,8 @@ use super::outbox::Shed;
 /// Counters that the threads write and the main thread reads.
 #[derive(Default)]
 pub struct Pulse {
-    /// Turns of the capture loop.
-    pub capture: AtomicU64,
+    /// Turns of each capture loop.
+    pub capture: Vec<AtomicU64>,
     /// Batches that came out of the engine.
     pub engine: AtomicU64,
     /// Flows that ended.
@@ -29,6 +29,18 @@ pub struct Pulse {
     pub stopping: AtomicBool,
     /// A thread has ended; nothing more will come.
     pub ended: AtomicBool,
+}
+
+impl Pulse {
+    /// For so many capture threads.
+    pub fn new(captures: usize) -> Self {
+        Self { capture: (0..captures).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
+    }
+
+    /// What must move for the daemon to be alive.
+    pub fn beats(&self) -> Vec<u64> {
+        self.capture.iter().chain([&self.engine]).map(|beat| beat.load(Ordering::Relaxed)).collect()
+    }
 }
 
 /// What a live run lost so far.

@@ -1,14 +1,13 @@
 //! `slips run`: the daemon in the foreground.
 //!
 //! ```text
-//! capture thread ─▶ engine threads ─▶ judge ─┬▶ responder thread (firewall, book, journal)
-//!                                            └▶ sinks thread (alerts.json, alerts.log, SQLite)
+//! capture threads ─▶ engine threads ─▶ judge ─┬▶ responder thread (firewall, book, journal)
+//!                                             └▶ sinks thread (alerts.json, alerts.log, SQLite)
 //! main thread: signals, watchdog, status
 //! ```
 //! It ends downstream: the capture stops, the queues run empty, windows are closed, files are flushed, then the firewall is let go
 //! (the kernel keeps the blocks until their time is over).
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +20,6 @@ use slips_core::event::Event;
 use slips_core::flow::Phase;
 use slips_core::record::Record;
 use slips_firewall::{Firewall, Options};
-use slips_input::capture::{CaptureSettings, LiveSource};
 use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
 use slips_systemd::notify::{Environment, Heartbeat, Notifier, State};
@@ -51,10 +49,8 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let interfaces::Watched { names: watched, left_out } = interfaces::choose(asked, &config.interfaces)?;
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
-    let random = RandomState::new();
-    let sensor = build::sensor_settings(config, [random.hash_one(1), random.hash_one(2)]);
-    let source = LiveSource::open(CaptureSettings::new(watched.clone()), sensor).map_err(capture::failure)?;
-    let stopper = source.stopper();
+    let sources = capture::sources(config, &watched)?;
+    let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
     let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue)?;
     let (mut responder, gateways) = open_responder(config)?;
@@ -71,7 +67,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         responder.say(&entries::degraded("watching", &left_out));
     }
     let registry = build::registry(config, intel, gateways);
-    let pulse = Arc::new(Pulse::default());
+    let pulse = Arc::new(Pulse::new(sources.len()));
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
     let (to_sinks, for_sinks) = sync_channel(LANE_QUEUE);
@@ -104,11 +100,15 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         let pulse = Arc::clone(&pulse);
         spawn("sinks", move || keep(&for_sinks, sinks, &pulse))?
     };
-    let capture = {
-        let pulse = Arc::clone(&pulse);
-        let (local, interfaces) = (settings.local_nets.clone(), watched.len());
-        spawn("capture", move || capture::run(source, interfaces, &input, &local, &pulse))?
-    };
+    let mut captures = Vec::with_capacity(sources.len());
+    for (number, source) in sources.into_iter().enumerate() {
+        let (pulse, input, local) = (Arc::clone(&pulse), input.clone(), settings.local_nets.clone());
+        let part = capture::Part { number, interfaces: watched.len() };
+        captures.push(spawn(&format!("capture-{number}"), move || {
+            capture::run(source, part, &input, &local, &pulse)
+        })?);
+    }
+    drop(input);
 
     tell(&notifier, &[State::Ready, State::Status("watching")]);
     let reason = watch(&signals, &notifier, &pulse, &shed, &gauges, config)?;
@@ -116,8 +116,11 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     tell(&notifier, &[State::Stopping, State::Status("ending: the queues run empty")]);
     enforce_deadline(signals)?;
     pulse.stopping.store(true, Ordering::Relaxed);
-    stopper.stop();
-    let captured = join(capture)?;
+    for stopper in stoppers {
+        stopper.stop();
+    }
+    let captured: Result<(), Failure> =
+        captures.into_iter().map(join).collect::<Result<Vec<_>, _>>()?.into_iter().collect();
     let stats =
         engine.join().map_err(|name| Failure::new(Exit::Software, format!("the {name} thread panicked")))?;
     let kept = join(keeper)?;
@@ -281,8 +284,7 @@ fn watch(
             if config.firewall.mode == Mode::Monitor { ", monitor mode" } else { "" },
             if losses.total() > 0 { "; lost: " } else { "" },
         );
-        let beats = [pulse.capture.load(Ordering::Relaxed), pulse.engine.load(Ordering::Relaxed)];
-        if heart.moved(&beats) {
+        if heart.moved(&pulse.beats()) {
             tell(notifier, &[State::Alive, State::Status(&status)]);
         }
     }

@@ -12,6 +12,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod capture;
+pub mod filter;
 
 mod argus;
 mod blocks;

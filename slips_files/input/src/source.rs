@@ -11,6 +11,7 @@ use slips_core::event::Event;
 use crate::argus::List;
 use crate::capfile::{CaptureFile, CaptureSource};
 use crate::error::InputError;
+use crate::filter::PacketFilter;
 use crate::flowlog::source::FlowLog;
 use crate::nfdump::{Nfdump, Refusal};
 use crate::report::Report;
@@ -60,11 +61,19 @@ pub struct OpenOptions {
     pub inflate_limit: u64,
     /// How the packets of a capture become flows.
     pub sensor: slips_sensor::Settings,
+    /// Which packets of a capture are read; flow logs have none, and cannot be opened with it.
+    pub filter: Option<PacketFilter>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { format: None, batch: 1000, inflate_limit: 1 << 40, sensor: slips_sensor::Settings::default() }
+        Self {
+            format: None,
+            batch: 1000,
+            inflate_limit: 1 << 40,
+            sensor: slips_sensor::Settings::default(),
+            filter: None,
+        }
     }
 }
 
@@ -74,6 +83,9 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source + Send>
     if metadata.is_dir() {
         if options.format.is_some_and(|format| format != Format::Zeek) {
             return Err(InputError::unknown(path, 0, "a directory, which can only hold logs of Zeek"));
+        }
+        if options.filter.is_some() {
+            return Err(InputError::unknown(path, 0, NO_PACKETS));
         }
         return Ok(Box::new(Directory::open(path, options)?));
     }
@@ -111,6 +123,9 @@ fn from_stream(
         && wanted != found
     {
         return Err(InputError::unknown(path, 0, stream.content.refusal()));
+    }
+    if options.filter.is_some() && !matches!(stream.content, Content::Pcap | Content::PcapNg) {
+        return unknown(0, NO_PACKETS);
     }
     let log = match stream.content {
         Content::Pcap | Content::PcapNg => {
@@ -152,6 +167,9 @@ fn from_stream(
         None => unknown(0, "a log, but none of those that are used"),
     }
 }
+
+/// Why a packet filter does not go with flow logs: what it asks for is not in them.
+const NO_PACKETS: &str = "a packet filter was given, and this holds no packets";
 
 /// The report of an input that is one file of this kind.
 fn begin(path: &Path, kind: &'static str) -> (Arc<Path>, Report, usize) {

@@ -45,7 +45,7 @@ fn a_datagram_is_a_flow_at_once_and_ends_when_the_source_is_stopped() {
     source.stopper().stop();
     events.clear();
     assert_eq!(source.next_batch(&mut events).expect("a source"), Live::Stopped);
-    source.finish(&mut events);
+    while source.finish(&mut events) {}
     let ends: Vec<_> = flows(&events).iter().map(|flow| (flow.phase, flow.orig.bytes)).collect();
     assert_eq!(ends, [(Phase::End, 5)]);
 }

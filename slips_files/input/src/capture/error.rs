@@ -54,6 +54,12 @@ pub enum CaptureError {
         #[source]
         source: io::Error,
     },
+    /// Frames of this kind cannot be filtered.
+    #[error("no packet filter can be used on `{name}`, whose frames begin with a Wi-Fi header")]
+    Unfiltered {
+        /// The interface.
+        name: String,
+    },
     /// There is no memory for the ring.
     #[error("no memory for the capture ring of `{name}` ({bytes} bytes): make it smaller")]
     Memory {
@@ -109,7 +115,10 @@ impl CaptureError {
     /// The sort of the error.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Interfaces { .. } | Self::LinkType { .. } | Self::Filter { .. } => ErrorKind::Usage,
+            Self::Interfaces { .. }
+            | Self::LinkType { .. }
+            | Self::Filter { .. }
+            | Self::Unfiltered { .. } => ErrorKind::Usage,
             Self::NoInterface { .. } => ErrorKind::NoInput,
             Self::Permission { .. } => ErrorKind::Permission,
             Self::Memory { .. } | Self::Open { .. } | Self::Stopper { .. } | Self::Poll { .. } => {
@@ -140,7 +149,6 @@ impl CaptureError {
             (Step::Version, _) => "the kernel knows no packet ring of version 3",
             (Step::Bind, _) => "the socket cannot be bound",
             (Step::Promiscuous, _) => "promiscuous mode is refused",
-            (Step::Fanout, _) => "the fanout group is refused",
         };
         Self::Open { name, step, source }
     }
@@ -172,7 +180,7 @@ mod tests {
             (Step::Filter, libc::EINVAL, ErrorKind::Usage),
             (Step::Memory, libc::ENOMEM, ErrorKind::System),
             (Step::Map, libc::EAGAIN, ErrorKind::System),
-            (Step::Fanout, libc::EINVAL, ErrorKind::System),
+            (Step::Bind, libc::EINVAL, ErrorKind::System),
         ] {
             let source = io::Error::from_raw_os_error(errno);
             let error = CaptureError::opening("wan0", 1 << 23, RingError { step, source });

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use slips_core::time::PacketTime;
 
 use super::block::{Frames, RawFrame};
-use super::ring::{self, FanoutGroup, InterfaceFacts, LinkHeader, Ring, RingError, RingOptions};
-use super::settings::{CaptureSettings, Filter};
+use super::ring::{self, InterfaceFacts, LinkHeader, Ring, RingError, RingOptions, Step};
+use super::settings::CaptureSettings;
 use super::{CaptureError, Change, Checksum, Frame};
+use crate::filter::{self, Program, RunsIn};
 
 /// The state of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,10 @@ impl Link {
         let facts = ring::interface(probe, name).map_err(|_| CaptureError::missing(name))?;
         let kind = LinkKind::of(facts.hardware);
         let bytes = u64::from(settings.ring.blocks()) * u64::from(settings.ring.block_bytes());
-        let ring = open_ring(number, facts.index, kind, settings)
+        if kind.for_filters().is_none() && (settings.filter.is_some() || settings.share.is_some()) {
+            return Err(CaptureError::Unfiltered { name: name.to_owned() });
+        }
+        let ring = open_ring(facts.index, kind, settings)
             .map_err(|error| CaptureError::opening(name, bytes, error))?;
         let link = Self {
             name: name.to_owned(),
@@ -160,7 +164,6 @@ impl Link {
         // A socket lets go of an interface that is deleted, so when it was away even the same index is bound anew.
         if facts.index == self.index && matches!(self.state, LinkState::Up | LinkState::Down) {
             if std::mem::take(&mut self.doubtful)
-                && settings.fanout.is_none()
                 && let Some(ring) = &self.ring
             {
                 let _ = ring.bind(self.index);
@@ -182,7 +185,7 @@ impl Link {
     fn take_up(&mut self, facts: InterfaceFacts, settings: &CaptureSettings) -> Result<(), RingError> {
         let kind = LinkKind::of(facts.hardware);
         match &self.ring {
-            Some(ring) if kind == self.kind && settings.fanout.is_none() => {
+            Some(ring) if kind == self.kind => {
                 // The same socket again: keeps what is still in the ring, and needs no capability.
                 ring.bind(facts.index)?;
                 if settings.promiscuous {
@@ -190,9 +193,9 @@ impl Link {
                 }
             }
             _ => {
-                // Another sort of interface; or a fanout group, which cannot be moved, and which the old ring must leave first.
+                // Another sort of interface, whose frames come otherwise.
                 self.ring = None;
-                self.ring = Some(open_ring(self.number, facts.index, kind, settings)?);
+                self.ring = Some(open_ring(facts.index, kind, settings)?);
                 self.kind = kind;
             }
         }
@@ -203,23 +206,36 @@ impl Link {
     }
 }
 
-fn open_ring(number: u16, index: u32, kind: LinkKind, settings: &CaptureSettings) -> Result<Ring, RingError> {
+fn open_ring(index: u32, kind: LinkKind, settings: &CaptureSettings) -> Result<Ring, RingError> {
+    let program = program(kind, settings)?;
     let ring = Ring::open(&RingOptions {
         blocks: settings.ring.blocks(),
         block_bytes: settings.ring.block_bytes(),
         retire_ms: settings.ring.retire_ms(),
         header: kind.header(),
         ignore_outgoing: kind == LinkKind::Loopback,
-        filter: settings.filter.as_ref().map_or(&[], Filter::instructions),
+        filter: program.as_ref(),
     })?;
     ring.bind(index)?;
     if settings.promiscuous {
         ring.promiscuous(index)?;
     }
-    if let Some(first) = settings.fanout {
-        ring.join(FanoutGroup(first.wrapping_add(number - 1)))?;
-    }
     Ok(ring)
+}
+
+/// What the kernel is to hand over of a kind of frames; `None`: all of it.
+fn program(kind: LinkKind, settings: &CaptureSettings) -> Result<Option<Program>, RingError> {
+    let program = match (kind.for_filters(), &settings.filter, settings.share) {
+        (_, None, None) => return Ok(None),
+        (Some(link), Some(filter), share) => filter.program(link, RunsIn::Kernel, share).ok(),
+        (Some(link), None, Some(share)) => share.program(link, RunsIn::Kernel).ok(),
+        (None, ..) => None,
+    };
+    match program {
+        Some(program) => Ok(Some(program)),
+        // An interface that came back as one whose frames cannot be filtered; without the filter it would show too much.
+        None => Err(RingError { step: Step::Filter, source: io::Error::from_raw_os_error(libc::EINVAL) }),
+    }
 }
 
 fn state_of(facts: InterfaceFacts) -> LinkState {
@@ -260,6 +276,15 @@ impl LinkKind {
         match self {
             Self::Ethernet | Self::Loopback | Self::Wifi(_) => LinkHeader::Kept,
             Self::Network => LinkHeader::Stripped,
+        }
+    }
+
+    /// How filters read it; `None` where they cannot.
+    const fn for_filters(self) -> Option<filter::LinkKind> {
+        match self {
+            Self::Ethernet | Self::Loopback => Some(filter::LinkKind::Ethernet),
+            Self::Network => Some(filter::LinkKind::Ip(0)),
+            Self::Wifi(_) => None,
         }
     }
 

@@ -6,7 +6,7 @@ use slips_core::event::Event;
 use slips_core::time::{PacketTime, Span};
 use slips_sensor::{LinkType, Sensor};
 
-use super::{Capture, CaptureError, CaptureSettings, Change, Counters, Frame, Polled, Stopper};
+use super::{Capture, CaptureError, CaptureSettings, Change, Checksum, Counters, Frame, Polled, Stopper};
 
 /// What one call of [`LiveSource::next_batch`] brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl LiveSource {
                 return Err(CaptureError::LinkType { name, dlt });
             }
         }
-        let reader = Reader { sensor: Sensor::new(sensor), tagged: Vec::new(), last: None };
+        let reader = Reader { sensor: Sensor::new(sensor), tagged: Vec::new(), last: None, drained: false };
         Ok(Self { capture, reader, silence: Silence::default() })
     }
 
@@ -68,11 +68,13 @@ impl LiveSource {
         Ok(live)
     }
 
-    /// The end: takes what the kernel has handed over already, then ends all flows. Once is enough.
-    pub fn finish(&mut self, out: &mut Vec<Event>) {
+    /// The end: takes what the kernel has handed over already, then ends flows. True while there are more, for another call.
+    pub fn finish(&mut self, out: &mut Vec<Event>) -> bool {
         let reader = &mut self.reader;
-        self.capture.drain_rest(&mut |frame| reader.take(&frame, out));
-        reader.sensor.finish(out);
+        if !std::mem::replace(&mut reader.drained, true) {
+            self.capture.drain_rest(&mut |frame| reader.take(&frame, out));
+        }
+        reader.sensor.finish_some(ENDED_AT_ONCE, out)
     }
 
     /// A handle that ends the source from another thread or from a signal handler.
@@ -104,6 +106,8 @@ struct Reader {
     tagged: Vec<u8>,
     /// The moment of the last packet.
     last: Option<PacketTime>,
+    /// The rings were emptied for the last time.
+    drained: bool,
 }
 
 impl Reader {
@@ -114,7 +118,15 @@ impl Reader {
             true => (self.tagged.as_slice(), frame.wire_len.saturating_add(TAG_BYTES)),
             false => (frame.captured, frame.wire_len),
         };
-        self.sensor.packet(link, frame.interface, frame.at, captured, wire_len, out);
+        let sensor = &mut self.sensor;
+        match frame.checksum {
+            Checksum::Pending => {
+                sensor.packet_unsummed(link, frame.interface, frame.at, captured, wire_len, out);
+            }
+            Checksum::Unknown | Checksum::Right => {
+                sensor.packet(link, frame.interface, frame.at, captured, wire_len, out);
+            }
+        }
     }
 }
 
@@ -190,13 +202,15 @@ const TICK_EVERY: Span = Span::from_secs(1);
 /// Twice the timeout of a block on a kernel of 100 Hz, with room.
 const IN_FLIGHT: Span = Span::from_millis(50);
 
+/// Flows that are ended in one call.
+const ENDED_AT_ONCE: usize = 1000;
+
 /// Bytes of a VLAN tag.
 const TAG_BYTES: u32 = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Checksum;
 
     const SECOND: i64 = 1_000_000;
 

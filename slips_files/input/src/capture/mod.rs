@@ -5,6 +5,7 @@
 //! Nothing here decides anything about a packet. `unsafe` lives in `ring.rs` alone.
 
 mod block;
+mod code;
 mod error;
 mod link;
 mod live;
@@ -22,7 +23,7 @@ use slips_core::time::PacketTime;
 pub use error::{CaptureError, ErrorKind};
 pub use link::{Counters, LinkState};
 pub use live::{Live, LiveSource};
-pub use settings::{CaptureSettings, Filter, NotAFilter, RingSize};
+pub use settings::{CaptureSettings, RingSize};
 pub use stop::Stopper;
 
 use link::Link;

@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::filter::Program;
+
 /// What a ring is opened with.
 pub(super) struct RingOptions<'a> {
     /// Blocks of memory; a power of two is not needed.
@@ -25,8 +27,8 @@ pub(super) struct RingOptions<'a> {
     pub header: LinkHeader,
     /// Whether the kernel leaves out what this host sends.
     pub ignore_outgoing: bool,
-    /// A classic BPF program; frames it refuses never enter the ring.
-    pub filter: &'a [libc::sock_filter],
+    /// Frames it refuses never enter the ring.
+    pub filter: Option<&'a Program>,
 }
 
 /// Whether frames come with their link header.
@@ -37,10 +39,6 @@ pub(super) enum LinkHeader {
     /// Taken off by the kernel.
     Stripped,
 }
-
-/// How the sockets of one fanout group share the traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FanoutGroup(pub u16);
 
 /// The step of opening a ring that the kernel refused.
 #[derive(Debug)]
@@ -59,7 +57,6 @@ pub(super) enum Step {
     Map,
     Bind,
     Promiscuous,
-    Fanout,
 }
 
 impl Step {
@@ -110,7 +107,9 @@ impl Ring {
             // Kernels before 4.20 do not know it; there the reader of the frames leaves them out.
             let _ = set(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1 as &libc::c_int);
         }
-        attach_filter(&socket, options.filter)?;
+        if let Some(program) = options.filter {
+            attach_filter(&socket, &super::code::of(program))?;
+        }
         let (blocks, block_bytes) = (options.blocks, options.block_bytes);
         let request = libc::tpacket_req3 {
             tp_block_size: block_bytes,
@@ -169,12 +168,6 @@ impl Ring {
         };
         set(&self.socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
             .map_err(at(Step::Promiscuous))
-    }
-
-    /// Shares the traffic of the interface with all rings of the same group: both directions of a flow go to one ring.
-    pub(super) fn join(&self, FanoutGroup(id): FanoutGroup) -> Result<(), RingError> {
-        let group = u32::from(id) | (libc::PACKET_FANOUT_HASH << 16);
-        set(&self.socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &group).map_err(at(Step::Fanout))
     }
 
     /// The next finished block, if the kernel has handed one over.
@@ -295,9 +288,6 @@ pub(super) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<usiz
 }
 
 fn attach_filter(socket: &OwnedFd, filter: &[libc::sock_filter]) -> Result<(), RingError> {
-    if filter.is_empty() {
-        return Ok(());
-    }
     let Ok(len) = u16::try_from(filter.len()) else {
         return Err(RingError { step: Step::Filter, source: io::Error::from_raw_os_error(libc::EINVAL) });
     };

@@ -1,6 +1,6 @@
 //! What to capture, and with how much memory.
 
-use std::fmt;
+use crate::filter::{PacketFilter, Share};
 
 /// What to capture.
 #[derive(Clone, Debug)]
@@ -9,11 +9,13 @@ pub struct CaptureSettings {
     pub interfaces: Vec<String>,
     /// Also take frames that are not addressed to this host. A router sees what it forwards without it.
     pub promiscuous: bool,
-    /// The first number of the fanout groups (one per interface) when several captures share the traffic; both directions
-    /// of a flow reach the same one. `None`: this capture sees all.
-    pub fanout: Option<u16>,
+    /// The part of the traffic that this capture takes when several share it, each with a thread of its own. `None`: all of it.
+    ///
+    /// The kernel picks the part by a filter and not by a fanout group: a group deals by its members' order, which an interface
+    /// that comes back may change, and then a forwarded packet and its copy would reach two sensors and count twice.
+    pub share: Option<Share>,
     /// Which frames the kernel hands over at all.
-    pub filter: Option<Filter>,
+    pub filter: Option<PacketFilter>,
     /// Memory of each interface's ring.
     pub ring: RingSize,
 }
@@ -24,7 +26,7 @@ impl CaptureSettings {
         Self {
             interfaces: interfaces.into_iter().map(Into::into).collect(),
             promiscuous: false,
-            fanout: None,
+            share: None,
             filter: None,
             ring: RingSize::default(),
         }
@@ -76,48 +78,6 @@ impl Default for RingSize {
     }
 }
 
-/// A classic BPF program that the kernel runs on each frame. What it returns is how many bytes are captured; 0 leaves the
-/// frame out. On interfaces without a link header it sees the frame from the network header on.
-#[derive(Clone)]
-pub struct Filter(Vec<libc::sock_filter>);
-
-impl Filter {
-    /// From the bytes of `struct sock_filter[]` in this machine's byte order. The kernel has the last word on the program.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotAFilter> {
-        let (instructions, rest) = bytes.as_chunks::<8>();
-        if instructions.is_empty() || !rest.is_empty() || instructions.len() > MAX_INSTRUCTIONS {
-            return Err(NotAFilter { bytes: bytes.len() });
-        }
-        let read = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| libc::sock_filter {
-            code: u16::from_ne_bytes([c0, c1]),
-            jt,
-            jf,
-            k: u32::from_ne_bytes([k0, k1, k2, k3]),
-        };
-        Ok(Self(instructions.iter().map(read).collect()))
-    }
-
-    pub(super) fn instructions(&self) -> &[libc::sock_filter] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Filter({} instructions)", self.0.len())
-    }
-}
-
-/// Why some bytes are no filter program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{bytes} bytes are no filter program: it has 1 to {MAX_INSTRUCTIONS} instructions of 8 bytes")]
-pub struct NotAFilter {
-    bytes: usize,
-}
-
-/// The kernel's own limit (`BPF_MAXINSNS`).
-const MAX_INSTRUCTIONS: usize = 4096;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,15 +94,5 @@ mod tests {
         }
         let default = RingSize::default();
         assert_eq!(default, RingSize::new(default.blocks, default.block_bytes, default.retire_ms));
-    }
-
-    #[test]
-    fn a_filter_is_whole_instructions() {
-        let accept = [6u8, 0, 0, 0, 0xff, 0xff, 0, 0];
-        let filter = Filter::from_bytes(&accept).expect("one instruction");
-        assert_eq!(filter.instructions().len(), 1);
-        for bytes in [&[][..], &accept[..7], &vec![0; 8 * 4097]] {
-            assert!(Filter::from_bytes(bytes).is_err(), "{}", bytes.len());
-        }
     }
 }

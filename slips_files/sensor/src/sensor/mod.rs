@@ -50,6 +50,8 @@ pub struct Sensor {
     leases: dhcp::Pending,
     /// Bytes of SSH packets that are not yet complete.
     held_ssh: usize,
+    /// The packet at hand has no transport checksum yet.
+    unsummed: bool,
 }
 
 /// Spare stretches that are kept.
@@ -94,6 +96,7 @@ impl Sensor {
             tools: Tools::new(&settings),
             leases: dhcp::Pending::default(),
             held_ssh: 0,
+            unsummed: false,
             settings,
         }
     }
@@ -117,6 +120,21 @@ impl Sensor {
             Ok(()) => self.counters.decoded += 1,
             Err(reason) => self.counters.reject(reason),
         }
+    }
+
+    /// Takes a packet that this host is about to send, whose transport checksum the card has yet to compute: it is not verified.
+    pub fn packet_unsummed(
+        &mut self,
+        link: LinkType,
+        interface: u16,
+        at: PacketTime,
+        captured: &[u8],
+        wire_len: u32,
+        out: &mut Vec<Event>,
+    ) {
+        self.unsummed = true;
+        self.packet(link, interface, at, captured, wire_len, out);
+        self.unsummed = false;
     }
 
     /// Moves time on to `now` without a packet: ends what is over, tells what is due.
@@ -155,10 +173,20 @@ impl Sensor {
 
     /// The input is over: ends all flows with their state of this moment.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
-        while let Some(index) = self.table.any() {
+        while self.finish_some(usize::MAX, out) {}
+    }
+
+    /// The same in parts: ends at most `most` flows. True while there are more; what a full table tells at its end is larger than
+    /// the table, so who cares for memory asks for it bit by bit.
+    pub fn finish_some(&mut self, most: usize, out: &mut Vec<Event>) -> bool {
+        for _ in 0..most {
+            let Some(index) = self.table.any() else {
+                self.tell_leases(PacketTime(i64::MAX), out);
+                return false;
+            };
             self.end(index, out);
         }
-        self.tell_leases(PacketTime(i64::MAX), out);
+        true
     }
 
     /// Running totals.
@@ -283,7 +311,10 @@ impl Sensor {
     }
 
     fn is_intact(&self, packet: &Packet<'_>, transport: &Transport<'_>) -> bool {
-        if !self.settings.verify_checksums || packet.payload.len() != packet.payload_length as usize {
+        if !self.settings.verify_checksums
+            || self.unsummed
+            || packet.payload.len() != packet.payload_length as usize
+        {
             return true;
         }
         match (transport, packet.proto) {
