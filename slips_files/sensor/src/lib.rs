@@ -33,6 +33,8 @@ mod ip;
 mod link;
 mod list;
 mod neighbour;
+mod openvpn;
+mod pieces;
 mod ports;
 #[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod quic;

@@ -30,6 +30,8 @@ pub struct Settings {
     pub dns_timeout: Span,
     /// A DHCP transaction is told when no more of its messages came for this span.
     pub dhcp_timeout: Span,
+    /// A certificate that is shown again is told again after this span.
+    pub certificate_again: Span,
     /// Most DNS questions that wait for their answers.
     pub max_dns_pending: u32,
     /// Most datagrams that wait for their missing fragments.
@@ -66,6 +68,7 @@ impl Default for Settings {
             update_interval: Span::from_secs(60),
             dns_timeout: Span::from_secs(10),
             dhcp_timeout: Span::from_secs(30),
+            certificate_again: Span::from_secs(86_400),
             max_dns_pending: 16_384,
             max_fragmented: 1024,
             max_fragment_bytes: 4 << 20,

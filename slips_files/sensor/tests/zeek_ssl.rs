@@ -38,8 +38,7 @@ fn ssl_rows_equal_zeeks() {
     }
     println!("{score:?}");
     assert!(score.rows >= 20);
-    // three rows are of TLS inside OpenVPN over TCP, which is not taken apart
-    assert_eq!((score.equal + 3, score.extra), (score.rows, 0));
+    assert_eq!((score.equal, score.extra), (score.rows, 0));
 }
 
 #[test]
@@ -122,6 +121,7 @@ fn ja3_equals_arkimes() {
     }
     println!("{checked} fingerprints, missing: {missing:#?}");
     assert!(checked > 30);
-    missing.retain(|print| !print.contains("openvpn_synthetic") && !print.contains("dtls"));
+    // whatever TLS Arkime finds in datagrams it takes for QUIC's; this is OpenVPN's
+    missing.retain(|print| !print.contains("ja4 q12d"));
     assert!(missing.is_empty());
 }

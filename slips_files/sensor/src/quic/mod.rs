@@ -3,7 +3,6 @@
 //! [`Connection`] takes the datagrams of a flow. It opens the client's and the server's Initials until each side's hello is
 //! whole, gives the hellos to the reader of TLS, and keeps the row of quic.log. What comes later is told by its headers alone.
 
-mod crypto;
 mod frame;
 mod header;
 mod keys;
@@ -14,12 +13,12 @@ mod version;
 
 use std::ops::Range;
 
-use self::crypto::{Added, Stream};
 use self::frame::{Frame, Frames};
 use self::header::{Invariant, Long};
 use self::keys::{Keys, Sender};
 use self::row::Row;
 use self::version::{Kind, Version};
+use crate::pieces::{Added, Pieces};
 use crate::reader::{Cx, Next};
 use crate::service::Service;
 use crate::tls::{self, Transport};
@@ -70,7 +69,7 @@ pub(crate) struct Connection {
 #[derive(Debug, Default)]
 struct Side {
     keys: Option<Keys>,
-    stream: Stream,
+    hello: Pieces,
     opened: u8,
     /// Its hello was read, or given up.
     is_done: bool,
@@ -94,7 +93,7 @@ impl Connection {
     /// The server wants the client to begin anew, with other keys.
     fn restart(&mut self) {
         for side in &mut self.sides {
-            side.stream.clear();
+            side.hello.clear();
             (side.keys, side.opened, side.is_done) = (None, 0, false);
         }
         self.id.clear();
@@ -103,7 +102,7 @@ impl Connection {
 
     /// Bytes of hellos that are not complete.
     pub(crate) fn held(&self) -> usize {
-        self.sides.iter().map(|side| side.stream.held()).sum()
+        self.sides.iter().map(|side| side.hello.held()).sum()
     }
 
     /// Takes a datagram.
@@ -283,9 +282,9 @@ impl Connection {
             match frame {
                 Frame::Crypto { offset, bytes } => {
                     let side = &mut self.sides[dir as usize];
-                    if !side.is_done && side.stream.add(offset, bytes) == Added::Refused {
+                    if !side.is_done && side.hello.add(offset, bytes) == Added::Refused {
                         cx.tools.counts.quic_given_up += 1;
-                        side.stream.clear();
+                        side.hello.clear();
                         side.is_done = true;
                     }
                     self.hello(dir, cx);
@@ -303,10 +302,10 @@ impl Connection {
     fn hello(&mut self, dir: Dir, cx: &mut Cx<'_>) {
         let is_client = self.is_client(dir);
         let side = &mut self.sides[dir as usize];
-        let Some(message) = side.stream.message().filter(|_| !side.is_done) else { return };
+        let Some(message) = first_message(side.hello.prefix()).filter(|_| !side.is_done) else { return };
         if !tls::is_hello(message, is_client) {
             side.is_done = true;
-            side.stream.clear();
+            side.hello.clear();
             return;
         }
         self.handshake.hello(dir, message, Transport::Quic, cx);
@@ -315,7 +314,7 @@ impl Connection {
         }
         self.row.note(is_client, b's');
         side.is_done = true;
-        side.stream.clear();
+        side.hello.clear();
         if !is_client {
             self.handshake.finish(cx);
         }
@@ -326,6 +325,13 @@ impl Connection {
         let is_hello_read = self.client.is_some_and(|dir| self.sides[dir as usize].is_done);
         [self.is_open().then_some(Service::Quic), is_hello_read.then_some(Service::Ssl)]
     }
+}
+
+/// The handshake message that these bytes begin with, when it is whole.
+fn first_message(bytes: &[u8]) -> Option<&[u8]> {
+    let [_, high, mid, low, ..] = bytes else { return None };
+    let length = usize::from(*high) << 16 | usize::from(*mid) << 8 | usize::from(*low);
+    bytes.get(..length.checked_add(4)?)
 }
 
 /// A server's list of versions (RFC 8999, section 6); all bits of its first byte but one are arbitrary.

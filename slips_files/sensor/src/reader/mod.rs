@@ -19,7 +19,7 @@ use crate::settings::Settings;
 use crate::stream::{Data, Memory, Stream};
 use crate::tls;
 use crate::track::{Dir, Track};
-use crate::{files, ftp, http, quic, smtp};
+use crate::{files, ftp, http, openvpn, quic, smtp};
 
 /// Readers and parsers of a kind that are kept for the next flows.
 const MAX_SPARE: usize = 256;
@@ -75,6 +75,9 @@ pub(crate) struct Tools {
     smtp: Spare<smtp::Session>,
     ftp: Spare<ftp::Control>,
     quic: Spare<quic::Connection>,
+    dtls: Spare<tls::Datagrams>,
+    openvpn: Spare<openvpn::Control>,
+    pub(crate) shown: tls::Shown,
     /// Room for a packet that is opened.
     pub(crate) room: Vec<u8>,
     dialogues: Vec<(Service, Box<dyn Dialogue>)>,
@@ -100,6 +103,9 @@ impl Tools {
             smtp: Vec::new(),
             ftp: Vec::new(),
             quic: Vec::new(),
+            dtls: Vec::new(),
+            openvpn: Vec::new(),
+            shown: tls::Shown::new(settings.certificate_again),
             room: Vec::new(),
             dialogues: Vec::new(),
             files: files::Engines::new(settings),
@@ -144,6 +150,8 @@ impl Tools {
             Service::Smtp => Some(Parser::Smtp(self.smtp.pop().unwrap_or_default())),
             Service::Ftp => Some(Parser::Ftp(self.ftp.pop().unwrap_or_default())),
             Service::Quic => Some(Parser::Quic(self.quic.pop().unwrap_or_default())),
+            Service::Dtls => Some(Parser::Dtls(self.dtls.pop().unwrap_or_default())),
+            Service::Openvpn => Some(Parser::Openvpn(self.openvpn.pop().unwrap_or_default())),
             _ => self.dialogue(service).map(|dialogue| Parser::Dialogue(service, dialogue)),
         }
     }
@@ -188,6 +196,14 @@ impl Tools {
                 if self.dialogues.len() < MAX_SPARE {
                     self.dialogues.push((service, dialogue));
                 }
+            }
+            Parser::Dtls(mut handshake) => {
+                handshake.reset();
+                keep(&mut self.dtls, handshake);
+            }
+            Parser::Openvpn(mut control) => {
+                control.reset();
+                keep(&mut self.openvpn, control);
             }
         }
     }
@@ -239,16 +255,20 @@ enum Parser {
     Smtp(Box<smtp::Session>),
     Ftp(Box<ftp::Control>),
     Quic(Box<quic::Connection>),
+    Dtls(Box<tls::Datagrams>),
+    Openvpn(Box<openvpn::Control>),
     Dialogue(Service, Box<dyn Dialogue>),
 }
 
 impl Parser {
     fn take(&mut self, dir: Dir, data: Data<'_>, cx: &mut Cx<'_>) -> Next {
         match (self, data) {
-            (Self::Idle | Self::Quic(_), _) | (Self::Probe(_), Data::Gap(_)) => Next::Done,
+            (Self::Idle | Self::Quic(_) | Self::Dtls(_), _) | (Self::Probe(_), Data::Gap(_)) => Next::Done,
             (Self::Probe(probe), Data::Bytes(bytes)) => probe.take(dir, bytes),
             (Self::Tls(handshake), Data::Bytes(bytes)) => handshake.take(dir, bytes, cx),
             (Self::Tls(handshake), Data::Gap(_)) => handshake.lose(cx),
+            (Self::Openvpn(control), Data::Bytes(bytes)) => control.take(dir, bytes, cx),
+            (Self::Openvpn(control), Data::Gap(_)) => control.finish(cx),
             (Self::Http(conversation), Data::Bytes(bytes)) => conversation.take(dir, bytes, cx),
             (Self::Http(conversation), Data::Gap(lost)) => conversation.lose(dir, lost, cx),
             (Self::Smtp(session), Data::Bytes(bytes)) => session.take(dir, bytes, cx),
@@ -270,6 +290,10 @@ impl Parser {
             Self::Smtp(session) => session.finish(cx),
             Self::Quic(connection) => connection.finish(cx),
             Self::Ftp(control) => control.finish(cx),
+            Self::Dtls(handshake) => handshake.finish(cx),
+            Self::Openvpn(control) => {
+                control.finish(cx);
+            }
             Self::Dialogue(_, dialogue) => dialogue.finish(cx),
         }
     }
@@ -283,6 +307,8 @@ impl Parser {
             Self::Smtp(session) => session.held(),
             Self::Ftp(control) => control.held(),
             Self::Quic(connection) => connection.held(),
+            Self::Dtls(handshake) => handshake.held(),
+            Self::Openvpn(control) => control.held(),
             Self::Dialogue(_, dialogue) => dialogue.held(),
         }
     }
@@ -353,6 +379,8 @@ impl Reader {
         let dir = if self.is_turned { dir.other() } else { dir };
         let next = match &mut self.parser {
             Parser::Quic(connection) => connection.take(dir, datagram, cx),
+            Parser::Dtls(handshake) => handshake.take(dir, datagram, cx),
+            Parser::Openvpn(control) => control.packet(dir, datagram, cx),
             Parser::Dialogue(_, dialogue) => dialogue.take(dir, datagram, cx),
             _ => Next::Done,
         };
@@ -366,6 +394,7 @@ impl Reader {
     pub(crate) fn services(&self) -> [Option<Service>; 2] {
         match &self.parser {
             Parser::Quic(connection) => connection.services(),
+            Parser::Dtls(handshake) => [None, handshake.is_known().then_some(Service::Dtls)],
             _ => [None; 2],
         }
     }

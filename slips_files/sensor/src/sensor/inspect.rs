@@ -7,7 +7,7 @@ use slips_core::time::PacketTime;
 use super::{Sensor, Transport};
 use crate::service::{self, Service};
 use crate::track::Dir;
-use crate::{apps, dhcp, dns, emit, ports, quic, ssh, tcp, udp};
+use crate::{apps, dhcp, dns, emit, ports, quic, ssh, tcp, tls, udp};
 
 impl Sensor {
     /// Looks at the payload as long as it may tell something.
@@ -126,6 +126,11 @@ impl Sensor {
         if let (546 | 547, _) | (_, 546 | 547) = (src_port, dst_port) {
             return self.read_dhcp_six(index, dir, at, datagram, out);
         }
+        if tls::begins(datagram.payload) && !track.recognition.is(Service::Dtls) {
+            // STUN may have come before
+            track.reader = self.tools.open_datagrams(Service::Dtls);
+            return self.feed_datagram(index, dir, at, datagram.payload, out);
+        }
         let is_first = track.side(dir).volume.pkts == 1;
         if !track.recognition.is_any()
             && quic::may_begin(datagram.payload, track.resp_port, is_first)
@@ -149,7 +154,7 @@ impl Sensor {
             return None;
         }
         let found = track.recognition.look_at_datagram(dir, datagram.payload, src_port, dst_port)?;
-        if apps::reads_datagrams(found) {
+        if apps::reads_datagrams(found) || found == Service::Openvpn {
             track.reader = self.tools.open_datagrams(found);
             self.feed_datagram(index, dir, at, datagram.payload, out);
         }

@@ -38,7 +38,10 @@ impl Sensor {
             if let Some(service) = found {
                 let mut cx = Cx { track, at, tools: &mut self.tools, out };
                 wants = reader.reads(service, &mut cx);
-                found = reader.became().or(found);
+                if let Some(next) = reader.became() {
+                    track.found(service);
+                    found = Some(next);
+                }
             }
         }
         if wants {

@@ -74,7 +74,7 @@ pub(super) fn opening(payload: &[u8]) -> Hints {
             return Hints::HTTP2;
         }
         [b'2' | b'1', b'2', b'0', b' ' | b'-', ..] => return Hints::GREETING_220,
-        [b'2', b'3', b'0', b' ' | b'-', ..] | [b'3', b'3', b'1', b' ' | b'-', ..] => {
+        [b'2', b'3', b'0' | b'4', b' ' | b'-', ..] | [b'3', b'3', b'1', b' ' | b'-', ..] => {
             return Hints::FTP_ACCEPT;
         }
         _ => {}

@@ -101,12 +101,16 @@ fn hex_list(numbers: impl Iterator<Item = u16>) -> String {
 
 /// JA4 of a client hello.
 pub(super) fn ja4(hello: &Hello<'_>, transport: Transport) -> String {
-    let transport = match transport {
+    let letter = match transport {
         Transport::Tcp => 't',
         Transport::Quic => 'q',
+        Transport::Dtls => 'd',
     };
     let plain = |number: &u16| !is_grease(*number);
-    let newest = numbers(hello.list8(extension::VERSIONS)).filter(plain).max().unwrap_or(hello.version);
+    let offered = numbers(hello.list8(extension::VERSIONS)).filter(plain);
+    // DTLS counts its versions down
+    let newest = if transport == Transport::Dtls { offered.min() } else { offered.max() };
+    let newest = newest.unwrap_or(hello.version);
     let mut ciphers: Vec<u16> = numbers(hello.ciphers).filter(plain).collect();
     let mut extensions: Vec<u16> = hello.extensions().map(|(number, _)| number).filter(plain).collect();
     let named = if extensions.contains(&extension::SERVER_NAME) { 'd' } else { 'i' };
@@ -122,7 +126,7 @@ pub(super) fn ja4(hello: &Hello<'_>, transport: Transport) -> String {
     }
     let [first, last] = protocol(hello);
     format!(
-        "{transport}{}{named}{cipher_count:02}{extension_count:02}{first}{last}_{}_{}",
+        "{letter}{}{named}{cipher_count:02}{extension_count:02}{first}{last}_{}_{}",
         version(newest),
         short_hash(&hex_list(ciphers.into_iter())),
         short_hash(&offered)

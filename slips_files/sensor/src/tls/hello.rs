@@ -1,5 +1,6 @@
 //! The hellos of both sides.
 
+use super::Transport;
 use super::cursor::{Cursor, numbers};
 
 /// Extensions that are read.
@@ -32,11 +33,14 @@ pub(super) struct Hello<'a> {
 
 impl<'a> Hello<'a> {
     /// Body of a client hello.
-    pub(super) fn of_client(body: &'a [u8]) -> Option<Self> {
+    pub(super) fn of_client(body: &'a [u8], transport: Transport) -> Option<Self> {
         let mut body = Cursor(body);
         let version = body.u16()?;
         body.take(32)?;
         let session = body.vec8()?;
+        if transport == Transport::Dtls {
+            body.vec8()?; // cookie
+        }
         let ciphers = body.vec16()?;
         body.vec8()?;
         Some(Self { version, session, ciphers, extensions: body.vec16().unwrap_or(&[]) })

@@ -3,12 +3,17 @@
 //! [`Handshake`] takes both sides' bytes in order and gives one event: when the connection is established, or when it
 //! ends before. Encrypted records are skipped, never kept.
 
+mod algorithms;
 mod certificate;
 mod ciphers;
 mod cursor;
+mod datagram;
+mod der;
+mod distinguished;
 mod fingerprint;
 mod hello;
 mod names;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +29,9 @@ use crate::emit;
 use crate::reader::{Cx, Next};
 use crate::track::Dir;
 
+pub(crate) use self::datagram::{Datagrams, begins};
 pub(crate) use self::fingerprint::hex;
+pub(crate) use self::shown::Shown;
 
 /// Longest handshake message that is read; longer ones are skipped. Chains of certificates may be long.
 const MAX_MESSAGE: usize = 512 << 10;
@@ -34,6 +41,8 @@ const KEPT_MESSAGE: usize = 16 << 10;
 const MAX_CHAIN: usize = 16;
 /// Letters of the history.
 const MAX_HISTORY: usize = 64;
+/// DNS names of a certificate that an ssl row carries.
+const MAX_TOLD_NAMES: usize = 32;
 /// Longest names that are told.
 const MAX_NAME: usize = 255;
 /// A record's content may be this long (RFC 5246, with room for what old stacks add).
@@ -52,6 +61,7 @@ mod record {
 pub(crate) enum Transport {
     Tcp,
     Quic,
+    Dtls,
 }
 
 /// What a client asks for.
@@ -64,7 +74,9 @@ pub(crate) struct Asked {
 
 /// What the client hello in a handshake message asks for.
 pub(crate) fn asked(message: &[u8]) -> Asked {
-    let Some(hello) = message.get(4..).and_then(Hello::of_client) else { return Asked::default() };
+    let Some(hello) = message.get(4..).and_then(|body| Hello::of_client(body, Transport::Quic)) else {
+        return Asked::default();
+    };
     Asked {
         server_name: hello.server_name().map(text).unwrap_or_default(),
         protocol: hello.protocol().map(text).unwrap_or_default(),
@@ -161,7 +173,8 @@ impl Handshake {
                 if !is_record {
                     return self.finish(cx);
                 }
-                if let Next::Done = self.begin_record(dir, cx) {
+                let kind = side.head[0];
+                if let Next::Done = self.begin_record(dir, kind, cx) {
                     return Next::Done;
                 }
                 continue;
@@ -170,7 +183,8 @@ impl Handshake {
             side.left -= now.len() as u16;
             bytes = rest;
             if !side.is_encrypted {
-                self.content(dir, now, cx);
+                let kind = side.head[0];
+                self.content(dir, kind, now, cx);
             }
         }
         Next::More
@@ -207,9 +221,8 @@ impl Handshake {
         side.head[0] = 0;
     }
 
-    fn begin_record(&mut self, dir: Dir, cx: &mut Cx<'_>) -> Next {
+    fn begin_record(&mut self, dir: Dir, kind: u8, cx: &mut Cx<'_>) -> Next {
         let Some(side) = self.sides.get_mut(dir as usize) else { return Next::Done };
-        let kind = side.head[0];
         if kind == record::CHANGE_CIPHER && !side.is_encrypted {
             side.message.clear();
             self.note(dir, b'i');
@@ -235,6 +248,10 @@ impl Handshake {
         Next::More
     }
 
+    fn is_encrypted(&self, dir: Dir) -> bool {
+        self.sides[dir as usize].is_encrypted
+    }
+
     fn is_client(&self, dir: Dir) -> bool {
         self.client.unwrap_or(Dir::Orig) == dir
     }
@@ -247,9 +264,9 @@ impl Handshake {
     }
 
     /// Content of a record in the clear.
-    fn content(&mut self, dir: Dir, mut bytes: &[u8], cx: &mut Cx<'_>) {
+    fn content(&mut self, dir: Dir, kind: u8, mut bytes: &[u8], cx: &mut Cx<'_>) {
         let side = &mut self.sides[dir as usize];
-        match side.head[0] {
+        match kind {
             record::ALERT => {
                 side.message.extend_from_slice(bytes.get(..2).unwrap_or(bytes));
                 if let [_, what, ..] = side.message.as_slice() {
@@ -347,7 +364,7 @@ impl Handshake {
     }
 
     fn client_hello(&mut self, body: &[u8], transport: Transport, cx: &Cx<'_>) {
-        let Some(hello) = Hello::of_client(body) else { return };
+        let Some(hello) = Hello::of_client(body, transport) else { return };
         let is_first = self.fields.ja3.is_empty();
         self.begun.get_or_insert(cx.at);
         self.session.clear();
@@ -402,21 +419,33 @@ impl Handshake {
         let mut chain = Vec::new();
         let mut is_self_issued = false;
         while let Some(bytes) = list.vec24().filter(|_| chain.len() < MAX_CHAIN) {
-            let is_own = chain.is_empty();
-            chain.push(hex(&Sha256::digest(bytes)));
+            let is_host = chain.is_empty();
+            let digest = Sha256::digest(bytes);
+            chain.push(hex(&digest));
             cx.tools.counts.certificates += 1;
-            if is_own && !is_client {
-                let Some(own) = Certificate::parse(bytes) else {
-                    cx.tools.counts.certificates_malformed += 1;
-                    continue;
-                };
+            let is_new = cx.tools.shown.is_new(&digest, cx.at);
+            let is_servers = is_host && !is_client;
+            if !is_new && !is_servers {
+                continue;
+            }
+            let Some(own) = Certificate::parse(bytes) else {
+                cx.tools.counts.certificates_malformed += 1;
+                continue;
+            };
+            if is_new {
+                let about = emit::about(cx.track, cx.at);
+                let shown = own.row(about, hex(&digest), is_host, is_client);
+                cx.tell(Event::X509(Box::new(shown)));
+            }
+            if is_servers {
                 self.fields.cert_sha1 = hex(&Sha1::digest(bytes));
                 is_self_issued = !own.subject.is_empty() && own.subject == own.issuer;
                 self.fields.subject = own.subject;
                 self.fields.issuer = own.issuer;
                 self.fields.not_valid_before = own.not_before;
                 self.fields.not_valid_after = own.not_after;
-                self.fields.san_dns = own.dns;
+                self.fields.san_dns = own.names.dns;
+                self.fields.san_dns.truncate(MAX_TOLD_NAMES);
             }
         }
         if is_client {

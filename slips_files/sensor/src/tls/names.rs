@@ -4,7 +4,7 @@ use super::ciphers;
 
 /// Whether a version is TLS 1.3 or a draft of it.
 pub(super) const fn is_13(version: u16) -> bool {
-    version == 0x0304 || version >> 8 == 0x7f
+    matches!(version, 0x0304 | 0xfefc) || version >> 8 == 0x7f
 }
 
 pub(super) fn version(number: u16) -> String {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use slips_core::event::{Event, TlsFields};
 
-use crate::reader::testing::read;
+use crate::reader::testing::{read, read_datagrams};
 use crate::service::Service;
 use crate::track::Dir::{self, Orig, Resp};
 
@@ -105,7 +105,83 @@ fn lengths_that_lie_are_skipped() {
     assert_eq!(told.len(), 1);
 }
 
+/// A record of DTLS with fragments of handshake messages.
+fn dtls_record(kind: u8, epoch: u16, content: &[u8]) -> Vec<u8> {
+    [&[kind, 0xfe, 0xfd][..], &epoch.to_be_bytes(), &[0; 6], &vec16(content)].concat()
+}
+
+/// A part of the message that has this number.
+fn fragment(number: u16, whole: &[u8], from: usize, to: usize) -> Vec<u8> {
+    let (head, body) = whole.split_at(4);
+    let three = |number: usize| (number as u32).to_be_bytes()[1..].to_vec();
+    [head, &number.to_be_bytes(), &three(from), &three(to - from), &body[from..to]].concat()
+}
+
+fn dtls_talk() -> Vec<(Dir, Vec<u8>)> {
+    let hello = &client_hello()[5..];
+    // the cookie is behind the session
+    let with_cookie = [&[0xfe, 0xfd][..], &hello[6..39], &[0], &hello[39..]].concat();
+    let hello = message(1, &with_cookie);
+    let body = [&[0xfe, 0xfd][..], &[9; 32], &[0, 0xc0, 0x2f, 0]].concat();
+    let (verify, server) = (message(3, &[0xfe, 0xfd, 1, 7]), message(2, &body));
+    let cert = message(11, &[0, 0, 6, 0, 0, 3, 1, 2, 3]);
+    let whole = |number, message: &[u8]| fragment(number, message, 0, message.len() - 4);
+    let clear = |parts: &[Vec<u8>]| dtls_record(22, 0, &parts.concat());
+    let cut = hello.len() - 30;
+    vec![
+        (Orig, clear(&[whole(0, &hello)])),
+        (Orig, clear(&[whole(0, &hello)])),
+        (Resp, clear(&[whole(0, &verify)])),
+        (Orig, clear(&[fragment(1, &hello, cut, hello.len() - 4)])),
+        (Orig, clear(&[fragment(1, &hello, 0, cut + 5)])),
+        (
+            Resp,
+            [clear(&[whole(1, &server)]), clear(&[whole(2, &cert), whole(3, &message(14, b""))])].concat(),
+        ),
+        (
+            Orig,
+            [
+                clear(&[whole(2, &message(16, b"key"))]),
+                dtls_record(20, 0, &[1]),
+                dtls_record(22, 1, &[5; 40]),
+            ]
+            .concat(),
+        ),
+        (Resp, [dtls_record(20, 0, &[1]), dtls_record(22, 1, &[5; 40])].concat()),
+    ]
+}
+
+#[test]
+fn a_handshake_in_datagrams_is_told_once() {
+    let (events, counts, services) = read_datagrams(Service::Dtls, &dtls_talk());
+    let [Event::Tls(tls)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((tls.fields.version.as_str(), tls.fields.ssl_history.as_str()), ("DTLSv12", "CvCsxnGIi"));
+    assert_eq!((tls.fields.server_name.as_str(), tls.fields.established), ("host.example", true));
+    assert!(tls.fields.ja4.starts_with("dd2d0204h2_"), "{}", tls.fields.ja4);
+    assert_eq!((counts.certificates, counts.certificates_malformed), (1, 1));
+    assert_eq!(services, [None, Some(Service::Dtls)]);
+}
+
+#[test]
+fn datagrams_with_lies_are_no_harm() {
+    let talk = dtls_talk();
+    for cut in 0..talk[0].1.len() {
+        read_datagrams(Service::Dtls, &[(Orig, talk[0].1[..cut].to_vec())]);
+    }
+    let huge = [&[1, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xf0, 0, 0, 1][..], b"x"].concat();
+    let (events, ..) = read_datagrams(Service::Dtls, &vec![(Orig, dtls_record(22, 0, &huge)); 100]);
+    assert_eq!(events, []);
+}
+
 proptest! {
+    #[test]
+    fn damaged_datagrams_are_no_harm(nth in 0..8usize, at in 0..300usize, value in any::<u8>()) {
+        let mut talk = dtls_talk();
+        let length = talk[nth].1.len();
+        talk[nth].1[at % length] = value;
+        prop_assert!(read_datagrams(Service::Dtls, &talk).0.len() <= 2);
+    }
+
     #[test]
     fn arbitrary_bytes_are_no_harm(
         pieces in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..200)), 0..10)
