@@ -22,6 +22,7 @@ tests=(
     the_gateway_is_alerted_and_never_blocked
     an_allowed_net_is_alerted_and_never_blocked
     sigterm_ends_the_daemon_within_two_seconds
+    after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked
 )
 
 complain() {
@@ -194,6 +195,30 @@ sigterm_ends_the_daemon_within_two_seconds() {
     daemon_down || return 1
     note="$took ms, under attack"
     downloads_end
+}
+
+# SLIPS_KILLS says how often the daemon is killed: few times here, 1,000 by hand.
+after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked() {
+    local attacker=203.0.113.90 storm before after status=0
+    mkdir -p "$dir/kills"
+    ip -n "$A" address add $attacker/32 dev lo
+    ip -n "$A" route replace local 198.18.0.0/16 dev lo
+    start kills "$R" env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/kills.py" "$slips" "$dir/kills" "${SLIPS_KILLS:-20}" \
+        $attacker "$dir/kills/storming" wan0 lan0 lan1
+    attack=$pid
+    within 30 test -e "$dir/kills/blocked" || complain "no first block: $(tail -n 1 "$dir/kills.log")" || return 1
+    before=$(reached $attacker)
+    start storm "$A" python3 "$lab/storm.py" $client $attacker 198.18.0.0/16 "$dir/kills/storming" 4000
+    storm=$pid
+    wait "$attack" || status=$?
+    after=$(reached $attacker)
+    kill "$storm" 2>/dev/null
+    wait "$storm" 2>/dev/null
+    # What it sent was there to be dropped.
+    note="$(tail -n 1 "$dir/kills.log"); $(in_ns "$R" nft list table inet slips | sed -n 's/.*packets \([0-9]*\).*/\1/p' |
+        sort -n | tail -n 1) packets dropped, $((after - before)) leaked"
+    [ $status = 0 ] || complain "$(tail -n 3 "$dir/kills.log")" || return 1
+    [ "$after" = "$before" ] || complain "$((after - before)) packets leaked; $note"
 }
 
 run_test() {
