@@ -1,38 +1,48 @@
-//! What a block costs in the kernel of this machine. In a network namespace, so that nobody is cut off:
-//! `unshare --net cargo run --release -p slips-firewall --example measure`
+//! What a block costs in the kernel of this machine, in CPU time, since the kernel works inside our calls. In a network namespace, so
+//! that nobody is cut off: `unshare --net cargo run --release -p slips-firewall --example measure`
+//!
+//! Prints `NAME VALUE` lines: microseconds for one block, seconds for many. `tests/bench/firewall` sets them beside others'.
 
-#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "measures, and is no part of the program")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "measures, and is no part of the program")]
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use slips_core::addr::Net;
-use slips_firewall::{BlockRequest, Firewall, Options};
+use slips_firewall::{Backend, BlockRequest, Change, Firewall, NftOptions, Nftables, Policy, Protected};
 
 fn main() {
-    let mut firewall = Firewall::open(Options::default()).expect("firewall");
-    println!("one block, in transactions of its own:");
-    for present in [0, 100_000] {
+    let backend = Nftables::open(NftOptions::default()).expect("nftables");
+    let mut firewall =
+        Firewall::with_backend(Box::new(backend), Policy::default(), Protected::classes()).expect("firewall");
+    for (name, present) in [("empty", 0), ("100000_present", 100_000)] {
         firewall.restore((0..present).map(request).collect()).expect("restore");
-        let mut times: Vec<_> =
-            (0..2000).map(|n| timed(|| firewall.block(request(0x0100_0000 + n)).expect("block")).0).collect();
-        times.sort_unstable();
-        println!("  {present} present: p50 {:?}, p99 {:?}, max {:?}", times[1000], times[1980], times[1999]);
+        let one = |n: u32| request(0x0100_0000 + n);
+        let times: Vec<_> = (0..2000u32).map(|n| spent(|| firewall.block(one(n)).expect("block"))).collect();
+        quantiles(&format!("block_{name}"), times);
+        let times: Vec<_> =
+            (0..2000u32).map(|n| spent(|| firewall.unblock(one(n).net).expect("unblock"))).collect();
+        quantiles(&format!("unblock_{name}"), times);
     }
     firewall.clear().expect("clear");
-    for count in [1000, 10_000, 100_000] {
+    for count in [1_000, 10_000, 100_000] {
         let requests: Vec<_> = (0..count).map(request).collect();
-        let (blocked, _) = timed(|| firewall.block_many(requests.clone()).expect("block"));
-        let (kept, _) = timed(|| firewall.block_many(requests.clone()).expect("block again"));
-        let (restored, _) = timed(|| firewall.restore(requests).expect("restore"));
-        let (listed, blocks) = timed(|| firewall.blocks().expect("list"));
-        println!(
-            "{count}: block_many {blocked:?}, again {kept:?}, restore {restored:?}, list {listed:?} ({})",
-            blocks.len()
+        say(
+            &format!("block_many_{count}_s"),
+            spent(|| firewall.block_many(requests.clone()).expect("block")),
         );
+        say(&format!("restore_{count}_s"), spent(|| firewall.restore(requests).expect("restore")));
+        say(&format!("list_{count}_s"), spent(|| firewall.blocks().expect("list")));
         firewall.clear().expect("clear");
     }
     firewall.remove().expect("remove");
+    // The transaction alone, without the question whether it is blocked already.
+    let mut backend = Nftables::open(NftOptions::default()).expect("nftables");
+    let one = |n: u32| [Change::Block(request(n))];
+    let times: Vec<_> = (0..2000u32).map(|n| spent(|| backend.apply(&one(n)).expect("apply"))).collect();
+    quantiles("transaction", times);
+    backend.remove().expect("remove");
 }
 
 fn request(n: u32) -> BlockRequest {
@@ -40,8 +50,21 @@ fn request(n: u32) -> BlockRequest {
     BlockRequest::new(net, Duration::from_secs(3600), "measured")
 }
 
-fn timed<T>(run: impl FnOnce() -> T) -> (Duration, T) {
-    let start = Instant::now();
-    let done = run();
-    (start.elapsed(), done)
+fn quantiles(name: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    for (quantile, at) in [("p50", times.len() / 2), ("p99", times.len() * 99 / 100)] {
+        println!("{name}_{quantile}_us {:.1}", times[at].as_secs_f64() * 1e6);
+    }
+}
+
+fn say(name: &str, time: Duration) {
+    println!("{name} {:.4}", time.as_secs_f64());
+}
+
+/// The CPU time of this thread.
+fn spent<T>(run: impl FnOnce() -> T) -> Duration {
+    let now = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("clock"));
+    let start = now();
+    run();
+    now() - start
 }

@@ -108,6 +108,18 @@ def differences(in_book, in_kernel):
     return wrong
 
 
+def calm(flag):
+    """Ends the storm: what is compared must stand still."""
+    os.unlink(flag)
+    idle, began = f"{flag}.idle", time.monotonic()
+    if os.path.exists(idle):
+        os.unlink(idle)
+    while not os.path.exists(idle):
+        if time.monotonic() - began > READY_AT_MOST:
+            sys.exit("the storm does not end")
+        time.sleep(0.001)
+
+
 def main():
     slips, directory, count, always, flag, *interfaces = sys.argv[1:]
     random.seed(7)
@@ -137,7 +149,7 @@ def main():
         time.sleep(random.uniform(0.0, 0.3))
         daemon.kill()
         load.going.clear()
-        os.unlink(flag)
+        calm(flag)
         starts.append(daemon.start())
         wall = time.time()
         in_book, in_kernel = book(os.path.join(output, "blocks.sqlite"), wall), kernel(slips)

@@ -185,6 +185,8 @@ firewall:
 output:
   directory: $out/files
 TEXT
+    # Whoever sources this may add lists and more.
+    if declare -F daemon_config >/dev/null; then daemon_config; fi
     alerts=$out/files/alerts.json
     python3 "$lab/ready.py" "$out/notify" 10 &
     local ready=$!

@@ -1,5 +1,5 @@
 """Attacks as fast as it may: `storm.py TARGET ALWAYS LISTED_NET FLAG RATE`. ALWAYS sends datagrams at RATE a second to the end; every
-other one comes from another address of LISTED_NET while the file FLAG is there."""
+other one comes from another address of LISTED_NET while the file FLAG is there. FLAG.idle says that none of those is on its way."""
 
 import ipaddress
 import os
@@ -17,6 +17,10 @@ def main():
     pause, sent, began = 50 / float(rate), 0, time.monotonic()
     while True:
         storming = os.path.exists(flag)
+        if not storming:
+            open(f"{flag}.idle", "w").close()
+        elif os.path.exists(f"{flag}.idle"):
+            os.unlink(f"{flag}.idle")
         for _ in range(25):
             known.sendto(b"always", (target, 9))
             if not storming:

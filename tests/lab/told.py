@@ -1,5 +1,5 @@
 """Reads alerts.json: `told.py FILE alerts ADDRESS` prints the number of alerts about it, `told.py FILE decided ADDRESS` the
-time stamp of the packet behind its first alert, `told.py FILE kinds ADDRESS` its types of evidence."""
+time stamp of the packet behind its first alert, `told.py FILE told ADDRESS` when that alert was made, `told.py FILE kinds ADDRESS` its types of evidence."""
 
 import datetime
 import json
@@ -8,7 +8,7 @@ import sys
 
 def main():
     path, question, address = sys.argv[1:4]
-    alerts, decided, latest, kinds = 0, None, None, []
+    alerts, decided, told, latest, kinds = 0, None, None, None, []
     try:
         lines = open(path, encoding="utf-8")
     except FileNotFoundError:
@@ -21,7 +21,7 @@ def main():
             continue
         if message["Status"] == "Incident":
             alerts += 1
-            decided = decided or latest
+            decided, told = decided or latest, told or message["CreateTime"]
             continue
         note = json.loads(message["Note"])
         latest = note.get("last_seen", message["StartTime"])
@@ -31,6 +31,8 @@ def main():
         print(alerts)
     elif question == "kinds":
         print(" ".join(kinds))
+    elif question == "told" and told:
+        print(datetime.datetime.fromisoformat(told.replace("Z", "+00:00")).timestamp())
     elif decided:
         print(datetime.datetime.fromisoformat(decided.replace("Z", "+00:00")).timestamp())
 
