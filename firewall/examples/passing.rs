@@ -6,6 +6,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "measures, and is no part of the program"
@@ -79,5 +80,5 @@ fn datagram(from: u32, port: u16) -> Vec<u8> {
 
 fn request(n: u32) -> BlockRequest {
     let net = Net::host(Ipv4Addr::from_bits(0x0b00_0000 + n).into());
-    BlockRequest { net, for_: Duration::from_secs(3600), reason: String::new(), exact: true }
+    BlockRequest { exact: true, ..BlockRequest::new(net, Duration::from_secs(3600), "") }
 }

@@ -217,7 +217,7 @@ after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked() {
     # What it sent was there to be dropped.
     note="$(tail -n 1 "$dir/kills.log"); $(in_ns "$R" nft list table inet slips | sed -n 's/.*packets \([0-9]*\).*/\1/p' |
         sort -n | tail -n 1) packets dropped, $((after - before)) leaked"
-    [ $status = 0 ] || complain "$(tail -n 3 "$dir/kills.log")" || return 1
+    [ $status = 0 ] || complain "$(tail -n 3 "$dir/kills.log"); $((after - before)) leaked" || return 1
     [ "$after" = "$before" ] || complain "$((after - before)) packets leaked; $note"
 }
 
