@@ -8,6 +8,7 @@ use slips_core::event::Event;
 use slips_core::record::Record;
 use slips_input::capture::{CaptureSettings, Live, LiveSource};
 use slips_input::{OpenOptions, Report, Source};
+use slips_sensor::Notices;
 use slips_store::{OutputDir, RecordSink, ZeekFormat, ZeekLogs};
 
 use super::analyze::progress;
@@ -53,11 +54,12 @@ fn from_file(
     mut logs: ZeekLogs,
 ) -> Result<(), Failure> {
     let bar = progress(path, source.progress());
+    let mut notices = Notices::default();
     let mut more = true;
     while more {
         let mut batch = Vec::with_capacity(size);
         more = source.next_batch(&mut batch)?;
-        write(&mut logs, batch)?;
+        write(&mut logs, &mut notices, batch)?;
         if let (Some(bar), Some((done, _))) = (&bar, source.progress()) {
             bar.set_position(done);
         }
@@ -85,6 +87,7 @@ fn live(options: &Sensor, sensor: slips_sensor::Settings) -> Result<(), Failure>
     };
     let mut source = LiveSource::open(capture, sensor).map_err(capture_failure)?;
     let mut logs = logs(options)?;
+    let mut notices = Notices::default();
     let stopper = source.stopper();
     std::thread::Builder::new()
         .name("signals".into())
@@ -97,7 +100,7 @@ fn live(options: &Sensor, sensor: slips_sensor::Settings) -> Result<(), Failure>
     loop {
         let mut batch = Vec::new();
         let live = source.next_batch(&mut batch).map_err(capture_failure)?;
-        write(&mut logs, batch)?;
+        write(&mut logs, &mut notices, batch)?;
         match live {
             Live::Stopped => break,
             Live::Silent => logs.flush()?,
@@ -108,7 +111,7 @@ fn live(options: &Sensor, sensor: slips_sensor::Settings) -> Result<(), Failure>
     while more {
         let mut batch = Vec::new();
         more = source.finish(&mut batch);
-        write(&mut logs, batch)?;
+        write(&mut logs, &mut notices, batch)?;
     }
     tell_capture(&mut source, options.interfaces.len());
     Ok(Box::new(logs).close()?)
@@ -122,7 +125,9 @@ fn tell_capture(source: &mut LiveSource, interfaces: usize) {
     }
 }
 
-fn write(logs: &mut ZeekLogs, batch: Vec<Event>) -> Result<(), Failure> {
+fn write(logs: &mut ZeekLogs, notices: &mut Notices, mut batch: Vec<Event>) -> Result<(), Failure> {
+    let more: Vec<_> = batch.iter().filter_map(|event| notices.look(event)).collect();
+    batch.extend(more.into_iter().map(|notice| Event::Notice(Box::new(notice))));
     if !batch.is_empty() {
         logs.accept(&[Record::Events(Arc::new(batch))])?;
     }

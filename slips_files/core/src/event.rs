@@ -446,7 +446,7 @@ pub struct Arp {
 }
 
 /// A DHCP exchange (dhcp.log).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "Zeek's dhcp.log field names")]
 pub struct Dhcp {
     pub at: PacketTime,
@@ -459,6 +459,14 @@ pub struct Dhcp {
     pub assigned_addr: Option<IpAddr>,
     pub lease_time: Option<Span>,
     pub msg_types: Vec<String>,
+    pub client_fqdn: String,
+    pub domain: String,
+    pub client_message: String,
+    pub server_message: String,
+    /// From the first message to the last.
+    pub duration: Span,
+    /// The relay that a message came through: a router of the client's network (`giaddr`).
+    pub relay: Option<IpAddr>,
     pub interface: u16,
 }
 
@@ -470,6 +478,8 @@ pub struct Smtp {
     pub helo: String,
     pub last_reply: String,
     pub tls: bool,
+    /// Names of the mail's parts in files.log.
+    pub fuids: Vec<String>,
 }
 
 /// An FTP command with a data channel (ftp.log).
@@ -484,7 +494,7 @@ pub struct Ftp {
 }
 
 /// A file that was transferred (files.log).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "Zeek's files.log field names")]
 pub struct File {
     pub at: PacketTime,
@@ -498,7 +508,16 @@ pub struct File {
     pub md5: String,
     pub sha1: String,
     pub sha256: String,
+    /// Length that was announced.
     pub total_bytes: Option<u64>,
+    /// Bytes that were seen, decoded.
+    pub seen_bytes: Option<u64>,
+    /// Bytes that were lost on the way.
+    pub missing_bytes: Option<u64>,
+    /// Client and server of the connection that carried it.
+    pub ends: Option<(Endpoint, Endpoint)>,
+    /// The client sent it.
+    pub is_orig: Option<bool>,
 }
 
 /// Software seen on a host (software.log).

@@ -77,13 +77,8 @@ mod tests {
                 uids: vec![Uid::new("C1")],
                 client: Some(at("192.168.1.30")),
                 server: Some(at("192.168.1.1")),
-                mac: None,
-                host_name: String::new(),
                 requested_addr: Some([192, 168, 1, n].into()),
-                assigned_addr: None,
-                lease_time: None,
-                msg_types: Vec::new(),
-                interface: 0,
+                ..Dhcp::default()
             }))
         };
         addrs.flat_map(|n| bench.feed(&request(n))).collect()

@@ -143,6 +143,7 @@ mod tests {
                 helo: String::new(),
                 last_reply: reply.into(),
                 tls: false,
+                fuids: Vec::new(),
             }))
         };
         let all = (0..n).flat_map(|n| bench.feed(&record(n * apart / 10)));

@@ -33,6 +33,7 @@ mod ip;
 mod link;
 mod list;
 mod neighbour;
+mod notices;
 mod openvpn;
 mod pieces;
 mod ports;
@@ -66,5 +67,6 @@ mod wire;
 
 pub use counters::{Counters, Reject};
 pub use link::LinkType;
+pub use notices::Notices;
 pub use sensor::Sensor;
 pub use settings::Settings;

@@ -59,7 +59,7 @@ fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
             .count(col::LEASE_TIME)?
             .map(|secs| Span::from_secs(i64::try_from(secs).unwrap_or(i64::MAX / 1_000_000))),
         msg_types: if kind.is_empty() { Vec::new() } else { vec![kind] },
-        interface: 0,
+        ..Dhcp::default()
     })));
     Ok(())
 }

@@ -61,6 +61,7 @@ fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
         sha256: row.string(col::SHA256),
         // Of a file that was cut short only a part was counted.
         total_bytes: size.filter(|_| whole),
+        ..File::default()
     })));
     Ok(())
 }

@@ -37,6 +37,10 @@ pub(crate) struct Message<'a> {
     hardware: Option<MacAddr>,
     client_id: Option<MacAddr>,
     host_name: &'a [u8],
+    domain: &'a [u8],
+    fqdn: &'a [u8],
+    text: &'a [u8],
+    relay: Option<Ipv4Addr>,
 }
 
 fn address(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
@@ -54,6 +58,7 @@ impl<'a> Message<'a> {
             is_request: byte(bytes, 0) == Some(1),
             id: be32(bytes, 4)?,
             given: address(bytes, 16),
+            relay: address(bytes, 24),
             hardware: mac(bytes, 28).filter(|_| is_ethernet),
             ..Self::default()
         };
@@ -78,15 +83,25 @@ impl<'a> Message<'a> {
 
     fn option(&mut self, code: u8, value: &'a [u8]) {
         match code {
-            12 => self.host_name = value.split(|byte| *byte == 0).next().unwrap_or(value),
+            12 => self.host_name = until_zero(value),
+            15 => self.domain = until_zero(value),
             50 => self.requested = address(value, 0),
             51 => self.lease = be32(value, 0),
             53 => self.kind = byte(value, 0).unwrap_or(0),
             54 => self.server = address(value, 0),
+            56 => self.text = until_zero(value),
             61 if byte(value, 0) == Some(1) && value.len() == 7 => self.client_id = mac(value, 1),
+            // flags and two codes come before the name; names in DNS's own form are left out
+            81 if byte(value, 0).is_some_and(|flags| flags & 4 == 0) => {
+                self.fqdn = until_zero(value.get(3..).unwrap_or(&[]));
+            }
             _ => {}
         }
     }
+}
+
+fn until_zero(value: &[u8]) -> &[u8] {
+    value.split(|byte| *byte == 0).next().unwrap_or(value)
 }
 
 /// From where to where a message went, and when.
@@ -137,6 +152,7 @@ impl Pending {
         if !open.dhcp.uids.contains(&way.uid) {
             open.dhcp.uids.push(way.uid);
         }
+        open.dhcp.duration = open.last.since(open.dhcp.at);
         note(&mut open.dhcp);
         if open.dhcp.msg_types.len() >= MAX_MESSAGES || open.dhcp.uids.len() >= MAX_FLOWS {
             tell(open.dhcp);
@@ -161,22 +177,16 @@ impl Pending {
 }
 
 fn begin(way: &Way) -> Dhcp {
-    Dhcp {
-        at: way.at,
-        uids: Vec::new(),
-        client: None,
-        server: None,
-        mac: None,
-        host_name: String::new(),
-        requested_addr: None,
-        assigned_addr: None,
-        lease_time: None,
-        msg_types: Vec::new(),
-        interface: way.interface,
-    }
+    Dhcp { at: way.at, interface: way.interface, ..Dhcp::default() }
 }
 
 fn add(dhcp: &mut Dhcp, message: &Message<'_>, way: &Way) {
+    dhcp.relay = message.relay.map(IpAddr::V4).or(dhcp.relay);
+    let keep = |to: &mut String, text: &[u8]| {
+        if !text.is_empty() {
+            *to = String::from_utf8_lossy(text).into_owned();
+        }
+    };
     if let Some(name) = NAMES.get(usize::from(message.kind)) {
         dhcp.msg_types.push((*name).to_owned());
     }
@@ -185,11 +195,13 @@ fn add(dhcp: &mut Dhcp, message: &Message<'_>, way: &Way) {
     if message.is_request {
         dhcp.mac = message.client_id.or(message.hardware).or(dhcp.mac);
         dhcp.requested_addr = message.requested.map(IpAddr::V4).or(dhcp.requested_addr);
-        if !message.host_name.is_empty() {
-            dhcp.host_name = String::from_utf8_lossy(message.host_name).into_owned();
-        }
+        keep(&mut dhcp.host_name, message.host_name);
+        keep(&mut dhcp.client_fqdn, message.fqdn);
+        keep(&mut dhcp.client_message, message.text);
         return;
     }
+    keep(&mut dhcp.domain, message.domain);
+    keep(&mut dhcp.server_message, message.text);
     dhcp.mac = dhcp.mac.or(message.hardware);
     if let Some(given) = message.given {
         dhcp.assigned_addr = Some(IpAddr::V4(given));

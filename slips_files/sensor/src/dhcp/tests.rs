@@ -53,6 +53,7 @@ fn messages_of_a_transaction_are_one_record() {
         requested_addr: Some([10, 0, 0, 5].into()),
         assigned_addr: Some([10, 0, 0, 5].into()),
         lease_time: Some(Span::from_secs(3600)),
+        duration: Span(2),
         msg_types: ["DISCOVER", "OFFER", "REQUEST"].map(str::to_owned).to_vec(),
         ..begin(&way(0, [0; 4], [0; 4]))
     };

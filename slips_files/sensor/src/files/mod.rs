@@ -109,6 +109,8 @@ pub(crate) struct Body {
     /// Length that was announced, where it is that of the file.
     total: Option<u64>,
     has_gap: bool,
+    /// Bytes that are known to be lost.
+    missing: u64,
     /// It is a piece of a file: neither its type nor its digests tell anything.
     is_piece: bool,
     first: Vec<u8>,
@@ -180,8 +182,9 @@ impl Body {
     }
 
     /// Some of its bytes are lost.
-    pub(crate) fn lose(&mut self) {
+    pub(crate) fn lose(&mut self, bytes: u64) {
         self.has_gap = true;
+        self.missing = self.missing.saturating_add(bytes);
     }
 
     /// The file is over: tells of it, unless nothing of it was seen. `sender` sent it.
@@ -198,15 +201,13 @@ impl Body {
             at: cx.at,
             fuid,
             uid: cx.track.uid.print(),
-            sender: None,
-            receiver: None,
             source: source.to_owned(),
             mime_type: mime.to_owned(),
-            analyzers: Vec::new(),
-            md5: String::new(),
-            sha1: String::new(),
-            sha256: String::new(),
-            total_bytes: self.total.or_else(|| (is_whole && !self.has_gap).then_some(self.length)),
+            total_bytes: self.total,
+            seen_bytes: Some(self.length),
+            missing_bytes: Some(self.missing),
+            is_orig: Some(sender == Dir::Orig),
+            ..File::default()
         };
         let hashes = self.hashes.as_mut().filter(|hashes| hashes.length == self.length && !self.has_gap);
         if let Some(hashes) = hashes.filter(|_| is_whole && !self.is_piece) {
@@ -218,6 +219,7 @@ impl Body {
         let about = emit::about(cx.track, cx.at);
         let (from, to) = if sender == Dir::Orig { (about.src, about.dst) } else { (about.dst, about.src) };
         (file.sender, file.receiver) = (Some(from.addr), Some(to.addr));
+        file.ends = Some((about.src, about.dst));
         self.abandon(&mut cx.tools.files);
         cx.tell(Event::File(Box::new(file)));
         Some(Told { fuid, mime })

@@ -1,5 +1,6 @@
 //! FTP: commands that open data channels or move files, with their replies.
 
+mod data;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,7 @@ use slips_core::event::{Event, Ftp};
 use slips_core::exchange::{App, AuthOutcome};
 use slips_core::time::PacketTime;
 
+pub(crate) use self::data::Transfer;
 use crate::apps::Attempt;
 use crate::emit;
 use crate::reader::lines::{self, Lines};

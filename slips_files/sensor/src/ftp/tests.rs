@@ -55,6 +55,20 @@ fn the_last_reply_before_the_next_command_counts() {
     assert_eq!(run(&talk, 1000), [" RETR Some(226) None", " PASV Some(226) None"]);
 }
 
+#[test]
+fn what_a_data_connection_carries_is_a_file() {
+    let files: Vec<_> = read(Service::FtpData, &[(Resp, b"\x89PNG\r\n"), (Resp, b"\x1a\n and so on")], 4)
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::File(file) => Some((file.source, file.mime_type, file.seen_bytes, file.is_orig, file.md5)),
+            _ => None,
+        })
+        .collect();
+    let expected = ("FTP_DATA".to_owned(), "image/png".to_owned(), Some(18), Some(false), String::new());
+    // the sender's FIN was not seen: no digest
+    assert_eq!(files, [expected]);
+}
+
 proptest! {
     #[test]
     fn arbitrary_lines_are_no_harm(

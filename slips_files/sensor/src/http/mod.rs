@@ -150,12 +150,12 @@ impl Conversation {
         let side = &mut self.sides[dir as usize];
         match side.state {
             State::Body(left) | State::Chunk(left) if lost <= left => {
-                side.body.lose();
+                side.body.lose(lost);
                 self.pass(dir, lost, cx);
             }
-            State::Rest => side.body.lose(),
+            State::Rest => side.body.lose(lost),
             _ => {
-                side.body.lose();
+                side.body.lose(0);
                 side.state = State::Lost;
             }
         }
@@ -271,7 +271,7 @@ impl Conversation {
                 Some(0) => side.state = State::Trailers,
                 Some(length) => side.state = State::Chunk(length),
                 None => {
-                    side.body.lose();
+                    side.body.lose(0);
                     side.state = State::Lost;
                 }
             },

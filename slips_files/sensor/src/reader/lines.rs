@@ -1,7 +1,7 @@
 //! Lines of text protocols, however they are cut.
 
 /// Longest line that is kept; the rest of a longer one is dropped.
-const MAX_LINE: usize = 4096;
+pub(crate) const MAX_LINE: usize = 4096;
 
 /// The begun line of a side.
 #[derive(Debug, Default)]
@@ -31,6 +31,14 @@ impl Lines {
     fn add(&mut self, bytes: &[u8]) {
         let room = MAX_LINE.saturating_sub(self.begun.len());
         self.begun.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+
+    /// Hands over the begun line, whose end will not come.
+    pub(crate) fn rest(&mut self, line: impl FnOnce(&[u8])) {
+        if !self.begun.is_empty() {
+            line(&self.begun);
+            self.begun.clear();
+        }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -74,6 +74,7 @@ pub(crate) struct Tools {
     http: Spare<http::Conversation>,
     smtp: Spare<smtp::Session>,
     ftp: Spare<ftp::Control>,
+    transfers: Spare<ftp::Transfer>,
     quic: Spare<quic::Connection>,
     dtls: Spare<tls::Datagrams>,
     openvpn: Spare<openvpn::Control>,
@@ -102,6 +103,7 @@ impl Tools {
             http: Vec::new(),
             smtp: Vec::new(),
             ftp: Vec::new(),
+            transfers: Vec::new(),
             quic: Vec::new(),
             dtls: Vec::new(),
             openvpn: Vec::new(),
@@ -149,6 +151,7 @@ impl Tools {
             Service::Http => Some(Parser::Http(self.http.pop().unwrap_or_default())),
             Service::Smtp => Some(Parser::Smtp(self.smtp.pop().unwrap_or_default())),
             Service::Ftp => Some(Parser::Ftp(self.ftp.pop().unwrap_or_default())),
+            Service::FtpData => Some(Parser::Transfer(self.transfers.pop().unwrap_or_default())),
             Service::Quic => Some(Parser::Quic(self.quic.pop().unwrap_or_default())),
             Service::Dtls => Some(Parser::Dtls(self.dtls.pop().unwrap_or_default())),
             Service::Openvpn => Some(Parser::Openvpn(self.openvpn.pop().unwrap_or_default())),
@@ -180,12 +183,16 @@ impl Tools {
                 keep(&mut self.http, conversation);
             }
             Parser::Smtp(mut session) => {
-                session.reset();
+                session.reset(&mut self.files);
                 keep(&mut self.smtp, session);
             }
             Parser::Ftp(mut control) => {
                 control.reset();
                 keep(&mut self.ftp, control);
+            }
+            Parser::Transfer(mut transfer) => {
+                transfer.reset(&mut self.files);
+                keep(&mut self.transfers, transfer);
             }
             Parser::Quic(mut connection) => {
                 connection.reset();
@@ -254,6 +261,7 @@ enum Parser {
     Http(Box<http::Conversation>),
     Smtp(Box<smtp::Session>),
     Ftp(Box<ftp::Control>),
+    Transfer(Box<ftp::Transfer>),
     Quic(Box<quic::Connection>),
     Dtls(Box<tls::Datagrams>),
     Openvpn(Box<openvpn::Control>),
@@ -277,6 +285,8 @@ impl Parser {
             (Self::Ftp(control), Data::Gap(_)) => control.lose(dir),
             (Self::Dialogue(_, dialogue), Data::Bytes(bytes)) => dialogue.take(dir, bytes, cx),
             (Self::Dialogue(_, dialogue), Data::Gap(_)) => dialogue.lose(dir, cx),
+            (Self::Transfer(transfer), Data::Bytes(bytes)) => transfer.take(dir, bytes, cx),
+            (Self::Transfer(transfer), Data::Gap(lost)) => transfer.lose(dir, lost),
         }
     }
 
@@ -295,6 +305,7 @@ impl Parser {
                 control.finish(cx);
             }
             Self::Dialogue(_, dialogue) => dialogue.finish(cx),
+            Self::Transfer(transfer) => transfer.finish(cx),
         }
     }
 
@@ -306,6 +317,7 @@ impl Parser {
             Self::Http(conversation) => conversation.held(),
             Self::Smtp(session) => session.held(),
             Self::Ftp(control) => control.held(),
+            Self::Transfer(transfer) => transfer.held(),
             Self::Quic(connection) => connection.held(),
             Self::Dtls(handshake) => handshake.held(),
             Self::Openvpn(control) => control.held(),
@@ -450,9 +462,9 @@ impl Reader {
         wants && self.keep_bounds(cx)
     }
 
-    /// Whether the flow may yet turn to TLS: what speaks is unknown, or speaks first in clear text.
+    /// Whether the flow may yet turn to TLS: what speaks is unknown, speaks first in clear text, or is a file.
     pub(crate) const fn may_turn_to_tls(&self) -> bool {
-        matches!(self.parser, Parser::Probe(_) | Parser::Dialogue(..))
+        matches!(self.parser, Parser::Probe(_) | Parser::Dialogue(..) | Parser::Transfer(_))
     }
 
     /// The flow is over.

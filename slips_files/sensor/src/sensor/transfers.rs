@@ -22,7 +22,7 @@ impl Sensor {
         self.expected.announce(at, (listener, port, peer));
     }
 
-    /// Names a flow that was announced.
+    /// Names a flow that was announced, and reads the file that it carries.
     pub(super) fn greet_expected(&mut self, index: u32, at: PacketTime) {
         let Some(track) = self.table.get(index).filter(|track| track.kind == Kind::Tcp) else { return };
         let ends = (track.resp, track.resp_port, track.orig);
@@ -30,6 +30,7 @@ impl Sensor {
             && let Some(track) = self.table.get(index)
         {
             track.found(Service::FtpData);
+            track.reader = self.tools.open(Some(Service::FtpData), 1, 1);
         }
     }
 }

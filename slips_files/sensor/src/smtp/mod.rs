@@ -1,5 +1,6 @@
 //! SMTP: who greets, and how the server answers each mail.
 
+mod mail;
 #[cfg(test)]
 mod tests;
 
@@ -9,8 +10,10 @@ use slips_core::event::{Event, Smtp};
 use slips_core::exchange::{App, AuthOutcome};
 use slips_core::time::PacketTime;
 
+use self::mail::Mail;
 use crate::apps::{Attempt, sasl};
 use crate::emit;
+use crate::files::Engines;
 use crate::reader::lines::{self, Lines};
 use crate::reader::{Cx, Next};
 use crate::service::Service;
@@ -38,13 +41,19 @@ pub(crate) struct Session {
     asked: VecDeque<Asked>,
     /// Bytes of a chunk of mail that are still to come.
     chunk: u64,
+    /// It is the last one of its mail.
+    is_last_chunk: bool,
     in_mail: bool,
+    mail: Mail,
+    /// The begun line of a mail in chunks.
+    mail_line: Lines,
+    fuids: Vec<String>,
     helo: String,
     last_reply: String,
     begun: Option<PacketTime>,
-    /// The client did something since the last record.
+    /// The client did something since the last record, and something that concerns a mail.
     is_active: bool,
-    has_sender: bool,
+    has_mail: bool,
     is_over: bool,
     login: Option<Login>,
 }
@@ -61,15 +70,18 @@ struct Login {
 
 impl Session {
     /// Forgets everything but the memory.
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self, engines: &mut Engines) {
         let (mut lines, mut asked) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.asked));
+        let (mut mail, mut mail_line) = (std::mem::take(&mut self.mail), std::mem::take(&mut self.mail_line));
         lines.iter_mut().for_each(Lines::clear);
         asked.clear();
-        *self = Self { lines, asked, ..Self::default() };
+        mail.reset(engines);
+        mail_line.clear();
+        *self = Self { lines, asked, mail, mail_line, ..Self::default() };
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.lines.iter().map(Lines::held).sum()
+        self.lines.iter().map(Lines::held).sum::<usize>() + self.mail_line.held() + self.mail.held()
     }
 
     /// Takes the next bytes of a side.
@@ -78,7 +90,9 @@ impl Session {
             if dir == Dir::Orig && self.chunk > 0 {
                 let skipped = usize::try_from(self.chunk).unwrap_or(usize::MAX).min(bytes.len());
                 self.chunk -= skipped as u64;
-                bytes = bytes.get(skipped..).unwrap_or(&[]);
+                let (chunk, rest) = bytes.split_at(skipped);
+                self.take_chunk(chunk, cx);
+                bytes = rest;
                 continue;
             }
             let mut lines = std::mem::take(&mut self.lines[dir as usize]);
@@ -98,6 +112,8 @@ impl Session {
     pub(crate) fn lose(&mut self, dir: Dir, lost: u64) -> Next {
         self.lines[dir as usize].clear();
         if dir == Dir::Orig {
+            self.mail.lose();
+            self.mail_line.clear();
             self.chunk = self.chunk.saturating_sub(lost);
         }
         Next::More
@@ -108,7 +124,26 @@ impl Session {
         if let Some(Login { attempt, .. }) = self.login.take() {
             attempt.tell(App::Smtp, AuthOutcome::Unknown, String::new(), cx);
         }
+        self.mail_over(false, cx);
         self.tell(false, cx);
+    }
+
+    /// Takes bytes of a mail that are counted, not ended by a dot.
+    fn take_chunk(&mut self, mut bytes: &[u8], cx: &mut Cx<'_>) {
+        while !bytes.is_empty() {
+            let mail = &mut self.mail;
+            bytes = self.mail_line.take(bytes, |line| mail.line(line, cx));
+        }
+        if self.chunk == 0 && self.is_last_chunk {
+            self.mail_over(true, cx);
+        }
+    }
+
+    fn mail_over(&mut self, is_whole: bool, cx: &mut Cx<'_>) {
+        let mail = &mut self.mail;
+        self.mail_line.rest(|line| mail.line(line, cx));
+        mail.finish(is_whole, cx);
+        self.fuids.append(&mut mail.files());
     }
 
     fn ask(&mut self, asked: Asked) {
@@ -128,7 +163,11 @@ impl Session {
         if self.in_mail {
             if line == b"." {
                 self.in_mail = false;
+                self.mail_over(true, cx);
                 self.ask(Asked::Mail);
+            } else {
+                // a dot in front hides one that would end the mail
+                self.mail.line(line.strip_prefix(b".").unwrap_or(line), cx);
             }
             return;
         }
@@ -140,15 +179,15 @@ impl Session {
                 self.ask(Asked::Other);
             }
             b"MAIL    " => {
-                if std::mem::replace(&mut self.has_sender, true) {
+                // the answer to an earlier mail was not seen, or it never came to one
+                if self.has_mail {
                     self.tell(false, cx);
-                    self.has_sender = true;
                 }
-                self.is_active = true;
+                (self.is_active, self.has_mail) = (true, true);
                 self.ask(Asked::Other);
             }
             b"RCPT    " => {
-                self.is_active = true;
+                (self.is_active, self.has_mail) = (true, true);
                 self.ask(Asked::Other);
             }
             b"DATA    " => {
@@ -162,6 +201,10 @@ impl Session {
                 let length = words.next().and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
                 let is_last = words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"LAST"));
                 (self.chunk, self.is_active) = (length.unwrap_or(0), true);
+                self.is_last_chunk = is_last;
+                if self.chunk == 0 && is_last {
+                    self.mail_over(true, cx);
+                }
                 self.ask(if is_last && length.is_some() { Asked::Mail } else { Asked::Other });
             }
             b"STARTTLS" => self.ask(Asked::StartTls),
@@ -218,10 +261,17 @@ impl Session {
     }
 
     fn tell(&mut self, tls: bool, cx: &mut Cx<'_>) {
-        self.has_sender = false;
+        self.has_mail = false;
+        let fuids = std::mem::take(&mut self.fuids);
         let Some(at) = self.begun.filter(|_| std::mem::replace(&mut self.is_active, false)) else { return };
         let (helo, last_reply) = (self.helo.clone(), self.last_reply.clone());
-        cx.tell(Event::Smtp(Box::new(Smtp { about: emit::about(cx.track, at), helo, last_reply, tls })));
+        cx.tell(Event::Smtp(Box::new(Smtp {
+            about: emit::about(cx.track, at),
+            helo,
+            last_reply,
+            tls,
+            fuids,
+        })));
         self.begun = None;
     }
 }

@@ -63,6 +63,82 @@ fn tls_takes_over() {
     );
 }
 
+/// Source, type, length and MD5 of the files of a talk, and how many of them each record names.
+fn files(talk: &[(Dir, &[u8])], size: usize) -> (Vec<String>, Vec<usize>) {
+    let (mut files, mut named) = (Vec::new(), Vec::new());
+    for event in read(Service::Smtp, talk, size) {
+        match event {
+            Event::File(file) => files.push(format!(
+                "{} {} {:?} {}",
+                file.source,
+                file.mime_type,
+                file.seen_bytes,
+                file.md5.get(..8).unwrap_or("-")
+            )),
+            Event::Smtp(smtp) => named.push(smtp.fuids.len()),
+            _ => {}
+        }
+    }
+    (files, named)
+}
+
+#[test]
+fn each_part_of_a_mail_is_a_file() {
+    let talk: [(Dir, &[u8]); 4] = [
+        (Orig, b"HELO me\r\nMAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n"),
+        (Resp, b"250 a\r\n250 b\r\n250 c\r\n354 go\r\n"),
+        (
+            Orig,
+            b"Subject: x\r\nContent-Type: multipart/mixed;\r\n boundary=\"out side\"\r\n\r\nnot shown\r\n--out side\r\n\
+            Content-Type: multipart/alternative; boundary=in\r\n\r\n--in\r\n\r\nplain text\r\n..\r\n--in\r\n\
+            Content-Transfer-Encoding: Quoted-Printable\r\n\r\n<html>=20a=\r\nb\r\n--in--\r\nlost\r\n--out side\r\n\
+            Content-Transfer-Encoding: base64\r\n\r\nTVqQAAMAAAAEAAAA\r\n//8AALgAAAA=\r\n--out side--\r\n.\r\n",
+        ),
+        (Resp, b"250 queued\r\n"),
+    ];
+    for size in [1, 7, 5000] {
+        let (files, named) = files(&talk, size);
+        assert_eq!(
+            files,
+            [
+                "SMTP text/plain Some(13) df366f9c",
+                "SMTP text/html Some(11) cfc5ff0c",
+                "SMTP application/x-dosexec Some(20) e3e0af6e",
+            ],
+            "cut at {size}"
+        );
+        assert_eq!(named, [3]);
+    }
+}
+
+#[test]
+fn a_mail_in_chunks_is_a_file_and_one_that_breaks_off_has_no_digest() {
+    let chunks: [(Dir, &[u8]); 2] = [
+        (Orig, b"HELO me\r\nMAIL FROM:<a>\r\nBDAT 9\r\nA: b\r\n\r\nwBDAT 10 LAST\r\nhole mail!"),
+        (Resp, b"250 a\r\n250 b\r\n250 c\r\n250 d\r\n"),
+    ];
+    for size in [1, 5, 1000] {
+        assert_eq!(files(&chunks, size).0, ["SMTP text/plain Some(13) c7be31ad"], "cut at {size}");
+    }
+    let broken: [(Dir, &[u8]); 2] =
+        [(Orig, b"MAIL FROM:<a>\r\nDATA\r\n"), (Orig, b"\r\nthis goes on and\r\n")];
+    assert_eq!(files(&broken, 1000).0, ["SMTP text/plain Some(18) -"]);
+}
+
+#[test]
+fn a_mail_that_comes_to_nothing_is_told_before_the_next() {
+    check(
+        &[
+            (Resp, b"220 mx\r\n"),
+            (Orig, b"HELO me\r\nRCPT TO:<b>\r\nDATA\r\n"),
+            (Resp, b"250 a\r\n503 sender?\r\n503 no\r\n"),
+            (Orig, b"MAIL FROM:<a>\r\n"),
+            (Resp, b"250 ok\r\n"),
+        ],
+        &["me | 503 no | false", "me | 250 ok | false"],
+    );
+}
+
 proptest! {
     #[test]
     fn arbitrary_lines_are_no_harm(

@@ -9,7 +9,7 @@ use slips_core::time::Span;
 
 use super::handshakes::{self, QUIC, SSL, X509};
 use super::row::{Field, IfEmpty, Row, fields};
-use super::{dns_names, own_logs};
+use super::{community, dns_names, own_logs};
 
 /// The logs there are; [`LogKind::NAMES`] has their names at the same places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub(super) fn fill(row: &mut Row<'_>, event: &Event, local: &LocalNets) {
         Event::X509(x509) => handshakes::x509(row, x509),
         Event::Ssh(session) => ssh(row, session, local),
         Event::Arp(frame) => arp(row, frame),
-        other => rest(row, other),
+        other => rest(row, other, local),
     }
 }
 
@@ -170,6 +170,7 @@ fn conn(row: &mut Row<'_>, flow: &Flow, local: &LocalNets) {
     row.shown("orig_l2_addr", flow.src_mac);
     row.shown("resp_l2_addr", flow.dst_mac);
     row.number("vlan", flow.vlan.map(u64::from));
+    row.text("community_id", &community::of(flow).unwrap_or_default());
 }
 
 fn ip_proto(flow: &Flow) -> Option<u64> {
@@ -189,7 +190,7 @@ fn dns_row(row: &mut Row<'_>, dns: &Dns) {
     row.number("trans_id", Some(dns.trans_id.into()));
     row.span("rtt", dns.rtt);
     row.text("query", &dns.query);
-    if !dns.query.is_empty() || dns.qtype != 0 {
+    if dns.qclass != 0 || dns.qtype != 0 {
         row.number("qclass", Some(dns.qclass.into()));
         row.shown("qclass_name", Some(dns_names::class(dns.qclass)));
         row.number("qtype", Some(dns.qtype.into()));
@@ -277,7 +278,7 @@ fn arp(row: &mut Row<'_>, arp: &Arp) {
 }
 
 /// The logs with few fields.
-fn rest(row: &mut Row<'_>, event: &Event) {
+fn rest(row: &mut Row<'_>, event: &Event, local: &LocalNets) {
     match event {
         Event::Dhcp(dhcp) => {
             row.time("ts", dhcp.at);
@@ -286,16 +287,22 @@ fn rest(row: &mut Row<'_>, event: &Event) {
             row.addr("server_addr", dhcp.server);
             row.shown("mac", dhcp.mac);
             row.text("host_name", &dhcp.host_name);
+            row.text("client_fqdn", &dhcp.client_fqdn);
+            row.text("domain", &dhcp.domain);
             row.addr("requested_addr", dhcp.requested_addr);
             row.addr("assigned_addr", dhcp.assigned_addr);
             row.span("lease_time", dhcp.lease_time);
+            row.text("client_message", &dhcp.client_message);
+            row.text("server_message", &dhcp.server_message);
             row.texts("msg_types", &dhcp.msg_types, IfEmpty::Unset);
+            row.span("duration", Some(dhcp.duration));
         }
         Event::Smtp(smtp) => {
             about(row, &smtp.about);
             row.text("helo", &smtp.helo);
             row.text("last_reply", &smtp.last_reply);
             row.flag("tls", Some(smtp.tls));
+            row.texts("fuids", &smtp.fuids, IfEmpty::Shown);
         }
         Event::Ftp(ftp) => {
             about(row, &ftp.about);
@@ -308,12 +315,22 @@ fn rest(row: &mut Row<'_>, event: &Event) {
             row.time("ts", file.at);
             row.text("fuid", file.fuid.as_str());
             row.text("uid", file.uid.as_str());
+            let (client, server) = (file.ends.map(|ends| ends.0), file.ends.map(|ends| ends.1));
+            row.addr("id.orig_h", client.map(|end| end.addr));
+            row.number("id.orig_p", client.map(|end| end.port.into()));
+            row.addr("id.resp_h", server.map(|end| end.addr));
+            row.number("id.resp_p", server.map(|end| end.port.into()));
             row.texts("tx_hosts", file.sender.map(|addr| addr.to_string()), IfEmpty::Unset);
             row.texts("rx_hosts", file.receiver.map(|addr| addr.to_string()), IfEmpty::Unset);
             row.text("source", &file.source);
             row.texts("analyzers", &file.analyzers, IfEmpty::Shown);
             row.text("mime_type", &file.mime_type);
+            let known = !local.nets().is_empty();
+            row.flag("local_orig", file.sender.filter(|_| known).map(|sender| local.contains(sender)));
+            row.flag("is_orig", file.is_orig);
+            row.number("seen_bytes", file.seen_bytes);
             row.number("total_bytes", file.total_bytes);
+            row.number("missing_bytes", file.missing_bytes);
             row.text("md5", &file.md5);
             row.text("sha1", &file.sha1);
             row.text("sha256", &file.sha256);
@@ -370,6 +387,7 @@ const CONN: &[Field] = fields! { about;
     "conn_state": "string", "local_orig": "bool", "local_resp": "bool", "missed_bytes": "count", "history": "string",
     "orig_pkts": "count", "orig_ip_bytes": "count", "resp_pkts": "count", "resp_ip_bytes": "count",
     "tunnel_parents": "set[string]", "ip_proto": "count", "orig_l2_addr": "string", "resp_l2_addr": "string", "vlan": "int",
+    "community_id": "string",
 };
 const DNS: &[Field] = fields! { about;
     "proto": "enum", "trans_id": "count", "rtt": "interval", "query": "string", "qclass": "count", "qclass_name": "string",
@@ -399,14 +417,17 @@ const DHCP: &[Field] = fields! {
     "client_fqdn": "string", "domain": "string", "requested_addr": "addr", "assigned_addr": "addr", "lease_time": "interval",
     "client_message": "string", "server_message": "string", "msg_types": "vector[string]", "duration": "interval",
 };
-const SMTP: &[Field] = fields! { about; "helo": "string", "last_reply": "string", "tls": "bool" };
+const SMTP: &[Field] = fields! { about;
+    "helo": "string", "last_reply": "string", "tls": "bool", "fuids": "vector[string]",
+};
 const FTP: &[Field] = fields! { about;
     "user": "string", "command": "string", "reply_code": "count", "data_channel.resp_p": "port",
 };
-/// Zeek 5's `tx_hosts` and `rx_hosts`: the event knows who sent the file, not which side opened the connection.
+/// The connection as in today's Zeek, and `tx_hosts` and `rx_hosts` as up to its version 5, which tools still read.
 const FILES: &[Field] = fields! {
-    "ts": "time", "fuid": "string", "uid": "string", "tx_hosts": "set[addr]", "rx_hosts": "set[addr]", "source": "string",
-    "analyzers": "set[string]", "mime_type": "string", "total_bytes": "count", "md5": "string", "sha1": "string",
+    "ts": "time", "fuid": "string", "uid": "string", "id.orig_h": "addr", "id.orig_p": "port", "id.resp_h": "addr",
+    "id.resp_p": "port", "tx_hosts": "set[addr]", "rx_hosts": "set[addr]", "source": "string",
+    "analyzers": "set[string]", "mime_type": "string", "local_orig": "bool", "is_orig": "bool", "seen_bytes": "count", "total_bytes": "count", "missing_bytes": "count", "md5": "string", "sha1": "string",
     "sha256": "string",
 };
 const SOFTWARE: &[Field] = fields! {

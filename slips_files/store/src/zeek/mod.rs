@@ -1,5 +1,6 @@
 //! Events as logs that Zeek's tools can read, for `slips sensor`.
 
+mod community;
 mod dns_names;
 mod handshakes;
 mod logs;

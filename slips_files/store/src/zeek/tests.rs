@@ -212,9 +212,15 @@ fn all_kinds() -> Vec<Event> {
             assigned_addr: None,
             lease_time: Some(Span::from_secs(900)),
             msg_types: list(),
-            interface: 0,
+            ..Dhcp::default()
         })),
-        Event::Smtp(Box::new(Smtp { about: about(), helo: text(), last_reply: text(), tls: true })),
+        Event::Smtp(Box::new(Smtp {
+            about: about(),
+            helo: text(),
+            last_reply: text(),
+            tls: true,
+            fuids: list(),
+        })),
         Event::Ftp(Box::new(Ftp {
             about: about(),
             user: text(),
@@ -235,6 +241,10 @@ fn all_kinds() -> Vec<Event> {
             sha1: text(),
             sha256: text(),
             total_bytes: Some(1),
+            seen_bytes: Some(1),
+            missing_bytes: None,
+            ends: Some(ends()),
+            is_orig: Some(false),
         })),
         Event::Software(Box::new(Software {
             at: AT,
@@ -327,8 +337,8 @@ fn a_flow_is_a_row_of_conn_log_when_it_ends() {
     check(
         Event::Flow(flow()),
         "conn",
-        r#"{"ts":1700828217.314165,"uid":"C1","id.orig_h":"192.168.1.5","id.orig_p":40000,"id.resp_h":"2001:db8::1","id.resp_p":22,"proto":"tcp","service":"ssh","duration":1.500000,"orig_bytes":2,"resp_bytes":5,"conn_state":"SF","local_orig":true,"local_resp":false,"missed_bytes":0,"history":"ShADadFf","orig_pkts":1,"orig_ip_bytes":3,"resp_pkts":4,"resp_ip_bytes":6,"ip_proto":6,"orig_l2_addr":"00:01:02:03:04:05"}"#,
-        "1700828217.314165\tC1\t192.168.1.5\t40000\t2001:db8::1\t22\ttcp\tssh\t1.500000\t2\t5\tSF\tT\tF\t0\tShADadFf\t1\t3\t4\t6\t-\t6\t00:01:02:03:04:05\t-\t-",
+        r#"{"ts":1700828217.314165,"uid":"C1","id.orig_h":"192.168.1.5","id.orig_p":40000,"id.resp_h":"2001:db8::1","id.resp_p":22,"proto":"tcp","service":"ssh","duration":1.500000,"orig_bytes":2,"resp_bytes":5,"conn_state":"SF","local_orig":true,"local_resp":false,"missed_bytes":0,"history":"ShADadFf","orig_pkts":1,"orig_ip_bytes":3,"resp_pkts":4,"resp_ip_bytes":6,"ip_proto":6,"orig_l2_addr":"00:01:02:03:04:05","community_id":"1:YF1XFO+9nWwQgPRG8aEjp0ZCka8="}"#,
+        "1700828217.314165\tC1\t192.168.1.5\t40000\t2001:db8::1\t22\ttcp\tssh\t1.500000\t2\t5\tSF\tT\tF\t0\tShADadFf\t1\t3\t4\t6\t-\t6\t00:01:02:03:04:05\t-\t-\t1:YF1XFO+9nWwQgPRG8aEjp0ZCka8=",
     );
     let mut single = flow();
     (single.duration, single.proto) = (None, Proto::Other(47));

@@ -54,6 +54,9 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         assigned_addr: row.addr(col::ASSIGNED_ADDR)?,
         lease_time: row.span(col::LEASE_TIME)?,
         msg_types: row.strings(col::MSG_TYPES),
-        interface: 0,
+        client_fqdn: row.string(col::CLIENT_FQDN),
+        domain: row.string(col::DOMAIN),
+        duration: row.span(col::DURATION)?.unwrap_or_default(),
+        ..Dhcp::default()
     })))
 }

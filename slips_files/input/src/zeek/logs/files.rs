@@ -60,5 +60,6 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         sha1: row.string(col::SHA1),
         sha256: row.string(col::SHA256),
         total_bytes: row.count(col::TOTAL_BYTES)?,
+        ..File::default()
     })))
 }

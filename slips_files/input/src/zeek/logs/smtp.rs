@@ -33,5 +33,6 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         helo: row.string(col::HELO),
         last_reply: row.string(col::LAST_REPLY),
         tls: row.flag(col::TLS)?,
+        fuids: Vec::new(),
     })))
 }
