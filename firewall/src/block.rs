@@ -206,6 +206,15 @@ pub enum Health {
     Rebuilt,
 }
 
+/// What was noticed since it was asked last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Somebody else changed what blocks: [`verify`](Backend::verify) it.
+    pub disturbed: bool,
+    /// The addresses or routes of this host changed: who is protected may have.
+    pub host: bool,
+}
+
 /// What a test of the blocking itself found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SelfTest {
@@ -235,6 +244,23 @@ pub trait Backend: fmt::Debug + Send {
     /// Looks whether all that blocks is there, and makes it anew if it is not. Blocks that are still there are kept; what is
     /// protected must be said again.
     fn verify(&mut self) -> Result<Health, Error>;
+
+    /// What changed around it; costs next to nothing and never waits.
+    fn watch(&mut self) -> Watched {
+        Watched::default()
+    }
+
+    /// What was dropped of this single network since this was asked first, which gives it a counter of its own; `None` when it has no
+    /// block of its own. A block that is set anew starts again.
+    fn count(&mut self, net: Net) -> Result<Option<Count>, Error> {
+        Ok(self.left(&[net])?.pop().flatten().map(|_| Count::default()))
+    }
+
+    /// Lets all packets pass for now, or drops them again. What is blocked stays known and goes on to end, and may be changed.
+    fn set_paused(&mut self, paused: bool) -> Result<(), Error> {
+        let _ = paused;
+        Ok(())
+    }
 
     /// What was dropped, all of it.
     fn counters(&mut self) -> Result<Counters, Error> {

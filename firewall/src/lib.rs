@@ -20,7 +20,7 @@ mod ranges;
 use slips_core::addr::Net;
 
 pub use block::{
-    Backend, Block, BlockRequest, Change, Count, Counters, Ended, Health, Manner, Origin, SelfTest,
+    Backend, Block, BlockRequest, Change, Count, Counters, Ended, Health, Manner, Origin, SelfTest, Watched,
 };
 pub use discover::{DiscoverError, Sources};
 pub use dry_run::DryRun;
@@ -29,6 +29,16 @@ pub use firewall::{Firewall, Mode, Options, Outcome};
 pub use nft::{Features, NftOptions, Nftables, flush_all, list_all};
 pub use policy::{Escalation, Policy, Refusal, rest};
 pub use protected::{Protected, Why};
+
+/// The machines on the networks of this host that it has talked with lately, in the network namespace of the calling thread.
+pub fn neighbours() -> Result<usize, Error> {
+    netlink::neighbours()
+}
+
+/// Whether hosts talk with each other through a bridge of this host, in the network namespace of the calling thread.
+pub fn bridged() -> Result<bool, Error> {
+    netlink::bridged()
+}
 
 /// Whether this is blocked as one thing: a single address, or the 64 bits of IPv6 that one customer has.
 pub const fn is_single(net: Net) -> bool {

@@ -32,6 +32,14 @@ pub enum Why {
     Gateway,
     /// A name server that this host is told to use.
     Resolver,
+    /// Who gave this host its address, or a server that came with it.
+    Dhcp,
+    /// A server that tells this host the time.
+    Time,
+    /// The other end of a connection that may be a remote login.
+    Connection,
+    /// From where somebody logged in to this host lately.
+    Login,
     /// The other end of a remote login to this host.
     Session,
     /// Named by the administrator.
@@ -49,6 +57,10 @@ impl fmt::Display for Why {
             Self::Own => "an address of this host",
             Self::Gateway => "a gateway of this host",
             Self::Resolver => "a name server of this host",
+            Self::Dhcp => "a server of this host's address lease",
+            Self::Time => "a time server of this host",
+            Self::Connection => "a connection that may be a remote login to this host",
+            Self::Login => "a recent login to this host",
             Self::Session => "a remote login to this host",
             Self::Listed => "on the allow list",
         })

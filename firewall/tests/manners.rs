@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use lab::{A4, A4_NEIGHBOUR, A6, A6_FENCE, C4, C6, Host, Lab, PATIENCE, ROUTER4, arrives, leaves};
 use slips_core::addr::Net;
-use slips_firewall::{BlockRequest, Firewall, Manner, Options, Origin, Outcome};
+use slips_firewall::{
+    BlockRequest, Features, Firewall, Manner, NftOptions, Nftables, Options, Origin, Outcome, Policy,
+    Protected,
+};
 
 fn request(net: &str, manner: Manner) -> BlockRequest {
     let net: Net = net.parse().expect(net);
@@ -122,4 +125,29 @@ fn what_is_dropped_is_logged_when_asked_for() {
         chain.contains("limit rate 5/second") && chain.contains("log prefix \"slips dropped: \""),
         "{chain}"
     );
+}
+
+#[test]
+fn a_single_block_is_counted_alone_from_when_somebody_asks() {
+    let Some(lab) = lab::open("a_single_block_is_counted_alone_from_when_somebody_asks") else { return };
+    for features in [Features::ALL, Features::NONE] {
+        let options = NftOptions { features, ..NftOptions::default() };
+        let backend = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
+        let mut firewall = Firewall::with_backend(Box::new(backend), Policy::default(), Protected::classes())
+            .expect("firewall");
+        let (a, other, at_c) = (lab.udp(Host::A, A4), lab.udp(Host::A, A4_NEIGHBOUR), lab.udp(Host::C, C4));
+        let net: Net = A4.parse().expect("net");
+        assert_eq!(firewall.count(net).expect("count"), None, "nobody is blocked");
+        firewall.block(request(A4, Manner::Reject)).expect("block");
+        assert!(!arrives(&a, &other, &at_c));
+        assert_eq!(firewall.count(net).expect("count").map(|count| count.packets), Some(0), "from now on");
+        for packets in 1..=3 {
+            assert!(!arrives(&a, &other, &at_c));
+            assert_eq!(firewall.count(net).expect("count").map(|count| count.packets), Some(packets));
+        }
+        let blocks = firewall.blocks().expect("list");
+        assert_eq!((blocks.len(), blocks[0].manner), (1, Manner::Reject), "the same block as before");
+        assert!(blocks[0].left > Duration::from_secs(500));
+        firewall.remove().expect("remove");
+    }
 }

@@ -1,7 +1,8 @@
 //! `slips firewall`: the blocks as the kernel has them. Works without the daemon.
 
 use serde::Serialize;
-use slips_firewall::{flush_all, list_all};
+use serde_json::Value;
+use slips_firewall::{Origin, flush_all, list_all};
 
 use super::{Exit, Failure, FirewallCommand};
 use crate::control::{self, Answer, Ask, Unasked};
@@ -12,11 +13,19 @@ struct Line {
     seconds_left: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
+    by: &'static str,
+    manner: &'static str,
 }
 
 pub(super) fn run(command: &FirewallCommand) -> Result<(), Failure> {
     match command {
         FirewallCommand::List { json } => list(*json),
+        FirewallCommand::Status { json } => show(&Ask::Status, *json, status_lines),
+        FirewallCommand::Explain { net, json } => show(&Ask::Explain(*net), *json, explain_lines),
+        FirewallCommand::Count { net } => ask_daemon(&Ask::Count(*net)),
+        FirewallCommand::Pause { for_ } => ask_daemon(&Ask::Pause(for_.0.as_secs())),
+        FirewallCommand::Resume => ask_daemon(&Ask::Resume),
+        FirewallCommand::SelfTest => ask_daemon(&Ask::SelfTest),
         FirewallCommand::Flush => match control::ask(&Ask::Flush) {
             // Without a daemon nobody owns the table. A stranger who took the daemon's name must not keep blocks standing.
             Err(Unasked::NoDaemon | Unasked::Stranger(_)) => {
@@ -35,11 +44,85 @@ pub(super) fn ask_daemon(ask: &Ask) -> Result<(), Failure> {
 }
 
 fn answer(asked: Result<Answer, Unasked>) -> Result<(), Failure> {
-    match asked {
-        Ok(Ok(text)) => {
-            println!("{text}");
-            Ok(())
+    println!("{}", said(asked)?);
+    Ok(())
+}
+
+/// Asks for JSON and prints it, as it is or for people.
+fn show(ask: &Ask, json: bool, lines: fn(&Value) -> String) -> Result<(), Failure> {
+    let text = said(control::ask(ask))?;
+    if json {
+        println!("{text}");
+        return Ok(());
+    }
+    let value = serde_json::from_str(&text).map_err(Failure::software)?;
+    println!("{}", lines(&value));
+    Ok(())
+}
+
+fn status_lines(status: &Value) -> String {
+    let word = |key: &str| match &status[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut text = format!("mode        {}\nblocking    {}\n", word("mode"), word("blocking"));
+    if let Some(left) = status["paused_seconds_left"].as_u64() {
+        text += &format!("paused      for another {left} s\n");
+    }
+    text += &format!(
+        "blocks      {} ({} on packets whose sender could be forged)\nprotected   {} networks\nrefused     {} blocks since the start\n",
+        word("blocks"),
+        word("unproven"),
+        word("protected"),
+        word("refused"),
+    );
+    text += "dropped     by       from it      forwarded    sent by this host (packets)";
+    for by in Origin::ALL {
+        let count = |way: &str| status["dropped"][by.name()][way]["packets"].as_u64().unwrap_or(0);
+        text += &format!(
+            "\n            {:<8} {:<12} {:<12} {}",
+            by.name(),
+            count("incoming"),
+            count("forwarded"),
+            count("outgoing")
+        );
+    }
+    text
+}
+
+fn explain_lines(told: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let net = word(&told["net"]);
+    let mut text = match told["left"].as_u64() {
+        Some(left) => format!("{net} is blocked for another {left} s"),
+        None => format!("{net} is not blocked"),
+    };
+    if let Some(why) = told["protected"].as_str() {
+        text += &format!("\nand never will be: {why}");
+    }
+    for block in told["blocks"].as_array().into_iter().flatten() {
+        text += &format!(
+            "\n  {} since {} until {}, {} by {}: {}",
+            word(&block["net"]),
+            word(&block["from"]),
+            word(&block["until"]),
+            word(&block["manner"]),
+            word(&block["source"]),
+            word(&block["reason"]),
+        );
+        if let Some(alert) = block["alert"].as_str() {
+            text += &format!("\n    alert {alert}, in alerts.json and flows.sqlite");
         }
+    }
+    if let Some(earlier) = told["earlier"].as_u64().filter(|earlier| *earlier > 0) {
+        text += &format!("\n  blocked {earlier} times before");
+    }
+    text
+}
+
+fn said(asked: Result<Answer, Unasked>) -> Result<String, Failure> {
+    match asked {
+        Ok(Ok(text)) => Ok(text),
         Ok(Err(text)) => Err(Failure::new(Exit::Data, text)),
         Err(Unasked::NoDaemon) => Err(Failure::new(
             Exit::NoInput,
@@ -63,6 +146,8 @@ fn list(json: bool) -> Result<(), Failure> {
             net: block.net.to_string(),
             seconds_left: block.left.as_secs(),
             reason: block.reason,
+            by: block.by.name(),
+            manner: block.manner.name(),
         })
         .collect();
     if json {
@@ -73,7 +158,8 @@ fn list(json: bool) -> Result<(), Failure> {
         println!("nothing is blocked");
     }
     for line in lines {
-        println!("{:<43} {:>8} s left  {}", line.net, line.seconds_left, line.reason);
+        let Line { net, seconds_left, reason, by, manner } = line;
+        println!("{net:<43} {seconds_left:>8} s left  {by:<6} {manner:<7} {reason}");
     }
     Ok(())
 }

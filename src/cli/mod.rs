@@ -52,8 +52,11 @@ enum Command {
         after_help = "Examples:\n  slips sensor capture.pcap -o logs\n  sudo slips sensor -i eth0 -o logs --tsv"
     )]
     Sensor(Sensor),
-    /// Look at the blocks in the kernel, or lift all of them; works without the daemon.
-    #[command(after_help = "Examples:\n  sudo slips firewall list\n  sudo slips firewall flush")]
+    /// Look at the blocks and at the blocking itself, pause it, or lift all; `list` and `flush` work without the daemon.
+    #[command(
+        after_help = "Examples:\n  sudo slips firewall list\n  sudo slips firewall explain 203.0.113.9\n  \
+                            sudo slips firewall pause 10m\n  sudo slips firewall flush"
+    )]
     Firewall {
         #[command(subcommand)]
         command: FirewallCommand,
@@ -169,14 +172,43 @@ struct Sensor {
 
 #[derive(Subcommand, Debug)]
 enum FirewallCommand {
-    /// What the kernel blocks now, with the time left.
-    List {
-        /// Print JSON: [{net, seconds_left, reason}].
+    /// How blocking stands: mode, blocks, what was dropped, whether it was tried; the daemon must run.
+    Status {
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
+    /// What the kernel blocks now, with the time left.
+    List {
+        /// Print JSON: [{net, seconds_left, reason, by, manner}].
+        #[arg(long)]
+        json: bool,
+    },
+    /// Why an address or network is blocked, or is not, or never will be; the daemon must run.
+    Explain {
+        /// Address or network.
+        net: Net,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// How much was dropped from and to one address; asked the first time, it is counted from then on. The daemon must run.
+    Count {
+        /// Address, or IPv6 /64.
+        net: Net,
+    },
     /// Lift all blocks and remove everything of Slips from the kernel's firewall.
     Flush,
+    /// Let everybody pass for a while; blocks stay known and go on to end. The daemon must run.
+    Pause {
+        /// How long, a day at most.
+        #[arg(value_name = "TIME", default_value = "10m", value_parser = config::Length::parse)]
+        for_: config::Length,
+    },
+    /// End a pause; the daemon must run.
+    Resume,
+    /// Try whether a packet to a blocked address is really dropped; the daemon must run.
+    SelfTest,
 }
 
 /// Parses the command line, does what it says, and turns errors into exit codes.

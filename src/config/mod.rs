@@ -202,6 +202,18 @@ pub enum Policy {
     AlertOnly,
 }
 
+/// Whether what passes a bridge of this host is blocked too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bridge {
+    /// When there is a bridge with two ports or more at the start.
+    Auto,
+    /// Also when one comes later.
+    On,
+    /// Never.
+    Off,
+}
+
 /// What is done with packets that our own hosts send to what they must not call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -229,6 +241,8 @@ pub struct Firewall {
     pub mode: Mode,
     pub external: Policy,
     pub internal: Policy,
+    pub internal_share: u8,
+    pub bridge: Bridge,
     pub notice_port: u16,
     pub called_by_us: Called,
     pub log_dropped: bool,
@@ -254,6 +268,8 @@ impl Default for Firewall {
             mode: Mode::Enforce,
             external: Policy::Drop,
             internal: Policy::Drop,
+            internal_share: 25,
+            bridge: Bridge::Auto,
             notice_port: 0,
             called_by_us: Called::Reject,
             log_dropped: false,
@@ -408,6 +424,7 @@ impl Config {
             self.brute_force_detector.ssh_attempt_threshold > 0,
             "brute_force_detector.ssh_attempt_threshold must be at least 1",
         );
+        check(self.firewall.internal_share <= 100, "firewall.internal_share is in percent, 100 at most");
         check(
             self.firewall.external != Policy::Isolate,
             "firewall.external must be drop or alert-only: only hosts of our own networks can be isolated",

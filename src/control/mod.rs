@@ -19,8 +19,11 @@ use slips_core::addr::Net;
 
 /// The name in the network namespace.
 const NAME: &[u8] = b"slips-control";
-/// Longest line either way, in bytes.
+/// Longest line that is asked and that is answered, in bytes.
 const MAX_LINE: u64 = 512;
+const MAX_ANSWER: u64 = 64 << 10;
+/// Longest pause: whoever forgets about it is protected again tomorrow.
+const LONGEST_PAUSE: u64 = 86_400;
 /// How long a client may take to say its line, and the daemon to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Asks that may wait for the responder.
@@ -31,6 +34,18 @@ pub const ASK_QUEUE: usize = 8;
 pub enum Ask {
     /// Lift all blocks and take everything of ours out of the kernel.
     Flush,
+    /// How blocking stands, as JSON.
+    Status,
+    /// What is known of one address or network, as JSON.
+    Explain(Net),
+    /// What was dropped of one address; counts it from now on.
+    Count(Net),
+    /// Let everybody pass for so many seconds.
+    Pause(u64),
+    /// Block again after a pause.
+    Resume,
+    /// Try whether blocking blocks.
+    SelfTest,
     /// Lift one block.
     Unblock(Net),
     /// Block by hand.
@@ -48,6 +63,12 @@ impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flush => f.write_str("flush"),
+            Self::Status => f.write_str("status"),
+            Self::Explain(net) => write!(f, "explain {net}"),
+            Self::Count(net) => write!(f, "count {net}"),
+            Self::Pause(secs) => write!(f, "pause {secs}"),
+            Self::Resume => f.write_str("resume"),
+            Self::SelfTest => f.write_str("self-test"),
             Self::Unblock(net) => write!(f, "unblock {net}"),
             Self::Block { net, secs, why } => {
                 let why: String = why.chars().filter(|c| !c.is_control()).take(100).collect();
@@ -62,6 +83,11 @@ impl Ask {
     fn parse(line: &str) -> Result<Self, String> {
         let mut words = line.trim_end().splitn(4, ' ');
         let verb = words.next().unwrap_or_default();
+        if verb == "pause" {
+            let secs = words.next().and_then(|secs| secs.parse().ok());
+            let secs = secs.filter(|secs| (1..=LONGEST_PAUSE).contains(secs));
+            return secs.map(Self::Pause).ok_or_else(|| format!("a pause lasts from 1 to {LONGEST_PAUSE} s"));
+        }
         let mut net = || -> Result<Net, String> {
             words
                 .next()
@@ -71,6 +97,11 @@ impl Ask {
         };
         match verb {
             "flush" => Ok(Self::Flush),
+            "status" => Ok(Self::Status),
+            "resume" => Ok(Self::Resume),
+            "self-test" => Ok(Self::SelfTest),
+            "explain" => Ok(Self::Explain(net()?)),
+            "count" => Ok(Self::Count(net()?)),
             "unblock" => Ok(Self::Unblock(net()?)),
             "block" => {
                 let net = net()?;
@@ -187,7 +218,7 @@ pub fn ask(what: &Ask) -> Result<Answer, Unasked> {
     let mut talk = || -> io::Result<()> {
         daemon.set_read_timeout(Some(PATIENCE * 2))?;
         (&daemon).write_all(format!("{what}\n").as_bytes())?;
-        BufReader::new((&daemon).take(MAX_LINE)).read_line(&mut line).map(drop)
+        BufReader::new((&daemon).take(MAX_ANSWER)).read_line(&mut line).map(drop)
     };
     talk().map_err(Unasked::Io)?;
     match line.trim_end().split_once(' ') {
@@ -209,6 +240,12 @@ mod tests {
         let net: Net = "192.0.2.0/24".parse().expect("net");
         for ask in [
             Ask::Flush,
+            Ask::Status,
+            Ask::Explain(net),
+            Ask::Count(net),
+            Ask::Pause(600),
+            Ask::Resume,
+            Ask::SelfTest,
             Ask::Unblock(net),
             Ask::Block { net, secs: 60, why: "a reason of words".into() },
             Ask::Block { net, secs: 60, why: String::new() },
@@ -228,6 +265,10 @@ mod tests {
             "block 1.2.3.4",
             "block 1.2.3.4 0 x",
             "block 1.2.3.4 -1",
+            "pause",
+            "pause 0",
+            "pause 86401",
+            "explain",
         ] {
             assert!(Ask::parse(line).is_err(), "{line:?}");
         }

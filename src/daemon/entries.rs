@@ -8,7 +8,7 @@ use slips_core::evidence::Proof;
 use slips_core::record::Stats;
 use slips_core::time::{PacketTime, Span};
 use slips_store::render;
-use slips_systemd::journal::{Entry, Field, Kind};
+use slips_systemd::journal::{Entry, Field, Kind, Priority};
 
 use super::pulse::Losses;
 use crate::config::Mode;
@@ -127,6 +127,12 @@ pub fn degraded(component: &str, reason: &str) -> Entry {
     Entry::new(Kind::Degraded, format_args!("{component}: {reason}"))
         .with(Field::Component, component)
         .with(Field::Reason, reason)
+}
+
+/// Blocking was tried, and does not block.
+pub fn not_blocking() -> Entry {
+    let reason = "a packet to a blocked address was sent all the same: nobody is kept out; `nft list table inet slips` shows what is there";
+    degraded("blocking", reason).urgent(Priority::Error)
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

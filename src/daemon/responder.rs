@@ -6,10 +6,13 @@ mod book;
 mod by_hand;
 #[cfg(test)]
 mod tests;
+mod told;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -17,12 +20,11 @@ use slips_core::addr::Net;
 use slips_core::alert::Alert;
 use slips_core::record::Record;
 use slips_core::time::PacketTime;
-use slips_firewall::{
-    BlockRequest, DiscoverError, Error, Firewall, Health, Manner, Origin, Outcome, Protected,
-};
+use slips_firewall::{BlockRequest, DiscoverError, Error, Firewall, Manner, Origin, Outcome, Protected};
 use slips_store::{BlockId, Blocks, NewBlock};
 use slips_systemd::journal::{Entry, Journal};
 
+use self::watch::Readings;
 use super::clocks::Clocks;
 use super::entries;
 use super::verdict::{self, Sentence, Verdict};
@@ -30,7 +32,8 @@ use crate::config;
 use crate::control::Pending;
 
 /// How long the responder waits for work before it looks after other things.
-const TURN: Duration = Duration::from_millis(100);
+/// Another program that empties our table is noticed within one.
+const TURN: Duration = Duration::from_millis(20);
 /// How often ended blocks are noticed and told, and the kernel's table is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How often the protected set follows addresses, routes, resolvers and ssh sessions, in checks.
@@ -39,6 +42,8 @@ const PROTECT_EVERY: u32 = 10;
 const WORTH_EXTENDING: Duration = Duration::from_secs(1);
 /// Blocks that the kernel did not take and that are tried again; at more the oldest is given up.
 const MAX_FAILED: usize = 256;
+/// So many hosts of our own networks may be blocked, however few there are.
+const INTERNAL_ALWAYS: usize = 3;
 /// How often at most open connections of the newly blocked are ended, and of how many at once.
 const END_EVERY: Duration = Duration::from_millis(100);
 const MAX_FRESH: usize = 1024;
@@ -74,6 +79,10 @@ struct Failed {
 pub struct Gauges {
     /// Blocks that stand now.
     pub blocks: AtomicUsize,
+    /// Blocks that were asked for and refused to protect somebody.
+    pub refused: AtomicU64,
+    /// Blocking was tried and did not block.
+    pub unhealthy: AtomicBool,
 }
 
 /// Gives the protected set anew each time it is asked.
@@ -91,6 +100,8 @@ pub struct Ways {
     pub sweep: Sweep,
     /// See [`Protect`].
     pub protect: Protect,
+    /// How many hosts there are on our own networks.
+    pub neighbours: Box<dyn Fn() -> usize + Send>,
 }
 
 /// See the module.
@@ -112,6 +123,17 @@ pub struct Responder {
     fresh: Vec<Net>,
     /// Steady time at which connections were ended last.
     ended: Duration,
+    /// What the clocks said at the last check.
+    readings: Readings,
+    /// Addresses or routes of this host changed since who is protected was found out.
+    host_changed: bool,
+    /// Who was logged in when it was written down last, and when that was, in wall time.
+    logged_in: Vec<IpAddr>,
+    login_noted: i64,
+    /// Steady time at which a pause ends.
+    paused: Option<Duration>,
+    /// Steady time of the next test of the blocking.
+    next_test: Duration,
     /// Complaints of the last minute, with when they were told.
     complaints: BTreeMap<String, Duration>,
 }
@@ -125,6 +147,7 @@ impl Responder {
         clocks: Clocks,
         protected: Protected,
     ) -> Result<Self, Error> {
+        let readings = Readings::of(&clocks);
         Ok(Self {
             firewall: Some((ways.open)(protected.clone())?),
             ways,
@@ -139,6 +162,12 @@ impl Responder {
             gauges: Arc::default(),
             fresh: Vec::new(),
             ended: Duration::ZERO,
+            readings,
+            host_changed: false,
+            logged_in: Vec::new(),
+            login_noted: 0,
+            paused: None,
+            next_test: Duration::ZERO,
             complaints: BTreeMap::new(),
         })
     }
@@ -181,7 +210,7 @@ impl Responder {
             Some(firewall) => firewall,
             None => {
                 if let Ok(protected) = (self.ways.protect)() {
-                    self.protected = protected;
+                    self.protected = self.with_logins(protected);
                 }
                 (self.ways.open)(self.protected.clone())?
             }
@@ -211,6 +240,7 @@ impl Responder {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self,
             }
+            self.watch();
             self.end_connections();
             while let Ok(pending) = asks.try_recv() {
                 let answer = self.do_as_asked(&pending.ask);
@@ -230,31 +260,11 @@ impl Responder {
         }
     }
 
-    fn look_after(&mut self, protect: bool) {
-        self.expire();
-        if protect {
-            self.protect_anew();
-        }
-        match self.firewall.as_mut().map(Firewall::verify) {
-            Some(Ok(Health::Rebuilt)) => {
-                self.journal.send(&entries::degraded(
-                    "the firewall",
-                    "another program removed our table; it and all blocks are set anew",
-                ));
-                self.restore();
-            }
-            Some(Ok(Health::Intact)) if self.unrestored && protect => self.restore(),
-            Some(Err(error)) => self.degraded("the firewall", &error),
-            Some(Ok(Health::Intact)) | None => {}
-        }
-        self.try_again();
-    }
-
     fn answer(&mut self, alert: &Arc<Alert>) {
         self.journal.send(&entries::alert(alert));
         match verdict::decide(alert, &self.policy) {
             Verdict::Leave(reason) => {
-                self.journal.send(&entries::refusal(alert, &reason.to_string()));
+                self.refused(alert, &reason.to_string());
             }
             Verdict::Block(sentence) => {
                 if let Err(error) = self.block(alert, sentence) {
@@ -275,10 +285,14 @@ impl Responder {
         let (net, term) = match self.firewall()?.judge(&asked) {
             Ok(judged) => judged,
             Err(refusal) => {
-                self.journal.send(&entries::refusal(alert, &refusal.to_string()));
+                self.refused(alert, &refusal.to_string());
                 return Ok(());
             }
         };
+        if let Some(reason) = self.too_many_inside(net) {
+            self.refused(alert, &reason);
+            return Ok(());
+        }
         // What could be forged does not grow: somebody else may be behind it each time.
         let term = if unproven { term } else { self.escalated(net, term).max(self.policy.shortest_term.0) };
         let left = self.firewall()?.left(net)?.unwrap_or_default();
@@ -316,7 +330,7 @@ impl Responder {
                     self.in_book(|book| id.map_or(Ok(()), |id| book.lift(id, wall).map(drop)));
                 }
                 if let Ok(Outcome::Refused(refusal)) = outcome {
-                    self.journal.send(&entries::refusal(alert, &refusal.to_string()));
+                    self.refused(alert, &refusal.to_string());
                 }
                 return outcome.map(drop);
             }
@@ -326,6 +340,27 @@ impl Responder {
         let entry = entries::block(net, alert, term, PacketTime(wall), self.policy.mode);
         self.journal.send(&entry);
         Ok(())
+    }
+
+    /// Why one more host of our own networks is not blocked, if so many are that the network would stand still.
+    fn too_many_inside(&self, net: Net) -> Option<String> {
+        if !self.protected.is_local(net) || self.standing.contains_key(&net) {
+            return None;
+        }
+        let blocked = self.standing.keys().filter(|held| self.protected.is_local(**held)).count();
+        if blocked < INTERNAL_ALWAYS {
+            return None;
+        }
+        let (hosts, share) = ((self.ways.neighbours)(), usize::from(self.policy.internal_share));
+        (blocked * 100 >= hosts * share).then(|| {
+            format!("{blocked} of {hosts} hosts of our own networks are blocked; firewall.internal_share is {share} %")
+        })
+    }
+
+    /// An attacker is not blocked: counted and told.
+    fn refused(&mut self, alert: &Alert, reason: &str) {
+        self.gauges.refused.fetch_add(1, Ordering::Relaxed);
+        self.journal.send(&entries::refusal(alert, reason));
     }
 
     /// Notes that a network is blocked for so long from now on.
@@ -420,57 +455,18 @@ impl Responder {
         self.count();
     }
 
-    fn expire(&mut self) {
-        let now = (self.clocks.steady)();
-        let ended: Vec<Net> =
-            self.standing.iter().filter(|(_, block)| block.until <= now).map(|(net, _)| *net).collect();
-        for net in ended {
-            self.standing.remove(&net);
-            // The kernel ends it by its own clock. Should it not have, it is let in, unless another block covers it.
-            let left = self.firewall.as_mut().map_or(Ok(None), |firewall| firewall.left(net));
-            let let_in = match left {
-                Ok(Some(_)) if !self.standing.keys().any(|other| other.overlaps(net)) => {
-                    self.firewall().and_then(|firewall| firewall.unblock(net)).map(drop)
-                }
-                other => other.map(drop),
-            };
-            if let Err(error) = let_in {
-                self.degraded("the firewall", &error);
-            }
-            self.journal.send(&entries::unblock(net, "its time is over"));
-        }
-        self.count();
-    }
-
-    fn protect_anew(&mut self) {
-        let protected = match (self.ways.protect)() {
-            Ok(protected) => protected,
-            // Whoever is protected stays so.
-            Err(error) => {
-                self.degraded("the protected set", &error);
-                return;
-            }
-        };
-        self.protected = protected.clone();
-        let Some(firewall) = &mut self.firewall else { return };
-        match firewall.set_protected(protected) {
-            Ok(freed) => {
-                for net in freed {
-                    self.end(net, "it is protected now");
-                }
-            }
-            Err(error) => self.degraded("the firewall", &error),
-        }
-    }
-
     fn degraded(&mut self, component: &str, error: &dyn std::error::Error) {
-        let text = text_of(error);
+        self.complain(component, &text_of(error));
+    }
+
+    /// Tells of trouble, the same once a minute.
+    fn complain(&mut self, component: &str, text: &str) {
         let now = (self.clocks.steady)();
         self.complaints.retain(|_, told| now.saturating_sub(*told) < COMPLAIN_EVERY);
         let complaint = format!("{component}: {text}");
         if self.complaints.len() < MAX_COMPLAINTS && !self.complaints.contains_key(&complaint) {
             self.complaints.insert(complaint, now);
-            self.journal.send(&entries::degraded(component, &text));
+            self.journal.send(&entries::degraded(component, text));
         }
     }
 

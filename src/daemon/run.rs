@@ -31,7 +31,7 @@ use super::responder::{Gauges, Responder, Ways};
 use super::signals::{Asked, Signals};
 use super::{build, capture, entries, interfaces, protect, sinks};
 use crate::cli::{Exit, Failure};
-use crate::config::{Config, Mode};
+use crate::config::{Bridge, Config, Mode};
 use crate::control::{ASK_QUEUE, Server};
 
 /// How often the main thread looks after things.
@@ -149,10 +149,19 @@ fn open_responder(config: &Config) -> Result<(Responder, Vec<IpAddr>), Failure> 
     let gateways = protect::gateways(&protected);
     let notice_port = Some(config.firewall.notice_port).filter(|port| *port != 0);
     let log = config.firewall.log_dropped;
+    let bridge = config.firewall.bridge;
     let open = Box::new(move |protected| {
-        Firewall::open(Options { mode, protected, log, notice_port, ..Options::default() })
+        let bridge = match bridge {
+            Bridge::Auto => slips_firewall::bridged().unwrap_or_default(),
+            Bridge::On => true,
+            Bridge::Off => false,
+        };
+        Firewall::open(Options { mode, protected, log, notice_port, bridge, ..Options::default() })
     });
-    let ways = Ways { open, sweep: Box::new(slips_firewall::flush_all), protect };
+    let sweep = Box::new(slips_firewall::flush_all);
+    // What cannot be counted counts as none: then few are blocked.
+    let neighbours = Box::new(|| slips_firewall::neighbours().unwrap_or_default());
+    let ways = Ways { open, sweep, protect, neighbours };
     let responder =
         Responder::new(ways, open_journal(), config.firewall.clone(), Clocks::default(), protected);
     responder.map(|responder| (responder, gateways)).map_err(|error| {
@@ -278,7 +287,12 @@ fn watch(
             journal.send(&entries::losses(&losses));
         }
         let status = format!(
-            "watching: {} flows, {} blocks{}{}{losses}",
+            "{}watching: {} flows, {} blocks{}{}{losses}",
+            if gauges.unhealthy.load(Ordering::Relaxed) {
+                "UNHEALTHY, blocking does not block; "
+            } else {
+                ""
+            },
             pulse.flows.load(Ordering::Relaxed),
             gauges.blocks.load(Ordering::Relaxed),
             if config.firewall.mode == Mode::Monitor { ", monitor mode" } else { "" },

@@ -1,6 +1,8 @@
 //! Finds out who must never be blocked on this host. Only reads; the daemon asks again from time to time.
 
+mod services;
 mod sessions;
+mod wtmp;
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -52,7 +54,8 @@ pub enum DiscoverError {
 
 impl Protected {
     /// Everybody who must not be blocked on this host, in the network namespace of the calling thread: its addresses and their
-    /// networks' broadcasts, the routers that it sends through, its name servers, the other ends of remote logins, the listed.
+    /// networks' broadcasts, the routers that it sends through, its servers of names, time and addresses, the other ends of remote logins,
+    /// now and lately, the listed.
     pub fn discover(sources: &Sources) -> Result<Self, DiscoverError> {
         let mut protected = Self::classes();
         let interfaces = getifaddrs().map_err(|errno| DiscoverError::Interfaces(errno.into()))?;
@@ -64,7 +67,11 @@ impl Protected {
         for file in RESOLVERS {
             add_all(&mut protected, resolvers(&read(&sources.root.join(file))?), Why::Resolver);
         }
-        add_all(&mut protected, sessions::peers(sources, &net)?, Why::Session);
+        add_all(&mut protected, services::leased(&sources.root), Why::Dhcp);
+        add_all(&mut protected, services::time(&sources.root, &net), Why::Time);
+        add_all(&mut protected, sessions::known(sources), Why::Session);
+        add_all(&mut protected, sessions::peers(sources, &net)?, Why::Connection);
+        add_all(&mut protected, wtmp::last_logins(&sources.root), Why::Login);
         for listed in &sources.listed {
             protected.add(*listed, Why::Listed);
         }

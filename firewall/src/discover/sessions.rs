@@ -13,9 +13,14 @@ use slips_core::addr::canonical;
 
 use super::{DiscoverError, Sources, read};
 
-/// The other ends of the logins.
+/// The other ends of the logins that are known for certain.
+pub(super) fn known(sources: &Sources) -> Vec<IpAddr> {
+    remote_logins(&sources.root.join("run/systemd/sessions"))
+}
+
+/// The other ends of all that are or may be logins.
 pub(super) fn peers(sources: &Sources, net: &Path) -> Result<Vec<IpAddr>, DiscoverError> {
-    let mut peers = remote_logins(&sources.root.join("run/systemd/sessions"));
+    let mut peers = known(sources);
     let seen = Logins::count(&sources.root.join("proc"));
     if !seen.explained_by(peers.len()) {
         let ports = match sources.login_ports.as_slice() {
@@ -23,7 +28,7 @@ pub(super) fn peers(sources: &Sources, net: &Path) -> Result<Vec<IpAddr>, Discov
             named => named.to_vec(),
         };
         for table in ["tcp", "tcp6"] {
-            peers.extend(established(&read(&net.join(table))?, &ports));
+            peers.extend(established(&read(&net.join(table))?, |local, _| ports.contains(&local)));
         }
     }
     peers.sort_unstable();
@@ -63,13 +68,13 @@ fn ports_of(text: &str) -> impl Iterator<Item = u16> + '_ {
     })
 }
 
-/// The remote ends of established connections to these local ports, in a table like `/proc/net/tcp`.
-fn established<'a>(text: &'a str, ports: &'a [u16]) -> impl Iterator<Item = IpAddr> + 'a {
-    text.lines().filter_map(|line| {
+/// The remote ends of established connections between such ports, local and remote, in a table like `/proc/net/tcp`.
+pub(super) fn established(text: &str, ports: impl Fn(u16, u16) -> bool) -> impl Iterator<Item = IpAddr> {
+    text.lines().filter_map(move |line| {
         let mut words = line.split_ascii_whitespace();
         let (_, local_port) = end(words.nth(1)?)?;
-        let (remote, _) = end(words.next()?)?;
-        (words.next()? == ESTABLISHED && ports.contains(&local_port)).then_some(remote)
+        let (remote, remote_port) = end(words.next()?)?;
+        (words.next()? == ESTABLISHED && ports(local_port, remote_port)).then_some(remote)
     })
 }
 
@@ -133,7 +138,7 @@ impl Logins {
     }
 }
 
-fn files(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> + use<> {
+pub(super) fn files(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> + use<> {
     let entries: io::Result<std::fs::ReadDir> = std::fs::read_dir(folder);
     entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
 }

@@ -2,9 +2,12 @@
 //!
 //! `nftnl` frames a transaction. What is in it and everything that is read is encoded and decoded here in safe code ([`wire`]): `nftnl`
 //! lacks most of what our table is made of, and libnftnl's getters dereference null when an attribute is absent. What is left for
-//! `unsafe` is one short impl in [`raw`].
+//! `unsafe` is one short impl and two socket options in [`raw`].
 
 mod connections;
+mod events;
+mod links;
+mod neighbours;
 #[allow(unsafe_code)]
 mod raw;
 mod routes;
@@ -12,5 +15,8 @@ mod socket;
 pub(crate) mod wire;
 
 pub(crate) use connections::Connections;
+pub(crate) use events::{Events, News};
+pub(crate) use links::bridged;
+pub(crate) use neighbours::neighbours;
 pub(crate) use routes::gateways;
 pub(crate) use socket::{Socket, Transaction};

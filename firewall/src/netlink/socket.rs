@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 
 use super::raw::Encoded;
-use super::wire::{self, Message, Reply};
+use super::wire::{self, FAMILY_INET, Message, Reply};
 use crate::Error;
 use crate::error::BEGIN;
 
@@ -55,9 +55,14 @@ impl Socket {
         self.port
     }
 
+    /// The descriptor, for what is special to one kind of socket.
+    pub(super) const fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
     /// Applies all of the transaction or nothing of it.
     pub(crate) fn commit(&mut self, transaction: Transaction) -> Result<(), Error> {
-        let Transaction { batch, steps } = transaction;
+        let Transaction { batch, steps, .. } = transaction;
         if steps.is_empty() {
             return Ok(());
         }
@@ -202,17 +207,27 @@ const QUESTIONS_AT_ONCE: usize = 1000;
 pub(crate) struct Transaction {
     batch: Batch,
     steps: Vec<&'static str>,
+    family: u8,
 }
 
 impl Transaction {
     /// Nothing to do so far.
     pub(crate) fn new() -> Self {
-        Self { batch: Batch::new(), steps: Vec::new() }
+        Self { batch: Batch::new(), steps: Vec::new(), family: FAMILY_INET }
     }
 
     /// Adds a message of our own; `step` names it in an error.
     pub(crate) fn message(&mut self, step: &'static str, message: &Message) {
-        self.batch.add(&Encoded(message), MsgType::Add);
+        if self.family == FAMILY_INET {
+            self.batch.add(&Encoded(message), MsgType::Add);
+        } else {
+            self.batch.add(&Encoded(&message.clone().in_family(self.family)), MsgType::Add);
+        }
         self.steps.push(step);
+    }
+
+    /// What follows is about the tables of this family.
+    pub(crate) const fn turn_to(&mut self, family: u8) {
+        self.family = family;
     }
 }

@@ -38,7 +38,10 @@ const DUMP_INTERRUPTED: u16 = 0x10;
 /// `RTM_GETROUTE` of linux/rtnetlink.h.
 const GET_ROUTE: u16 = 26;
 const SUBSYSTEM: u16 = 10 << 8;
-const FAMILY_INET: u8 = 1;
+/// `NFPROTO_INET` and `NFPROTO_BRIDGE`.
+pub(crate) const FAMILY_INET: u8 = 1;
+/// See [`FAMILY_INET`].
+pub(crate) const FAMILY_BRIDGE: u8 = 7;
 const NESTED: u16 = 0x8000;
 const KIND_MASK: u16 = 0x3fff;
 const HEADER: usize = 16;
@@ -76,6 +79,12 @@ impl Message {
     /// The question for all routes of an address family.
     pub(crate) fn route_dump(family: u8) -> Self {
         Self::with_header(GET_ROUTE, DUMP, &[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// The same about the tables of another family.
+    pub(crate) fn in_family(mut self, family: u8) -> Self {
+        patch(&mut self.bytes, HEADER, &[family]);
+        self
     }
 
     /// Attributes alone, to be put into another message.
@@ -205,6 +214,16 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Reply<'_>> {
                 attributes: body.get(GENERIC_HEADER..).unwrap_or_default(),
             },
         })
+    })
+}
+
+/// The messages in one received datagram: their types, and what follows the header.
+pub(crate) fn messages_of(mut datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::try_from(ne32(datagram, 0)?).ok()?;
+        let message = datagram.get(..length)?;
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((ne16(message, 4)?, message.get(HEADER..)?))
     })
 }
 

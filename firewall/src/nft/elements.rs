@@ -7,11 +7,11 @@ use nix::errno::Errno;
 use slips_core::addr::Net;
 
 use super::layout::{Place, TABLE};
-use crate::Error;
 use crate::block::Tag;
 use crate::netlink::wire::{self, ACK, CREATE, DUMP, Kind, Message};
 use crate::netlink::{Socket, Transaction};
 use crate::ranges::{self, Family, Range};
+use crate::{Count, Error};
 
 /// The key of an entry: an address as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,12 +65,14 @@ pub(super) struct Element {
     pub(super) comment: String,
     /// What stands beside it; none in a set without tags and at the end of a range.
     pub(super) tag: Option<Tag>,
+    /// What it dropped since somebody asked for a counter of its own.
+    pub(super) count: Option<Count>,
 }
 
 impl Element {
     /// An entry with nothing but its key.
     pub(super) const fn key(key: Key) -> Self {
-        Self { key, end: false, timeout: None, comment: String::new(), tag: None }
+        Self { key, end: false, timeout: None, comment: String::new(), tag: None, count: None }
     }
 
     /// The one or two entries of a range in an interval set. A range up to the last address has no end.
@@ -96,6 +98,13 @@ impl Element {
             if let Some(timeout) = self.timeout {
                 m.be64(TIMEOUT, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
             }
+            if let Some(count) = self.count {
+                m.nest(EXPRESSION, |m| {
+                    m.text(1, COUNTER).nest(2, |m| {
+                        m.be64(1, count.bytes).be64(2, count.packets);
+                    });
+                });
+            }
             if !self.comment.is_empty() {
                 let length = u8::try_from(self.comment.len() + 1).unwrap_or(u8::MAX);
                 let mut data = vec![COMMENT, length];
@@ -118,7 +127,15 @@ impl Element {
         let comment = wire::attribute(bytes, USERDATA).map(read_comment).unwrap_or_default();
         let tag = wire::attribute(bytes, DATA).and_then(|data| wire::attribute(data, VALUE));
         let tag = tag.and_then(|tag| Some(Tag::of(u32::from_ne_bytes(tag.try_into().ok()?))));
-        Some(Self { key, end, timeout, comment, tag })
+        let counter = wire::attribute(bytes, EXPRESSION).filter(|expression| {
+            wire::attribute(expression, 1).and_then(|name| name.strip_suffix(&[0]))
+                == Some(COUNTER.as_bytes())
+        });
+        let count = counter.and_then(|counter| wire::attribute(counter, 2)).map(|read| Count {
+            bytes: wire::be64(read, 1).unwrap_or(0),
+            packets: wire::be64(read, 2).unwrap_or(0),
+        });
+        Some(Self { key, end, timeout, comment, tag, count })
     }
 }
 
@@ -268,6 +285,9 @@ const FLAGS: u16 = 3;
 const TIMEOUT: u16 = 4;
 const EXPIRATION: u16 = 5;
 const USERDATA: u16 = 6;
+const EXPRESSION: u16 = 7;
+/// The name of that expression, whose attributes are its bytes and packets.
+const COUNTER: &str = "counter";
 /// `NFT_SET_ELEM_INTERVAL_END`.
 const INTERVAL_END: u32 = 1;
 /// `NFTNL_UDATA_SET_ELEM_COMMENT`.
@@ -284,6 +304,7 @@ mod tests {
             let net: Net = net.parse().expect(net);
             let element = Element {
                 tag: Some(Tag { by: Origin::Manual, manner: Manner::Isolate }),
+                count: Some(Count { packets: 3, bytes: 1 << 40 }),
                 timeout: Some(Duration::from_secs(9)),
                 comment: comment.to_owned(),
                 ..Element::key(Key::of(net))
@@ -336,4 +357,41 @@ mod tests {
         }
         assert_eq!(pair(Family::V4, elements), ranges);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_at_all_are_read_without_harm(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+            pair(Family::V4, elements(&bytes).collect());
+            read_comment(&bytes);
+            Element::read(&bytes);
+            Key::read(&bytes);
+        }
+
+        /// Attributes that are well formed, of any kind and size, in any nesting.
+        #[test]
+        fn any_attributes_are_read_without_harm(
+            parts in proptest::collection::vec((0u16..12, proptest::collection::vec(proptest::num::u8::ANY, 0..20), 0u8..4), 0..12),
+        ) {
+            let mut message = Message::attributes();
+            message.nest(ELEMENTS, |m| {
+                m.nest(ELEMENT, |m| {
+                    for (kind, payload, depth) in &parts {
+                        match depth {
+                            0 => drop_it(m.bytes(*kind, payload)),
+                            _ => drop_it(m.nest(*kind, |m| drop_it(m.bytes(VALUE, payload)))),
+                        }
+                    }
+                });
+            });
+            let bytes = message.finished_attributes();
+            for family in [Family::V4, Family::V6] {
+                pair(family, elements(&bytes).collect());
+            }
+            for element in elements(&bytes) {
+                element.key.net(Place::In6p);
+            }
+        }
+    }
+
+    fn drop_it(_: &mut Message) {}
 }

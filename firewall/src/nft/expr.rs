@@ -1,6 +1,7 @@
 //! Rules and the expressions in them, as messages. The kernel works through the expressions of a rule from left to right and leaves it
 //! at the first that does not match.
 
+use super::layout::OBJECT_COUNTER;
 use crate::netlink::wire::{ACK, CREATE, Kind, Message};
 
 /// A register: a place for a value between two expressions of a rule.
@@ -93,6 +94,18 @@ impl Rule {
     /// Goes on with packets of this family, `NFPROTO_IPV4` or `NFPROTO_IPV6`.
     pub(super) fn family(self, family: u8) -> Self {
         self.meta(META_NFPROTO).equal(&[family])
+    }
+
+    /// Goes on with frames of this kind, `ETH_P_IP` or `ETH_P_IPV6`: a bridge knows no family.
+    pub(super) fn frame(self, kind: u16) -> Self {
+        self.meta(META_PROTOCOL).equal(&kind.to_be_bytes())
+    }
+
+    /// Counts in the counter with this name.
+    pub(super) fn count(self, counter: &str) -> Self {
+        self.with("objref", |m| {
+            m.be32(1, OBJECT_COUNTER).text(2, counter);
+        })
     }
 
     /// Goes on with packets of this transport protocol.
@@ -257,6 +270,7 @@ const APPEND: u16 = 0x800;
 const LIST_ELEMENT: u16 = 1;
 const NETWORK: u32 = 1;
 const TRANSPORT: u32 = 2;
+const META_PROTOCOL: u32 = 1;
 const META_MARK: u32 = 3;
 const META_IIFTYPE: u32 = 8;
 const ARPHRD_LOOPBACK: u16 = 772;

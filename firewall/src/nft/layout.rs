@@ -38,7 +38,8 @@ impl Place {
     pub(super) const BLOCKING: [Self; 5] = [Self::In4, Self::In6, Self::In6p, Self::Net4, Self::Net6];
     /// The sets whose entries are found by hash.
     pub(super) const HASHED: [Self; 3] = [Self::In4, Self::In6, Self::In6p];
-    const ALL: [Self; 7] =
+    /// All of them.
+    pub(super) const ALL: [Self; 7] =
         [Self::Allow4, Self::Allow6, Self::In4, Self::In6, Self::In6p, Self::Net4, Self::Net6];
 
     /// Where a network is blocked.
@@ -195,6 +196,8 @@ pub(super) struct Choice {
     pub(super) log: bool,
     /// The TCP port of this host that an isolated host may reach.
     pub(super) notice_port: Option<u16>,
+    /// Nothing is looked up: all packets pass.
+    pub(super) paused: bool,
 }
 
 /// A new table in place of one that may be there; it belongs to us where `owner` says so.
@@ -233,11 +236,7 @@ fn contents(transaction: &mut Transaction, owner: bool, choice: Choice) {
     transaction.message("make the table", &table(Kind::NewTable, Some(owner)));
     for (by, direction) in Origin::ALL.iter().flat_map(|by| Direction::ALL.map(|direction| (*by, direction)))
     {
-        let mut message = Message::new(Kind::NewObj, ACK | CREATE);
-        message.text(1, TABLE).text(2, &counter(by, direction)).be32(3, OBJECT_COUNTER).nest(4, |m| {
-            m.be64(1, 0).be64(2, 0);
-        });
-        transaction.message("make a counter", &message);
+        transaction.message("make a counter", &new_counter(&counter(by, direction)));
     }
     let mut ids = 1..;
     for (id, place) in ids.by_ref().zip(Place::ALL) {
@@ -268,8 +267,8 @@ fn rules(choice: Choice) -> Vec<Rule> {
         let log = choice.log.then(|| log(name));
         log.into_iter().chain(rules(name, choice))
     });
-    let hooks =
-        Direction::ALL.into_iter().flat_map(|direction| Place::ALL.map(|place| look_up(direction, place)));
+    let looking = Direction::ALL.into_iter().filter(|_| !choice.paused);
+    let hooks = looking.flat_map(|direction| Place::ALL.map(|place| look_up(direction, place)));
     let blocked = Direction::ALL.into_iter().flat_map(|direction| {
         let rule = || rule(direction.blocked());
         // A reset that the kernel makes for us, in the name of who is blocked, to a program of this host.
@@ -356,7 +355,16 @@ fn isolated_out(chain: &str, choice: Choice) -> Vec<Rule> {
     std::iter::once(from(UDP, DHCP_SERVER)).chain(notice).chain([drop]).collect()
 }
 
-fn chain(name: &str, hook: Option<(u32, i32)>) -> Message {
+/// A counter at zero; one that is there goes on.
+pub(super) fn new_counter(name: &str) -> Message {
+    let mut message = Message::new(Kind::NewObj, ACK | CREATE);
+    message.text(1, TABLE).text(2, name).be32(3, OBJECT_COUNTER).nest(4, |m| {
+        m.be64(1, 0).be64(2, 0);
+    });
+    message
+}
+
+pub(super) fn chain(name: &str, hook: Option<(u32, i32)>) -> Message {
     let mut message = Message::new(Kind::NewChain, ACK | CREATE);
     message.text(1, TABLE).text(3, name);
     if let Some((hook, priority)) = hook {
@@ -368,7 +376,7 @@ fn chain(name: &str, hook: Option<(u32, i32)>) -> Message {
     message
 }
 
-fn set(id: u32, place: Place) -> Message {
+pub(super) fn set(id: u32, place: Place) -> Message {
     let (key_type, key_length) = match place.family() {
         Family::V4 => (TYPE_IPV4, 4),
         Family::V6 => (TYPE_IPV6, 16),

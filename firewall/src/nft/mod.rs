@@ -1,5 +1,6 @@
 //! The backend that really blocks: one table of nftables, changed by whole transactions.
 
+mod bridge;
 mod elements;
 mod expr;
 mod layout;
@@ -16,14 +17,17 @@ use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 use slips_core::addr::Net;
 
-use self::layout::{Choice, Place};
+use self::elements::Element;
+use self::layout::{Choice, Place, TABLE};
 use self::stage::{Tags, Wide};
 use self::table::Found;
 use crate::block::Tag;
-use crate::netlink::{Connections, Socket, Transaction};
+use crate::netlink::wire::{FAMILY_BRIDGE, FAMILY_INET};
+use crate::netlink::{Connections, Events, News, Socket, Transaction};
 use crate::ranges::{self, Range};
 use crate::{
-    Backend, Block, BlockRequest, Change, Counters, Ended, Error, Health, Origin, SelfTest, is_single,
+    Backend, Block, BlockRequest, Change, Count, Counters, Ended, Error, Health, Origin, SelfTest, Watched,
+    is_single,
 };
 
 /// Blocks in the kernel, in the network namespace of the thread that opened it.
@@ -31,6 +35,11 @@ use crate::{
 pub struct Nftables {
     socket: Socket,
     connections: Option<Connections>,
+    events: Option<Events>,
+    /// Somebody else changed our table; it has not been looked at since.
+    disturbed: bool,
+    /// Nothing is looked up for now.
+    paused: bool,
     features: Features,
     options: NftOptions,
 }
@@ -64,19 +73,25 @@ pub struct NftOptions {
     pub log: bool,
     /// The TCP port of this host that an isolated host may reach, where it is told what happened.
     pub notice_port: Option<u16>,
+    /// Hosts talk with each other through a bridge of this host: what passes there is looked up too.
+    pub bridge: bool,
 }
 
 impl Default for NftOptions {
     fn default() -> Self {
-        Self { annotate: false, features: Features::ALL, log: false, notice_port: None }
+        Self { annotate: false, features: Features::ALL, log: false, notice_port: None, bridge: false }
     }
 }
 
 impl Nftables {
     /// Makes our table, or takes over the one that a former process left, with everything that is blocked in it.
     pub fn open(options: NftOptions) -> Result<Self, Error> {
+        let socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
         let mut this = Self {
-            socket: Socket::open(SockProtocol::NetlinkNetFilter)?,
+            events: Some(Events::open(&socket)?),
+            disturbed: false,
+            paused: false,
+            socket,
             connections: Some(Connections::open()?),
             features: options.features,
             options,
@@ -87,7 +102,15 @@ impl Nftables {
             Found::Ours { owner: Some(port), .. } if port != this.socket.port() => return Err(Error::Owned),
             Found::Ours { persistent, .. } => this.adopt(persistent)?,
         }
+        if options.bridge {
+            this.make_bridge();
+        } else {
+            table::remove_bridge(&mut this.socket)?;
+        }
         this.probe()?;
+        // What was heard so far was before us.
+        this.news();
+        this.disturbed = false;
         Ok(this)
     }
 
@@ -96,8 +119,22 @@ impl Nftables {
         self.features
     }
 
+    /// Makes the table of the bridges, or takes over the one that is there. Where the kernel has none, the bridges are left as they are.
+    fn make_bridge(&mut self) {
+        let mut attempt = |make: fn(&mut Transaction, bool, bool)| {
+            let mut transaction = Transaction::new();
+            make(&mut transaction, self.features.owner, self.paused);
+            self.socket.commit(transaction)
+        };
+        if let Err(error) = attempt(bridge::renew).or_else(|_| attempt(bridge::create)) {
+            tracing::warn!(%error, "what passes a bridge cannot be blocked");
+            self.options.bridge = false;
+        }
+    }
+
     const fn choice(&self) -> Choice {
-        Choice { log: self.options.log, notice_port: self.options.notice_port }
+        let NftOptions { log, notice_port, .. } = self.options;
+        Choice { log, notice_port, paused: self.paused }
     }
 
     /// Takes over a table. One of another layout or without an owner is replaced by a new one with the same blocks, in one transaction.
@@ -166,6 +203,10 @@ impl Nftables {
         known: Option<&Tags>,
     ) -> Result<(), Error> {
         let mut transaction = Transaction::new();
+        if self.options.bridge {
+            self.stage(&mut transaction, changes, wide.clone(), known);
+            transaction.turn_to(FAMILY_BRIDGE);
+        }
         self.stage(&mut transaction, changes, wide, known);
         self.socket.commit(transaction)
     }
@@ -180,6 +221,22 @@ impl Nftables {
         let nets: Vec<Net> = changes.iter().filter_map(touched).filter(|net| is_single(*net)).collect();
         let found = elements::query(&mut self.socket, &nets)?;
         Ok(nets.into_iter().zip(found).filter_map(|(net, element)| Some((net, element?.tag?))).collect())
+    }
+
+    /// All rules of our tables are there.
+    fn rules_are_there(&mut self) -> Result<bool, Error> {
+        let wanted = layout::count_of_rules(self.choice());
+        if table::rules(&mut self.socket, FAMILY_INET)? != wanted {
+            return Ok(false);
+        }
+        let wanted = bridge::count_of_rules(self.paused);
+        Ok(!self.options.bridge || table::rules(&mut self.socket, FAMILY_BRIDGE)? == wanted)
+    }
+
+    fn news(&mut self) -> News {
+        let news = self.events.as_mut().map(|events| events.news(TABLE)).unwrap_or_default();
+        self.disturbed |= news.table;
+        news
     }
 
     /// What an interval set holds.
@@ -257,16 +314,53 @@ impl Backend for Nftables {
         Ok(blocks)
     }
 
-    /// The table carries our mark and has all its rules. A set cannot be deleted while there are rules that look into it.
+    fn count(&mut self, net: Net) -> Result<Option<Count>, Error> {
+        let Some(held) = elements::query(&mut self.socket, &[net])?.pop().flatten() else { return Ok(None) };
+        if held.count.is_some() {
+            return Ok(held.count);
+        }
+        let place = Place::of(net);
+        let mut transaction = Transaction::new();
+        let former = Element { tag: held.tag, ..Element::key(held.key) };
+        self.stage_gone(&mut transaction, place, || std::iter::once(former.clone()));
+        let counted = Element { count: Some(Count::default()), ..held };
+        elements::add(&mut transaction, place, std::iter::once(counted));
+        self.socket.commit(transaction)?;
+        Ok(Some(Count::default()))
+    }
+
+    fn set_paused(&mut self, paused: bool) -> Result<(), Error> {
+        let before = std::mem::replace(&mut self.paused, paused);
+        let mut transaction = Transaction::new();
+        layout::renew(&mut transaction, self.features.owner, self.choice());
+        if self.options.bridge {
+            bridge::renew(&mut transaction, self.features.owner, paused);
+        }
+        let done = self.socket.commit(transaction);
+        if done.is_err() {
+            self.paused = before;
+        }
+        done
+    }
+
+    fn watch(&mut self) -> Watched {
+        let News { host, .. } = self.news();
+        Watched { disturbed: self.disturbed, host }
+    }
+
+    /// Nobody else changed the table, and it carries our mark and has all its rules. A set cannot be deleted while there are rules
+    /// that look into it.
     fn verify(&mut self) -> Result<Health, Error> {
+        self.news();
+        let disturbed = self.disturbed;
         let persistent = match table::find(&mut self.socket)? {
             Found::None => None,
             Found::Foreign => return Err(Error::Foreign),
             Found::Ours { owner: Some(port), .. } if port != self.socket.port() => return Err(Error::Owned),
-            Found::Ours { .. }
-                if table::rules(&mut self.socket)? == layout::count_of_rules(self.choice()) =>
-            {
-                return Ok(Health::Intact);
+            Found::Ours { .. } if self.rules_are_there()? => {
+                self.disturbed = false;
+                // The rules are there; of the entries some may not be.
+                return Ok(if disturbed { Health::Rebuilt } else { Health::Intact });
             }
             Found::Ours { persistent, .. } => Some(persistent),
         };
@@ -274,6 +368,10 @@ impl Backend for Nftables {
             Some(persistent) => self.adopt(persistent)?,
             None => self.create(&[])?,
         }
+        if self.options.bridge {
+            self.make_bridge();
+        }
+        self.disturbed = false;
         Ok(Health::Rebuilt)
     }
 
@@ -283,6 +381,9 @@ impl Backend for Nftables {
 
     /// Blocks an address that nobody has for two seconds and sends a packet there: the kernel must refuse it.
     fn self_test(&mut self) -> Result<SelfTest, Error> {
+        if self.paused {
+            return Ok(SelfTest::Unknown);
+        }
         let before = self.probe_left()?;
         self.apply(&[block_probe(Duration::from_secs(2))])?;
         let sent = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
@@ -315,10 +416,16 @@ pub fn list_all() -> Result<Vec<Block>, Error> {
     match table::find(&mut socket)? {
         Found::None => Ok(Vec::new()),
         Found::Foreign => Err(Error::Foreign),
-        Found::Ours { .. } => {
-            Nftables { socket, connections: None, features: Features::NONE, options: NftOptions::default() }
-                .list()
+        Found::Ours { .. } => Nftables {
+            socket,
+            connections: None,
+            events: None,
+            disturbed: false,
+            paused: false,
+            features: Features::NONE,
+            options: NftOptions::default(),
         }
+        .list(),
     }
 }
 
@@ -336,7 +443,7 @@ fn again(block: &Block) -> Change {
 }
 
 /// The last but many of TEST-NET-1, RFC 5737: addresses that nobody has.
-const PROBE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+pub(crate) const PROBE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 /// The discard service, RFC 863.
 const DISCARD: u16 = 9;
 /// The kernel counts in jiffies and takes a time of none for "for ever"; a jiffy is 10 ms at most.

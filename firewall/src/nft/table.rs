@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::layout::{self, Direction, MARK, OBJECT_COUNTER, PERSIST, TABLE};
-use crate::netlink::wire::{self, DUMP, Kind, Message};
+use crate::netlink::wire::{self, DUMP, FAMILY_BRIDGE, FAMILY_INET, Kind, Message};
 use crate::netlink::{Socket, Transaction};
 use crate::{Count, Counters, Error, Origin};
 
@@ -22,9 +22,9 @@ pub(super) enum Found {
     },
 }
 
-/// Looks for our table.
-pub(super) fn find(socket: &mut Socket) -> Result<Found, Error> {
-    let mut question = Message::new(Kind::GetTable, 0);
+/// Looks for our table of this family.
+pub(super) fn find_in(socket: &mut Socket, family: u8) -> Result<Found, Error> {
+    let mut question = Message::new(Kind::GetTable, 0).in_family(family);
     question.text(1, TABLE);
     let mut found = Found::None;
     let verdicts = socket.ask(std::slice::from_ref(&question), |_, table| {
@@ -44,9 +44,14 @@ pub(super) fn find(socket: &mut Socket) -> Result<Found, Error> {
     }
 }
 
+/// Looks for our table.
+pub(super) fn find(socket: &mut Socket) -> Result<Found, Error> {
+    find_in(socket, FAMILY_INET)
+}
+
 /// How many rules our table has; none when there is no table.
-pub(super) fn rules(socket: &mut Socket) -> Result<usize, Error> {
-    let mut question = Message::new(Kind::GetRule, DUMP);
+pub(super) fn rules(socket: &mut Socket, family: u8) -> Result<usize, Error> {
+    let mut question = Message::new(Kind::GetRule, DUMP).in_family(family);
     question.text(1, TABLE);
     socket.dump("read the rules", &question, |count: &mut usize, _| *count += 1)
 }
@@ -57,14 +62,30 @@ fn is_our_mark(text: &[u8]) -> bool {
     text.starts_with(name.as_bytes())
 }
 
-/// Removes our table; whether there was one.
+/// Removes our tables; whether there was one.
 pub(super) fn remove(socket: &mut Socket) -> Result<bool, Error> {
-    match find(socket)? {
+    remove_bridge(socket)?;
+    remove_in(socket, FAMILY_INET)
+}
+
+/// Removes our table of the bridges; none, or one of somebody else, is left as it is, and a kernel without them has none.
+pub(super) fn remove_bridge(socket: &mut Socket) -> Result<(), Error> {
+    match find_in(socket, FAMILY_BRIDGE) {
+        Ok(Found::Ours { .. }) => remove_in(socket, FAMILY_BRIDGE).map(drop),
+        Ok(Found::None | Found::Foreign) => Ok(()),
+        Err(error) if error.errno().is_some() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_in(socket: &mut Socket, family: u8) -> Result<bool, Error> {
+    match find_in(socket, family)? {
         Found::None => return Ok(false),
         Found::Foreign => return Err(Error::Foreign),
         Found::Ours { .. } => {}
     }
     let mut transaction = Transaction::new();
+    transaction.turn_to(family);
     transaction.message("remove the table", &layout::table(Kind::DelTable, None));
     match socket.commit(transaction) {
         // Somebody was faster.

@@ -26,6 +26,7 @@ impl Responder {
         };
         self.book = Some(book);
         self.forget();
+        self.protect_anew();
         if self.policy.mode == Mode::Monitor {
             return;
         }

@@ -17,6 +17,22 @@ impl Responder {
     pub(super) fn do_as_asked(&mut self, ask: &Ask) -> Answer {
         match ask {
             Ask::Flush => self.flush(),
+            Ask::Status => self.status(),
+            Ask::Explain(net) => self.explain(*net),
+            Ask::Count(net) => self.count_of(*net),
+            Ask::Pause(_) | Ask::Resume if self.policy.mode == Mode::Monitor => {
+                Err("there is nothing to pause: slips only watches (monitor mode)".into())
+            }
+            Ask::Pause(secs) => {
+                self.pause(Duration::from_secs(*secs)).map_err(text_of)?;
+                Ok(format!("nobody is kept out for {secs} s; `slips firewall resume` ends that"))
+            }
+            Ask::Resume => Ok(if self.resume().map_err(text_of)? {
+                "blocking goes on".into()
+            } else {
+                "blocking was not paused".into()
+            }),
+            Ask::SelfTest => self.self_test(),
             Ask::Unblock(net) => self.unblock_by_hand(*net),
             Ask::Block { .. } if self.policy.mode == Mode::Monitor => {
                 Err("nothing is blocked: slips only watches (monitor mode)".into())

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use slips_core::alert::{AlertId, Cause};
 use slips_core::evidence::{Confidence, Proof};
 use slips_core::time::WindowWidth;
-use slips_firewall::{Backend, Change, Counters, DryRun, Policy, SelfTest, Why};
+use slips_firewall::{Backend, Change, Counters, DryRun, Health, Policy, SelfTest, Why};
 use slips_store::BlockState;
 use slips_systemd::journal::Lines;
 
@@ -55,6 +55,7 @@ impl Backend for Kernel {
 struct Bench {
     responder: Responder,
     steady: Arc<AtomicU64>,
+    slept: Arc<AtomicU64>,
     wall: Arc<AtomicI64>,
     broken: Arc<AtomicU64>,
     swept: Arc<AtomicU64>,
@@ -83,10 +84,15 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
         let steady = Arc::clone(&steady);
         move || Duration::from_secs(steady.load(Ordering::Relaxed))
     };
+    let slept = Arc::new(AtomicU64::new(0));
+    let awake = {
+        let (hand, slept) = (hand.clone(), Arc::clone(&slept));
+        move || hand().saturating_sub(Duration::from_secs(slept.load(Ordering::Relaxed)))
+    };
     let open = {
-        let (hand, broken) = (hand.clone(), Arc::clone(&broken));
+        let (awake, broken) = (awake.clone(), Arc::clone(&broken));
         Box::new(move |protected| {
-            let inner = DryRun::with_clock(hand.clone());
+            let inner = DryRun::with_clock(awake.clone());
             let kernel = Kernel { inner, broken: Arc::clone(&broken) };
             Firewall::with_backend(Box::new(kernel), Policy::default(), protected)
         })
@@ -104,6 +110,7 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
     };
     let clocks = Clocks {
         steady: Box::new(hand),
+        awake: Box::new(awake.clone()),
         wall: {
             let wall = Arc::clone(&wall);
             Box::new(move || wall.load(Ordering::Relaxed))
@@ -111,11 +118,11 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
     };
     let journal =
         Journal::open(Path::new("/nonexistent/journal"), Box::new(std::io::sink()), Lines::WithoutJournald);
-    let ways = Ways { open, sweep, protect };
+    let ways = Ways { open, sweep, protect, neighbours: Box::new(|| 20) };
     let mut responder =
         Responder::new(ways, journal, policy, clocks, Protected::classes()).expect("responder");
     responder.open_book(&dir.path().join("blocks.sqlite"));
-    Bench { responder, steady, wall, broken, swept, protected, dir }
+    Bench { responder, steady, slept, wall, broken, swept, protected, dir }
 }
 
 impl Bench {
@@ -441,4 +448,101 @@ fn restart(before: Bench) -> Bench {
     let dir = before.dir;
     drop(before.responder);
     bench_at(policy, dir, steady, wall)
+}
+
+#[test]
+fn after_a_sleep_the_kernel_is_told_again_and_after_a_step_of_the_clock_the_book() {
+    let mut bench = bench(config::Firewall::default());
+    let ask = Ask::Block { net: "198.51.100.7".parse().expect("net"), secs: 9000, why: String::new() };
+    bench.responder.do_as_asked(&ask).expect("block");
+    bench.responder.look_after(false);
+    bench.pass(3600);
+    bench.slept.fetch_add(3600, Ordering::Relaxed);
+    assert_eq!(bench.kernel(), is("198.51.100.7", 9000), "its clock stood still");
+    bench.responder.look_after(false);
+    assert_eq!(bench.kernel(), is("198.51.100.7", 5400));
+    for step in [86_400, -7 * 86_400] {
+        bench.wall.fetch_add(step * SECOND, Ordering::Relaxed);
+        bench.responder.look_after(false);
+        let wall = bench.wall.load(Ordering::Relaxed);
+        let block = bench.book().live(wall).expect("live").remove(0).asked;
+        assert_eq!((block.until, block.from), (Some(wall + 5400 * SECOND), wall - 3600 * SECOND), "{step}");
+    }
+    assert_eq!(restart(bench).kernel(), is("198.51.100.7", 5400));
+}
+
+#[test]
+fn who_was_logged_in_lately_is_not_blocked_when_he_comes_back() {
+    let mut bench = bench(config::Firewall::default());
+    let mut protected = Protected::classes();
+    protected.add_host([192, 0, 2, 10].into(), Why::Session);
+    protected.add_host([192, 0, 2, 66].into(), Why::Connection);
+    *bench.protected.lock().expect("lock") = protected;
+    bench.responder.look_after(true);
+    *bench.protected.lock().expect("lock") = Protected::classes();
+    bench.pass(86_400);
+    bench.responder.look_after(true);
+    let mut bench = restart(bench);
+    bench.alert("192.0.2.10", Proof::Proven);
+    bench.alert("192.0.2.66", Proof::Proven);
+    assert_eq!(bench.standing(), ["192.0.2.66"]);
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 1);
+    bench.pass(15 * 86_400);
+    bench.responder.look_after(true);
+    bench.alert("192.0.2.10", Proof::Proven);
+    assert_eq!(bench.standing(), ["192.0.2.10"]);
+}
+
+#[test]
+fn what_is_told_of_a_block_says_who_asked_why_and_how_often() {
+    let mut bench = bench(config::Firewall::default());
+    let net: Net = "203.0.113.9".parse().expect("net");
+    bench.alert("203.0.113.9", Proof::Proven);
+    bench.pass(term("203.0.113.9", 0));
+    bench.responder.look_after(false);
+    bench.alert("203.0.113.9", Proof::Proven);
+    let told = |bench: &mut Bench, ask: Ask| -> serde_json::Value {
+        serde_json::from_str(&bench.responder.do_as_asked(&ask).expect("told")).expect("json")
+    };
+    let explained = told(&mut bench, Ask::Explain(net));
+    assert_eq!((&explained["earlier"], &explained["blocks"][0]["source"]), (&1.into(), &"alert".into()));
+    assert_eq!(explained["blocks"][0]["manner"], "drop");
+    let other = told(&mut bench, Ask::Explain("127.0.0.1".parse().expect("net")));
+    assert_eq!((&other["left"], &other["blocks"]), (&serde_json::Value::Null, &serde_json::json!([])));
+    assert!(other["protected"].as_str().is_some_and(|why| why.contains("loopback")));
+    let status = told(&mut bench, Ask::Status);
+    assert_eq!(
+        (&status["blocks"], &status["blocking"], &status["mode"]),
+        (&1.into(), &"works".into(), &"enforce".into())
+    );
+    bench.responder.do_as_asked(&Ask::Pause(60)).expect("pause");
+    assert_eq!(told(&mut bench, Ask::Status)["blocking"], "paused");
+    bench.pass(61);
+    bench.responder.look_after(false);
+    assert_eq!(told(&mut bench, Ask::Status)["blocking"], "works");
+    assert_eq!(bench.responder.do_as_asked(&Ask::Resume).expect("resume"), "blocking was not paused");
+}
+
+#[test]
+fn no_more_than_a_share_of_our_own_hosts_is_blocked() {
+    let mut bench = bench(config::Firewall::default());
+    let mut protected = Protected::classes();
+    protected.add_local("192.168.1.0/24".parse().expect("net"));
+    *bench.protected.lock().expect("lock") = protected;
+    bench.responder.look_after(true);
+    for last in 10..20 {
+        bench.alert(&format!("192.168.1.{last}"), Proof::Proven);
+        bench.alert(&format!("203.0.113.{last}"), Proof::Proven);
+    }
+    // A quarter of twenty.
+    assert_eq!(bench.standing().iter().filter(|net| net.starts_with("192.168.1.")).count(), 5);
+    assert_eq!(bench.standing().len(), 15);
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 5);
+    // Who is blocked already is blocked for longer.
+    bench.pass(600);
+    bench.alert("192.168.1.10", Proof::Proven);
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 5);
+    bench.responder.do_as_asked(&Ask::Unblock("192.168.1.10".parse().expect("net"))).expect("unblock");
+    bench.alert("192.168.1.19", Proof::Proven);
+    assert_eq!(bench.standing().len(), 15);
 }

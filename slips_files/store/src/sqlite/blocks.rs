@@ -1,6 +1,7 @@
 //! The book of blocks: what is, and was, kept out, why, and until when. It survives restarts.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Type;
@@ -125,6 +126,14 @@ impl Blocks {
         self.change("UPDATE blocks SET unproven = 0 WHERE id = ?1 AND state = 'live'", params![id.0])
     }
 
+    /// Dates a live block anew, after a step of the wall clock. False when there is no such live block.
+    pub fn date(&mut self, id: BlockId, from: i64, until: i64) -> Result<bool, StoreError> {
+        self.change(
+            "UPDATE blocks SET \"from\" = ?2, until = ?3 WHERE id = ?1 AND state = 'live' AND until IS NOT NULL",
+            params![id.0, from, until],
+        )
+    }
+
     /// Takes a block back at `at`. False when there is no such live block.
     pub fn lift(&mut self, id: BlockId, at: i64) -> Result<bool, StoreError> {
         self.change(LIFT, params![id.0, at])
@@ -196,14 +205,43 @@ impl Blocks {
         )
     }
 
+    /// One block.
+    pub fn get(&self, id: BlockId) -> Result<Option<Block>, StoreError> {
+        Ok(self.select("SELECT * FROM blocks WHERE id = ?", id.0)?.pop())
+    }
+
     /// The newest `count` blocks, live or not, newest first.
     pub fn latest(&self, count: u32) -> Result<Vec<Block>, StoreError> {
         self.select("SELECT * FROM blocks ORDER BY id DESC LIMIT ?", i64::from(count))
     }
 
-    /// Forgets blocks that ended before `before`; how many.
+    /// Notes that somebody was logged in from there at `at`.
+    pub fn logged_in(&mut self, addr: IpAddr, at: i64) -> Result<(), StoreError> {
+        self.change("INSERT OR REPLACE INTO logins VALUES (?, ?)", params![addr.to_string(), at]).map(drop)
+    }
+
+    /// From where somebody was logged in after `since`: the latest `count`, the last first.
+    pub fn logins(&self, since: i64, count: u32) -> Result<Vec<IpAddr>, StoreError> {
+        let select = || -> rusqlite::Result<Vec<String>> {
+            self.db
+                .prepare_cached("SELECT addr FROM logins WHERE last > ? ORDER BY last DESC LIMIT ?")?
+                .query_map(params![since, count], |row| row.get(0))?
+                .collect()
+        };
+        let found = select().map_err(|source| StoreError::Sqlite {
+            doing: "read",
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(found.iter().filter_map(|addr| addr.parse().ok()).collect())
+    }
+
+    /// Forgets blocks that ended before `before`, and logins; how many blocks.
     pub fn forget(&mut self, before: i64) -> Result<usize, StoreError> {
-        let delete = || self.db.prepare_cached("DELETE FROM blocks WHERE until < ?")?.execute([before]);
+        let delete = || {
+            self.db.prepare_cached("DELETE FROM logins WHERE last < ?")?.execute([before])?;
+            self.db.prepare_cached("DELETE FROM blocks WHERE until < ?")?.execute([before])
+        };
         delete().map_err(|source| self.failed(source))
     }
 
@@ -352,5 +390,20 @@ mod tests {
         assert_eq!(book.lift_all(pieces[0], 200).expect("lift"), 2);
         assert_eq!(book.live(250).expect("live").len(), 1);
         assert!(!book.lift(again, 250).expect("lifted already"));
+    }
+
+    #[test]
+    fn logins_are_remembered_the_last_first() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = Blocks::open(dir.path().join("blocks.sqlite")).expect("open");
+        let addrs = ["192.0.2.1", "2001:db8::1", "192.0.2.2"].map(|addr| addr.parse::<IpAddr>().expect(addr));
+        for (addr, at) in addrs.iter().zip([300, 100, 200]) {
+            book.logged_in(*addr, 50).expect("login");
+            book.logged_in(*addr, at).expect("login again");
+        }
+        assert_eq!(book.logins(0, 2).expect("logins"), [addrs[0], addrs[2]]);
+        assert_eq!(book.logins(200, 9).expect("logins"), [addrs[0]]);
+        book.forget(150).expect("forget");
+        assert_eq!(book.logins(0, 9).expect("logins"), [addrs[0], addrs[2]]);
     }
 }

@@ -55,6 +55,7 @@ const MIGRATIONS: &[&str] = &[
 ",
     "
     ALTER TABLE blocks ADD COLUMN manner TEXT NOT NULL DEFAULT 'drop';
+    CREATE TABLE logins (addr TEXT PRIMARY KEY, last INTEGER) WITHOUT ROWID;
 ",
 ];
 

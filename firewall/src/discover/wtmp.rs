@@ -1,0 +1,105 @@
+//! The record of logins, `wtmp`: from where people logged in lately. Newer distributions keep none; there the daemon's own memory of
+//! sessions stands in for it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use slips_core::addr::canonical;
+
+/// The other ends of the last remote logins, the latest first, each once.
+pub(super) fn last_logins(root: &Path) -> Vec<IpAddr> {
+    tail(&root.join("var/log/wtmp")).map(|bytes| logins(&bytes)).unwrap_or_default()
+}
+
+fn logins(bytes: &[u8]) -> Vec<IpAddr> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    // Whole records from the end: what was cut off is at the beginning.
+    for record in bytes.rchunks_exact(RECORD) {
+        let Some(addr) = login(record) else { continue };
+        if !found.contains(&addr) {
+            found.push(addr);
+        }
+        if found.len() == MOST {
+            break;
+        }
+    }
+    found
+}
+
+/// From where somebody logged in; none for another record, and for a login at this machine.
+fn login(record: &[u8]) -> Option<IpAddr> {
+    let kind = i16::from_ne_bytes(record.get(..2)?.try_into().ok()?);
+    let bytes: [u8; 16] = record.get(ADDRESS..ADDRESS + 16)?.try_into().ok()?;
+    let (v4, rest) = bytes.split_first_chunk::<4>()?;
+    let addr = if rest.iter().all(|byte| *byte == 0) {
+        IpAddr::V4(Ipv4Addr::from(*v4))
+    } else {
+        canonical(IpAddr::V6(Ipv6Addr::from(bytes)))
+    };
+    (kind == USER_PROCESS && !addr.is_unspecified() && !addr.is_loopback()).then_some(addr)
+}
+
+fn tail(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    // So that the rest is whole records.
+    let skipped = length.saturating_sub(READ) / RECORD as u64 * RECORD as u64;
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut bytes = Vec::new();
+    file.take(READ + RECORD as u64).read_to_end(&mut bytes)?;
+    bytes.truncate(bytes.len() / RECORD * RECORD);
+    Ok(bytes)
+}
+
+/// So many addresses are protected.
+const MOST: usize = 16;
+/// So much of the end of the file is read.
+const READ: u64 = 256 << 10;
+// struct utmp of utmp(5), the same on all 64-bit Linux and on 32-bit x86 and ARM with the GNU C library.
+const RECORD: usize = 384;
+const ADDRESS: usize = 348;
+const USER_PROCESS: i16 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: i16, addr: &[u8]) -> Vec<u8> {
+        let mut record = vec![0; RECORD];
+        record[..2].copy_from_slice(&kind.to_ne_bytes());
+        record[ADDRESS..ADDRESS + addr.len()].copy_from_slice(addr);
+        record
+    }
+
+    #[test]
+    fn the_last_logins_are_read_from_the_end() {
+        let v6: IpAddr = "2001:db8::7".parse().expect("ip");
+        let IpAddr::V6(bytes) = v6 else { panic!("IPv6") };
+        let mut file = Vec::new();
+        for n in 0..1000u32 {
+            file.extend(record(7, &(0x0a00_0000 + n).to_be_bytes()));
+        }
+        file.extend(record(7, &[192, 0, 2, 1]));
+        file.extend(record(8, &[192, 0, 2, 2]));
+        file.extend(record(7, &bytes.octets()));
+        file.extend(record(7, &[0; 4]));
+        file.extend(record(7, &[192, 0, 2, 1]));
+        file.extend([1; 100]);
+        let root = tempfile::tempdir().expect("folder");
+        std::fs::create_dir_all(root.path().join("var/log")).expect("folder");
+        assert_eq!(last_logins(root.path()), Vec::<IpAddr>::new());
+        std::fs::write(root.path().join("var/log/wtmp"), &file).expect("wtmp");
+        let found = last_logins(root.path());
+        assert_eq!(found.len(), MOST);
+        assert_eq!(
+            found[..3],
+            ["192.0.2.1", "2001:db8::7", "10.0.3.231"].map(|a| a.parse::<IpAddr>().expect(a))
+        );
+        for at in 0..RECORD {
+            logins(&file[..at]);
+            login(&file[..at]);
+        }
+    }
+}

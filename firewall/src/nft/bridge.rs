@@ -1,0 +1,67 @@
+//! The table `bridge slips`: where hosts talk with each other through a bridge of this host, no packet of theirs passes `inet slips`. It has
+//! the same sets with the same entries, and drops in both directions what is forwarded from port to port.
+
+use super::expr::{Payload, Rule, Verdict};
+use super::layout::{self, Place, TABLE};
+use crate::netlink::Transaction;
+use crate::netlink::wire::{ACK, FAMILY_BRIDGE, Kind, Message};
+use crate::ranges::Family;
+
+/// A new table in place of one that may be there.
+pub(super) fn create(transaction: &mut Transaction, owner: bool, paused: bool) {
+    transaction.turn_to(FAMILY_BRIDGE);
+    transaction.message("find room for the bridge's table", &layout::table(Kind::NewTable, None));
+    transaction.message("remove the bridge's former table", &layout::table(Kind::DelTable, None));
+    contents(transaction, owner, paused);
+}
+
+/// The same with the entries that are there.
+pub(super) fn renew(transaction: &mut Transaction, owner: bool, paused: bool) {
+    transaction.turn_to(FAMILY_BRIDGE);
+    transaction.message("take over the bridge's table", &layout::table(Kind::NewTable, Some(owner)));
+    let mut rules = Message::new(Kind::DelRule, ACK);
+    rules.text(1, TABLE);
+    transaction.message("remove the bridge's former rules", &rules);
+    contents(transaction, owner, paused);
+}
+
+fn contents(transaction: &mut Transaction, owner: bool, paused: bool) {
+    transaction.message("make the bridge's table", &layout::table(Kind::NewTable, Some(owner)));
+    transaction.message("make the bridge's counter", &layout::new_counter(COUNTER));
+    for (id, place) in (1..).zip(Place::ALL) {
+        transaction.message("make a set of the bridge", &layout::set(id, place));
+    }
+    transaction.message("make the bridge's chain", &layout::chain(CHAIN, Some((HOOK_FORWARD, -10))));
+    for rule in rules(paused) {
+        transaction.message("make a rule of the bridge", &rule.finished());
+    }
+}
+
+/// How many rules the table has.
+pub(super) fn count_of_rules(paused: bool) -> usize {
+    rules(paused).len()
+}
+
+fn rules(paused: bool) -> Vec<Rule> {
+    let sides = [[Payload::SOURCE_4, Payload::SOURCE_6], [Payload::DESTINATION_4, Payload::DESTINATION_6]];
+    let sides = sides.into_iter().filter(|_| !paused);
+    sides.flat_map(|addresses| Place::ALL.map(|place| look_up(addresses, place))).collect()
+}
+
+fn look_up([v4, v6]: [Payload; 2], place: Place) -> Rule {
+    let (kind, address) = if place.family() == Family::V4 { (ETH_P_IP, v4) } else { (ETH_P_IPV6, v6) };
+    let rule = Rule::new(TABLE, CHAIN).frame(kind).load(address);
+    if !place.tagged() {
+        return rule.among(place.name()).verdict(Verdict::Accept);
+    }
+    let masked = if place == Place::In6p { rule.mask(&(u128::MAX << 64).to_be_bytes()) } else { rule };
+    masked.mark_from(place.name()).count(COUNTER).verdict(Verdict::Drop)
+}
+
+const CHAIN: &str = "forward";
+const COUNTER: &str = "bridged";
+/// `NF_BR_FORWARD`.
+const HOOK_FORWARD: u32 = 2;
+// linux/if_ether.h.
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_IPV6: u16 = 0x86dd;

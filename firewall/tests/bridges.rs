@@ -1,0 +1,87 @@
+//! Hosts of one network that talk with each other through a bridge of the router.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod lab;
+
+use std::time::Duration;
+
+use lab::{A4, A4_NEIGHBOUR, A6, A6_NEIGHBOUR, Host, Lab, arrives, eventually};
+use slips_firewall::{BlockRequest, Firewall, Health, Options, bridged, flush_all};
+
+/// Makes the router a bridge between both hosts, as a switch or an access point is.
+fn bridge(lab: &Lab) {
+    for line in
+        ["link add br0 type bridge", "link set br0 up", "link set ra master br0", "link set rc master br0"]
+    {
+        lab.ip(Host::Router, line);
+    }
+    lab.ip(Host::C, "addr add 10.91.1.50/24 dev eth0");
+    lab.ip(Host::C, "addr add 2001:db8:a::50/64 dev eth0 nodad");
+    lab.ip(Host::C, "addr add 2001:db8:aa::50/64 dev eth0 nodad");
+    // What is bridged does not pass the other tables: the usual state.
+    for family in ["ip", "ip6"] {
+        lab.inside(Host::Router, || {
+            std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{family}tables"), "0").ok();
+        });
+    }
+}
+
+#[test]
+fn what_passes_a_bridge_is_dropped_in_both_directions() {
+    let Some(lab) = lab::open("what_passes_a_bridge_is_dropped_in_both_directions") else { return };
+    assert!(!lab.inside(Host::Router, bridged).expect("links"));
+    bridge(&lab);
+    assert!(lab.inside(Host::Router, bridged).expect("links"));
+    let open = |bridge| {
+        let options = Options { bridge, ..Options::default() };
+        lab.inside(Host::Router, || Firewall::open(options)).expect("firewall")
+    };
+    let request = |net: &str| {
+        let request = BlockRequest::new(net.parse().expect(net), Duration::from_secs(600), "test");
+        BlockRequest { exact: true, ..request }
+    };
+    for (attacker, neighbour, c) in [(A4, A4_NEIGHBOUR, "10.91.1.50"), (A6, A6_NEIGHBOUR, "2001:db8:a::50")] {
+        let (a, other) = (lab.udp(Host::A, attacker), lab.udp(Host::A, neighbour));
+        let (at_c, from_c) = (lab.udp(Host::C, c), lab.udp(Host::C, c));
+        // The bridge needs a moment until its ports forward.
+        at_c.set_read_timeout(Some(Duration::from_millis(50))).expect("timeout");
+        for from in [&a, &other] {
+            eventually(|| {
+                let _ = from.send_to(b"up", at_c.local_addr().expect("address"));
+                at_c.recv_from(&mut [0; 16]).is_ok()
+            });
+        }
+        at_c.set_read_timeout(Some(lab::PATIENCE)).expect("timeout");
+        let mut plain = open(false);
+        plain.block(request(attacker)).expect("block");
+        assert!(arrives(&a, &other, &at_c), "{attacker}: without the table of bridges");
+        drop(plain);
+
+        let mut firewall = open(true);
+        firewall.restore(vec![request(attacker)]).expect("restore");
+        assert!(!arrives(&a, &other, &at_c), "{attacker}: from it");
+        let (back, at_a) = (from_c.local_addr().expect("address"), a.local_addr().expect("address"));
+        from_c.send_to(b"probe", at_a).expect("send");
+        from_c.send_to(b"fence", other.local_addr().expect("address")).expect("send");
+        let (length, from) = other.recv_from(&mut [0; 16]).expect("fence");
+        assert_eq!((length, from), (5, back));
+        a.set_nonblocking(true).expect("nonblocking");
+        assert!(a.recv_from(&mut [0; 16]).is_err(), "{attacker}: to it");
+        a.set_nonblocking(false).expect("blocking");
+        firewall.set_paused(true).expect("pause");
+        assert!(arrives(&a, &other, &at_c), "{attacker}: paused");
+        firewall.set_paused(false).expect("resume");
+        assert!(!arrives(&a, &other, &at_c), "{attacker}: resumed");
+        assert_eq!(firewall.verify().expect("verify"), Health::Intact);
+        assert!(firewall.unblock(attacker.parse().expect("net")).expect("unblock"));
+        assert!(arrives(&a, &other, &at_c), "{attacker}: unblocked");
+        firewall.block(request(attacker)).expect("block");
+        drop(firewall);
+        assert!(!arrives(&a, &other, &at_c), "{attacker}: with the daemon dead");
+        drop(open(true));
+        assert!(!arrives(&a, &other, &at_c), "{attacker}: taken over");
+        assert!(lab.inside(Host::Router, flush_all).expect("flush"));
+        assert!(arrives(&a, &other, &at_c), "{attacker}: flushed");
+    }
+}

@@ -1,0 +1,151 @@
+//! What others do to our table is noticed at once, and nothing else is; a pause lets all pass and forgets nobody.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod lab;
+
+use std::time::Duration;
+
+use lab::{A4, A4_NEIGHBOUR, C4, Host, Lab, arrives, eventually};
+use slips_core::addr::Net;
+use slips_firewall::{
+    BlockRequest, Features, Firewall, Health, NftOptions, Nftables, Policy, Protected, SelfTest, Why,
+};
+
+fn firewall(lab: &Lab, features: Features) -> Firewall {
+    let options = NftOptions { features, ..NftOptions::default() };
+    let backend = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
+    Firewall::with_backend(Box::new(backend), Policy::default(), Protected::classes()).expect("firewall")
+}
+
+fn request(net: &str) -> BlockRequest {
+    BlockRequest::new(net.parse().expect(net), Duration::from_secs(600), "test")
+}
+
+/// Runs `nft` on the router; false when there is none.
+fn nft(lab: &Lab, args: &str) -> bool {
+    lab.inside(Host::Router, || lab::program("nft", args)).is_some()
+}
+
+#[test]
+fn whatever_others_do_to_our_table_is_noticed_and_mended() {
+    let test = "whatever_others_do_to_our_table_is_noticed_and_mended";
+    let Some(lab) = lab::open(test) else { return };
+    let mut firewall = firewall(&lab, Features::NONE);
+    let (a, other, at_c) = (lab.udp(Host::A, A4), lab.udp(Host::A, A4_NEIGHBOUR), lab.udp(Host::C, C4));
+    if !nft(&lab, "list tables") {
+        eprintln!("skipped: {test}: needs the program nft (nftables)");
+        return;
+    }
+    let wanted = || vec![request(A4), request("198.51.100.0/24")];
+    firewall.block_many(wanted()).expect("block");
+    assert!(!firewall.watch().disturbed, "our own changes are no news");
+    for deed in [
+        "flush ruleset",
+        "delete table inet slips",
+        "flush map inet slips in4",
+        "delete element inet slips in4 { 10.91.1.2 }",
+        "flush map inet slips net4",
+        "flush chain inet slips blocked_in",
+        "flush chain inet slips prerouting; delete chain inet slips prerouting",
+        "insert rule inet slips prerouting accept",
+        "add element inet slips allow4 { 10.91.1.2 }",
+    ] {
+        assert!(nft(&lab, deed));
+        eventually(|| firewall.watch().disturbed);
+        assert_eq!(firewall.verify().expect("verify"), Health::Rebuilt, "{deed}");
+        firewall.restore(wanted()).expect("restore");
+        assert!(!arrives(&a, &other, &at_c), "{deed}");
+        assert_eq!(firewall.blocks().expect("list").len(), 2, "{deed}");
+        assert!(!firewall.watch().disturbed, "{deed}: mended, and mending is no news");
+        assert_eq!(firewall.verify().expect("verify"), Health::Intact, "{deed}");
+    }
+    for deed in [
+        "add table inet other; add set inet other s { type ipv4_addr ; }",
+        "add element inet other s { 10.91.1.2 }",
+        "delete table inet other",
+    ] {
+        assert!(nft(&lab, deed));
+        assert_eq!(firewall.verify().expect("verify"), Health::Intact, "{deed}");
+    }
+}
+
+#[test]
+fn more_news_than_there_is_room_for_is_a_reason_to_look() {
+    let test = "more_news_than_there_is_room_for_is_a_reason_to_look";
+    let Some(lab) = lab::open(test) else { return };
+    let mut firewall = firewall(&lab, Features::NONE);
+    if !nft(&lab, "add table inet other; add set inet other s { type ipv4_addr ; flags interval ; }") {
+        eprintln!("skipped: {test}: needs the program nft (nftables)");
+        return;
+    }
+    let many: Vec<_> =
+        (0..4000u32).map(|n| Net::host((0x0b00_0000 + n * 2).to_be_bytes().into()).to_string()).collect();
+    for part in many.chunks(1000) {
+        assert!(nft(&lab, &format!("add element inet other s {{ {} }}", part.join(" , "))));
+    }
+    assert!(nft(&lab, "flush set inet other s"));
+    // Whether it overflowed depends on the machine; the table is intact either way, and what is ours is heard again.
+    firewall.restore(vec![request(A4)]).expect("restore");
+    eventually(|| {
+        firewall.verify().expect("verify");
+        !firewall.watch().disturbed
+    });
+    assert!(nft(&lab, "flush map inet slips in4"));
+    eventually(|| firewall.watch().disturbed);
+}
+
+#[test]
+fn changes_of_addresses_and_routes_are_news() {
+    let Some(lab) = lab::open("changes_of_addresses_and_routes_are_news") else { return };
+    let mut firewall = firewall(&lab, Features::ALL);
+    firewall.watch();
+    assert!(!firewall.watch().host);
+    for deed in [
+        "addr add 10.91.9.1/24 dev ra",
+        "route add 198.51.100.0/24 via 10.91.1.2",
+        "-6 route add 2001:db8:9::/64 via 2001:db8:a::2",
+    ] {
+        lab.ip(Host::Router, deed);
+        assert!(firewall.watch().host, "{deed}");
+    }
+}
+
+#[test]
+fn a_pause_lets_all_pass_and_forgets_nobody() {
+    let Some(lab) = lab::open("a_pause_lets_all_pass_and_forgets_nobody") else { return };
+    lab.ip(Host::Router, "route add default via 10.91.1.3");
+    for features in [Features::ALL, Features::NONE] {
+        let mut firewall = firewall(&lab, features);
+        let (a, other, at_c) = (lab.udp(Host::A, A4), lab.udp(Host::A, A4_NEIGHBOUR), lab.udp(Host::C, C4));
+        firewall.set_paused(true).expect("pause");
+        firewall.block(request(A4)).expect("block");
+        assert!(arrives(&a, &other, &at_c));
+        assert_eq!(firewall.verify().expect("verify"), Health::Intact, "a pause is no damage");
+        let tested = lab.inside(Host::Router, || firewall.self_test()).expect("test");
+        assert_eq!(tested, SelfTest::Unknown);
+        firewall.set_paused(false).expect("resume");
+        assert!(!arrives(&a, &other, &at_c));
+        let tested = lab.inside(Host::Router, || firewall.self_test()).expect("test");
+        assert_eq!(tested, SelfTest::Blocks);
+        let mut protected = firewall.protected().clone();
+        protected.add("192.0.2.0/24".parse().expect("net"), Why::Listed);
+        firewall.set_protected(protected).expect("protect");
+        let tested = lab.inside(Host::Router, || firewall.self_test()).expect("test");
+        assert_eq!(tested, SelfTest::Unknown, "what is tried always passes");
+        firewall.set_paused(true).expect("pause");
+        drop(firewall);
+        // A daemon that died in a pause is followed by one that blocks.
+        let firewall = self::firewall(&lab, features);
+        assert!(!arrives(&a, &other, &at_c));
+        firewall.remove().expect("remove");
+    }
+}
+
+#[test]
+fn machines_that_are_near_are_counted_once() {
+    let Some(lab) = lab::open("machines_that_are_near_are_counted_once") else { return };
+    // The warming up talked with both hosts, by IPv4 and IPv6, and by several addresses.
+    let near = lab.inside(Host::Router, slips_firewall::neighbours).expect("neighbours");
+    assert_eq!(near, 2);
+}
