@@ -120,6 +120,14 @@ evidence_kinds! {
     CommandAndControlChannel = "COMMAND_AND_CONTROL_CHANNEL",
     /// A server shows a certificate that is listed, or that a tool of attackers makes by default.
     MaliciousSslCert = "MALICIOUS_SSL_CERT",
+    /// A program is run on another host by its management interfaces.
+    RemoteExecution = "REMOTE_EXECUTION",
+    /// A directory or host is asked for secrets, or made to log in where the attacker waits.
+    CredentialAccess = "CREDENTIAL_ACCESS",
+    /// A host is asked who uses it and what it shares.
+    RemoteDiscovery = "REMOTE_DISCOVERY",
+    /// A message that only the exploit of a known flaw sends.
+    ExploitAttempt = "EXPLOIT_ATTEMPT",
     /// Data travels in the names that a client asks for.
     DnsTunnel = "DNS_TUNNEL",
     /// Data travels in pings: the echoes are not what was sent.

@@ -53,6 +53,7 @@ pub mod pastebin_download;
 pub mod port_zero;
 pub mod private_connection;
 pub mod reconnection;
+pub mod remote_procedure;
 pub mod self_signed_certificate;
 pub mod smtp_login;
 pub mod spread_scan;
@@ -156,6 +157,7 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::<amplification::Amplification>::default(),
         Box::<tool_certificate::ToolCertificate>::default(),
         Box::<agent_over_http::AgentOverHttp>::default(),
+        Box::<remote_procedure::RemoteProcedure>::default(),
     ]
 }
 

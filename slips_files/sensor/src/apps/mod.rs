@@ -2,6 +2,7 @@
 //!
 //! Each is one file and one [`Dialogue`]; most end after the login, so that their flows cost nothing any more.
 
+mod dcerpc;
 mod kerberos;
 mod ldap;
 mod mail;
@@ -79,6 +80,7 @@ pub(crate) fn dialogue(service: Service) -> Option<Box<dyn Dialogue>> {
         Service::Snmp => Box::<snmp::Snmp>::default(),
         Service::Radius => Box::<radius::Radius>::default(),
         Service::Smb => Box::<smb::Smb>::default(),
+        Service::DceRpc => Box::<dcerpc::Rpc>::default(),
         _ => return None,
     })
 }

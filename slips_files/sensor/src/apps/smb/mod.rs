@@ -4,13 +4,14 @@
 
 pub(crate) mod ntlm;
 mod one;
+mod pipes;
 mod two;
 
 use std::collections::VecDeque;
 
 use slips_core::exchange::{App, AuthOutcome};
 
-use super::{Attempt, Dialogue, Request};
+use super::{Attempt, Dialogue, Request, le32};
 use crate::reader::frames::{Frames, Size};
 use crate::reader::{Cx, Next};
 use crate::track::Dir;
@@ -43,6 +44,8 @@ pub(crate) struct Smb {
     /// Dialects that an SMB 1 client offers, in its order.
     offered: Vec<String>,
     has_dialect: bool,
+    /// What is called over the pipes that the client opened.
+    pipes: pipes::Pipes,
     /// The user of the last login.
     user: String,
     told: u32,
@@ -128,6 +131,25 @@ impl Smb {
         }
     }
 
+    /// What the client writes into a pipe or file.
+    fn written(&mut self, file: [u8; 16], data: &[u8], cx: &mut Cx<'_>) {
+        let (told, user) = (&mut self.told, &self.user);
+        self.pipes.written(file, data, |call| {
+            *told += 1;
+            call.tell(user, cx);
+        });
+    }
+
+    /// A compressed message (MS-SMB2, section 2.2.42). Sizes whose sum overflows are what CVE-2020-0796 needs, and nobody else.
+    fn compressed(&mut self, message: &[u8], cx: &mut Cx<'_>) {
+        let (Some(whole), Some(offset)) = (le32(message, 4), le32(message, 12)) else { return };
+        if whole.checked_add(offset).is_none() {
+            self.told += 1;
+            let request = Request { action: "compress", detail: "overflow".to_owned(), ..Request::default() };
+            request.tell(App::Smb, String::new(), cx);
+        }
+    }
+
     fn message(&mut self, dir: Dir, frame: &[u8], cx: &mut Cx<'_>) -> Next {
         let Some(message) = frame.get(4..).filter(|_| frame.first() == Some(&0)) else { return Next::More };
         match message {
@@ -135,6 +157,7 @@ impl Smb {
                 one::read(self, dir, message, cx);
             }
             [0xfe, b'S', b'M', b'B', ..] => two::read(self, dir, message, cx),
+            [0xfc, b'S', b'M', b'B', ..] => self.compressed(message, cx),
             _ => {}
         }
         if self.told >= MAX_TOLD { Next::Done } else { Next::More }
@@ -164,13 +187,14 @@ impl Dialogue for Smb {
 
     fn held(&self) -> usize {
         // a request that waits is about this large
-        self.frames.iter().map(Frames::held).sum::<usize>() + self.waiting.len() * 256
+        self.frames.iter().map(Frames::held).sum::<usize>() + self.waiting.len() * 256 + self.pipes.held()
     }
 
     fn reset(&mut self) {
         self.frames.iter_mut().for_each(Frames::clear);
         self.waiting.clear();
         self.offered.clear();
+        self.pipes.reset();
         (self.has_dialect, self.told) = (false, 0);
         self.user.clear();
     }

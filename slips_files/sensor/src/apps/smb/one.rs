@@ -1,6 +1,6 @@
 //! SMB 1.
 
-use super::two::is_pipe;
+use super::two::{cut, is_pipe};
 use super::{Attempt, Smb, ntlm};
 use crate::apps::{le16, le32, short, wide};
 use crate::reader::Cx;
@@ -12,6 +12,10 @@ const SESSION_SETUP: u8 = 0x73;
 const TREE_CONNECT: u8 = 0x75;
 const NT_CREATE: u8 = 0xa2;
 const DELETE: u8 = 0x06;
+const WRITE_ANDX: u8 = 0x2f;
+const TRANSACTION: u8 = 0x25;
+/// The transaction that writes to a pipe and reads its answer.
+const TRANSACT_PIPE: u16 = 0x26;
 
 /// Access that may change a file: write, append, delete, all.
 const WRITES: u32 = 0x5001_0006;
@@ -65,7 +69,7 @@ pub(super) fn read(smb: &mut Smb, dir: Dir, bytes: &[u8], cx: &mut Cx<'_>) -> Op
         return None;
     }
     if !is_reply {
-        return request(smb, &message);
+        return request(smb, &message, cx);
     }
     let status = le32(bytes, 5)?;
     if message.command == NEGOTIATE && status == 0 {
@@ -76,7 +80,7 @@ pub(super) fn read(smb: &mut Smb, dir: Dir, bytes: &[u8], cx: &mut Cx<'_>) -> Op
     Some(())
 }
 
-fn request(smb: &mut Smb, message: &Message<'_>) -> Option<()> {
+fn request(smb: &mut Smb, message: &Message<'_>, cx: &mut Cx<'_>) -> Option<()> {
     let Message { id, bytes, data, .. } = *message;
     match message.command {
         NEGOTIATE => {
@@ -98,10 +102,23 @@ fn request(smb: &mut Smb, message: &Message<'_>) -> Option<()> {
                 smb.request(id, "open", name, "write");
             }
         }
+        WRITE_ANDX => {
+            let (length, from) = (usize::from(message.word(10)?), usize::from(message.word(11)?));
+            smb.written(file(message.word(2)?), cut(bytes, from, length)?, cx);
+        }
+        TRANSACTION if message.word(14)? == TRANSACT_PIPE => {
+            let (length, from) = (usize::from(message.word(11)?), usize::from(message.word(12)?));
+            smb.written(file(message.word(15)?), cut(bytes, from, length)?, cx);
+        }
         DELETE => smb.request(id, "delete", message.text(data + 1)?.0, ""),
         _ => {}
     }
     Some(())
+}
+
+/// The identifier of an open file, in the form of SMB 2.
+fn file(id: u16) -> [u8; 16] {
+    u128::from(id).to_le_bytes()
 }
 
 fn login(smb: &mut Smb, message: &Message<'_>) -> Option<()> {

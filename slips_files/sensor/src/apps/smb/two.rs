@@ -12,6 +12,10 @@ const NEGOTIATE: u16 = 0;
 const SESSION_SETUP: u16 = 1;
 const TREE_CONNECT: u16 = 3;
 const CREATE: u16 = 5;
+const WRITE: u16 = 9;
+const IOCTL: u16 = 11;
+/// The control by which a client writes to a pipe and reads its answer.
+const PIPE_TRANSCEIVE: u32 = 0x0011_c017;
 
 /// Access that may change a file: write, append, delete, all.
 const WRITES: u32 = 0x5001_0006;
@@ -57,6 +61,14 @@ fn one(smb: &mut Smb, dir: Dir, message: &[u8], cx: &mut Cx<'_>) -> Option<()> {
                 _ => {}
             }
         }
+        WRITE => {
+            let (from, length) = (usize::from(le16(message, 66)?), le32(message, 68)? as usize);
+            smb.written(file(message, 80)?, cut(message, from, length)?, cx);
+        }
+        IOCTL if le32(message, 68)? == PIPE_TRANSCEIVE => {
+            let (from, length) = (le32(message, 88)? as usize, le32(message, 92)? as usize);
+            smb.written(file(message, 72)?, cut(message, from, length)?, cx);
+        }
         TREE_CONNECT => smb.request(id, "tree_connect", wide(part(68)?), ""),
         CREATE => {
             let name = wide(part(108)?);
@@ -72,6 +84,17 @@ fn one(smb: &mut Smb, dir: Dir, message: &[u8], cx: &mut Cx<'_>) -> Option<()> {
         _ => {}
     }
     Some(())
+}
+
+/// The identifier of an open file.
+fn file(message: &[u8], at: usize) -> Option<[u8; 16]> {
+    message.get(at..)?.first_chunk().copied()
+}
+
+/// A part of a message as far as it was kept.
+pub(super) fn cut(message: &[u8], from: usize, length: usize) -> Option<&[u8]> {
+    let rest = message.get(from..)?;
+    rest.get(..length.min(rest.len()))
 }
 
 const fn dialect(number: u16) -> &'static str {

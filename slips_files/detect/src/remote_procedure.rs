@@ -1,0 +1,265 @@
+//! Windows hosts managed as attackers do it: calls over DCE/RPC, alone or over SMB (`REMOTE_EXECUTION`, `CREDENTIAL_ACCESS`,
+//! `REMOTE_DISCOVERY`, `EXPLOIT_ATTEMPT`).
+//!
+//! * ATT&CK: T1569.002 Service Execution, T1053.005 Scheduled Task, T1047 Windows Management Instrumentation, T1021.003 Distributed Component Object
+//!   Model, T1003.006 DCSync, T1207 Rogue Domain Controller, T1003.004 LSA Secrets, T1555 Credentials from Password Stores, T1187 Forced
+//!   Authentication, T1210 Exploitation of Remote Services, T1087 and T1135 Discovery.
+//! * Rule: certain operations of certain interfaces, per pair of hosts and technique in a window; the table [`CALLS`] names them with
+//!   their technique. Logins over Netlogon are counted: a trial of CVE-2020-1472 takes 256 of them on average. A compressed SMB message whose
+//!   sizes overflow is CVE-2020-0796.
+//! * Numbers: the operations are those of MS-SCMR, MS-TSCH, MS-WMI, MS-DRSR, MS-LSAD, MS-BKRP, MS-RPRN, MS-EFSR, MS-DFSNM, MS-SRVS and MS-RRP. Domain
+//!   controllers replicate with each other by the call that DCSync uses, and administrators create services: 0.35 to 0.64 a pair and
+//!   window, of which eight weigh. Critical is only what no administration does.
+//! * Why false positives stay out: clients of a domain log in, look up names and read policies all day: these calls are not in
+//!   the table. Discovery is low: file managers ask for shares.
+//! * Evasion: encrypted SMB 3; other interfaces; tools on the host itself.
+//! * Proof: proven, a connection over TCP that carried data.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::event::{Event, EventKind};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::exchange::{App, Operation};
+
+use crate::ladder::{Rung, rung};
+use crate::steps::{Limits, Steps, in_steps};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "remote_procedure",
+    kinds: &[
+        EvidenceKind::RemoteExecution,
+        EvidenceKind::CredentialAccess,
+        EvidenceKind::RemoteDiscovery,
+        EvidenceKind::ExploitAttempt,
+    ],
+    events: &[EventKind::Operation],
+    roles: &[Role::Src],
+};
+
+/// Steps in calls that run something.
+pub const EXECUTION: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.7), rung(10, ThreatLevel::Medium, 0.9)];
+/// Steps in calls for secrets.
+pub const SECRETS: [Rung; 2] = [rung(1, ThreatLevel::High, 0.7), rung(10, ThreatLevel::High, 0.8)];
+/// Steps in calls that look around.
+pub const DISCOVERY: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.3), rung(10, ThreatLevel::Low, 0.5)];
+/// Steps in logins of a machine account over Netlogon.
+pub const NETLOGON: [Rung; 2] = [rung(20, ThreatLevel::High, 0.9), rung(100, ThreatLevel::Critical, 0.95)];
+/// The step for messages that only exploits send.
+pub const EXPLOIT: [Rung; 1] = [rung(1, ThreatLevel::Critical, 0.95)];
+
+/// What a call is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Technique {
+    Service,
+    Task,
+    Wmi,
+    Dcom,
+    Registry,
+    DcSync,
+    DcShadow,
+    LsaSecrets,
+    BackupKey,
+    Coercion,
+    MachinePassword,
+    Netlogon,
+    WhoIsThere,
+    Shares,
+    SmbGhost,
+}
+
+impl Technique {
+    const fn kind(self) -> EvidenceKind {
+        match self {
+            Self::Service | Self::Task | Self::Wmi | Self::Dcom | Self::Registry => {
+                EvidenceKind::RemoteExecution
+            }
+            Self::WhoIsThere | Self::Shares => EvidenceKind::RemoteDiscovery,
+            Self::SmbGhost => EvidenceKind::ExploitAttempt,
+            _ => EvidenceKind::CredentialAccess,
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Service => "a service is created on a remote host (T1569.002)",
+            Self::Task => "a task is scheduled on a remote host (T1053.005)",
+            Self::Wmi => "a method is run by WMI on a remote host (T1047)",
+            Self::Dcom => "an object is driven by DCOM on a remote host (T1021.003)",
+            Self::Registry => "the registry of a remote host is changed (T1112)",
+            Self::DcSync => "a directory is replicated, as DCSync does (T1003.006)",
+            Self::DcShadow => "a domain controller is added, as DCShadow does (T1207)",
+            Self::LsaSecrets => "secrets of the LSA are read (T1003.004)",
+            Self::BackupKey => "the domain's backup key is asked for (T1555)",
+            Self::Coercion => "a host is made to log in elsewhere (T1187)",
+            Self::MachinePassword => "the password of a machine account is set (T1098)",
+            Self::Netlogon => "a machine account logs in again and again, as CVE-2020-1472 needs (T1210)",
+            Self::WhoIsThere => "a host is asked who is logged in (T1033)",
+            Self::Shares => "a host is asked for its shares (T1135)",
+            Self::SmbGhost => "a compressed SMB message overflows, as CVE-2020-0796 needs (T1210)",
+        }
+    }
+}
+
+/// Interface, operation, what it is good for.
+const CALLS: [(&str, &str, Technique); 31] = [
+    ("svcctl", "CreateServiceW", Technique::Service),
+    ("svcctl", "CreateServiceA", Technique::Service),
+    ("svcctl", "ChangeServiceConfigW", Technique::Service),
+    ("atsvc", "NetrJobAdd", Technique::Task),
+    ("ITaskSchedulerService", "SchRpcRegisterTask", Technique::Task),
+    ("IWbemServices", "ExecMethod", Technique::Wmi),
+    ("IDispatch", "Invoke", Technique::Dcom),
+    ("winreg", "BaseRegSetValue", Technique::Registry),
+    ("winreg", "BaseRegSaveKey", Technique::LsaSecrets),
+    ("drsuapi", "DRSGetNCChanges", Technique::DcSync),
+    ("drsuapi", "DRSReplicaAdd", Technique::DcShadow),
+    ("drsuapi", "DRSAddEntry", Technique::DcShadow),
+    ("lsarpc", "LsarRetrievePrivateData", Technique::LsaSecrets),
+    ("BackupKey", "bkrp_BackupKey", Technique::BackupKey),
+    ("spoolss", "RpcRemoteFindFirstPrinterChangeNotification", Technique::Coercion),
+    ("spoolss", "RpcRemoteFindFirstPrinterChangeNotificationEx", Technique::Coercion),
+    ("spoolss", "RpcAddPrinterDriverEx", Technique::Service),
+    ("IRemoteWinspool", "RpcAsyncAddPrinterDriver", Technique::Service),
+    ("efsrpc", "EfsRpcOpenFileRaw", Technique::Coercion),
+    ("efsrpc", "EfsRpcEncryptFileSrv", Technique::Coercion),
+    ("netdfs", "NetrDfsAddStdRoot", Technique::Coercion),
+    ("netdfs", "NetrDfsRemoveStdRoot", Technique::Coercion),
+    ("fssagentrpc", "IsPathSupported", Technique::Coercion),
+    ("fssagentrpc", "IsPathShadowCopied", Technique::Coercion),
+    ("netlogon", "NetrServerPasswordSet2", Technique::MachinePassword),
+    ("netlogon", "NetrServerAuthenticate3", Technique::Netlogon),
+    ("srvsvc", "NetrSessionEnum", Technique::WhoIsThere),
+    ("wkssvc", "NetrWkstaUserEnum", Technique::WhoIsThere),
+    ("winreg", "OpenUsers", Technique::WhoIsThere),
+    ("srvsvc", "NetrShareEnum", Technique::Shares),
+    ("smb", "overflow", Technique::SmbGhost),
+];
+
+fn technique_of(operation: &Operation) -> Option<Technique> {
+    let (object, detail) = match operation.app {
+        App::DceRpc => (operation.object.as_str(), operation.detail.as_str()),
+        App::Smb if operation.action == "compress" => ("smb", operation.detail.as_str()),
+        _ => return None,
+    };
+    CALLS
+        .iter()
+        .find(|(one, other, _)| *one == object && *other == detail)
+        .map(|(_, _, technique)| *technique)
+}
+
+type Counts = Steps<(Technique, IpAddr)>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct RemoteProcedure {
+    execution: Counts,
+    secrets: Counts,
+    discovery: Counts,
+    netlogon: Counts,
+    exploits: Counts,
+}
+
+impl Default for RemoteProcedure {
+    fn default() -> Self {
+        let limits = Limits { keys: 64, weighing: 8 };
+        Self {
+            execution: Steps::new(&EXECUTION, limits),
+            secrets: Steps::new(&SECRETS, limits),
+            discovery: Steps::new(&DISCOVERY, limits),
+            netlogon: Steps::new(&NETLOGON, limits),
+            exploits: Steps::new(&EXPLOIT, limits),
+        }
+    }
+}
+
+impl RemoteProcedure {
+    fn on_call(&mut self, cx: &mut Cx<'_>, operation: &Operation, technique: Technique) {
+        let about = &operation.about;
+        let steps = match technique.kind() {
+            _ if technique == Technique::Netlogon => &mut self.netlogon,
+            EvidenceKind::RemoteExecution => &mut self.execution,
+            EvidenceKind::RemoteDiscovery => &mut self.discovery,
+            EvidenceKind::ExploitAttempt => &mut self.exploits,
+            _ => &mut self.secrets,
+        };
+        let Some(reached) = steps.add(cx, (technique, about.dst.addr), about.uid) else { return };
+        let call = match operation.app {
+            App::DceRpc => format!("{}.{}, ", operation.object, operation.detail),
+            _ => String::new(),
+        };
+        let times = reached.n;
+        cx.emit(Finding {
+            victim: Some(Entity::Ip(about.dst.addr)),
+            proto: Some(about.proto),
+            text: format!("{}: {call}{times} times at {}", technique.text(), about.dst.addr),
+            proof: Proof::Proven,
+            ..reached.finding(cx, technique.kind(), about.src.addr, about.at)
+        });
+    }
+}
+
+impl Detector for RemoteProcedure {
+    in_steps!(execution, secrets, discovery, netlogon, exploits);
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        if let Event::Operation(operation) = event
+            && let Some(technique) = technique_of(operation)
+        {
+            self.on_call(cx, operation, technique);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{about, bench, levels};
+
+    fn told(times: i64, app: App, action: &'static str, object: &str, detail: &str) -> Vec<Finding> {
+        let mut bench = bench(RemoteProcedure::default());
+        let call = |n| {
+            Event::Operation(Box::new(Operation {
+                about: about("192.168.1.5", "192.168.1.9", 445, n),
+                app,
+                action,
+                object: object.into(),
+                subject: String::new(),
+                detail: detail.into(),
+                status: String::new(),
+            }))
+        };
+        (0..times).flat_map(|n| bench.feed(&call(n))).collect()
+    }
+
+    #[test]
+    fn each_call_is_told_by_its_technique() {
+        for (interface, operation, technique) in CALLS {
+            let (app, action) =
+                if interface == "smb" { (App::Smb, "compress") } else { (App::DceRpc, "call") };
+            let told = told(100, app, action, interface, operation);
+            let kinds: Vec<EvidenceKind> = told.iter().map(|told| told.kind).collect();
+            let expected = if technique == Technique::SmbGhost { 1 } else { 2 };
+            assert_eq!(kinds, vec![technique.kind(); expected], "{interface}.{operation}");
+        }
+    }
+
+    #[test]
+    fn only_what_no_administration_does_is_critical() {
+        let rpc = |times, object, detail| levels(&told(times, App::DceRpc, "call", object, detail));
+        assert_eq!(rpc(1, "svcctl", "CreateServiceW"), ["medium 0.7"]);
+        assert_eq!(rpc(1000, "drsuapi", "DRSGetNCChanges"), ["high 0.7", "high 0.8"]);
+        assert!(rpc(19, "netlogon", "NetrServerAuthenticate3").is_empty(), "ordinary logins");
+        assert_eq!(rpc(300, "netlogon", "NetrServerAuthenticate3"), ["high 0.9", "critical 0.95"]);
+        assert_eq!(levels(&told(9, App::Smb, "compress", "", "overflow")), ["critical 0.95"]);
+    }
+
+    #[test]
+    fn everyday_calls_and_other_protocols_are_silent() {
+        assert!(told(500, App::DceRpc, "call", "lsarpc", "LsarOpenPolicy2").is_empty());
+        assert!(told(500, App::DceRpc, "call", "epmapper", "ept_map").is_empty());
+        assert!(told(500, App::Smb, "open", "svcctl", "pipe").is_empty());
+        assert!(told(500, App::Ldap, "call", "svcctl", "CreateServiceW").is_empty());
+    }
+}

@@ -1,0 +1,173 @@
+//! Interfaces and operations by their names in Microsoft's open specifications (MS-SCMR, MS-DRSR, MS-SRVS …), as far as they matter
+//! for seeing attacks; the others are told by number.
+
+use std::fmt;
+
+/// The identifier of an interface, in the order in which it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Interface(pub(crate) u128);
+
+impl Interface {
+    /// From the wire, where the first three parts may be little-endian.
+    pub(crate) fn from_wire(bytes: &[u8; 16], little_endian: bool) -> Self {
+        let mut uuid = *bytes;
+        if little_endian {
+            let (first, rest) = uuid.split_at_mut(4);
+            first.reverse();
+            let (second, rest) = rest.split_at_mut(2);
+            second.reverse();
+            rest.split_at_mut(2).0.reverse();
+        }
+        Self(u128::from_be_bytes(uuid))
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = format!("{:032x}", self.0);
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        write!(f, "{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+    }
+}
+
+/// Operations of one interface: number and name.
+type Operations = &'static [(u16, &'static str)];
+
+const INTERFACES: &[(u128, &str, Operations)] = &[
+    (
+        0x367abb81_9844_35f1_ad32_98f038001003,
+        "svcctl",
+        &[
+            (2, "DeleteService"),
+            (11, "ChangeServiceConfigW"),
+            (12, "CreateServiceW"),
+            (15, "OpenSCManagerW"),
+            (16, "OpenServiceW"),
+            (19, "StartServiceW"),
+            (24, "CreateServiceA"),
+            (31, "StartServiceA"),
+        ],
+    ),
+    (
+        0xe3514235_4b06_11d1_ab04_00c04fc2dcd2,
+        "drsuapi",
+        &[
+            (0, "DRSBind"),
+            (3, "DRSGetNCChanges"),
+            (4, "DRSUpdateRefs"),
+            (5, "DRSReplicaAdd"),
+            (12, "DRSCrackNames"),
+            (17, "DRSAddEntry"),
+        ],
+    ),
+    (
+        0x12345778_1234_abcd_ef00_0123456789ab,
+        "lsarpc",
+        &[(43, "LsarRetrievePrivateData"), (44, "LsarOpenPolicy2")],
+    ),
+    (
+        0x12345778_1234_abcd_ef00_0123456789ac,
+        "samr",
+        &[
+            (13, "SamrEnumerateUsersInDomain"),
+            (58, "SamrSetInformationUser2"),
+            (64, "SamrConnect5"),
+            (65, "SamrRidToSid"),
+            (67, "SamrValidatePassword"),
+        ],
+    ),
+    (
+        0x12345678_1234_abcd_ef00_01234567cffb,
+        "netlogon",
+        &[(4, "NetrServerReqChallenge"), (26, "NetrServerAuthenticate3"), (30, "NetrServerPasswordSet2")],
+    ),
+    (
+        0x12345678_1234_abcd_ef00_0123456789ab,
+        "spoolss",
+        &[
+            (1, "RpcOpenPrinter"),
+            (62, "RpcRemoteFindFirstPrinterChangeNotification"),
+            (65, "RpcRemoteFindFirstPrinterChangeNotificationEx"),
+            (69, "RpcOpenPrinterEx"),
+            (89, "RpcAddPrinterDriverEx"),
+        ],
+    ),
+    (0x76f03f96_cdfd_44fc_a22c_64950a001209, "IRemoteWinspool", &[(39, "RpcAsyncAddPrinterDriver")]),
+    (
+        0xc681d488_d850_11d0_8c52_00c04fd90f7e,
+        "efsrpc",
+        &[(0, "EfsRpcOpenFileRaw"), (4, "EfsRpcEncryptFileSrv")],
+    ),
+    (
+        0xdf1941c5_fe89_4e79_bf10_463657acf44d,
+        "efsrpc",
+        &[(0, "EfsRpcOpenFileRaw"), (4, "EfsRpcEncryptFileSrv")],
+    ),
+    (
+        0x4fc742e0_4a10_11cf_8273_00aa004ae673,
+        "netdfs",
+        &[(12, "NetrDfsAddStdRoot"), (13, "NetrDfsRemoveStdRoot")],
+    ),
+    (
+        0xa8e0653c_2744_4389_a61d_7373df8b2292,
+        "fssagentrpc",
+        &[(8, "IsPathSupported"), (9, "IsPathShadowCopied")],
+    ),
+    (
+        0x4b324fc8_1670_01d3_1278_5a47bf6ee188,
+        "srvsvc",
+        &[
+            (8, "NetrConnectionEnum"),
+            (12, "NetrSessionEnum"),
+            (15, "NetrShareEnum"),
+            (16, "NetrShareGetInfo"),
+            (21, "NetrServerGetInfo"),
+        ],
+    ),
+    (0x6bffd098_a112_3610_9833_46c3f87e345a, "wkssvc", &[(0, "NetrWkstaGetInfo"), (2, "NetrWkstaUserEnum")]),
+    (
+        0x338cd001_2244_31f1_aaaa_900038001003,
+        "winreg",
+        &[
+            (2, "OpenLocalMachine"),
+            (4, "OpenUsers"),
+            (6, "BaseRegCreateKey"),
+            (20, "BaseRegSaveKey"),
+            (22, "BaseRegSetValue"),
+        ],
+    ),
+    (0x1ff70682_0a51_30e8_076d_740be8cee98b, "atsvc", &[(0, "NetrJobAdd")]),
+    (
+        0x86d35949_83c9_4044_b424_db363231fd0c,
+        "ITaskSchedulerService",
+        &[(1, "SchRpcRegisterTask"), (12, "SchRpcRun"), (13, "SchRpcDelete")],
+    ),
+    (
+        0x9556dc99_828c_11cf_a37e_00aa003240c7,
+        "IWbemServices",
+        &[(6, "GetObject"), (20, "ExecQuery"), (24, "ExecMethod")],
+    ),
+    (0xf309ad18_d86a_11d0_a075_00c04fb68820, "IWbemLevel1Login", &[(6, "NTLMLogin")]),
+    (0x00020400_0000_0000_c000_000000000046, "IDispatch", &[(5, "GetIDsOfNames"), (6, "Invoke")]),
+    (0x000001a0_0000_0000_c000_000000000046, "ISystemActivator", &[(4, "RemoteCreateInstance")]),
+    (0x99fcfec4_5260_101b_bbcb_00aa0021347a, "IObjectExporter", &[(5, "ServerAlive2")]),
+    (0xe1af8308_5d1f_11c9_91a4_08002b14a0fa, "epmapper", &[(2, "ept_lookup"), (3, "ept_map")]),
+    (0x3dde7c30_165d_11d1_ab8f_00805f14db40, "BackupKey", &[(0, "bkrp_BackupKey")]),
+    (0x82273fdc_e32a_18c3_3f78_827929dc23ea, "eventlog", &[(0, "ElfrClearELFW")]),
+    (0x50abc2a4_574d_40b3_9d66_ee4fd5fba076, "dnsserver", &[(0, "DnssrvOperation"), (5, "DnssrvOperation2")]),
+];
+
+fn known(interface: Interface) -> Option<&'static (u128, &'static str, Operations)> {
+    INTERFACES.iter().find(|(uuid, _, _)| *uuid == interface.0)
+}
+
+/// The interface's name.
+pub(crate) fn name_of(interface: Interface) -> Option<&'static str> {
+    known(interface).map(|(_, name, _)| *name)
+}
+
+/// The operation's name.
+pub(crate) fn operation_of(interface: Interface, opnum: u16) -> Option<&'static str> {
+    let (_, _, operations) = known(interface)?;
+    operations.iter().find(|(number, _)| *number == opnum).map(|(_, name)| *name)
+}
