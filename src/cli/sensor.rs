@@ -12,6 +12,7 @@ use slips_sensor::Notices;
 use slips_store::{OutputDir, RecordSink, ZeekFormat, ZeekLogs};
 
 use super::analyze::progress;
+use super::summary::explained;
 use super::{Exit, Failure, Sensor};
 use crate::config::{self, Config};
 use crate::daemon::capture::failure as capture_failure;
@@ -135,6 +136,10 @@ fn write(logs: &mut ZeekLogs, notices: &mut Notices, mut batch: Vec<Event>) -> R
 }
 
 fn tell(report: &Report) {
+    let reached = report.sensor.as_ref().map(slips_sensor::Counters::shortfalls).into_iter().flatten();
+    for (name, count) in reached.filter(|(_, count)| *count > 0) {
+        eprintln!("slips: {count} {}", explained(name));
+    }
     for sample in &report.samples {
         eprintln!("slips: rejected: {sample}");
     }

@@ -23,6 +23,9 @@ pub struct Summary {
     /// What was not judged in full because a limit was reached or a time stamp could not be believed; only what is not zero.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub shortfalls: BTreeMap<&'static str, u64>,
+    /// Packets that gave no flow, by reason; only what is not zero.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub packets_rejected: BTreeMap<&'static str, u64>,
     /// Records that could not be used, by reason.
     pub rejected: BTreeMap<String, u64>,
     pub records: u64,
@@ -82,6 +85,16 @@ impl Summary {
         for (reason, count) in &report.rejected {
             *self.rejected.entry(reason.to_string()).or_default() += count;
         }
+        if let Some(sensor) = &report.sensor {
+            let reached = sensor.shortfalls().into_iter().filter(|(_, count)| *count > 0);
+            reached.for_each(|(name, count)| *self.shortfalls.entry(name).or_default() += count);
+            for (reason, name) in slips_sensor::Reject::ALL {
+                let count = sensor.rejected(reason);
+                if count > 0 {
+                    *self.packets_rejected.entry(name).or_default() += count;
+                }
+            }
+        }
         self.samples.extend(report.samples.iter().map(ToString::to_string));
         self.notes
             .extend(report.ignored.iter().map(|(path, why)| format!("not used: {}: {why}", path.display())));
@@ -115,6 +128,9 @@ impl Summary {
         );
         for (name, count) in &self.shortfalls {
             let _ = writeln!(text, "  {count} {}", explained(name));
+        }
+        for (reason, count) in &self.packets_rejected {
+            let _ = writeln!(text, "  {count} packets without a flow: {reason}");
         }
         for sample in &self.samples {
             let _ = writeln!(text, "  rejected: {sample}");
@@ -156,13 +172,29 @@ impl Summary {
 }
 
 /// A shortfall for people.
-fn explained(name: &str) -> &str {
+pub(super) fn explained(name: &str) -> &str {
     match name {
         "evidence_capped" => "findings left out: limits.open_evidence is reached",
         "evicted_local" => "local hosts forgotten: limits.local_profiles is reached",
         "evicted_remote" => "remote hosts forgotten: limits.remote_profiles is reached",
         "late_events" => "events older than any open window",
         "time_jumps" => "time stamps that jumped ahead and were not believed",
+        "flows_evicted" => "connections ended early: limits.flows is reached",
+        "fragmented_dropped" => "datagrams whose fragments did not all come, or found no room",
+        "tunnels_too_deep" => "packets left in their tunnels: too many around them",
+        "tunnels_evicted" => "tunnels forgotten: sensor.tunnels is reached",
+        "transfers_forgotten" => "data connections of FTP not awaited: sensor.transfers is reached",
+        "begun_given_up" => "DNS and SSH connections not read on: sensor.begun_bytes is reached",
+        "dns_pending_dropped" => "DNS questions told without their answers: sensor.dns_pending is reached",
+        "dhcp_pending_dropped" => "DHCP exchanges told in parts: sensor.dhcp_pending is reached",
+        "quic_given_up" => "QUIC connections not read to their hello",
+        "files_passed_over" => "files not hashed or decompressed: sensor.files is reached",
+        "files_cut_short" => "files longer than sensor.hashed_bytes or sensor.inflated_bytes",
+        "readers_given_up" => "connections not read on: sensor.readers or sensor.stream_bytes is reached",
+        "holes_given_up" => {
+            "holes in connections given up: sensor.stream_bytes or stream_side_bytes is reached"
+        }
+        "holes_forgotten" => "holes in connections forgotten: too many in one",
         other => other,
     }
 }
@@ -170,6 +202,13 @@ fn explained(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_limit_of_the_sensor_is_explained() {
+        for (name, _) in slips_sensor::Counters::default().shortfalls() {
+            assert_ne!(explained(name), name);
+        }
+    }
 
     #[test]
     fn shortfalls_are_told_when_there_are_any() {

@@ -30,6 +30,11 @@ pub struct Sensor {
     pub fragment_bytes: Amount,
     pub files: u32,
     pub hashed_bytes: Amount,
+    pub inflated_bytes: Amount,
+    pub begun_bytes: Amount,
+    pub dhcp_pending: u32,
+    pub tunnels: u32,
+    pub transfers: u32,
 }
 
 impl Default for Sensor {
@@ -56,6 +61,11 @@ impl Default for Sensor {
             fragment_bytes: amount(core.max_fragment_bytes),
             files: core.max_files,
             hashed_bytes: Amount(core.max_hashed_bytes),
+            inflated_bytes: Amount(core.max_inflated_bytes),
+            begun_bytes: amount(core.max_begun_bytes),
+            dhcp_pending: core.max_dhcp_pending,
+            tunnels: core.max_tunnels,
+            transfers: core.max_transfers,
         }
     }
 }
@@ -91,6 +101,11 @@ impl Sensor {
             max_fragment_bytes: bytes(self.fragment_bytes),
             max_files: self.files,
             max_hashed_bytes: self.hashed_bytes.0,
+            max_inflated_bytes: self.inflated_bytes.0,
+            max_begun_bytes: bytes(self.begun_bytes),
+            max_dhcp_pending: self.dhcp_pending,
+            max_tunnels: self.tunnels,
+            max_transfers: self.transfers,
         }
     }
 

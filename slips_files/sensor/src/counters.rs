@@ -71,6 +71,12 @@ pub struct Counters {
     pub tunnelled_rejected: u64,
     /// Packets left wrapped because too many tunnels were around them.
     pub tunnels_too_deep: u64,
+    /// Tunnels told as expired because too many are remembered.
+    pub tunnels_evicted: u64,
+    /// Announced data connections that were forgotten because too many are awaited.
+    pub transfers_forgotten: u64,
+    /// Begun DNS messages over TCP, and SSH sessions, that were given up because too much was held.
+    pub begun_given_up: u64,
     /// Packets whose time lies before an earlier packet's.
     pub time_went_back: u64,
     /// DNS messages read.
@@ -79,6 +85,8 @@ pub struct Counters {
     pub dns_malformed: u64,
     /// DNS questions told early because too many waited.
     pub dns_pending_dropped: u64,
+    /// DHCP transactions told early because too many waited.
+    pub dhcp_pending_dropped: u64,
     /// Certificates of TLS servers and clients.
     pub certificates: u64,
     /// Certificates of TLS servers that could not be read.
@@ -95,14 +103,38 @@ pub struct Counters {
     pub files: u64,
     /// Files that were not hashed or not decompressed because too many were under way.
     pub files_passed_over: u64,
+    /// Files that were not hashed or decompressed to their end because they are too long.
+    pub files_cut_short: u64,
     /// Flows that were not read, or not to the end, because too much was held.
     pub readers_given_up: u64,
     /// Holes in TCP data that were given up because too much waited above them.
     pub holes_given_up: u64,
+    /// Holes in TCP data that were forgotten because a side had too many: their bytes do not count as missed.
+    pub holes_forgotten: u64,
     rejected: [u64; Reject::ALL.len()],
 }
 
 impl Counters {
+    /// What was not read in full because a limit was reached: the counters' names and their values.
+    pub fn shortfalls(&self) -> [(&'static str, u64); 14] {
+        [
+            ("flows_evicted", self.flows_evicted),
+            ("fragmented_dropped", self.fragmented_dropped),
+            ("tunnels_too_deep", self.tunnels_too_deep),
+            ("tunnels_evicted", self.tunnels_evicted),
+            ("transfers_forgotten", self.transfers_forgotten),
+            ("begun_given_up", self.begun_given_up),
+            ("dns_pending_dropped", self.dns_pending_dropped),
+            ("dhcp_pending_dropped", self.dhcp_pending_dropped),
+            ("quic_given_up", self.quic_given_up),
+            ("files_passed_over", self.files_passed_over),
+            ("files_cut_short", self.files_cut_short),
+            ("readers_given_up", self.readers_given_up),
+            ("holes_given_up", self.holes_given_up),
+            ("holes_forgotten", self.holes_forgotten),
+        ]
+    }
+
     /// Packets rejected for `reason`.
     pub fn rejected(&self, reason: Reject) -> u64 {
         self.rejected.get(reason as usize).copied().unwrap_or(0)

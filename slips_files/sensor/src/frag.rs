@@ -114,6 +114,11 @@ impl Fragments {
         true
     }
 
+    /// Nothing more will come: gives up what waits.
+    pub(crate) fn give_up(&mut self) {
+        while self.drop_oldest() {}
+    }
+
     fn make_room(&mut self, settings: &Settings) {
         let max = (settings.max_fragmented as usize).max(1);
         while (self.order.len() >= max || self.bytes >= settings.max_fragment_bytes) && self.drop_oldest() {}

@@ -13,6 +13,7 @@
 // No number from the wire indexes anything; where modules index by the two directions they say so.
 #![warn(clippy::indexing_slicing)]
 
+mod account;
 mod apps;
 mod arp;
 mod checksum;

@@ -50,6 +50,16 @@ pub struct Settings {
     pub max_hashed_bytes: u64,
     /// Most bytes above holes that one side of one flow may hold.
     pub max_stream_side: usize,
+    /// Most bytes that begun DNS messages over TCP, and begun SSH packets, may hold, each.
+    pub max_begun_bytes: usize,
+    /// Longest file that comes out of decompression.
+    pub max_inflated_bytes: u64,
+    /// Most DHCP transactions that wait for their next message.
+    pub max_dhcp_pending: u32,
+    /// Most tunnels that are remembered beside the flows that carry them.
+    pub max_tunnels: u32,
+    /// Most data connections of FTP that are awaited.
+    pub max_transfers: u32,
 }
 
 impl Default for Settings {
@@ -78,6 +88,11 @@ impl Default for Settings {
             max_files: 512,
             max_hashed_bytes: 64 << 20,
             max_stream_side: 256 << 10,
+            max_begun_bytes: 4 << 20,
+            max_inflated_bytes: 64 << 20,
+            max_dhcp_pending: 256,
+            max_tunnels: 1024,
+            max_transfers: 1024,
         }
     }
 }

@@ -110,6 +110,8 @@ impl Table {
     pub(crate) fn answered(&mut self, index: u32) {
         let Some(track) = self.tracks.get_mut(index as usize) else { return };
         if std::mem::replace(&mut track.in_unanswered, false) {
+            // It goes to the end of the order for this packet; a second chance is for those that come after it.
+            track.touched = false;
             self.unanswered.remove::<BY_AGE, Track>(&mut self.tracks, index);
             self.answered.push_back::<BY_AGE, Track>(&mut self.tracks, index);
         }

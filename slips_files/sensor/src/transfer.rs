@@ -6,8 +6,6 @@ use slips_core::time::{PacketTime, Span};
 
 use crate::track::Dir;
 
-/// Data connections that may be awaited at once; one more makes the oldest forgotten.
-const MAX_EXPECTED: usize = 1024;
 /// A data connection comes within this time.
 const PATIENCE: Span = Span::from_secs(300);
 
@@ -63,22 +61,32 @@ fn six_numbers(text: &[u8]) -> Option<u16> {
 /// Who listens, where, and for whom.
 pub(crate) type Ends = (u128, u16, u128);
 
-/// Data connections that were announced.
-#[derive(Debug, Default)]
+/// Data connections that were announced; one more than `max` makes the oldest forgotten.
+#[derive(Debug)]
 pub(crate) struct Expected {
     ends: BTreeMap<Ends, PacketTime>,
     order: VecDeque<(PacketTime, Ends)>,
+    max: usize,
+    /// Announcements that were forgotten because there were too many.
+    pub(crate) forgotten: u64,
 }
 
 impl Expected {
+    pub(crate) fn new(max: u32) -> Self {
+        Self { ends: BTreeMap::new(), order: VecDeque::new(), max: max.max(1) as usize, forgotten: 0 }
+    }
+
     /// A connection between these ends will come.
     pub(crate) fn announce(&mut self, at: PacketTime, ends: Ends) {
-        while self.order.len() >= MAX_EXPECTED
-            || self.order.front().is_some_and(|(since, _)| at.since(*since) > PATIENCE)
-        {
-            let Some((since, end)) = self.order.pop_front() else { break };
+        while let Some((since, end)) = self.order.front().copied() {
+            let is_late = at.since(since) > PATIENCE;
+            if self.order.len() < self.max && !is_late {
+                break;
+            }
+            self.order.pop_front();
             if self.ends.get(&end) == Some(&since) {
                 self.ends.remove(&end);
+                self.forgotten += u64::from(!is_late);
             }
         }
         self.ends.insert(ends, at);
@@ -115,11 +123,14 @@ mod tests {
 
     #[test]
     fn what_is_awaited_is_bounded_and_passes() {
-        let mut expected = Expected::default();
+        let mut expected = Expected::new(1024);
         for port in 0..3000 {
             expected.announce(PacketTime(i64::from(port)), (1, port, 2));
         }
-        assert_eq!((expected.ends.len(), expected.order.len()), (MAX_EXPECTED, MAX_EXPECTED));
+        assert_eq!(
+            (expected.ends.len(), expected.order.len(), expected.forgotten),
+            (1024, 1024, 3000 - 1024)
+        );
         assert!(expected.take(PacketTime(3000), (1, 2999, 2)));
         assert!(!expected.take(PacketTime(3000), (1, 2999, 2)), "once");
         assert!(!expected.take(PacketTime(400_000_000), (1, 2998, 2)), "too late");

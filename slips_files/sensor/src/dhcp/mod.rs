@@ -16,8 +16,6 @@ use crate::wire::{be16, be32, byte, mac};
 /// Messages and flows of one transaction; beyond that it is told and begins anew.
 const MAX_MESSAGES: usize = 50;
 const MAX_FLOWS: usize = 10;
-/// Transactions that wait; beyond that the oldest is told early.
-const MAX_PENDING: usize = 256;
 /// Options that are read of one message.
 const MAX_OPTIONS: usize = 128;
 
@@ -122,9 +120,12 @@ struct Transaction {
 }
 
 /// Transactions that may still go on, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pending {
     open: VecDeque<Transaction>,
+    max: usize,
+    /// Transactions that were told early because too many waited.
+    pub(crate) dropped: u64,
 }
 
 fn is_host(addr: &IpAddr) -> bool {
@@ -132,6 +133,10 @@ fn is_host(addr: &IpAddr) -> bool {
 }
 
 impl Pending {
+    pub(crate) fn new(max: u32) -> Self {
+        Self { open: VecDeque::new(), max: max as usize, dropped: 0 }
+    }
+
     /// Adds a message; tells transactions that it makes too long or too many.
     pub(crate) fn take(&mut self, message: &Message<'_>, way: &Way, tell: &mut impl FnMut(Dhcp)) {
         self.add(u64::from(message.id), way, tell, |dhcp| add(dhcp, message, way));
@@ -159,9 +164,10 @@ impl Pending {
             return;
         }
         self.open.push_back(open);
-        if self.open.len() > MAX_PENDING
+        if self.open.len() > self.max
             && let Some(oldest) = self.open.pop_front()
         {
+            self.dropped += 1;
             tell(oldest.dhcp);
         }
     }

@@ -1,9 +1,7 @@
 //! DNS over TCP: messages with a two-byte length before each, across segments.
 
+use crate::account::Account;
 use crate::track::Dir;
-
-/// Bytes that all streams together hold while messages are incomplete.
-pub(crate) const MAX_HELD: usize = 4 << 20;
 
 /// The begun message of each side.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +18,13 @@ struct Half {
 
 impl Stream {
     /// Takes the next bytes of `dir` and yields the messages that they complete. `held` counts the bytes of all streams.
-    pub(crate) fn push(&mut self, dir: Dir, bytes: &[u8], held: &mut usize, mut message: impl FnMut(&[u8])) {
+    pub(crate) fn push(
+        &mut self,
+        dir: Dir,
+        bytes: &[u8],
+        held: &mut Account,
+        mut message: impl FnMut(&[u8]),
+    ) {
         let Some(half) = self.sides.get_mut(dir as usize).filter(|half| !half.is_lost) else { return };
         if half.held.is_empty() {
             let rest = split(bytes, &mut message);
@@ -28,21 +32,23 @@ impl Stream {
             return;
         }
         half.hold(bytes, held);
-        let joined = std::mem::take(&mut half.held);
-        *held -= joined.len();
-        let rest = split(&joined, &mut message);
-        half.hold(rest, held);
+        let used = half.held.len() - split(&half.held, &mut message).len();
+        if used > 0 {
+            // what is left keeps no more memory than it needs
+            half.held = half.held.split_off(used);
+            held.give_back(used);
+        }
     }
 
     /// Data of `dir` is missing.
-    pub(crate) fn lose(&mut self, dir: Dir, held: &mut usize) {
+    pub(crate) fn lose(&mut self, dir: Dir, held: &mut Account) {
         if let Some(half) = self.sides.get_mut(dir as usize) {
             half.lose(held);
         }
     }
 
     /// The flow is over.
-    pub(crate) fn close(&mut self, held: &mut usize) {
+    pub(crate) fn close(&mut self, held: &mut Account) {
         self.sides.iter_mut().for_each(|half| half.lose(held));
     }
 
@@ -52,17 +58,16 @@ impl Stream {
 }
 
 impl Half {
-    fn hold(&mut self, bytes: &[u8], held: &mut usize) {
-        if *held + bytes.len() > MAX_HELD {
+    fn hold(&mut self, bytes: &[u8], held: &mut Account) {
+        if held.take(bytes.len()) {
+            self.held.extend_from_slice(bytes);
+        } else {
             self.lose(held);
-            return;
         }
-        *held += bytes.len();
-        self.held.extend_from_slice(bytes);
     }
 
-    fn lose(&mut self, held: &mut usize) {
-        *held -= self.held.len();
+    fn lose(&mut self, held: &mut Account) {
+        held.give_back(self.held.len());
         self.held = Vec::new();
         self.is_lost = true;
     }
@@ -87,25 +92,25 @@ mod tests {
     fn messages_come_out_however_they_are_cut() {
         let wire = b"\x00\x03abc\x00\x00\x00\x02de";
         for size in 1..=wire.len() {
-            let (mut stream, mut held, mut found) = (Stream::default(), 0, Vec::new());
+            let (mut stream, mut held, mut found) = (Stream::default(), Account::new(100), Vec::new());
             for part in wire.chunks(size) {
                 stream.push(Dir::Orig, part, &mut held, |message| found.push(message.to_vec()));
             }
             assert_eq!(found, [b"abc".to_vec(), vec![], b"de".to_vec()]);
-            assert_eq!(held, 0);
+            assert_eq!((held.now(), held.refused), (0, 0));
         }
     }
 
     #[test]
     fn held_bytes_are_bounded_and_given_back() {
-        let mut held = MAX_HELD - 5;
+        let mut held = Account::new(5);
         let mut stream = Stream::default();
         stream.push(Dir::Resp, b"\xff\xffabc", &mut held, |_| panic!("no message"));
-        assert_eq!(held, MAX_HELD);
+        assert_eq!(held.now(), 5);
         stream.push(Dir::Resp, b"d", &mut held, |_| panic!("no message"));
-        assert_eq!(held, MAX_HELD - 5);
+        assert_eq!((held.now(), held.refused), (0, 1));
         stream.push(Dir::Resp, b"d", &mut held, |_| panic!("no message"));
         stream.close(&mut held);
-        assert_eq!(held, MAX_HELD - 5);
+        assert_eq!((held.now(), held.refused), (0, 1));
     }
 }

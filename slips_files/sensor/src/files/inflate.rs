@@ -2,8 +2,6 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// Most bytes that one body is decompressed to; what follows is not looked at.
-const MAX_OUTPUT: u64 = 64 << 20;
 /// Longest header of a gzip member that is read.
 const MAX_HEADER: usize = 4096;
 /// Output that is handed on at once.
@@ -32,6 +30,10 @@ pub(crate) struct Inflate {
     stage: Stage,
     header: Vec<u8>,
     engine: Decompress,
+    /// Most bytes that a body is decompressed to; what follows is not looked at.
+    max: u64,
+    /// It became too long.
+    pub(super) is_cut_short: bool,
 }
 
 /// Length of the header at the start of `bytes`; `None` when more is needed, and `Some(None)` when it is none.
@@ -66,12 +68,14 @@ fn gzip_header(flags: u8, bytes: &[u8]) -> Option<Option<usize>> {
 }
 
 impl Inflate {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(max: u64) -> Self {
         Self {
             coding: Coding::Gzip,
             stage: Stage::Header,
             header: Vec::new(),
             engine: Decompress::new(false),
+            max,
+            is_cut_short: false,
         }
     }
 
@@ -81,6 +85,7 @@ impl Inflate {
         self.stage = Stage::Header;
         self.header.clear();
         self.engine.reset(false);
+        self.is_cut_short = false;
     }
 
     /// Takes compressed bytes and hands on what they give. `room` is memory to decompress to.
@@ -119,7 +124,11 @@ impl Inflate {
             sink(room.get(..given).unwrap_or(&[]));
             bytes = bytes.get(taken..).unwrap_or(&[]);
             match status {
-                Ok(Status::Ok) if self.engine.total_out() < MAX_OUTPUT => {}
+                Ok(Status::Ok) if self.engine.total_out() < self.max => {}
+                Ok(Status::Ok) => {
+                    self.stage = Stage::Over;
+                    self.is_cut_short = true;
+                }
                 Ok(Status::BufError) => return,
                 _ => self.stage = Stage::Over,
             }
@@ -141,7 +150,7 @@ mod tests {
     use super::*;
 
     fn all(coding: Coding, bytes: &[u8], size: usize) -> Vec<u8> {
-        let (mut inflate, mut out, mut room) = (Inflate::new(), Vec::new(), vec![0; 64]);
+        let (mut inflate, mut out, mut room) = (Inflate::new(1 << 20), Vec::new(), vec![0; 64]);
         inflate.begin(coding);
         for part in bytes.chunks(size) {
             inflate.take(part, &mut room, &mut |bytes| out.extend_from_slice(bytes));

@@ -42,10 +42,13 @@ pub(crate) struct Engines {
     hashing: usize,
     max: usize,
     max_length: u64,
+    max_inflated: u64,
     room: Vec<u8>,
     pub(crate) files: u64,
     /// Files that were not hashed or not decompressed because too many were under way.
     pub(crate) passed_over: u64,
+    /// Files that were not hashed or decompressed to their end because they are too long.
+    pub(crate) cut_short: u64,
 }
 
 impl Engines {
@@ -57,9 +60,11 @@ impl Engines {
             hashing: 0,
             max: settings.max_files as usize,
             max_length: settings.max_hashed_bytes,
+            max_inflated: settings.max_inflated_bytes,
             room: Vec::new(),
             files: 0,
             passed_over: 0,
+            cut_short: 0,
         }
     }
 
@@ -70,7 +75,7 @@ impl Engines {
         }
         self.inflating += 1;
         self.room.resize(inflate::CHUNK, 0);
-        let mut inflate = self.inflates.pop().unwrap_or_else(|| Box::new(Inflate::new()));
+        let mut inflate = self.inflates.pop().unwrap_or_else(|| Box::new(Inflate::new(self.max_inflated)));
         inflate.begin(coding);
         Some(inflate)
     }
@@ -196,6 +201,9 @@ impl Body {
         let mime = if self.is_piece { "" } else { mime::of(&self.first) };
         let engines = &mut cx.tools.files;
         engines.files += 1;
+        let is_too_long = self.length > engines.max_length && self.hashes.is_some();
+        engines.cut_short +=
+            u64::from(is_too_long || self.inflate.as_ref().is_some_and(|it| it.is_cut_short));
         let fuid = cx.track.uid.file(cx.tools.key, engines.files);
         let mut file = File {
             at: cx.at,

@@ -28,6 +28,8 @@ const MAX_HEADERS: usize = 256 << 10;
 const MAX_BAD_LINES: u8 = 64;
 /// Requests that wait for their replies; beyond that all are told without.
 const MAX_PENDING: usize = 100;
+/// Memory that exchanges without their replies may take; beyond that, too, they are told as they are.
+const MAX_PENDING_BYTES: usize = 64 << 10;
 /// Spare exchanges that a conversation keeps.
 const MAX_SPARE: usize = 8;
 
@@ -84,6 +86,15 @@ struct Exchange {
     attempt: Option<Attempt>,
 }
 
+impl Exchange {
+    /// Memory that it takes.
+    fn held(&self) -> usize {
+        let Http { method, host, uri, referrer, user_agent, status_msg, username, .. } = &self.http;
+        let texts = [method, host, uri, referrer, user_agent, status_msg, username];
+        size_of::<Self>() + texts.into_iter().map(String::capacity).sum::<usize>()
+    }
+}
+
 /// Both sides of a connection that speaks HTTP.
 #[derive(Debug, Default)]
 pub(crate) struct Conversation {
@@ -116,7 +127,7 @@ impl Conversation {
     /// Bytes that are held.
     pub(crate) fn held(&self) -> usize {
         let sides: usize = self.sides.iter().map(|side| side.line.len() + side.body.held()).sum();
-        sides + self.open.len() * size_of::<Exchange>()
+        sides + self.open.iter().map(Exchange::held).sum::<usize>()
     }
 
     /// Takes the next bytes of a side.
@@ -328,7 +339,8 @@ impl Conversation {
             return;
         }
         side.has_version |= request.version.is_some();
-        if self.open.len() >= MAX_PENDING {
+        let held = self.open.iter().map(Exchange::held).sum::<usize>();
+        if self.open.len() >= MAX_PENDING || held > MAX_PENDING_BYTES {
             while let Some(exchange) = self.open.pop_front() {
                 tell(exchange, &mut self.let_in, cx);
             }

@@ -105,6 +105,7 @@ impl Sensor {
             tcp::Place::Again => {}
             _ => session.lose(placed.dir, &mut self.held_ssh),
         }
+        self.counters.begun_given_up = self.held.refused + self.held_ssh.refused;
     }
 
     fn read_datagram(
@@ -172,6 +173,7 @@ impl Sensor {
         let message = dhcp::Message::parse(datagram.payload)?;
         let way = self.way(index, dir, at)?;
         self.leases.take(&message, &way, &mut |dhcp| out.push(Event::Dhcp(Box::new(dhcp))));
+        self.counters.dhcp_pending_dropped = self.leases.dropped;
         Some(Service::Dhcp)
     }
 
@@ -212,7 +214,7 @@ impl Sensor {
         let track = self.table.get(index)?;
         let mut stream = track.dns_stream.take().unwrap_or_default();
         let is_whole = segment.payload.len() == segment.length as usize;
-        let mut held = self.held;
+        let mut held = std::mem::take(&mut self.held);
         let mut found = None;
         match placed.place {
             tcp::Place::Next if is_whole => stream.push(placed.dir, segment.payload, &mut held, |message| {
@@ -224,6 +226,7 @@ impl Sensor {
             _ => stream.lose(placed.dir, &mut held),
         }
         self.held = held;
+        self.counters.begun_given_up = self.held.refused + self.held_ssh.refused;
         self.table.get(index)?.dns_stream = Some(stream);
         found
     }

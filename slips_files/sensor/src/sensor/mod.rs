@@ -13,6 +13,7 @@ use slips_core::event::Event;
 use slips_core::flow::{ConnState, MacAddr, Phase};
 use slips_core::time::PacketTime;
 
+use crate::account::Account;
 use crate::counters::{Counters, Reject};
 use crate::frag::{Fragments, Outcome};
 use crate::ip::Packet;
@@ -45,17 +46,14 @@ pub struct Sensor {
     /// Stretches for TCP data above holes that no flow uses now.
     spare: tcp::Spare,
     /// Bytes of DNS messages that are not yet complete.
-    held: usize,
+    held: Account,
     tools: Tools,
     leases: dhcp::Pending,
     /// Bytes of SSH packets that are not yet complete.
-    held_ssh: usize,
+    held_ssh: Account,
     /// The packet at hand has no transport checksum yet.
     unsummed: bool,
 }
-
-/// Spare stretches that are kept.
-const MAX_SPARE: usize = 1024;
 
 /// What a packet's flow needs to know of its frame.
 #[derive(Clone, Copy, Default)]
@@ -86,16 +84,16 @@ impl Sensor {
             fragments: Fragments::default(),
             questions: dns::Pending::default(),
             bridged: arp::Recent::default(),
-            tunnels: tunnel::Known::default(),
-            expected: transfer::Expected::default(),
+            tunnels: tunnel::Known::new(settings.max_tunnels),
+            expected: transfer::Expected::new(settings.max_transfers),
             counters: Counters::default(),
             clock: None,
             belief: Clock::default(),
-            spare: Vec::new(),
-            held: 0,
+            spare: tcp::Spare::default(),
+            held: Account::new(settings.max_begun_bytes),
             tools: Tools::new(&settings),
-            leases: dhcp::Pending::default(),
-            held_ssh: 0,
+            leases: dhcp::Pending::new(settings.max_dhcp_pending),
+            held_ssh: Account::new(settings.max_begun_bytes),
             unsummed: false,
             settings,
         }
@@ -182,6 +180,8 @@ impl Sensor {
         for _ in 0..most {
             let Some(index) = self.table.any() else {
                 self.tell_leases(PacketTime(i64::MAX), out);
+                self.fragments.give_up();
+                self.counters.fragmented_dropped = self.fragments.dropped;
                 return false;
             };
             self.end(index, out);
@@ -414,6 +414,7 @@ impl Sensor {
         match transport {
             Transport::Tcp(segment) => {
                 placed = tcp::deliver(track, dir, context.at, segment, &mut self.spare);
+                self.counters.holes_forgotten = self.spare.holes_forgotten;
             }
             Transport::Udp(datagram) => {
                 track.last = track.last.max(context.at);

@@ -63,6 +63,7 @@ impl Sensor {
         counters.quic_malformed = counts.quic_malformed;
         counters.files = self.tools.files.files;
         counters.files_passed_over = self.tools.files.passed_over;
+        counters.files_cut_short = self.tools.files.cut_short;
         counters.readers_given_up = counts.readers_given_up;
         counters.holes_given_up = self.tools.memory.holes_given_up;
     }

@@ -4,7 +4,7 @@ use slips_core::event::Event;
 use slips_core::flow::{ConnState, Phase};
 use slips_core::time::PacketTime;
 
-use super::{MAX_SPARE, Sensor, tunnels};
+use super::{Sensor, tunnels};
 use crate::settings::Settings;
 use crate::track::{Kind, Patience, Track};
 use crate::{emit, ports};
@@ -117,11 +117,8 @@ impl Sensor {
         if let Some(mut stream) = track.dns_stream.take() {
             stream.close(&mut self.held);
         }
-        if let Some(mut above) = track.above.take()
-            && self.spare.len() < MAX_SPARE
-        {
-            above.clear();
-            self.spare.push(above);
+        if let Some(above) = track.above.take() {
+            self.spare.keep(above);
         }
         self.tell(index, Phase::End, out);
         self.wheel.disarm(self.table.tracks(), index);

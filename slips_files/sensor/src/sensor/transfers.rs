@@ -20,6 +20,7 @@ impl Sensor {
             Dir::Resp => (track.resp, track.orig),
         };
         self.expected.announce(at, (listener, port, peer));
+        self.counters.transfers_forgotten = self.expected.forgotten;
     }
 
     /// Names a flow that was announced, and reads the file that it carries.

@@ -132,6 +132,7 @@ impl Sensor {
             out.push(Event::Tunnel(Box::new(tunnel)));
         });
         self.counters.tunnels += discovered;
+        self.counters.tunnels_evicted = self.tunnels.evicted;
     }
 }
 

@@ -8,6 +8,7 @@ mod tests;
 
 use slips_core::event::{About, Ssh};
 
+use crate::account::Account;
 use crate::track::Dir;
 use crate::wire::{be32, byte};
 use auth::Attempts;
@@ -19,8 +20,6 @@ const MAX_BANNER: usize = 255;
 const MAX_BEFORE_BANNER: usize = 8 << 10;
 /// Largest packet that is read; RFC 4253 asks implementations to bear 35000 bytes.
 const MAX_PACKET: u32 = 35_000;
-/// Bytes that all sessions together hold while packets are incomplete or wait for their counterpart.
-pub(crate) const MAX_HELD: usize = 4 << 20;
 
 /// What is read of one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,25 +65,25 @@ fn is_banner(line: &[u8]) -> bool {
 impl Session {
     /// Takes the next bytes of `dir`, one segment. `held` counts the bytes of all sessions. True when it is now certain
     /// that somebody logged in, which is the moment to tell of the session.
-    pub(crate) fn push(&mut self, dir: Dir, bytes: &[u8], held: &mut usize) -> bool {
+    pub(crate) fn push(&mut self, dir: Dir, bytes: &[u8], held: &mut Account) -> bool {
         if self.told {
             return false;
         }
-        let plain = self.read_plain(dir, bytes, held);
+        let plain = self.read_plain(dir, bytes);
         self.account(held);
         let encrypted = bytes.len().saturating_sub(plain);
         encrypted > 0 && self.may_judge() && self.attempts.segment(dir, encrypted as u64)
     }
 
     /// Bytes of `dir` are missing.
-    pub(crate) fn lose(&mut self, dir: Dir, held: &mut usize) {
+    pub(crate) fn lose(&mut self, dir: Dir, held: &mut Account) {
         self.attempts.give_up();
         self.half(dir).lose();
         self.account(held);
     }
 
     /// Gives back what it holds of the common account.
-    pub(crate) fn close(&mut self, held: &mut usize) {
+    pub(crate) fn close(&mut self, held: &mut Account) {
         self.sides.iter_mut().for_each(Half::lose);
         self.kex.forget();
         self.account(held);
@@ -142,23 +141,20 @@ impl Session {
     }
 
     /// Reads what is not encrypted; how many of `bytes` that were.
-    fn read_plain(&mut self, dir: Dir, bytes: &[u8], held: &usize) -> usize {
+    fn read_plain(&mut self, dir: Dir, bytes: &[u8]) -> usize {
         let half = self.half(dir);
         match half.stage {
             Stage::Encrypted => return 0,
             Stage::Lost => return bytes.len(),
             Stage::Banner | Stage::Packets => {}
         }
-        let begun = std::mem::take(&mut half.begun);
-        let (from, joined);
-        let mut rest = if begun.is_empty() {
-            from = 0;
-            bytes
-        } else {
-            from = begun.len();
-            joined = [begun.as_slice(), bytes].concat();
-            joined.as_slice()
-        };
+        let mut begun = std::mem::take(&mut half.begun);
+        let from = begun.len();
+        let mut rest = bytes;
+        if from > 0 {
+            begun.extend_from_slice(bytes);
+            rest = &begun;
+        }
         let whole = rest.len();
         loop {
             match self.half(dir).stage {
@@ -169,11 +165,9 @@ impl Session {
             let Some(used) = self.read_unit(dir, rest) else { break };
             rest = rest.get(used.max(1)..).unwrap_or(&[]);
         }
-        if held.saturating_sub(self.held) + rest.len() > MAX_HELD {
-            self.half(dir).lose();
-        } else {
-            self.half(dir).begun = rest.to_vec();
-        }
+        // of what only grew nothing is copied, however small the segments are
+        let grew = from > 0 && rest.len() == whole;
+        self.half(dir).begun = if grew { begun } else { rest.to_vec() };
         bytes.len()
     }
 
@@ -202,9 +196,15 @@ impl Session {
         Some(whole)
     }
 
-    fn account(&mut self, held: &mut usize) {
+    /// Settles the common account. Where it has no room, the rest of the session is not read.
+    fn account(&mut self, held: &mut Account) {
         let now = self.sides.iter().map(|side| side.begun.len()).sum::<usize>() + self.kex.held();
-        *held = held.saturating_sub(self.held).saturating_add(now);
+        if now <= self.held {
+            held.give_back(self.held - now);
+        } else if !held.take(now - self.held) {
+            self.attempts.give_up();
+            return self.close(held);
+        }
         self.held = now;
     }
 }

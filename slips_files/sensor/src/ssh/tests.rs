@@ -1,4 +1,5 @@
 use super::*;
+use crate::account::Account;
 use crate::track::Dir::{Orig, Resp};
 
 fn string(text: &[u8]) -> Vec<u8> {
@@ -38,13 +39,13 @@ fn encrypted(lengths: &[(Dir, usize)]) -> Vec<(Dir, Vec<u8>)> {
 
 /// Feeds segments; the session and whether it told of a success.
 fn feed(segments: &[(Dir, Vec<u8>)]) -> (Session, bool) {
-    let (mut session, mut held) = (Session::default(), 0);
+    let (mut session, mut held) = (Session::default(), Account::new(1 << 20));
     let mut success = false;
     for (dir, bytes) in segments {
         success |= session.push(*dir, bytes, &mut held);
     }
     session.close(&mut held);
-    assert_eq!(held, 0);
+    assert_eq!((held.now(), held.refused), (0, 0));
     (session, success)
 }
 
@@ -97,7 +98,7 @@ fn nothing_is_judged_where_sizes_say_nothing() {
     let (session, success) = feed(&[talk("zlib@openssh.com"), lengths].concat());
     assert_eq!((session.attempts.count(), success), (0, false));
     let mut session = Session::default();
-    session.lose(Resp, &mut 0);
+    session.lose(Resp, &mut Account::new(0));
     assert!(!session.attempts.segment(Resp, 44));
 }
 
@@ -114,14 +115,14 @@ fn versions_meet() {
 
 #[test]
 fn what_a_session_holds_is_bounded() {
-    let mut held = 0;
+    let mut held = Account::new(1 << 20);
     let mut session = Session::default();
     for _ in 0..100 {
         session.push(Orig, &[b'x'; 1000], &mut held);
         session.push(Resp, b"SSH-2.0-a\r\n\x00\x00\x80\x00\x04\x14", &mut held);
     }
-    assert!(held <= MAX_BEFORE_BANNER + MAX_PACKET as usize, "{held}");
-    let (mut poor, mut full) = (Session::default(), MAX_HELD);
+    assert!(held.now() <= MAX_BEFORE_BANNER + MAX_PACKET as usize, "{held:?}");
+    let (mut poor, mut full) = (Session::default(), Account::new(1));
     poor.push(Orig, b"SSH-2.0-a\r\n\x00\x00", &mut full);
-    assert_eq!((poor.sides[0].stage, full), (Stage::Lost, MAX_HELD));
+    assert_eq!((poor.sides[0].stage, full.now(), full.refused), (Stage::Lost, 0, 1));
 }

@@ -2,7 +2,7 @@
 
 use super::state::End;
 
-/// Stretches of data that may wait above holes, per side. Beyond that the farthest hole is forgotten, uncounted.
+/// Stretches of data that may wait above holes, per side. Beyond that the farthest hole is forgotten.
 const MAX_STRETCHES: usize = 16;
 
 /// Data above holes, of both sides: relative sequence numbers from (included) to (excluded), sorted, disjoint.
@@ -13,7 +13,25 @@ pub(crate) struct Above {
 
 /// Memory of flows that ended, for the next ones that need it.
 /// The boxes themselves are handed back and forth, so that no flow allocates.
-pub(crate) type Spare = Vec<Box<Above>>;
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    #[expect(clippy::vec_box, reason = "flows take the boxes")]
+    boxes: Vec<Box<Above>>,
+    /// Holes that were forgotten because there were too many.
+    pub(crate) holes_forgotten: u64,
+}
+
+impl Spare {
+    /// Spare boxes that are kept.
+    const MOST: usize = 1024;
+
+    pub(crate) fn keep(&mut self, mut above: Box<Above>) {
+        if self.boxes.len() < Self::MOST {
+            above.clear();
+            self.boxes.push(above);
+        }
+    }
+}
 
 impl Above {
     pub(crate) fn flip(&mut self) {
@@ -21,7 +39,7 @@ impl Above {
     }
 
     /// Forgets everything, keeps the memory.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.sides.iter_mut().for_each(Vec::clear);
     }
 
@@ -31,8 +49,9 @@ impl Above {
         }
     }
 
-    fn insert(&mut self, side: usize, from: u64, to: u64) {
-        let Some(stretches) = self.sides.get_mut(side) else { return };
+    /// Notes a stretch; true when a hole had to be forgotten for it.
+    fn insert(&mut self, side: usize, from: u64, to: u64) -> bool {
+        let Some(stretches) = self.sides.get_mut(side) else { return false };
         let first = stretches.partition_point(|&(_, end)| end < from);
         let after = stretches.partition_point(|&(start, _)| start <= to);
         let touched = stretches.get(first..after).unwrap_or(&[]);
@@ -44,7 +63,9 @@ impl Above {
             && let Some(last) = stretches.last_mut()
         {
             last.1 = end;
+            return true;
         }
+        false
     }
 }
 
@@ -61,7 +82,8 @@ pub(crate) fn sent(
         return;
     }
     if from > end.delivered {
-        above.get_or_insert_with(|| spare.pop().unwrap_or_default()).insert(side, from, to);
+        let above = above.get_or_insert_with(|| spare.boxes.pop().unwrap_or_default());
+        spare.holes_forgotten += u64::from(above.insert(side, from, to));
         return;
     }
     end.delivered = to;
@@ -104,7 +126,7 @@ mod tests {
 
     #[test]
     fn holes_are_found_when_they_are_acknowledged() {
-        let (mut end, mut above, mut spare) = (End::default(), None, Vec::new());
+        let (mut end, mut above, mut spare) = (End::default(), None, Spare::default());
         sent(&mut end, &mut above, &mut spare, 0, 1, 11);
         sent(&mut end, &mut above, &mut spare, 0, 21, 31);
         sent(&mut end, &mut above, &mut spare, 0, 41, 51);
@@ -116,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_filled_hole_is_no_gap() {
-        let (mut end, mut above, mut spare) = (End::default(), None, Vec::new());
+        let (mut end, mut above, mut spare) = (End::default(), None, Spare::default());
         sent(&mut end, &mut above, &mut spare, 1, 11, 21);
         sent(&mut end, &mut above, &mut spare, 1, 1, 11);
         acked(&mut end, &mut above, 1, 21, |_| panic!("no gap"));
@@ -125,10 +147,11 @@ mod tests {
 
     #[test]
     fn stretches_are_bounded() {
-        let (mut end, mut above, mut spare) = (End::default(), None, Vec::new());
+        let (mut end, mut above, mut spare) = (End::default(), None, Spare::default());
         for n in 1..1000u64 {
             sent(&mut end, &mut above, &mut spare, 0, n * 10, n * 10 + 5);
         }
         assert_eq!(above.expect("stretches").sides[0].len(), MAX_STRETCHES);
+        assert_eq!(spare.holes_forgotten, 999 - MAX_STRETCHES as u64);
     }
 }

@@ -138,9 +138,12 @@ impl Handshake {
         *self = Self { sides: [orig, resp], session, ..Self::default() };
     }
 
-    /// Bytes of messages that are not complete.
+    /// Bytes of messages that are not complete, and of what certificates told.
     pub(crate) fn held(&self) -> usize {
-        self.sides.iter().map(|side| side.message.len()).sum()
+        let messages: usize = self.sides.iter().map(|side| side.message.len()).sum();
+        let TlsFields { subject, issuer, san_dns, cert_chain_fps, client_cert_chain_fps, .. } = &self.fields;
+        let texts = [san_dns, cert_chain_fps, client_cert_chain_fps].into_iter().flatten();
+        messages + subject.len() + issuer.len() + texts.map(String::len).sum::<usize>()
     }
 
     /// Takes the next bytes of a side.

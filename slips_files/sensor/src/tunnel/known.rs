@@ -12,8 +12,6 @@ use crate::list::{Link, Linked, List, NIL};
 
 /// A tunnel that is unused this long is told as expired; Zeek's value.
 const UNUSED: Span = Span::from_secs(3600);
-/// Tunnels that are remembered; one more makes the one that is unused the longest expire.
-const MAX_KNOWN: usize = 1024;
 
 #[derive(Debug)]
 struct Entry {
@@ -42,16 +40,30 @@ pub(crate) struct News {
     pub(crate) kind: Wrapping,
 }
 
-/// The tunnels in use.
-#[derive(Debug, Default)]
+/// The tunnels in use; one more than `max` makes the one that is unused the longest expire.
+#[derive(Debug)]
 pub(crate) struct Known {
     entries: Vec<Entry>,
     free: Vec<u32>,
     index: BTreeMap<(u128, u128, Wrapping), u32>,
     by_use: List,
+    max: usize,
+    /// Tunnels that expired because there were too many.
+    pub(crate) evicted: u64,
 }
 
 impl Known {
+    pub(crate) fn new(max: u32) -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            index: BTreeMap::new(),
+            by_use: List::EMPTY,
+            max: max.max(1) as usize,
+            evicted: 0,
+        }
+    }
+
     /// Notes that a tunnel is used; tells of it when it is new, named by `uid`.
     pub(crate) fn note(&mut self, news: News, uid: impl FnOnce() -> Uid, tell: &mut impl FnMut(Tunnel)) {
         let key = (news.src.min(news.dst), news.src.max(news.dst), news.kind);
@@ -63,7 +75,8 @@ impl Known {
             self.by_use.push_back::<0, _>(&mut self.entries, at);
             return;
         }
-        if self.index.len() >= MAX_KNOWN {
+        if self.index.len() >= self.max {
+            self.evicted += 1;
             self.expire_oldest(tell);
         }
         let News { at: used, interface, src, dst, .. } = news;
@@ -143,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_told_once_for_both_directions_and_when_it_expires() {
-        let mut known = Known::default();
+        let mut known = Known::new(1024);
         assert_eq!(note(&mut known, 0, 1, 2), ["Tunnel::DISCOVER ::1"]);
         assert!(note(&mut known, 3000, 2, 1).is_empty());
         assert_eq!(note(&mut known, 4000, 3, 1), ["Tunnel::DISCOVER ::3"]);
@@ -153,8 +166,9 @@ mod tests {
 
     #[test]
     fn tunnels_are_bounded() {
-        let mut known = Known::default();
+        let mut known = Known::new(1024);
         let told: usize = (0..3000).map(|n| note(&mut known, n, 1, 10 + n as u128).len()).sum();
         assert_eq!((told, known.index.len(), known.entries.len()), (3000 + 3000 - 1024, 1024, 1024));
+        assert_eq!(known.evicted, 3000 - 1024);
     }
 }

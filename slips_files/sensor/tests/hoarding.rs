@@ -1,0 +1,247 @@
+//! Whoever makes the sensor hold as much as possible finds bounds: flows that begin something and never end it, more of them
+//! than there is room for, with as much in each as it takes. What was given up for that is counted.
+
+#![allow(clippy::expect_used, reason = "a test")]
+
+mod support;
+
+use slips_core::event::Event;
+use slips_core::time::{PacketTime, Span};
+use slips_sensor::{Counters, LinkType, Sensor, Settings};
+
+use support::wire::{ACK, SYN, fragment4, ipv4, tcp, udp};
+
+const SERVER: [u8; 4] = [192, 0, 2, 9];
+
+/// All that may be held at the limits below: what they add up to, twice (memory grows by doubling), and what the readers of
+/// a thousand flows take by themselves.
+const MOST: u64 = 16 << 20;
+
+fn limits() -> Settings {
+    Settings {
+        max_flows: 1 << 13,
+        max_readers: 1000,
+        max_stream_bytes: 1 << 20,
+        max_stream_side: 64 << 10,
+        max_begun_bytes: 1 << 20,
+        max_fragmented: 100,
+        max_fragment_bytes: 1 << 20,
+        max_dns_pending: 1000,
+        max_dhcp_pending: 100,
+        max_tunnels: 100,
+        max_transfers: 100,
+        max_files: 16,
+        ..Settings::default()
+    }
+}
+
+struct Attack {
+    sensor: Sensor,
+    events: Vec<Event>,
+    at: PacketTime,
+}
+
+impl Attack {
+    fn packet(&mut self, packet: &[u8]) {
+        self.at = self.at + Span(10);
+        self.sensor.packet(LinkType::RawIp, 0, self.at, packet, packet.len() as u32, &mut self.events);
+        self.events.clear();
+    }
+
+    /// A connection from a client of its own, over which the client and then the server say this.
+    fn talk(&mut self, n: u32, port: u16, client: &[u8], server: &[u8]) {
+        let address = (0x0a00_0000 + n).to_be_bytes();
+        let from = |flags, seq, ack, bytes: &[u8]| {
+            ipv4(address, SERVER, 6, &tcp((4000, port), flags, seq, ack, bytes))
+        };
+        let back = |flags, seq, ack, bytes: &[u8]| {
+            ipv4(SERVER, address, 6, &tcp((port, 4000), flags, seq, ack, bytes))
+        };
+        self.packet(&from(SYN, 99, 0, b""));
+        self.packet(&back(SYN | ACK, 499, 100, b""));
+        let mut seq = [100, 500];
+        self.packet(&from(ACK, 100, 500, b""));
+        for part in client.chunks(1400) {
+            self.packet(&from(ACK, seq[0], seq[1], part));
+            seq[0] += part.len() as u32;
+        }
+        for part in server.chunks(1400) {
+            self.packet(&back(ACK, seq[1], seq[0], part));
+            seq[1] += part.len() as u32;
+        }
+    }
+}
+
+/// Runs an attack; the memory that it took above the empty sensor, and what was counted.
+fn attack(run: impl FnOnce(&mut Attack)) -> Counters {
+    let sensor = Sensor::new(limits());
+    let mut attack = Attack { sensor, events: Vec::with_capacity(1000), at: PacketTime(0) };
+    let memory = allocation_counter::measure(|| run(&mut attack)).bytes_max;
+    println!("{memory} bytes");
+    assert!(memory <= MOST, "{memory} bytes");
+    attack.sensor.counters().clone()
+}
+
+#[test]
+fn requests_without_replies() {
+    let long = "x".repeat(8000);
+    let request =
+        format!("GET /{long} HTTP/1.1\r\nHost: {long}\r\nUser-Agent: {long}\r\nReferer: {long}\r\n\r\n");
+    let requests = request.repeat(60);
+    let counters = attack(|attack| (0..40).for_each(|n| attack.talk(n, 80, requests.as_bytes(), b"")));
+    assert!(counters.readers_given_up > 0, "{counters:?}");
+}
+
+#[test]
+fn headers_without_an_end() {
+    let header = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(15_000));
+    let counters = attack(|attack| (0..2000).for_each(|n| attack.talk(n, 80, header.as_bytes(), b"")));
+    assert!(counters.readers_given_up > 1000, "{counters:?}");
+}
+
+#[test]
+fn handshakes_without_an_end() {
+    // a record with a certificate message of 400 KiB that goes on and on
+    let mut server = Vec::new();
+    for n in 0..3 {
+        server.extend([22, 3, 3, 0x3f, 0xff]);
+        let mut body = vec![if n == 0 { 11 } else { 7 }; 0x3fff];
+        if n == 0 {
+            body[..4].copy_from_slice(&[11, 6, 0, 0]);
+        }
+        server.extend(body);
+    }
+    let hello =
+        [&[22, 3, 1, 0, 49, 1, 0, 0, 45, 3, 3][..], &[9; 32], &[0, 0, 2, 0x13, 1, 1, 0, 0, 0]].concat();
+    let counters = attack(|attack| (0..1500).for_each(|n| attack.talk(n, 443, &hello, &server)));
+    assert!(counters.readers_given_up > 500, "{counters:?}");
+}
+
+#[test]
+fn ssh_packets_without_an_end() {
+    let begun = [&b"SSH-2.0-a\r\n\x00\x00\x80\x00\x04\x14"[..], &vec![7; 20_000]].concat();
+    let counters = attack(|attack| (0..2000).for_each(|n| attack.talk(n, 22, &begun, &begun)));
+    assert!(counters.begun_given_up > 1000, "{counters:?}");
+}
+
+#[test]
+fn dns_messages_without_an_end() {
+    let begun = [&[0xff, 0xff][..], &vec![7; 30_000]].concat();
+    let counters = attack(|attack| (0..2000).for_each(|n| attack.talk(n, 53, &begun, b"")));
+    assert!(counters.begun_given_up > 1000, "{counters:?}");
+}
+
+#[test]
+fn lines_without_an_end() {
+    let line = [b"USER ".to_vec(), vec![b'a'; 5000]].concat();
+    let hello = b"220 ftp FTP server ready\r\n331 ".to_vec();
+    attack(|attack| (0..3000).for_each(|n| attack.talk(n, 21, &line, &hello)));
+    attack(|attack| {
+        (0..3000).for_each(|n| {
+            attack.talk(n, 25, b"EHLO aaa\r\n", &[b"220 mail ESMTP\r\n250-", &line[..]].concat())
+        })
+    });
+}
+
+#[test]
+fn data_above_holes() {
+    let counters = attack(|attack| {
+        for n in 0..1500 {
+            attack.talk(n, 80, b"GET / HTTP/1.1\r\n", b"");
+            let address = (0x0a00_0000 + n).to_be_bytes();
+            for piece in 0..80 {
+                let seq = 200 + piece * 2000;
+                let segment = tcp((4000, 80), ACK, seq, 500, &[7; 1000]);
+                attack.packet(&ipv4(address, SERVER, 6, &segment));
+            }
+        }
+    });
+    assert!(counters.holes_given_up > 1000 && counters.holes_forgotten > 1000, "{counters:?}");
+}
+
+#[test]
+fn fragments_without_the_others() {
+    let counters = attack(|attack| {
+        for n in 0..5000u16 {
+            let [high, low] = n.to_be_bytes();
+            attack.packet(&fragment4([10, 0, 0, 1], SERVER, 17, [high, low, 0x20, 0], &[7; 1400]));
+        }
+    });
+    assert!(counters.fragmented_dropped >= 4900, "{counters:?}");
+}
+
+#[test]
+fn questions_without_answers() {
+    let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for _ in 0..3 {
+        question.push(63);
+        question.extend([1; 63]);
+    }
+    question.extend([0, 0, 1, 0, 1]);
+    let counters = attack(|attack| {
+        for n in 0..20_000u32 {
+            let address = (0x0a00_0000 + n % 100).to_be_bytes();
+            attack.packet(&ipv4(address, SERVER, 17, &udp((4000, 53), &question)));
+        }
+    });
+    assert_eq!(counters.dns_pending_dropped, 19_000);
+}
+
+#[test]
+fn leases_without_an_end() {
+    let mut message = vec![0; 240];
+    message[..4].copy_from_slice(&[1, 1, 6, 0]);
+    message[236..].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
+    message.extend([53, 1, 1, 12, 200]);
+    message.extend([b'a'; 200]);
+    message.push(255);
+    let counters = attack(|attack| {
+        for n in 0..5000u32 {
+            message[4..8].copy_from_slice(&n.to_be_bytes());
+            attack.packet(&ipv4([10, 0, 0, 1], [255; 4], 17, &udp((68, 67), &message)));
+        }
+    });
+    assert_eq!(counters.dhcp_pending_dropped, 4900);
+}
+
+#[test]
+fn tunnels_between_everybody() {
+    let inner = ipv4([10, 0, 0, 1], SERVER, 17, &udp((4000, 9999), b"x"));
+    let counters = attack(|attack| {
+        (0..5000u32).for_each(|n| attack.packet(&ipv4((0x0a00_0000 + n).to_be_bytes(), SERVER, 4, &inner)));
+    });
+    assert_eq!((counters.tunnels, counters.tunnels_evicted), (5000, 4900));
+}
+
+#[test]
+fn transfers_that_never_come() {
+    let counters = attack(|attack| {
+        for n in 0..300 {
+            let ports: String =
+                (0..10).map(|port| format!("PORT 10,0,0,1,{},{port}\r\n", 4 + n % 200)).collect();
+            attack.talk(n, 21, b"", b"220 ftp\r\n");
+            let address = (0x0a00_0000 + n).to_be_bytes();
+            attack.packet(&ipv4(address, SERVER, 6, &tcp((4000, 21), ACK, 100, 509, b"USER a\r\n")));
+            attack.packet(&ipv4(SERVER, address, 6, &tcp((21, 4000), ACK, 509, 108, b"331 more\r\n")));
+            let mut seq = 108;
+            for line in ports.lines() {
+                let line = format!("{line}\r\n");
+                let segment = tcp((4000, 21), ACK, seq, 519, line.as_bytes());
+                attack.packet(&ipv4(address, SERVER, 6, &segment));
+                seq += line.len() as u32;
+            }
+        }
+    });
+    assert!(counters.transfers_forgotten > 2000, "{counters:?}");
+}
+
+#[test]
+fn files_without_an_end() {
+    let mut body = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n".to_vec();
+    body.extend([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0x00, 0x40, 0xff, 0xbf]);
+    body.extend([b'z'; 9000]);
+    let counters = attack(|attack| {
+        (0..2000).for_each(|n| attack.talk(n, 80, b"GET / HTTP/1.1\r\n\r\n", &body));
+    });
+    assert!(counters.files_passed_over > 500, "{counters:?}");
+}
