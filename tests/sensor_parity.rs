@@ -7,9 +7,6 @@ mod parity;
 
 use parity::run::Runner;
 
-/// Logs whose rows are not yet equal often enough. A log that is leaves this list.
-const BEHIND: [&str; 1] = ["x509"];
-
 #[test]
 fn the_sensors_logs_are_zeeks() {
     let Some(corpora) = common::corpora("the_sensors_logs_are_zeeks") else { return };
@@ -24,7 +21,6 @@ fn the_sensors_logs_are_zeeks() {
     for (log, bar, score) in &findings.scores {
         println!("{log}: {} of {} rows equal, {} only ours", score.equal, score.rows, score.extra);
         let (equal, rows) = (score.equal, score.rows);
-        let holds = score.meets(*bar) || BEHIND.contains(log);
-        assert!(holds, "{log}: {equal} of {rows} rows are equal, the bar is {bar} %");
+        assert!(score.meets(*bar), "{log}: {equal} of {rows} rows are equal, the bar is {bar} %");
     }
 }

@@ -24,6 +24,9 @@ struct Options {
     /// Leave out the single differences.
     #[arg(long)]
     brief: bool,
+    /// Compare flows with zeekflow_model.py instead, over the captures that have no Zeek log.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
     /// The binary to judge. Default: the one beside this program.
     #[arg(long, value_name = "FILE")]
     slips: Option<PathBuf>,
@@ -37,6 +40,9 @@ fn main() -> Result<ExitCode> {
     };
     let scratch = tempfile::tempdir()?;
     let runner = Runner { slips, scratch: scratch.path().to_owned() };
+    if let Some(model) = &options.model {
+        return by_model(&runner, &options, model);
+    }
     let findings = parity::run::run(&runner, &options.corpora, &options.only)?;
     if options.json {
         println!("{}", findings.json());
@@ -44,6 +50,15 @@ fn main() -> Result<ExitCode> {
         show(&findings, options.brief);
     }
     Ok(if findings.meets_bars() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn by_model(runner: &Runner, options: &Options, model: &std::path::Path) -> Result<ExitCode> {
+    let (captures, score, differences) = parity::model::run(runner, &options.corpora, model, &options.only)?;
+    if !options.brief {
+        differences.iter().for_each(|line| println!("{line}"));
+    }
+    println!("{captures} captures, {} of {} rows equal, {} only ours", score.equal, score.rows, score.extra);
+    Ok(if score.meets(98) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// cargo puts examples into a folder below that of the binaries.

@@ -2,6 +2,7 @@
 #![allow(missing_docs, dead_code, reason = "shared by a program and a test, of which each uses a part")]
 
 pub mod compare;
+pub mod model;
 pub mod rows;
 pub mod run;
 pub mod scope;
