@@ -61,7 +61,8 @@ part() {
 
 # Each tool of the lab and the package that brings it.
 tools=(nft:nftables ip:iproute2 nmap:nmap hydra:hydra hping3:hping3 sshd:openssh-server redis-server:redis-server
-    curl:curl jq:jq tcpdump:tcpdump python3:python3 ping:iputils-ping dig:bind9-dnsutils)
+    curl:curl jq:jq tcpdump:tcpdump python3:python3 ping:iputils-ping dig:bind9-dnsutils ufw:ufw
+    firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban)
 
 lift_guard() {
     if [ $guarded = yes ]; then as_root rm -f $guard; fi
@@ -93,7 +94,7 @@ install_tools() {
     fi
     lift_guard
     if [ -d /run/systemd/system ]; then
-        for unit in openssh-server:ssh redis-server:redis-server; do
+        for unit in openssh-server:ssh redis-server:redis-server ufw:ufw firewalld:firewalld fail2ban:fail2ban; do
             case " ${missing[*]} " in *" ${unit%%:*} "*) as_root systemctl disable --quiet "${unit#*:}" || true ;; esac
         done
     fi

@@ -22,6 +22,9 @@ tests=(
     the_gateway_is_alerted_and_never_blocked
     an_allowed_net_is_alerted_and_never_blocked
     sigterm_ends_the_daemon_within_two_seconds
+    blocks_stand_beside_ufw
+    blocks_stand_beside_firewalld
+    blocks_stand_beside_fail2ban
     after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked
 )
 
@@ -196,6 +199,46 @@ sigterm_ends_the_daemon_within_two_seconds() {
     note="$took ms, under attack"
     downloads_end
 }
+
+# company NAME PROGRAM: blocks stand and others pass before it comes, beside it, after its reload and for the next daemon, and nothing of
+# it is changed by us.
+company() {
+    local attacker=203.0.113.95 other=203.0.113.96
+    need "$2" || return
+    for word in $attacker $other; do ip -n "$A" address add $word/32 dev lo 2>/dev/null; done
+    daemon_up term=300s || return 1
+    in_ns "$R" "$slips" block $attacker --for 300s >"$dir/blocked" 2>&1 || complain "block: $(cat "$dir/blocked")" || return 1
+    apart "before $1 is there" || return 1
+    beside "$1" up && apart "beside $1" || return 1
+    beside "$1" reload && apart "after $1 reloaded" || return 1
+    daemon_down || return 1
+    apart "with the daemon gone" || return 1
+    beside "$1" reload && apart "after $1 reloaded, with the daemon gone" || return 1
+    daemon_up term=300s again || return 1
+    apart "with the next daemon, after $1" || return 1
+    theirs >"$dir/before"
+    in_ns "$R" "$slips" firewall flush >"$dir/flush" 2>&1 || complain "flush: $(cat "$dir/flush")" || return 1
+    theirs >"$dir/after"
+    let_in $attacker || complain "still blocked after flush" || return 1
+    cmp -s "$dir/before" "$dir/after" || complain "changed: $(diff "$dir/before" "$dir/after" | head -n 5 | tr '\n' ' ')" || return 1
+    [ -s "$dir/after" ] || complain "$1 has no rules" || return 1
+    beside "$1" down
+}
+apart() {
+    silent $attacker || complain "$attacker gets answers $1" || return 1
+    let_in $other || complain "$other is cut off $1"
+}
+beside() {
+    in_ns "$R" bash "$lab/company.sh" "$1" "$2" "$dir" || complain "$1 $2: $(tail -n 3 "$dir/$1/log" | tr '\n' ' ')"
+}
+# The rules of others, without what they count.
+theirs() {
+    in_ns "$R" nft list ruleset 2>/dev/null | awk '/^#/ { next } /^table/ { ours = $3 == "slips" } !ours' | sed 's/packets [0-9]* bytes [0-9]*//; s/expires [0-9a-z]*//'
+}
+
+blocks_stand_beside_ufw() { company ufw ufw; }
+blocks_stand_beside_firewalld() { company firewalld firewalld; }
+blocks_stand_beside_fail2ban() { company fail2ban fail2ban-server; }
 
 # SLIPS_KILLS says how often the daemon is killed: few times here, 1,000 by hand.
 after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked() {

@@ -157,19 +157,21 @@ downloads_end() {
     [ ! -s "$dir/failures" ] || complain "$(wc -l <"$dir/failures") downloads failed: $(head -n 1 "$dir/failures")"
 }
 
-# daemon_up [KEY=VALUE…] [OPTION…]: the daemon with short windows and blocks, and the alert bar of the defaults (15 a window).
+# daemon_up [KEY=VALUE…] [again] [OPTION…]: the daemon with short windows and blocks, and the alert bar of the defaults (15 a
+# window); again with the files of the last one.
 daemon_up() {
-    local never=() term=10s width=10 options=() word
+    local never=() term=10s width=10 options=() word same=''
     for word in "$@"; do
         case $word in
             width=*) width=${word#*=} ;;
             never_block=*) never+=("${word#*=}") ;;
             term=*) term=${word#*=} ;;
+            again) same=$out ;;
             *) options+=("$word") ;;
         esac
     done
     runs=$((${runs:-0} + 1))
-    out=$dir/out-$runs
+    out=${same:-$dir/out-$runs}
     mkdir -p "$out/lists"
     cat >"$out/slips.yaml" <<TEXT
 parameters:
@@ -187,6 +189,7 @@ output:
 TEXT
     # Whoever sources this may add lists and more.
     if declare -F daemon_config >/dev/null; then daemon_config; fi
+    rm -f "$out/notify"
     alerts=$out/files/alerts.json
     python3 "$lab/ready.py" "$out/notify" 10 &
     local ready=$!
