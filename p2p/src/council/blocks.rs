@@ -1,5 +1,6 @@
 //! Blocks on advice: when they begin, for how long, and when they end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Council, Lifted, Mode, Ruling};
@@ -74,7 +75,7 @@ impl Council {
             let Some(own) = own else { return Vec::new() };
             own.assisted = true;
             Basis::Assist
-        } else if self.may_preempt(&opinion, now) {
+        } else if self.may_preempt(&opinion, now) && !self.is_talked_with(indicator, now) {
             Basis::Preempt
         } else {
             return Vec::new();
@@ -118,10 +119,21 @@ impl Council {
             return false;
         }
         let unconfirmed = || self.blocks.values().filter(|block| !block.confirmed);
-        let half = rules.budget as f64 / 2.0;
-        let spent = |author| unconfirmed().map(|block| block.opinion.part_of(author)).sum::<f64>();
-        unconfirmed().count() < rules.budget
-            && opinion.shares.iter().all(|share| spent(share.author) + opinion.part_of(share.author) <= half)
+        let young = unconfirmed().filter(|block| now.since(block.since) < rules.probation).count();
+        let mut spent: BTreeMap<NodeId, f64> = BTreeMap::new();
+        for block in unconfirmed() {
+            let whole: f64 = block.opinion.shares.iter().map(|share| share.weight).sum();
+            for share in &block.opinion.shares {
+                *spent.entry(share.author).or_default() += share.weight / whole;
+            }
+        }
+        let free = |author| spent.get(author).is_none_or(|spent| *spent < rules.author_budget);
+        young < rules.budget && opinion.shares.iter().all(|share| free(&share.author))
+    }
+
+    fn is_talked_with(&self, indicator: &Indicator, now: Moment) -> bool {
+        let talked = self.own.get(indicator).and_then(|own| own.talked);
+        talked.is_some_and(|at| now.since(at) < self.rules.talked_for)
     }
 
     /// Not longer than the longest word about it holds.

@@ -70,8 +70,14 @@ pub struct Rules {
     pub preempt_groups: usize,
     /// A block on advice ends when the weight falls below this.
     pub lift_below: f64,
-    /// Most blocks on advice that nothing of our own has confirmed yet; one author may have half of them.
+    /// Most blocks without own evidence that begin within `probation` and that nothing of our own has confirmed yet.
     pub budget: usize,
+    /// So young a block counts against the budget.
+    pub probation: Duration,
+    /// Most of the standing blocks, in parts of a block, that rest on one author's word and that nothing has confirmed yet.
+    pub author_budget: f64,
+    /// Whom our clients talked with, and nothing was found, is not blocked without own evidence for so long.
+    pub talked_for: Duration,
     /// So many refutations within `breaker_for` end preempting for as long.
     pub breaker_after: usize,
     /// For so long.
@@ -100,6 +106,9 @@ impl Default for Rules {
             preempt_groups: 3,
             lift_below: 0.6,
             budget: 16,
+            probation: hours(4),
+            author_budget: 4.0,
+            talked_for: hours(24),
             breaker_after: 2,
             breaker_for: hours(24),
             first_term: hours(1),
@@ -198,6 +207,8 @@ struct Own {
     /// When our own report went out.
     reported: Option<Moment>,
     assisted: bool,
+    /// When our clients last talked with it for long, and nothing was found.
+    talked: Option<Moment>,
 }
 
 /// The council of one router.
@@ -337,28 +348,36 @@ impl Council {
     /// Tells what our own detections have on an accused now: `level` is the accumulated weight as a share of the alert threshold,
     /// without anything that came from peers; 1 or more is an alert of our own.
     pub fn own(&mut self, indicator: &Indicator, level: f64, members: &Members, now: Moment) -> Vec<Ruling> {
-        let mut own = self.own.get(indicator).copied().unwrap_or_default();
-        self.own_order.remove(&(own.at, indicator.clone()));
-        if now.since(own.at) > self.rules.own_for {
-            (own.alerted, own.assisted, own.reported) = (false, false, own.reported);
-        }
-        let first_alert = level >= 1.0 && !own.alerted;
-        own.level = level;
-        own.at = now;
-        own.alerted |= first_alert;
-        self.own.insert(indicator.clone(), own);
-        self.own_order.insert((now, indicator.clone()));
-        if self.own.len() > REMEMBERED
-            && let Some((_, oldest)) = self.own_order.pop_first()
-        {
-            self.own.remove(&oldest);
-        }
+        let mut first_alert = false;
+        let own_for = self.rules.own_for;
+        self.note_own(indicator, now, |own| {
+            if now.since(own.at) > own_for {
+                (own.alerted, own.assisted) = (false, false);
+            }
+            first_alert = level >= 1.0 && !own.alerted;
+            own.level = level;
+            own.alerted |= first_alert;
+        });
         let mut rulings = Vec::new();
         if first_alert {
             rulings.extend(self.confirm(indicator, true, members, now));
         }
         rulings.extend(self.consider(indicator, members, now));
         rulings
+    }
+
+    /// Changes what we know of an accused ourselves; the one untouched longest makes room.
+    fn note_own(&mut self, indicator: &Indicator, now: Moment, change: impl FnOnce(&mut Own)) {
+        let own = self.own.entry(indicator.clone()).or_default();
+        self.own_order.remove(&(own.at, indicator.clone()));
+        change(own);
+        own.at = now;
+        self.own_order.insert((now, indicator.clone()));
+        if self.own.len() > REMEMBERED
+            && let Some((_, oldest)) = self.own_order.pop_first()
+        {
+            self.own.remove(&oldest);
+        }
     }
 
     /// Our own report about it went out: who reports it from now on only echoes us.

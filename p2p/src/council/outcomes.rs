@@ -70,17 +70,26 @@ impl Council {
             .collect();
         self.live.mark(indicator, |word| word.refuted = true);
         let mut rulings = Vec::new();
-        if loss == Loss::Owner {
-            self.remember_refuted(indicator, now);
+        match loss {
+            Loss::Owner => self.remember_refuted(indicator, now),
+            Loss::Benign => self.note_own(indicator, now, |own| {
+                // What speaks for it does not make older evidence younger.
+                own.level = 0.0;
+                own.talked = Some(now);
+            }),
+            Loss::Canary | Loss::Protected | Loss::Retracted => {}
         }
         rulings.extend(self.lift(indicator, Lifted::Refuted));
+        let believed_less = !liars.is_empty();
         for (author, mass) in liars {
             rulings.extend(self.punish(author, indicator, loss, mass, members, now));
         }
         if blocked && loss == Loss::Owner {
             rulings.extend(self.trip(indicator, now));
         }
-        rulings.extend(self.review(members, now));
+        if believed_less {
+            rulings.extend(self.review(members, now));
+        }
         rulings
     }
 

@@ -225,10 +225,24 @@ fn the_budget_bounds_a_flash() {
             blocked += blocks(&scene.reports(n, whom)).len();
         }
     }
-    // Each of three authors has a third of every block: half of 16 is not the bound here, 16 is.
-    assert_eq!(blocked, 16);
+    // Each of three authors has a third of every block: four whole blocks each are twelve.
+    assert_eq!(blocked, 12);
     scene.own(1, 1.0);
     assert_eq!(blocks(&scene.reports(4, 100)).len(), 1, "a confirmed block frees its place");
+    for whom in 1..=200 {
+        for n in 5..=10 {
+            blocked += blocks(&scene.reports(n, whom)).len();
+        }
+    }
+    assert!(blocked <= 17, "sixteen young ones in all: {blocked}");
+}
+
+#[test]
+fn whom_our_clients_talk_with_is_not_blocked_without_own_evidence() {
+    let mut scene = Scene::new(Mode::Preempt);
+    scene.refute(7, Loss::Benign);
+    (1..=10).for_each(|n| assert!(scene.reports(n, 7).is_empty()));
+    assert_eq!(blocks(&scene.own(7, 0.5)), [(&accused(7), Basis::Assist)]);
 }
 
 #[test]
@@ -243,12 +257,12 @@ fn a_block_ends_when_its_authors_take_it_back_and_fades_by_itself() {
     (1..=3).for_each(|n| drop(scene.reports(n, 8)));
     let mut ended = None;
     for minutes in 0..60 * 24 {
-        if lifts(&scene.later(Duration::from_secs(60))) == [Lifted::WeightFell] {
+        if !lifts(&scene.later(Duration::from_secs(60))).is_empty() {
             ended = Some(minutes / 60);
             break;
         }
     }
-    assert!(matches!(ended, Some(4..=12)), "{ended:?}");
+    assert!(matches!(ended, Some(12..=23)), "{ended:?}");
 }
 
 #[test]
