@@ -54,14 +54,38 @@ const RUNS_C: &[(&str, &str)] = &[
     ("libsqlite3-sys", "SQLite, built in"),
     ("mnl-sys", "libmnl of the distribution: netlink"),
     ("nftnl-sys", "libnftnl of the distribution: nftables"),
+    ("ring", "hashes and ciphers of snow, the Noise of libp2p; in the process of the peers only"),
 ];
 
 /// Crates with a `links` key for another reason than C.
 const LINKS_NO_C: &[&str] = &["rayon-core", "prettyplease", "wasm-bindgen-shared"];
 
 /// Versions that stand twice in the lockfile, and who keeps the old one.
-const DUPLICATES: &[(&str, &str)] =
-    &[("syn", "macro crates move from 2 to 3 one by one; only builds see it")];
+const DUPLICATES: &[(&str, &str)] = &[
+    ("block-buffer", SNOW),
+    ("chacha20", SNOW),
+    ("cipher", SNOW),
+    ("cpufeatures", SNOW),
+    ("crypto-common", SNOW),
+    ("curve25519-dalek", SNOW),
+    ("digest", SNOW),
+    ("getrandom", "snow, and ring below it, keep 0.3 and 0.2"),
+    ("inout", SNOW),
+    ("nix", IF_WATCH),
+    ("polyval", SNOW),
+    ("sha2", SNOW),
+    ("syn", "macro crates move from 2 to 3 one by one; only builds see it"),
+    ("thiserror", IF_WATCH),
+    ("thiserror-impl", IF_WATCH),
+    ("universal-hash", SNOW),
+    ("aead", SNOW),
+    ("aes", SNOW),
+    ("aes-gcm", SNOW),
+    ("ctr", SNOW),
+    ("ghash", SNOW),
+];
+const SNOW: &str = "snow, the Noise of libp2p, and the cipher of its pre-shared key stay with the older RustCrypto";
+const IF_WATCH: &str = "rtnetlink below if-watch, which libp2p-tcp uses to watch interfaces";
 
 /// Whom a crate of ours may know, besides the root package, which may know all.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -83,6 +107,8 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("slips-detect", &["tokio", "nix", "libc", "tracing"]),
     ("slips-intel", &["tokio", "nix", "libc"]),
     ("slips-systemd", &["tokio", "libc", "nix", "tracing"]),
+    // What a permissioned network of routers does not need is only surface.
+    ("slips-p2p", &["libp2p-dns", "libp2p-kad", "libp2p-mdns", "libp2p-quic", "libp2p-relay", "libp2p-upnp"]),
 ];
 
 /// The only crates with `unsafe`, each in one module.

@@ -72,6 +72,12 @@ impl NodeKey {
         NodeId(self.0.verifying_key().to_bytes())
     }
 
+    /// The secret, for libp2p's own form of the same key.
+    #[cfg(feature = "node")]
+    pub(crate) fn seed(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
     /// The signature over `purpose` followed by `bytes`. The purpose keeps a signature from meaning something elsewhere.
     pub fn sign(&self, purpose: &[u8], bytes: &[u8]) -> [u8; 64] {
         self.0.sign(&[purpose, bytes].concat()).to_bytes()

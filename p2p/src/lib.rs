@@ -4,7 +4,7 @@
 //! bounded and authenticated ([`gate`]), weighed by a trust that only our own experience moves ([`trust`], [`opinion`]), and at
 //! most helps our own evidence over the bar, unless the owner said otherwise ([`council`]). What leaves passes [`privacy`].
 //!
-//! These modules do no I/O and read no clock: bytes and a [`moment::Moment`] go in, verdicts and rulings come out. The crate
+//! All of these but [`node`] do no I/O and read no clock: bytes and a [`moment::Moment`] go in, verdicts and rulings come out. The crate
 //! never touches profiles or the firewall; a ruling is an advice that the daemon carries out, or not.
 //!
 //! Start with [`message::Message`] (what is said) and [`council::Council`] (what is made of it).
@@ -22,6 +22,8 @@ pub mod live;
 pub mod members;
 pub mod message;
 pub mod moment;
+#[cfg(feature = "node")]
+pub mod node;
 pub mod opinion;
 pub mod privacy;
 pub mod replay;

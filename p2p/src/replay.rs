@@ -44,6 +44,12 @@ impl Window {
         }
     }
 
+    /// The number below the lowest gap that can be told.
+    fn complete(&self) -> u64 {
+        let lowest = self.highest.saturating_sub(WIDTH - 1).max(1);
+        (lowest..=self.highest).find(|seq| self.look(*seq) == Seen::Fresh).map_or(self.highest, |gap| gap - 1)
+    }
+
     fn take(&mut self, seq: u64) {
         if let Some(up) = seq.checked_sub(self.highest) {
             self.shift(up);
@@ -111,9 +117,9 @@ impl Replay {
         self.authors.remove(&author);
     }
 
-    /// Authors with their epoch and highest number, for asking others what is missing.
-    pub fn highest(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
-        self.authors.iter().map(|(author, window)| (*author, window.epoch, window.highest))
+    /// Authors with their epoch and the number up to which nothing is missing, for asking others what is.
+    pub fn complete(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        self.authors.iter().map(|(author, window)| (*author, window.epoch, window.complete()))
     }
 
     /// Each author's window as bytes that [`Replay::restore`] reads: version, epoch, highest, bitmap, all little-endian.
@@ -175,6 +181,19 @@ mod tests {
         assert_eq!(replay.look(A, 5, 10), Seen::TooOld);
         replay.take(A, 5, 10);
         assert_eq!(replay.look(A, 6, 10), Seen::Fresh);
+    }
+
+    #[test]
+    fn the_first_gap_is_what_is_asked_for() {
+        let mut replay = Replay::default();
+        for seq in [1, 2, 4, 5] {
+            replay.take(A, 7, seq);
+        }
+        assert_eq!(replay.complete().collect::<Vec<_>>(), [(A, 7, 2)]);
+        replay.take(A, 7, 3);
+        assert_eq!(replay.complete().collect::<Vec<_>>(), [(A, 7, 5)]);
+        replay.take(A, 7, 5 + WIDTH);
+        assert_eq!(replay.complete().collect::<Vec<_>>(), [(A, 7, 5)]);
     }
 
     #[test]

@@ -182,8 +182,6 @@ pub struct Have {
     pub epoch: u64,
     #[prost(uint64, tag = "3")]
     pub seq: u64,
-    #[prost(bytes = "vec", tag = "4")]
-    pub missing: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
@@ -208,6 +206,26 @@ pub struct JoinAnswer {
     pub admitted: bool,
     #[prost(string, tag = "2")]
     pub name: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct Request {
+    #[prost(message, optional, tag = "1")]
+    pub sync: Option<SyncAsk>,
+    #[prost(message, optional, tag = "2")]
+    pub ask: Option<Ask>,
+    #[prost(message, optional, tag = "3")]
+    pub join: Option<JoinAsk>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct Response {
+    #[prost(message, optional, tag = "1")]
+    pub sync: Option<SyncPage>,
+    #[prost(message, optional, tag = "2")]
+    pub answer: Option<Answer>,
+    #[prost(message, optional, tag = "3")]
+    pub join: Option<JoinAnswer>,
 }
 
 #[cfg(test)]

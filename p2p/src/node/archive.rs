@@ -1,0 +1,229 @@
+//! The envelopes that hold still, for those who were not there: the latest of each author about each thing, bounded in bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::envelope::Head;
+use crate::identity::NodeId;
+use crate::indicator::Indicator;
+use crate::message::{Message, Name};
+use crate::moment::Moment;
+
+/// About what an envelope is: a newer one of the same author takes its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    Indicator(Indicator),
+    Everything,
+    Roster,
+    Announce,
+    List(Name, u64),
+}
+
+impl About {
+    fn of(message: &Message) -> Self {
+        match message {
+            Message::Report(report) => Self::Indicator(report.indicator.clone()),
+            Message::Block(block) => Self::Indicator(block.report.indicator.clone()),
+            // A retraction takes the place of what it takes back.
+            Message::Retract(retract) => retract.indicator.clone().map_or(Self::Everything, Self::Indicator),
+            Message::Roster(_) => Self::Roster,
+            Message::Announce(_) => Self::Announce,
+            Message::List(entries) => Self::List(entries.list.clone(), entries.version),
+        }
+    }
+}
+
+/// Author, epoch, number.
+pub type Place = (NodeId, u64, u64);
+
+/// The envelopes. Ordered by author, epoch and number, so that a page begins where the last one ended.
+#[derive(Debug, Default)]
+pub struct Archive {
+    bound: usize,
+    bytes: usize,
+    by_place: BTreeMap<Place, (Vec<u8>, Moment, About)>,
+    by_about: BTreeMap<(NodeId, About), Place>,
+    by_end: BTreeSet<(Moment, Place)>,
+}
+
+/// What an entry costs beside its bytes.
+const OVERHEAD: usize = 300;
+
+impl Archive {
+    pub fn new(bound: usize) -> Self {
+        Self { bound, ..Self::default() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_place.len()
+    }
+
+    /// Keeps an envelope. Beyond the bound what ends first goes.
+    pub fn put(&mut self, head: &Head, message: &Message, bytes: Vec<u8>) {
+        let place = (head.author, head.epoch, head.seq);
+        let about = About::of(message);
+        if let Some(held) = self.by_about.get(&(head.author, about.clone())).copied() {
+            if held >= place {
+                return;
+            }
+            self.remove(held);
+        }
+        self.bytes += bytes.len() + OVERHEAD;
+        self.by_about.insert((head.author, about.clone()), place);
+        self.by_end.insert((head.until(), place));
+        self.by_place.insert(place, (bytes, head.until(), about));
+        while self.bytes > self.bound {
+            let Some((_, first)) = self.by_end.first().copied() else { break };
+            self.remove(first);
+        }
+    }
+
+    fn remove(&mut self, place: Place) {
+        if let Some((bytes, until, about)) = self.by_place.remove(&place) {
+            self.bytes -= bytes.len() + OVERHEAD;
+            self.by_about.remove(&(place.0, about));
+            self.by_end.remove(&(until, place));
+        }
+    }
+
+    /// The envelope at `place`, while it holds and nothing newer took its place.
+    pub fn get(&self, place: Place) -> Option<&Vec<u8>> {
+        self.by_place.get(&place).map(|(bytes, ..)| bytes)
+    }
+
+    /// Drops what holds no longer.
+    pub fn expire(&mut self, now: Moment) {
+        while let Some((until, place)) = self.by_end.first().copied() {
+            if until > now {
+                break;
+            }
+            self.remove(place);
+        }
+    }
+
+    /// Drops what `author` said.
+    pub fn forget(&mut self, author: NodeId) {
+        let range = (author, 0, 0)..=(author, u64::MAX, u64::MAX);
+        let places: Vec<Place> = self.by_place.range(range).map(|(place, _)| *place).collect();
+        places.into_iter().for_each(|place| self.remove(place));
+    }
+
+    /// Envelopes after `cursor` that whoever has `have` lacks, up to `most` bytes; and the cursor for the next page.
+    pub fn page(
+        &self,
+        have: &BTreeMap<NodeId, (u64, u64)>,
+        cursor: Option<Place>,
+        most: usize,
+    ) -> (Vec<Vec<u8>>, Option<Place>) {
+        let start = match cursor {
+            Some(cursor) => std::ops::Bound::Excluded(cursor),
+            None => std::ops::Bound::Unbounded,
+        };
+        let (mut page, mut size) = (Vec::new(), 0);
+        let mut last = None;
+        for (place, (bytes, ..)) in self.by_place.range((start, std::ops::Bound::Unbounded)) {
+            let (author, epoch, seq) = *place;
+            if have.get(&author).is_some_and(|known| (epoch, seq) <= *known) {
+                continue;
+            }
+            if size + bytes.len() > most {
+                return (page, last);
+            }
+            size += bytes.len();
+            page.push(bytes.clone());
+            last = Some(*place);
+        }
+        (page, None)
+    }
+}
+
+/// A cursor as bytes.
+pub fn to_cursor(place: Place) -> Vec<u8> {
+    [&place.0.0[..], &place.1.to_be_bytes(), &place.2.to_be_bytes()].concat()
+}
+
+/// From bytes; `None` for none or odd ones.
+pub fn from_cursor(bytes: &[u8]) -> Option<Place> {
+    let (author, rest) = bytes.split_first_chunk::<32>()?;
+    let (epoch, rest) = rest.split_first_chunk::<8>()?;
+    let seq = rest.try_into().ok()?;
+    Some((NodeId(*author), u64::from_be_bytes(*epoch), u64::from_be_bytes(seq)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::NetId;
+    use crate::message::tests::report;
+    use crate::message::{Reason, Retract};
+    use std::time::Duration;
+
+    fn put(archive: &mut Archive, author: u8, seq: u64, message: &Message) {
+        let head = Head {
+            net: NetId([0; 8]),
+            author: NodeId([author; 32]),
+            epoch: 1,
+            seq,
+            issued: Moment(seq * 1000),
+            ttl: Duration::from_secs(60),
+        };
+        archive.put(&head, message, vec![author; 200]);
+    }
+
+    fn accuse(n: u64) -> Message {
+        Message::Report(report(&format!("198.51.100.{n}")))
+    }
+
+    #[test]
+    fn the_latest_word_takes_the_place_of_the_one_before() {
+        let mut archive = Archive::new(1 << 20);
+        put(&mut archive, 1, 1, &accuse(7));
+        put(&mut archive, 1, 3, &accuse(7));
+        put(&mut archive, 1, 2, &accuse(7));
+        put(&mut archive, 2, 1, &accuse(7));
+        assert_eq!(archive.len(), 2);
+        let indicator = report("198.51.100.7").indicator;
+        put(
+            &mut archive,
+            1,
+            4,
+            &Message::Retract(Retract { indicator: Some(indicator), reason: Reason::Over }),
+        );
+        assert_eq!(archive.len(), 2);
+        archive.forget(NodeId([1; 32]));
+        assert_eq!(archive.len(), 1);
+        archive.expire(Moment(61_000));
+        assert_eq!((archive.len(), archive.bytes), (0, 0));
+        assert!(archive.by_about.is_empty() && archive.by_end.is_empty());
+    }
+
+    #[test]
+    fn pages_bring_everything_once_and_nothing_known() {
+        let mut archive = Archive::new(1 << 20);
+        for n in 1..=50 {
+            put(&mut archive, 1 + (n % 3) as u8, n, &accuse(n));
+        }
+        let (mut all, mut cursor, mut pages) = (0, None, 0);
+        loop {
+            let (page, next) = archive.page(&BTreeMap::new(), cursor, 1000);
+            assert!(page.len() <= 5);
+            (all, pages) = (all + page.len(), pages + 1);
+            if next.is_none() {
+                break;
+            }
+            cursor = next.map(|next| from_cursor(&to_cursor(next)).expect("own bytes"));
+        }
+        assert_eq!((all, pages), (50, 10));
+        let have = (1..=3).map(|author| (NodeId([author; 32]), (1, 45))).collect();
+        assert_eq!(archive.page(&have, None, 1 << 20).0.len(), 5);
+        assert_eq!(from_cursor(&[1; 47]), None);
+    }
+
+    #[test]
+    fn the_bound_holds() {
+        let mut archive = Archive::new(5 * (200 + OVERHEAD));
+        for n in 1..=50 {
+            put(&mut archive, 1, n, &accuse(n));
+        }
+        assert_eq!(archive.len(), 5);
+    }
+}

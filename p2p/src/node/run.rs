@@ -1,0 +1,520 @@
+//! The one task that owns the swarm, and its loop.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p_core::upgrade::Version;
+use libp2p_core::{Multiaddr, Transport};
+use libp2p_gossipsub::{self as gossipsub, MessageAcceptance, PublishError, TopicHash};
+use libp2p_identity::{self as identity, PeerId};
+use libp2p_pnet::{PnetConfig, PreSharedKey};
+use libp2p_request_response::ResponseChannel;
+use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p_swarm::{Config, Swarm, SwarmEvent};
+use tokio::sync::mpsc;
+use {libp2p_noise as noise, libp2p_tcp as tcp, libp2p_yamux as yamux};
+
+use super::archive::{Archive, Place};
+use super::behaviour::{self, Behaviour, BehaviourEvent, Topics};
+use super::{COMMANDS, Channels, Command, Limits, Options, ReadClock, StartError, Status, Told};
+use crate::bucket::Bucket;
+use crate::envelope::Head;
+use crate::gate::{Accepted, Gate, Path, Verdict, Why};
+use crate::identity::{NetId, NodeId, NodeKey};
+use crate::invite::{Invite, Open};
+use crate::members::{Members, Peer};
+use crate::message::{Message, Name};
+use crate::moment::Moment;
+use crate::privacy::Cleared;
+
+/// A node; [`Node::run`] is its life.
+pub struct Node {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) key: NodeKey,
+    pub(super) psk: [u8; 32],
+    pub(super) net: NetId,
+    pub(super) name: Name,
+    pub(super) clock: ReadClock,
+    pub(super) limits: Limits,
+    pub(super) topics: Topics,
+    pub(super) gate: Gate,
+    pub(super) members: Members,
+    pub(super) archive: Archive,
+    pub(super) invites: Open,
+    pub(super) joining: Option<Invite>,
+    pub(super) questions: BTreeMap<NodeId, Bucket>,
+    pub(super) tickets: BTreeMap<u64, (Moment, ResponseChannel<crate::wire::Response>)>,
+    pub(super) next_ticket: u64,
+    neighbours: BTreeMap<NodeId, Bucket>,
+    epoch: u64,
+    seq: u64,
+    pace: Bucket,
+    to_publish: VecDeque<(Cleared, Duration)>,
+    /// Published when no neighbour was known to listen: said again to the first that does.
+    unsent: VecDeque<(TopicHash, Place)>,
+    next_sync: Moment,
+    synced_with: Option<PeerId>,
+    dials: BTreeMap<NodeId, Dial>,
+    news: VecDeque<Told>,
+    commands: mpsc::Receiver<Command>,
+    told: mpsc::Sender<Told>,
+    too_fast: u64,
+    news_dropped: u64,
+    publish_dropped: u64,
+    /// Forwards nothing, as a neighbour might that only takes.
+    #[cfg(test)]
+    pub(super) mute: bool,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node {}", self.key.id())
+    }
+}
+
+/// When and where a member is dialled.
+#[derive(Debug, Default)]
+struct Dial {
+    announced: Vec<Multiaddr>,
+    next: Moment,
+    pause: Duration,
+}
+
+/// A member that is away is dialled at least so often: a healed partition is whole again within half a minute.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// Most members dialled in one second.
+const DIALS_A_TICK: usize = 8;
+
+/// All that can wake the loop.
+enum Wake {
+    Swarm(Box<SwarmEvent<BehaviourEvent>>),
+    Command(Option<Command>),
+    Room(Option<mpsc::OwnedPermit<Told>>),
+    Tick,
+}
+
+/// The peer id of libp2p; `None` when the bytes are no key.
+pub(super) fn peer_of(id: NodeId) -> Option<PeerId> {
+    let key = identity::ed25519::PublicKey::try_from_bytes(&id.0).ok()?;
+    Some(identity::PublicKey::from(key).to_peer_id())
+}
+
+/// Our name for a peer of libp2p; `None` for one with another kind of key.
+pub(super) fn node_of(peer: &PeerId) -> Option<NodeId> {
+    peer.to_base58().parse().ok()
+}
+
+impl Node {
+    /// Builds the node and opens its listeners. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the key or the configuration is refused, or an address cannot be listened on.
+    pub fn start(options: Options) -> Result<(Self, Channels), StartError> {
+        let net = NetId::of(&options.psk);
+        let topics = Topics::of(net);
+        let keypair = identity::Keypair::ed25519_from_bytes(options.key.seed()).map_err(StartError::Key)?;
+        let behaviour =
+            behaviour::build(&keypair, net, &topics, &options.limits).map_err(StartError::Config)?;
+        let mut swarm = swarm(&keypair, options.psk, behaviour)?;
+        for address in options.listen {
+            swarm.listen_on(address.clone()).map_err(|error| StartError::Listen(address, error))?;
+        }
+        let (commands, commands_in) = mpsc::channel(COMMANDS);
+        let (told_out, told) = mpsc::channel(COMMANDS);
+        let now = (options.clock)().now;
+        let mut gate = Gate::new(net, options.key.id(), options.limits.quotas);
+        for (author, bytes) in &options.replay {
+            // A window that cannot be read is one that we never had: times still bound what is taken.
+            let _ = gate.replay.restore(*author, bytes);
+        }
+        let mut node = Self {
+            swarm,
+            psk: options.psk,
+            net,
+            name: options.name,
+            limits: options.limits,
+            topics,
+            gate,
+            members: Members::default(),
+            archive: Archive::new(options.limits.archive),
+            invites: Open::default(),
+            joining: None,
+            questions: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            next_ticket: 1,
+            neighbours: BTreeMap::new(),
+            epoch: options.epoch,
+            seq: options.last_seq,
+            pace: Bucket::new(options.limits.publish, now),
+            to_publish: VecDeque::new(),
+            unsent: VecDeque::new(),
+            next_sync: now,
+            synced_with: None,
+            dials: BTreeMap::new(),
+            news: VecDeque::new(),
+            commands: commands_in,
+            told: told_out,
+            too_fast: 0,
+            news_dropped: 0,
+            publish_dropped: 0,
+            #[cfg(test)]
+            mute: false,
+            key: options.key,
+            clock: options.clock,
+        };
+        node.set_members(options.members);
+        Ok((node, Channels { commands, told }))
+    }
+
+    /// Lives until the daemon closes one of the channels.
+    pub async fn run(mut self) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wake = tokio::select! {
+                event = self.swarm.select_next_some() => Wake::Swarm(Box::new(event)),
+                command = self.commands.recv() => Wake::Command(command),
+                permit = self.told.clone().reserve_owned(), if !self.news.is_empty() => Wake::Room(permit.ok()),
+                _ = tick.tick() => Wake::Tick,
+            };
+            match wake {
+                Wake::Swarm(event) => self.on_swarm(*event),
+                Wake::Command(Some(command)) => self.on_command(command),
+                Wake::Room(Some(permit)) => {
+                    if let Some(news) = self.news.pop_front() {
+                        permit.send(news);
+                    }
+                }
+                Wake::Command(None) | Wake::Room(None) => return,
+                Wake::Tick => self.on_tick(),
+            }
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        (self.clock)().now
+    }
+
+    pub(super) fn tell(&mut self, news: Told) {
+        if self.news.is_empty()
+            && let Ok(permit) = self.told.try_reserve()
+        {
+            permit.send(news);
+            return;
+        }
+        if self.news.len() >= self.limits.news {
+            self.news.pop_front();
+            self.news_dropped += 1;
+        }
+        self.news.push_back(news);
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Publish { message, ttl } => {
+                if self.to_publish.len() >= self.limits.publish_queue {
+                    self.to_publish.pop_front();
+                    self.publish_dropped += 1;
+                }
+                self.to_publish.push_back((message, ttl));
+                self.publish_waiting();
+            }
+            Command::Members(members) => self.set_members(*members),
+            Command::Believe(id, trust) => {
+                if let Some(peer) = peer_of(id) {
+                    self.gossip().set_application_score(&peer, behaviour::score_of(trust));
+                }
+            }
+            Command::Ask(indicators) => self.ask(&indicators),
+            Command::Answer { ticket, seen } => self.answer(ticket, &seen),
+            Command::Invite { token, life, addresses, reply } => {
+                let opened = self.open_invite(token, life, addresses);
+                let _ = reply.send(opened);
+            }
+            Command::Join(invite) => self.join(invite),
+            Command::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+        }
+    }
+
+    pub(super) fn gossip(&mut self) -> &mut behaviour::Gossip {
+        &mut self.swarm.behaviour_mut().gossip
+    }
+
+    /// Publishes what the pace allows; nothing before the clock is right, as nobody could judge our times.
+    fn publish_waiting(&mut self) {
+        let clock = (self.clock)();
+        while clock.is_sane() && !self.to_publish.is_empty() && self.pace.take(1, clock.now) {
+            let Some((message, ttl)) = self.to_publish.pop_front() else { return };
+            self.seq += 1;
+            let head = Head {
+                net: self.net,
+                author: self.key.id(),
+                epoch: self.epoch,
+                seq: self.seq,
+                issued: clock.now,
+                ttl,
+            };
+            let bytes = message.seal(&head, &self.key);
+            let topic = self.topics.for_kind(message.message().kind()).hash();
+            self.archive.put(&head, message.message(), bytes);
+            self.send(topic, (head.author, head.epoch, head.seq));
+            self.tell(Told::Published { seq: self.seq });
+        }
+    }
+
+    /// Publishes what is in the archive. Whatever goes wrong, it stays there: neighbours get it when they ask for what they miss.
+    fn send(&mut self, topic: TopicHash, place: Place) {
+        let Some(bytes) = self.archive.get(place).cloned() else { return };
+        let sent = self.gossip().publish(topic.clone(), bytes);
+        if matches!(sent, Err(PublishError::NoPeersSubscribedToTopic)) {
+            if self.unsent.len() >= self.limits.publish_queue {
+                self.unsent.pop_front();
+            }
+            self.unsent.push_back((topic, place));
+        }
+    }
+
+    /// Asks the next neighbour in turn for what did not reach us.
+    fn resync(&mut self, now: Moment) {
+        if now < self.next_sync {
+            return;
+        }
+        self.next_sync = now.plus(self.limits.resync);
+        let door = &self.swarm.behaviour().door;
+        let mut peers: Vec<PeerId> =
+            self.swarm.connected_peers().filter(|peer| door.is_member(peer)).copied().collect();
+        peers.sort_unstable();
+        let next = peers.iter().find(|peer| self.synced_with.is_none_or(|last| **peer > last));
+        self.synced_with = next.or(peers.first()).copied();
+        if let Some(peer) = self.synced_with {
+            self.ask_for_missing(peer, Vec::new());
+        }
+    }
+
+    pub(super) fn set_members(&mut self, members: Members) {
+        self.members = members;
+        let now = self.now();
+        let admitted = self.members.admitted(now);
+        let gone: Vec<NodeId> =
+            self.dials.keys().filter(|id| admitted.binary_search(id).is_err()).copied().collect();
+        for id in gone {
+            // What it said is served to nobody any more; what was taken of it stays taken, should it come back.
+            self.dials.remove(&id);
+            self.archive.forget(id);
+        }
+        self.neighbours.retain(|id, _| admitted.binary_search(id).is_ok());
+        for id in &admitted {
+            self.dials.entry(*id).or_default();
+        }
+        let peers: HashSet<PeerId> = admitted.into_iter().filter_map(peer_of).collect();
+        self.swarm.behaviour_mut().door.set_members(peers);
+    }
+
+    fn on_tick(&mut self) {
+        let now = self.now();
+        self.publish_waiting();
+        self.archive.expire(now);
+        self.gate.sweep(now);
+        self.questions.retain(|_, bucket| !bucket.is_full(now));
+        self.expire_tickets(now);
+        let open = self.invites.any(now);
+        self.swarm.behaviour_mut().door.set_invites(open);
+        self.dial_members(now);
+        self.resync(now);
+    }
+
+    fn dial_members(&mut self, now: Moment) {
+        let room = (self.limits.connections as usize * 3 / 4)
+            .saturating_sub(self.swarm.network_info().num_peers())
+            .min(DIALS_A_TICK);
+        let own = self.key.id();
+        let due: Vec<NodeId> = self
+            .dials
+            .iter()
+            .filter(|(id, dial)| **id != own && dial.next <= now)
+            .map(|(id, _)| *id)
+            .filter(|id| peer_of(*id).is_some_and(|peer| !self.swarm.is_connected(&peer)))
+            .take(room)
+            .collect();
+        for id in due {
+            self.dial(id, now);
+        }
+    }
+
+    pub(super) fn dial(&mut self, id: NodeId, now: Moment) {
+        let named = self.members.peers().find(|(known, _)| *known == id);
+        let named = named.into_iter().flat_map(|(_, peer)| &peer.addresses);
+        let mut addresses: Vec<Multiaddr> = named.filter_map(|text| text.parse().ok()).collect();
+        let first = self.limits.redial;
+        let (Some(dial), Some(peer)) = (self.dials.get_mut(&id), peer_of(id)) else { return };
+        addresses.extend(dial.announced.iter().cloned());
+        dial.pause = (dial.pause * 2).clamp(first, LONGEST_PAUSE.max(first));
+        dial.next = now.plus(dial.pause);
+        if !addresses.is_empty() {
+            let options = DialOpts::peer_id(peer)
+                .addresses(addresses)
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .build();
+            // Refused only while it is being dialled, or by our own limits: the next tick tries again.
+            let _ = self.swarm.dial(options);
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::NewListenAddr { address, .. } => self.tell(Told::Listening(address)),
+            SwarmEvent::ConnectionEstablished { peer_id, num_established, .. }
+                if num_established.get() == 1 =>
+            {
+                self.on_connected(peer_id);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.on_gone(&peer_id),
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            })) => {
+                let acceptance = self.on_gossip(&propagation_source, &message);
+                #[cfg(test)]
+                let acceptance = if self.mute { MessageAcceptance::Ignore } else { acceptance };
+                self.gossip().report_message_validation_result(&message_id, &propagation_source, acceptance);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })) => {
+                for (topic, place) in std::mem::take(&mut self.unsent) {
+                    self.send(topic, place);
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ask(event)) => self.on_ask(event),
+            // A partition leaves connections that only ping tells to be dead.
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) if event.result.is_err() => {
+                self.swarm.close_connection(event.connection);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId) {
+        let Some(id) = node_of(&peer) else { return };
+        if !self.swarm.behaviour().door.is_member(&peer) {
+            // A stranger with, maybe, an invite: no gossip before it is let in.
+            self.gossip().blacklist_peer(&peer);
+            return;
+        }
+        self.gossip().remove_blacklisted_peer(&peer);
+        if let Some(dial) = self.dials.get_mut(&id) {
+            dial.pause = Duration::ZERO;
+        }
+        self.tell(Told::Connected(id));
+        if self.joining.as_ref().is_some_and(|invite| invite.inviter == id) {
+            self.present_invite(peer);
+        } else {
+            self.ask_for_missing(peer, Vec::new());
+        }
+    }
+
+    fn on_gone(&mut self, peer: &PeerId) {
+        let Some(id) = node_of(peer) else { return };
+        let now = self.now();
+        if let Some(dial) = self.dials.get_mut(&id) {
+            dial.next = now;
+        }
+        if self.swarm.behaviour().door.is_member(peer) {
+            self.tell(Told::Gone(id));
+        }
+    }
+
+    fn on_gossip(&mut self, from: &PeerId, message: &gossipsub::Message) -> MessageAcceptance {
+        let clock = (self.clock)();
+        let Some(from) = node_of(from) else { return MessageAcceptance::Ignore };
+        let rate = self.limits.neighbour;
+        if self.members.find(from, clock.now).is_none() {
+            return MessageAcceptance::Ignore;
+        }
+        if !self.neighbours.entry(from).or_insert_with(|| Bucket::new(rate, clock.now)).take(1, clock.now) {
+            self.too_fast += 1;
+            return MessageAcceptance::Ignore;
+        }
+        match self.gate.judge(&message.data, Path::Gossip, &self.members, clock) {
+            Verdict::Accept(accepted) => {
+                let kind = accepted.opened.message.kind();
+                if self.topics.for_kind(kind).hash() != message.topic {
+                    return MessageAcceptance::Reject;
+                }
+                self.take(accepted, message.data.clone());
+                MessageAcceptance::Accept
+            }
+            Verdict::Ignore(_) => MessageAcceptance::Ignore,
+            Verdict::Reject(_) => MessageAcceptance::Reject,
+        }
+    }
+
+    /// Keeps what was accepted, learns what concerns the node itself, and tells the daemon.
+    pub(super) fn take(&mut self, accepted: Box<Accepted>, bytes: Vec<u8>) {
+        let head = &accepted.opened.head;
+        match &accepted.opened.message {
+            Message::Roster(signed) => {
+                let now = self.now();
+                // The gate checked the signature.
+                if matches!(self.members.add_roster(signed, now), Ok(crate::roster::Added::Newer)) {
+                    let members = std::mem::take(&mut self.members);
+                    self.set_members(members);
+                }
+            }
+            Message::Announce(announce) => {
+                if let Some(dial) = self.dials.get_mut(&head.author) {
+                    dial.announced = announce.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+                }
+            }
+            Message::Report(_) | Message::Block(_) | Message::Retract(_) | Message::List(_) => {}
+        }
+        self.archive.put(head, &accepted.opened.message, bytes);
+        self.tell(Told::Heard(accepted));
+    }
+
+    /// Lets a router in that presented an invite.
+    pub(super) fn admit(&mut self, id: NodeId, name: Option<Name>) -> bool {
+        if self.members.find(id, self.now()).is_none() && self.members.add(id, Peer::invited(name)).is_err() {
+            return false;
+        }
+        let members = std::mem::take(&mut self.members);
+        self.set_members(members);
+        true
+    }
+
+    fn status(&self) -> Status {
+        let mut connected: Vec<NodeId> = self.swarm.connected_peers().filter_map(node_of).collect();
+        connected.sort_unstable();
+        Status {
+            connected,
+            accepted: self.gate.accepted().collect(),
+            refused: self.gate.refused().collect::<Vec<(Why, u64)>>(),
+            too_fast: self.too_fast,
+            news_dropped: self.news_dropped,
+            publish_dropped: self.publish_dropped,
+            publish_waiting: self.to_publish.len(),
+            archived: self.archive.len(),
+            last_seq: self.seq,
+            replay: self.gate.replay.persist().collect(),
+        }
+    }
+}
+
+fn swarm(
+    keypair: &identity::Keypair,
+    psk: [u8; 32],
+    behaviour: Behaviour,
+) -> Result<Swarm<Behaviour>, StartError> {
+    let noise = noise::Config::new(keypair).map_err(|error| StartError::Config(error.to_string()))?;
+    let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .and_then(move |socket, _| PnetConfig::new(PreSharedKey::new(psk)).handshake(socket))
+        .upgrade(Version::V1)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .timeout(Duration::from_secs(10))
+        .boxed();
+    let config = Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(600));
+    Ok(Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config))
+}
