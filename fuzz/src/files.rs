@@ -12,6 +12,7 @@ pub fn read(format: Format, input: &[u8]) {
         batch: 7,
         inflate_limit: 1 << 20,
         sensor: crate::net::settings(),
+        ..OpenOptions::default()
     };
     let reader = Box::new(Cursor::new(input.to_vec()));
     let Ok(mut source) = open_stream(Path::new("input"), reader, &options) else { return };

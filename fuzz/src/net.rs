@@ -18,6 +18,11 @@ pub fn settings() -> Settings {
         max_stream_side: 8 << 10,
         max_files: 4,
         max_hashed_bytes: 64 << 10,
+        max_inflated_bytes: 64 << 10,
+        max_begun_bytes: 8 << 10,
+        max_dhcp_pending: 3,
+        max_tunnels: 3,
+        max_transfers: 3,
         ..Settings::default()
     }
 }
