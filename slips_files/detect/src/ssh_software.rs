@@ -73,6 +73,9 @@ impl SshSoftware {
         // Clumsy records write 8.1 where banners write 8.1p1.
         let version: &str =
             version.split(|c: char| !(c.is_ascii_digit() || c == '.')).next().unwrap_or_default();
+        // Records of software have two numbers, banners of some programs three.
+        let third = version.match_indices('.').nth(1).map_or(version.len(), |(at, _)| at);
+        let version = version.get(..third).unwrap_or(version);
         if version.is_empty() {
             return;
         }

@@ -49,6 +49,7 @@ mod service;
 mod settings;
 #[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod smtp;
+mod software;
 #[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
 mod ssh;
 mod stream;
@@ -64,6 +65,7 @@ mod transfer;
 mod tunnel;
 mod udp;
 mod uid;
+mod weird;
 mod wire;
 
 pub use counters::{Counters, Reject};

@@ -3,9 +3,11 @@
 //! Each is one file and one [`Dialogue`]; most end after the login, so that their flows cost nothing any more.
 
 mod dcerpc;
+mod irc;
 mod kerberos;
 mod ldap;
 mod mail;
+mod modbus;
 mod mqtt;
 mod mysql;
 mod postgresql;
@@ -21,6 +23,7 @@ mod sip;
 mod smb;
 mod snmp;
 mod socks;
+mod stratum;
 mod telnet;
 
 use std::fmt::Debug;
@@ -79,6 +82,9 @@ pub(crate) fn dialogue(service: Service) -> Option<Box<dyn Dialogue>> {
         Service::Sip => Box::<sip::Sip>::default(),
         Service::Snmp => Box::<snmp::Snmp>::default(),
         Service::Radius => Box::<radius::Radius>::default(),
+        Service::Stratum => Box::<stratum::Stratum>::default(),
+        Service::Irc => Box::<irc::Irc>::default(),
+        Service::Modbus => Box::<modbus::Modbus>::default(),
         Service::Smb => Box::<smb::Smb>::default(),
         Service::DceRpc => Box::<dcerpc::Rpc>::default(),
         _ => return None,

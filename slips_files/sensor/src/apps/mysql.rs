@@ -5,6 +5,7 @@ use slips_core::exchange::{App, AuthOutcome};
 use super::{Attempt, Dialogue, le16, le32, short};
 use crate::reader::frames::{Frames, Size};
 use crate::reader::{Cx, Next};
+use crate::software::Kind;
 use crate::track::Dir;
 use crate::wire::byte;
 
@@ -73,6 +74,10 @@ impl MySql {
 
     fn server(&mut self, packet: &[u8], cx: &mut Cx<'_>) -> Next {
         let body = packet.get(4..).unwrap_or(&[]);
+        if let ([10, version @ ..], None) = (body, &self.attempt) {
+            let name = [b"MySQL ", text(version).0].concat();
+            cx.software(Kind::MysqlServer, Dir::Resp, &name);
+        }
         let (outcome, reason) = match body {
             [0, ..] => (AuthOutcome::Succeeded, String::new()),
             [0xff, rest @ ..] => {

@@ -16,6 +16,7 @@ use crate::emit;
 use crate::reader::lines::{self, Lines};
 use crate::reader::{Cx, Next};
 use crate::service::Service;
+use crate::software::Kind;
 use crate::track::Dir;
 
 /// Commands that wait for their replies.
@@ -171,6 +172,13 @@ impl Control {
         if !is_last {
             self.within = Some(code);
             return;
+        }
+        if code == 220 && self.asked.is_empty() {
+            // `(vsFTPd 3.0.3)`
+            let text = text.strip_prefix(b"(").unwrap_or(text);
+            if text.iter().any(u8::is_ascii_digit) {
+                cx.software(Kind::FtpServer, Dir::Resp, text);
+            }
         }
         let Some(command) = self.asked.front_mut() else { return };
         if command.word.starts_with(b"AUTH") && code == 234 {

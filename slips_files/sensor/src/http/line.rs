@@ -145,6 +145,33 @@ pub(super) fn range_total(value: &[u8]) -> Option<u64> {
     number(value.get(slash + 1..)?)
 }
 
+/// Whether Zeek's script knows a method: those of HTTP itself, of WebDAV and of Exchange.
+pub(super) fn is_known_method(method: &[u8]) -> bool {
+    const KNOWN: [&[u8]; 20] = [
+        b"GET",
+        b"POST",
+        b"HEAD",
+        b"OPTIONS",
+        b"PUT",
+        b"DELETE",
+        b"TRACE",
+        b"CONNECT",
+        b"PROPFIND",
+        b"PROPPATCH",
+        b"MKCOL",
+        b"COPY",
+        b"MOVE",
+        b"LOCK",
+        b"UNLOCK",
+        b"POLL",
+        b"REPORT",
+        b"SUBSCRIBE",
+        b"BMOVE",
+        b"SEARCH",
+    ];
+    KNOWN.contains(&method)
+}
+
 /// Who logs in by a header of authorisation, and how.
 pub(super) fn attempt(value: &[u8]) -> Option<Attempt> {
     let end = value.iter().position(|byte| *byte == b' ')?;

@@ -19,6 +19,7 @@ use crate::emit;
 use crate::files::{Body, Coding};
 use crate::reader::{Cx, Next};
 use crate::service::Service;
+use crate::software;
 use crate::track::Dir;
 
 /// Longest line that is kept; the rest of a longer one is dropped.
@@ -277,7 +278,7 @@ impl Conversation {
             State::Start if dir == Dir::Orig => self.request(line, cx),
             State::Start => self.reply(line, cx),
             State::Headers if line.is_empty() => self.headers_over(dir, cx),
-            State::Headers => self.header(dir, line),
+            State::Headers => self.header(dir, line, cx),
             State::ChunkLength => match line::chunk_length(line) {
                 Some(0) => side.state = State::Trailers,
                 Some(length) => side.state = State::Chunk(length),
@@ -341,9 +342,15 @@ impl Conversation {
         side.has_version |= request.version.is_some();
         let held = self.open.iter().map(Exchange::held).sum::<usize>();
         if self.open.len() >= MAX_PENDING || held > MAX_PENDING_BYTES {
+            if self.open.len() >= MAX_PENDING {
+                cx.weird("HTTP_excessive_pipelining", "101 > 100");
+            }
             while let Some(exchange) = self.open.pop_front() {
                 tell(exchange, &mut self.let_in, cx);
             }
+        }
+        if !line::is_known_method(request.method) {
+            cx.weird("unknown_HTTP_method", &line::text(request.method));
         }
         let at = cx.at;
         let exchange = self.open(at, true, cx);
@@ -374,7 +381,7 @@ impl Conversation {
         side.state = State::Headers;
     }
 
-    fn header(&mut self, dir: Dir, line: &[u8]) {
+    fn header(&mut self, dir: Dir, line: &[u8], cx: &mut Cx<'_>) {
         let Some((name, value)) = line::header(line) else { return };
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         let framing = &mut self.sides[dir as usize].framing;
@@ -395,6 +402,12 @@ impl Conversation {
             let is_to = |name: &[u8]| value.eq_ignore_ascii_case(name);
             self.upgraded = is_to(b"h2c").then_some(Service::Http2);
             self.upgraded = self.upgraded.or(is_to(b"websocket").then_some(Service::Websocket));
+        } else if dir == Dir::Resp {
+            if is(b"server") {
+                cx.software(software::Kind::WebServer, dir, value);
+            } else if is(b"x-powered-by") {
+                cx.software(software::Kind::AppServer, dir, value);
+            }
         } else if dir == Dir::Orig
             && let Some(exchange) = self.open.back_mut()
         {
@@ -403,6 +416,7 @@ impl Conversation {
                 http.host = line::text(value);
             } else if is(b"user-agent") {
                 http.user_agent = line::text(value);
+                cx.software(software::Kind::Browser, dir, value);
             } else if is(b"referer") {
                 http.referrer = line::text(value);
             } else if is(b"authorization") || is(b"proxy-authorization") {

@@ -14,12 +14,14 @@ use slips_core::time::PacketTime;
 
 use self::probe::Probe;
 use crate::apps::{self, Dialogue};
+use crate::emit;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stream::{Data, Memory, Stream};
 use crate::tls;
 use crate::track::{Dir, Track};
-use crate::{files, ftp, http, openvpn, quic, smtp};
+use crate::weird::Weirds;
+use crate::{files, ftp, http, openvpn, quic, smtp, software};
 
 /// Readers and parsers of a kind that are kept for the next flows.
 const MAX_SPARE: usize = 256;
@@ -83,6 +85,8 @@ pub(crate) struct Tools {
     pub(crate) room: Vec<u8>,
     dialogues: Vec<(Service, Box<dyn Dialogue>)>,
     pub(crate) files: files::Engines,
+    pub(crate) software: software::Known,
+    pub(crate) weirds: Weirds,
     /// Secret of the names of files.
     pub(crate) key: [u64; 2],
 }
@@ -111,6 +115,8 @@ impl Tools {
             room: Vec::new(),
             dialogues: Vec::new(),
             files: files::Engines::new(settings),
+            software: software::Known::new(settings.key),
+            weirds: Weirds::default(),
             key: settings.key,
         }
     }
@@ -248,6 +254,20 @@ pub(crate) struct Cx<'a> {
 impl Cx<'_> {
     pub(crate) fn tell(&mut self, event: Event) {
         self.out.push(event);
+    }
+
+    /// Something odd was seen.
+    pub(crate) fn weird(&mut self, name: &'static str, addl: &str) {
+        self.tools.weirds.note(name, addl, self.track, self.at, self.out);
+    }
+
+    /// The client or the server says what it runs.
+    pub(crate) fn software(&mut self, kind: software::Kind, dir: Dir, text: &[u8]) {
+        let host = match dir {
+            Dir::Orig => (emit::address(self.track.orig), None),
+            Dir::Resp => (emit::address(self.track.resp), Some(self.track.resp_port)),
+        };
+        self.tools.software.note(kind, host, text, self.at, self.out);
     }
 }
 

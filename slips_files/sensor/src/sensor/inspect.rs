@@ -4,6 +4,7 @@ use slips_core::event::Event;
 use slips_core::flow::Phase;
 use slips_core::time::PacketTime;
 
+use super::timers::note_ssh;
 use super::{Sensor, Transport};
 use crate::service::{self, Service};
 use crate::track::Dir;
@@ -99,7 +100,9 @@ impl Sensor {
         match placed.place {
             tcp::Place::Next if is_whole => {
                 if session.push(placed.dir, segment.payload, &mut self.held_ssh) {
-                    out.push(Event::Ssh(Box::new(session.record(about))));
+                    let told = session.record(about);
+                    note_ssh(&mut self.tools, &told, out);
+                    out.push(Event::Ssh(Box::new(told)));
                 }
             }
             tcp::Place::Again => {}

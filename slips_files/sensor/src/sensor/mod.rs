@@ -388,6 +388,8 @@ impl Sensor {
         if let Some(track) = self.table.get(index) {
             let side = &mut track.sides[dir as usize];
             track.letters.scaled(dir, b'C', &mut side.tcp.bad_checksums);
+            let name = if track.kind == Kind::Tcp { "bad_TCP_checksum" } else { "bad_UDP_checksum" };
+            self.tools.weirds.note(name, "", track, track.last, out);
         }
         if is_new {
             self.arm(index);

@@ -1,11 +1,13 @@
 //! Timers: what becomes due for a flow while nothing happens to it, and its end.
 
-use slips_core::event::Event;
+use slips_core::event::{Event, Ssh};
 use slips_core::flow::{ConnState, Phase};
 use slips_core::time::PacketTime;
 
 use super::{Sensor, tunnels};
+use crate::reader::Tools;
 use crate::settings::Settings;
+use crate::software::Kind as Shown;
 use crate::track::{Kind, Patience, Track};
 use crate::{emit, ports};
 
@@ -99,7 +101,9 @@ impl Sensor {
         let Some(track) = self.table.get(index) else { return };
         if let Some(mut session) = track.ssh.take() {
             if session.is_worth_telling(ports::is_ssh(track.resp_port)) {
-                out.push(Event::Ssh(Box::new(session.record(emit::about(track, track.first)))));
+                let told = session.record(emit::about(track, track.first));
+                note_ssh(&mut self.tools, &told, out);
+                out.push(Event::Ssh(Box::new(told)));
             }
             session.close(&mut self.held_ssh);
         }
@@ -125,5 +129,17 @@ impl Sensor {
         self.table.close(index);
         self.counters.flows_ended += 1;
         self.counters.flows_active = self.table.live() as u64;
+    }
+}
+
+/// What the identification strings of both sides tell of their software.
+pub(super) fn note_ssh(tools: &mut Tools, ssh: &Ssh, out: &mut Vec<Event>) {
+    let about = &ssh.about;
+    for (kind, banner, host) in [
+        (Shown::SshClient, &ssh.client, (about.src.addr, None)),
+        (Shown::SshServer, &ssh.server, (about.dst.addr, Some(about.dst.port))),
+    ] {
+        let text = banner.splitn(3, '-').nth(2).unwrap_or_default();
+        tools.software.note(kind, host, text.as_bytes(), about.at, out);
     }
 }

@@ -17,6 +17,7 @@ use crate::files::Engines;
 use crate::reader::lines::{self, Lines};
 use crate::reader::{Cx, Next};
 use crate::service::Service;
+use crate::software::Kind;
 use crate::track::Dir;
 
 /// Commands that wait for their replies.
@@ -56,6 +57,7 @@ pub(crate) struct Session {
     has_mail: bool,
     is_over: bool,
     login: Option<Login>,
+    has_greeted: bool,
 }
 
 /// A login that goes on.
@@ -229,6 +231,11 @@ impl Session {
         self.last_reply = format!("{code} {}", lines::text(text));
         if !is_last {
             return;
+        }
+        if code == 220 && !std::mem::replace(&mut self.has_greeted, true) {
+            // `mx.example.com ESMTP Postfix (Debian)`
+            let after = text.windows(6).position(|part| part == b"ESMTP ").and_then(|at| text.get(at + 6..));
+            cx.software(Kind::MailServer, Dir::Resp, after.unwrap_or(&[]));
         }
         match self.asked.pop_front() {
             Some(Asked::Data) if code == 354 => self.in_mail = true,
