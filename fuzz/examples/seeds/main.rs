@@ -4,6 +4,7 @@
 
 mod files;
 mod packets;
+mod peers;
 mod talk;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ pub type Seeds = Vec<Vec<u8>>;
 
 fn main() -> io::Result<()> {
     let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
-    let all: [(&str, Seeds); 20] = [
+    let all: [(&str, Seeds); 21] = [
         ("network", packets::network()),
         ("fragments", packets::fragments()),
         ("tunnels", packets::tunnels()),
@@ -35,6 +36,7 @@ fn main() -> io::Result<()> {
         ("suricata", files::suricata()),
         ("argus", files::argus()),
         ("nfdump", files::nfdump()),
+        ("peers", peers::peers()),
     ];
     for (target, seeds) in all {
         let folder = Path::new(&folder).join(target);
