@@ -314,7 +314,8 @@ impl Default for LimitsSection {
             remote_profiles: core.remote_profiles,
             local_profiles: core.local_profiles,
             open_evidence: core.open_evidence,
-            flows: 200_000,
+            // The sensor's own default: 75 MB when all are in use.
+            flows: 1 << 17,
         }
     }
 }

@@ -6,7 +6,7 @@
 #
 # Prints rate, drops of the kernel, CPU seconds and memory of each phase. Exit 1: packets were dropped, the download was not tracked
 # and read, or memory passed the bar. On a machine that is busy with other work the rate means little; packets per CPU second do.
-# Takes the release build of slips (or $SLIPS) and builds the generator. Network namespaces of its own, removed at the end.
+# Builds slips and the generator for release, unless $SLIPS and $LOAD name them. Network namespaces of its own, removed at the end.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 seconds=${1:-10} syns=${2:-10000000}
@@ -15,8 +15,9 @@ rate=300000
 # Mebibytes of the daemon under the flood, with the default configuration.
 most_memory=400
 [ "$(id -u)" = 0 ] || { echo "skipped: live.sh: needs root for network namespaces"; exit 0; }
-cargo build -q --release --bin slips && cargo build -q --release -p slips-input --example load || exit 2
-slips=${SLIPS:-$target/release/slips} load=$target/release/examples/load
+[ -n "${SLIPS:-}" ] || cargo build -q --release --bin slips || exit 2
+[ -n "${LOAD:-}" ] || cargo build -q --release -p slips-input --example load || exit 2
+slips=${SLIPS:-$target/release/slips} load=${LOAD:-$target/release/examples/load}
 
 dir=$(mktemp -d) || exit 2
 R=slips-live-$$-r S=slips-live-$$-s
@@ -48,9 +49,11 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                 os.rename(sys.argv[2] + ".new", sys.argv[2])
 PY
 python3 "$dir/manager.py" "$dir/notify" "$dir/told" & started+=($!)
+rest() { read -rt "$1" <> <(:); return 0; }
 until_true() { # SECONDS COMMAND...
     local end=$((SECONDS + $1)); shift
-    until "$@"; do [ $SECONDS -lt $end ] || return 1; read -rt 0.1 <> <(:); done
+    until "$@"; do [ $SECONDS -lt $end ] || return 1; rest 0.1; done
+    return 0
 }
 until_true 10 test -S "$dir/notify" || exit 2
 
@@ -58,9 +61,9 @@ cores=$(nproc)
 # Capture on the last core; the generator, which does the kernel's receive work too, on the first.
 env NOTIFY_SOCKET="$dir/notify" ip netns exec "$R" taskset -c "0-$((cores - 1))" "$slips" run -i rx0 --monitor -o "$dir/out" \
     >"$dir/log" 2>&1 &
-daemon=$!; started+=($daemon)
+daemon=$!; started+=("$daemon")
 until_true 20 test -s "$dir/told" || { cat "$dir/log"; exit 2; }
-for task in /proc/$daemon/task/*; do
+for task in "/proc/$daemon/task"/*; do
     [ "$(cat "$task/comm")" = capture-0 ] && taskset -pc $((cores - 1)) "${task##*/}" >/dev/null && capture=${task##*/}
 done
 ip netns exec "$R" python3 -m http.server -d "$dir" --bind 10.7.0.2 8080 >/dev/null 2>&1 & started+=($!)
@@ -71,21 +74,26 @@ memory() { awk '/^VmHWM/ { hwm = $2 } /^VmRSS/ { rss = $2 } END { printf "%d MiB
 dropped() { grep -oE '[0-9]+ packets dropped' "$dir/told" | grep -oE '[0-9]+' || echo 0; }
 settled() { # The capture thread has caught up: it rests for half a second.
     local before after
-    before=$(cpu /proc/$daemon/task/$capture/stat); read -rt 0.5 <> <(:); after=$(cpu /proc/$daemon/task/$capture/stat)
+    before=$(cpu "/proc/$daemon/task/$capture/stat"); rest 0.5; after=$(cpu "/proc/$daemon/task/$capture/stat")
     awk -v a="$before" -v b="$after" 'BEGIN { exit !(b - a < 0.05) }'
+}
+threads() { # CPU seconds of each thread since the start.
+    local task
+    for task in "/proc/$daemon/task"/*; do echo -n "$(cat "$task/comm") $(cpu "$task/stat"), "; done
 }
 phase() { # NAME KIND RATE PACKETS
     local all thread drops sent
-    all=$(cpu /proc/$daemon/stat) thread=$(cpu /proc/$daemon/task/$capture/stat) drops=$(dropped)
+    all=$(cpu /proc/$daemon/stat) thread=$(cpu "/proc/$daemon/task/$capture/stat") drops=$(dropped)
     sent=$(ip netns exec "$S" taskset -c 0 "$load" tx0 "$2" "$3" "$4")
     until_true 60 settled
-    read -rt 2 <> <(:) # the status is told twice a second, the drops counted once
+    rest 2 # the status is told twice a second, the drops counted once
     all=$(awk -v a="$all" -v b="$(cpu /proc/$daemon/stat)" 'BEGIN { print b - a }')
-    thread=$(awk -v a="$thread" -v b="$(cpu /proc/$daemon/task/$capture/stat)" 'BEGIN { print b - a }')
+    thread=$(awk -v a="$thread" -v b="$(cpu "/proc/$daemon/task/$capture/stat")" 'BEGIN { print b - a }')
     phase_drops=$(($(dropped) - drops))
     echo "$1: $sent; $phase_drops dropped by the kernel"
     awk -v n="$4" -v all="$all" -v t="$thread" 'BEGIN {
         printf "    CPU: capture thread %.2f s (%d packets per CPU second), daemon %.2f s (%d)\n", t, n / (t + 1e-9), all, n / (all + 1e-9) }'
+    echo "    threads, since the start: $(threads)"
     most=$(awk '/^VmHWM/ { printf "%d", $2 / 1024 }' /proc/$daemon/status)
     [ "$most" -le $most_memory ] || failed=1
     echo "    memory: $(memory); $(sed 's/STATUS=//' "$dir/told")"
@@ -108,7 +116,7 @@ phase "small packets" udp $rate $((rate * seconds))
 (
     # In the middle of the flood.
     for _ in 1 2 3 4 5; do
-        read -rt 2 <> <(:)
+        rest 2
         ip netns exec "$S" curl -s -m 20 -A httpsend http://10.7.0.2:8080/page.txt >>"$dir/got"
     done
 ) & middle=$!

@@ -246,5 +246,5 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A router with more than this many interfaces of its own wants a bridge or several daemons; each costs a ring of memory.
 const MAX_INTERFACES: usize = 64;
 
-/// Blocks of each ring handed over in one call.
-const BLOCKS_A_TURN: usize = 8;
+/// Blocks of each ring handed over in one call: under a flood, some two thousand packets.
+const BLOCKS_A_TURN: usize = 2;
