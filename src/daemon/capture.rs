@@ -4,6 +4,7 @@
 //! Several threads share the traffic by pairs of addresses: each has rings, a sensor and a part of the flow table of its own, and a
 //! flow with all that belongs to it, such as FTP's data connections, stays with one of them.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -26,6 +27,9 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// and how much longer before it sheds what concerns local ones. A ring of 8 MiB holds a fifth of a second of 300,000 small packets a
 /// second, and one turn may bring several batches: what waits longer loses packets, which are worth more than events.
 const LAST_PATIENCE: Duration = Duration::from_millis(40);
+/// One part in so many of the time may be spent waiting for the engine. Else a flood, batch by batch, slows the capture down to what the
+/// engine takes, and the kernel drops what would have been shed.
+const WAITING_PART: u32 = 5;
 /// Most events of a batch. The engine's queues count batches, and a flood makes thousands of events in one turn.
 const BATCH: usize = 1024;
 /// How often the counters of the kernel are asked for.
@@ -90,6 +94,8 @@ pub fn run(
 ) -> Result<(), Failure> {
     let clock = Clocks::default().steady;
     let mut counted_at = Duration::ZERO;
+    // How long the engine may still be waited for, as of the turn that began then.
+    let (left, mut turn) = (Cell::new(PATIENCE + LAST_PATIENCE), clock());
     let mut counted = Counted::default();
     let mut waiting: Vec<Event> = Vec::with_capacity(BATCH);
     let ended = loop {
@@ -113,7 +119,14 @@ pub fn run(
         if waiting.is_empty() {
             continue;
         }
-        let offered = |batch, patience| offer(input, batch, patience, pulse);
+        left.set((left.get() + now.saturating_sub(turn) / WAITING_PART).min(PATIENCE + LAST_PATIENCE));
+        turn = now;
+        let offered = |batch, patience: Duration| {
+            let before = clock();
+            let taken = offer(input, batch, patience.min(left.get()), pulse);
+            left.set(left.get().saturating_sub(clock().saturating_sub(before)));
+            taken
+        };
         if !batches(&mut waiting).all(|batch| hand_over(&offered, batch, local, pulse)) {
             break Err(Failure::new(Exit::Software, "the detection threads ended early"));
         }
