@@ -84,7 +84,8 @@ const DUPLICATES: &[(&str, &str)] = &[
     ("ctr", SNOW),
     ("ghash", SNOW),
 ];
-const SNOW: &str = "snow, the Noise of libp2p, and the cipher of its pre-shared key stay with the older RustCrypto";
+const SNOW: &str =
+    "snow, the Noise of libp2p, and the cipher of its pre-shared key stay with the older RustCrypto";
 const IF_WATCH: &str = "rtnetlink below if-watch, which libp2p-tcp uses to watch interfaces";
 
 /// Whom a crate of ours may know, besides the root package, which may know all.

@@ -1,12 +1,14 @@
 //! DNS over TCP: messages with a two-byte length before each, across segments.
 
 use crate::account::Account;
+use crate::stream::{Data, Memory, Segment, Stream as Ordered};
 use crate::track::Dir;
 
 /// The begun message of each side.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Stream {
     sides: [Half; 2],
+    stream: Ordered,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -17,14 +19,29 @@ struct Half {
 }
 
 impl Stream {
-    /// Takes the next bytes of `dir` and yields the messages that they complete. `held` counts the bytes of all streams.
-    pub(crate) fn push(
+    /// Begins to read at these positions of its sides.
+    pub(crate) fn begin(&mut self, [orig, resp]: [u64; 2]) {
+        self.stream.begin(orig, resp);
+    }
+
+    /// Takes a segment, in whatever order they come, and yields the messages that it completes.
+    pub(crate) fn read(
         &mut self,
-        dir: Dir,
-        bytes: &[u8],
+        segment: &Segment<'_>,
+        memory: &mut Memory,
         held: &mut Account,
         mut message: impl FnMut(&[u8]),
     ) {
+        let mut stream = std::mem::take(&mut self.stream);
+        stream.read(segment, memory, &mut |dir, data| match data {
+            Data::Bytes(bytes) => self.push(dir, bytes, held, &mut message),
+            Data::Gap(_) => self.lose(dir, held),
+        });
+        self.stream = stream;
+    }
+
+    /// Takes the next bytes of `dir` and yields the messages that they complete. `held` counts the bytes of all streams.
+    fn push(&mut self, dir: Dir, bytes: &[u8], held: &mut Account, mut message: impl FnMut(&[u8])) {
         let Some(half) = self.sides.get_mut(dir as usize).filter(|half| !half.is_lost) else { return };
         if half.held.is_empty() {
             let rest = split(bytes, &mut message);
@@ -41,19 +58,21 @@ impl Stream {
     }
 
     /// Data of `dir` is missing.
-    pub(crate) fn lose(&mut self, dir: Dir, held: &mut Account) {
+    fn lose(&mut self, dir: Dir, held: &mut Account) {
         if let Some(half) = self.sides.get_mut(dir as usize) {
             half.lose(held);
         }
     }
 
     /// The flow is over.
-    pub(crate) fn close(&mut self, held: &mut Account) {
+    pub(crate) fn close(&mut self, memory: &mut Memory, held: &mut Account) {
+        self.stream.clear(memory);
         self.sides.iter_mut().for_each(|half| half.lose(held));
     }
 
     pub(crate) fn flip(&mut self) {
         self.sides.reverse();
+        self.stream.flip();
     }
 }
 
@@ -110,7 +129,21 @@ mod tests {
         stream.push(Dir::Resp, b"d", &mut held, |_| panic!("no message"));
         assert_eq!((held.now(), held.refused), (0, 1));
         stream.push(Dir::Resp, b"d", &mut held, |_| panic!("no message"));
-        stream.close(&mut held);
+        stream.close(&mut Memory::default(), &mut held);
         assert_eq!((held.now(), held.refused), (0, 1));
+    }
+
+    #[test]
+    fn segments_out_of_order_are_read_in_order() {
+        let (mut stream, mut memory, mut held) =
+            (Stream::default(), Memory::new(1 << 20, 1 << 18), Account::new(1 << 20));
+        let mut found = Vec::new();
+        for (from, bytes) in [(4, &b"bc"[..]), (1, b"\x00\x03a"), (6, b"\x00\x01d")] {
+            let segment = Segment { dir: Dir::Orig, from, bytes, settled: [1, 1] };
+            stream.read(&segment, &mut memory, &mut held, |message| found.push(message.to_vec()));
+        }
+        assert_eq!(found, [b"abc".to_vec(), b"d".to_vec()]);
+        stream.close(&mut memory, &mut held);
+        assert_eq!((held.now(), memory.held), (0, 0));
     }
 }

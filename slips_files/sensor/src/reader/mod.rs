@@ -17,7 +17,7 @@ use crate::apps::{self, Dialogue};
 use crate::emit;
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::stream::{Data, Memory, Stream};
+use crate::stream::{Data, Memory, Segment, Stream};
 use crate::tls;
 use crate::track::{Dir, Track};
 use crate::weird::Weirds;
@@ -361,16 +361,6 @@ pub(crate) struct Reader {
     became: Option<Service>,
 }
 
-/// A segment as the reader sees it.
-pub(crate) struct Segment<'a> {
-    pub(crate) dir: Dir,
-    /// Position of its first byte.
-    pub(crate) from: u64,
-    pub(crate) bytes: &'a [u8],
-    /// Positions below which nothing of either side will come any more.
-    pub(crate) settled: [u64; 2],
-}
-
 impl Reader {
     pub(crate) fn flip(&mut self) {
         self.stream.flip();
@@ -395,13 +385,7 @@ impl Reader {
                 };
             }
         };
-        if !segment.bytes.is_empty() {
-            let mut one = |data: Data<'_>| sink(segment.dir, data);
-            self.stream.push(segment.dir, segment.from, segment.bytes, &mut memory, &mut one);
-        }
-        for (dir, settled) in [Dir::Orig, Dir::Resp].into_iter().zip(segment.settled) {
-            self.stream.settle(dir, settled, &mut memory, &mut |data| sink(dir, data));
-        }
+        self.stream.read(segment, &mut memory, &mut sink);
         cx.tools.memory = memory;
         wants && self.keep_bounds(cx)
     }

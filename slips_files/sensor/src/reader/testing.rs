@@ -3,9 +3,10 @@
 use slips_core::event::Event;
 use slips_core::time::PacketTime;
 
-use super::{Counts, Cx, Segment, Tools};
+use super::{Counts, Cx, Tools};
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::stream::Segment;
 use crate::track::{Dir, Key, Kind, Track};
 
 /// What a parser tells of these datagrams; then the flow ends. Checks that all memory comes back. Also what was counted, and

@@ -4,6 +4,7 @@ use slips_core::event::Event;
 use slips_core::flow::Phase;
 use slips_core::time::PacketTime;
 
+use super::read::{begins, segment_of};
 use super::timers::note_ssh;
 use super::{Sensor, Transport};
 use crate::service::{self, Service};
@@ -24,7 +25,7 @@ impl Sensor {
             Transport::Tcp(segment) if !segment.payload.is_empty() => {
                 self.read_segment(index, placed, at, segment, out)
             }
-            Transport::Tcp(_) => self.feed(index, placed, at, &[], out),
+            Transport::Tcp(_) => self.read_nothing(index, placed, at, out),
             Transport::Udp(datagram) if !datagram.payload.is_empty() => {
                 self.read_datagram(index, placed.dir, at, datagram, out)
             }
@@ -51,7 +52,7 @@ impl Sensor {
     ) -> Option<Service> {
         let track = self.table.get(index)?;
         if service::is_dns_port(track.resp_port) {
-            return self.read_dns_segment(index, at, segment, placed, out);
+            return self.read_dns_segment(index, at, segment.payload, placed, out);
         }
         let dir = placed.dir;
         if let Some(service) = self.may_turn_to_tls(index, placed, at, segment.payload, out) {
@@ -65,7 +66,7 @@ impl Sensor {
         }
         let track = self.table.get(index)?;
         if track.ssh.is_some() {
-            self.read_ssh(index, placed, segment, out);
+            self.read_ssh(index, placed, segment.payload, out);
         } else if track.recognition.is(Service::Ftp) {
             self.read_ftp(index, placed, at, segment.payload);
         }
@@ -79,8 +80,10 @@ impl Sensor {
         }
         let is_ssh = ports::is_ssh(track.resp_port) || ssh::has_banner(segment.payload);
         if is_ssh && track.ssh.is_none() && !track.is_partial() {
-            track.ssh = Some(Box::default());
-            self.read_ssh(index, placed, segment, out);
+            let mut session: Box<ssh::Session> = Box::default();
+            session.begin(begins(track, placed));
+            track.ssh = Some(session);
+            self.read_ssh(index, placed, segment.payload, out);
         }
         let track = self.table.get(index)?;
         let found = if placed.place == tcp::Place::Next {
@@ -92,21 +95,34 @@ impl Sensor {
         found
     }
 
-    fn read_ssh(&mut self, index: u32, placed: tcp::Placed, segment: &tcp::Header<'_>, out: &mut Vec<Event>) {
+    /// A segment without payload may still tell that bytes are lost.
+    fn read_nothing(
+        &mut self,
+        index: u32,
+        placed: tcp::Placed,
+        at: PacketTime,
+        out: &mut Vec<Event>,
+    ) -> Option<Service> {
+        let track = self.table.get(index)?;
+        if track.ssh.is_some() {
+            self.read_ssh(index, placed, &[], out);
+            return None;
+        }
+        if track.dns_stream.is_some() {
+            return self.read_dns_segment(index, at, &[], placed, out);
+        }
+        self.feed(index, placed, at, &[], out)
+    }
+
+    fn read_ssh(&mut self, index: u32, placed: tcp::Placed, payload: &[u8], out: &mut Vec<Event>) {
         let Some(track) = self.table.get(index) else { return };
         let about = emit::about(track, track.first);
+        let segment = segment_of(track, placed, payload);
         let Some(session) = &mut track.ssh else { return };
-        let is_whole = segment.payload.len() == segment.length as usize;
-        match placed.place {
-            tcp::Place::Next if is_whole => {
-                if session.push(placed.dir, segment.payload, &mut self.held_ssh) {
-                    let told = session.record(about);
-                    note_ssh(&mut self.tools, &told, out);
-                    out.push(Event::Ssh(Box::new(told)));
-                }
-            }
-            tcp::Place::Again => {}
-            _ => session.lose(placed.dir, &mut self.held_ssh),
+        if session.read(&segment, &mut self.tools.memory, &mut self.held_ssh) {
+            let told = session.record(about);
+            note_ssh(&mut self.tools, &told, out);
+            out.push(Event::Ssh(Box::new(told)));
         }
         self.counters.begun_given_up = self.held.refused + self.held_ssh.refused;
     }
@@ -210,25 +226,25 @@ impl Sensor {
         &mut self,
         index: u32,
         at: PacketTime,
-        segment: &tcp::Header<'_>,
+        payload: &[u8],
         placed: tcp::Placed,
         out: &mut Vec<Event>,
     ) -> Option<Service> {
         let track = self.table.get(index)?;
-        let mut stream = track.dns_stream.take().unwrap_or_default();
-        let is_whole = segment.payload.len() == segment.length as usize;
-        let mut held = std::mem::take(&mut self.held);
+        let mut stream = track.dns_stream.take().unwrap_or_else(|| {
+            let mut stream: Box<dns::Stream> = Box::default();
+            stream.begin(begins(track, placed));
+            stream
+        });
+        let segment = segment_of(track, placed, payload);
+        let (mut held, mut memory) = (std::mem::take(&mut self.held), std::mem::take(&mut self.tools.memory));
         let mut found = None;
-        match placed.place {
-            tcp::Place::Next if is_whole => stream.push(placed.dir, segment.payload, &mut held, |message| {
-                if self.take_dns_message(index, at, message, true, out) {
-                    found = Some(Service::Dns);
-                }
-            }),
-            tcp::Place::Again => {}
-            _ => stream.lose(placed.dir, &mut held),
-        }
-        self.held = held;
+        stream.read(&segment, &mut memory, &mut held, |message| {
+            if self.take_dns_message(index, at, message, true, out) {
+                found = Some(Service::Dns);
+            }
+        });
+        (self.held, self.tools.memory) = (held, memory);
         self.counters.begun_given_up = self.held.refused + self.held_ssh.refused;
         self.table.get(index)?.dns_stream = Some(stream);
         found

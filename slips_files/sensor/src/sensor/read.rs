@@ -4,15 +4,32 @@ use slips_core::event::Event;
 use slips_core::time::PacketTime;
 
 use super::Sensor;
-use crate::reader::{Cx, Segment};
+use crate::reader::Cx;
 use crate::service::{self, Service};
+use crate::stream::Segment;
 use crate::tcp;
-use crate::track::Dir;
+use crate::track::{Dir, Track};
 
 /// The payload of a segment and its place in its stream, without what lies before the stream's first byte.
 fn placed_bytes(placed: tcp::Placed, payload: &[u8]) -> (u64, &[u8]) {
     let early = usize::try_from(1i64.saturating_sub(placed.from)).unwrap_or(0);
     (placed.from.max(1) as u64, payload.get(early..).unwrap_or(&[]))
+}
+
+/// A segment as whoever reads its flow sees it.
+pub(super) fn segment_of<'a>(track: &Track, placed: tcp::Placed, payload: &'a [u8]) -> Segment<'a> {
+    let settled = [track.end(Dir::Orig).delivered, track.end(Dir::Resp).delivered];
+    let (from, bytes) = placed_bytes(placed, payload);
+    Segment { dir: placed.dir, from, bytes, settled }
+}
+
+/// Where both sides begin for who begins to read with this segment: at its first byte, or where it is the first of its
+/// side, at the beginning.
+pub(super) fn begins(track: &Track, placed: tcp::Placed) -> [u64; 2] {
+    let mut begins = [track.end(Dir::Orig).delivered.max(1), track.end(Dir::Resp).delivered.max(1)];
+    begins[placed.dir as usize] =
+        if track.recognition.is_first_look(placed.dir) { 1 } else { placed.from.max(1) as u64 };
+    begins
 }
 
 impl Sensor {
@@ -27,9 +44,7 @@ impl Sensor {
     ) -> Option<Service> {
         let track = self.table.get(index)?;
         let mut reader = track.reader.take()?;
-        let settled = [track.end(Dir::Orig).delivered, track.end(Dir::Resp).delivered];
-        let (from, bytes) = placed_bytes(placed, payload);
-        let segment = Segment { dir: placed.dir, from, bytes, settled };
+        let segment = segment_of(track, placed, payload);
         let mut cx = Cx { track, at, tools: &mut self.tools, out };
         let mut wants = reader.take(&segment, &mut cx);
         let mut found = reader.became();

@@ -105,7 +105,7 @@ impl Sensor {
                 note_ssh(&mut self.tools, &told, out);
                 out.push(Event::Ssh(Box::new(told)));
             }
-            session.close(&mut self.held_ssh);
+            session.close(&mut self.tools.memory, &mut self.held_ssh);
         }
     }
 
@@ -119,7 +119,7 @@ impl Sensor {
             out.push(tunnels::tell(track, kind, track.last, "Tunnel::CLOSE"));
         }
         if let Some(mut stream) = track.dns_stream.take() {
-            stream.close(&mut self.held);
+            stream.close(&mut self.tools.memory, &mut self.held);
         }
         if let Some(above) = track.above.take() {
             self.spare.keep(above);

@@ -9,6 +9,7 @@ mod tests;
 use slips_core::event::{About, Ssh};
 
 use crate::account::Account;
+use crate::stream::{Data, Memory, Segment, Stream};
 use crate::track::Dir;
 use crate::wire::{be32, byte};
 use auth::Attempts;
@@ -43,11 +44,12 @@ struct Half {
 }
 
 /// An SSH connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Session {
     sides: [Half; 2],
     kex: Negotiation,
     attempts: Attempts,
+    stream: Stream,
     /// Bytes that this session has in the common account.
     held: usize,
     told: bool,
@@ -63,9 +65,30 @@ fn is_banner(line: &[u8]) -> bool {
 }
 
 impl Session {
+    /// Begins to read at these positions of its sides.
+    pub(crate) fn begin(&mut self, [orig, resp]: [u64; 2]) {
+        self.stream.begin(orig, resp);
+    }
+
+    /// Takes a segment, in whatever order they come. True when it is now certain that somebody logged in.
+    pub(crate) fn read(&mut self, segment: &Segment<'_>, memory: &mut Memory, held: &mut Account) -> bool {
+        if self.told {
+            self.stream.clear(memory);
+            return false;
+        }
+        let mut stream = std::mem::take(&mut self.stream);
+        let mut success = false;
+        stream.read(segment, memory, &mut |dir, data| match data {
+            Data::Bytes(bytes) => success |= self.push(dir, bytes, held),
+            Data::Gap(_) => self.lose(dir, held),
+        });
+        self.stream = stream;
+        success
+    }
+
     /// Takes the next bytes of `dir`, one segment. `held` counts the bytes of all sessions. True when it is now certain
     /// that somebody logged in, which is the moment to tell of the session.
-    pub(crate) fn push(&mut self, dir: Dir, bytes: &[u8], held: &mut Account) -> bool {
+    fn push(&mut self, dir: Dir, bytes: &[u8], held: &mut Account) -> bool {
         if self.told {
             return false;
         }
@@ -76,14 +99,20 @@ impl Session {
     }
 
     /// Bytes of `dir` are missing.
-    pub(crate) fn lose(&mut self, dir: Dir, held: &mut Account) {
+    fn lose(&mut self, dir: Dir, held: &mut Account) {
         self.attempts.give_up();
         self.half(dir).lose();
         self.account(held);
     }
 
     /// Gives back what it holds of the common account.
-    pub(crate) fn close(&mut self, held: &mut Account) {
+    pub(crate) fn close(&mut self, memory: &mut Memory, held: &mut Account) {
+        self.stream.clear(memory);
+        self.forget(held);
+    }
+
+    /// Reads nothing any more.
+    fn forget(&mut self, held: &mut Account) {
         self.sides.iter_mut().for_each(Half::lose);
         self.kex.forget();
         self.account(held);
@@ -91,6 +120,7 @@ impl Session {
 
     pub(crate) fn flip(&mut self) {
         self.sides.reverse();
+        self.stream.flip();
         self.kex.flip();
     }
 
@@ -203,7 +233,7 @@ impl Session {
             held.give_back(self.held - now);
         } else if !held.take(now - self.held) {
             self.attempts.give_up();
-            return self.close(held);
+            return self.forget(held);
         }
         self.held = now;
     }

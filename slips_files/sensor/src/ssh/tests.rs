@@ -44,7 +44,7 @@ fn feed(segments: &[(Dir, Vec<u8>)]) -> (Session, bool) {
     for (dir, bytes) in segments {
         success |= session.push(*dir, bytes, &mut held);
     }
-    session.close(&mut held);
+    session.close(&mut Memory::default(), &mut held);
     assert_eq!((held.now(), held.refused), (0, 0));
     (session, success)
 }
@@ -125,4 +125,35 @@ fn what_a_session_holds_is_bounded() {
     let (mut poor, mut full) = (Session::default(), Account::new(1));
     poor.push(Orig, b"SSH-2.0-a\r\n\x00\x00", &mut full);
     assert_eq!((poor.sides[0].stage, full.now(), full.refused), (Stage::Lost, 0, 1));
+}
+
+#[test]
+fn segments_out_of_order_are_read_in_order_and_lost_bytes_end_it() {
+    for is_lost in [false, true] {
+        let (mut session, mut held, mut memory) =
+            (Session::default(), Account::new(1 << 20), Memory::new(1 << 20, 1 << 18));
+        let mut next = [1u64; 2];
+        let mut segments: Vec<_> = talk("none")
+            .into_iter()
+            .map(|(dir, bytes)| {
+                let from = next[dir as usize];
+                next[dir as usize] += bytes.len() as u64;
+                (dir, from, bytes)
+            })
+            .collect();
+        // the client's lists overtake its identification
+        segments.swap(1, 2);
+        if is_lost {
+            segments.remove(2);
+        }
+        for (dir, from, bytes) in &segments {
+            let settled = if is_lost { next } else { [1, 1] };
+            let segment = Segment { dir: *dir, from: *from, bytes, settled };
+            session.read(&segment, &mut memory, &mut held);
+        }
+        assert_eq!(session.kex.chosen().is_some(), !is_lost);
+        assert_eq!(session.sides[0].banner.is_empty(), is_lost);
+        session.close(&mut memory, &mut held);
+        assert_eq!((held.now(), memory.held), (0, 0));
+    }
 }

@@ -58,6 +58,16 @@ impl Memory {
     }
 }
 
+/// A segment as who reads a stream sees it.
+pub(crate) struct Segment<'a> {
+    pub(crate) dir: Dir,
+    /// Position of its first byte.
+    pub(crate) from: u64,
+    pub(crate) bytes: &'a [u8],
+    /// Positions below which nothing of either side will come any more.
+    pub(crate) settled: [u64; 2],
+}
+
 /// Both sides of a connection. Positions are relative sequence numbers: the first payload byte is number 1.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
@@ -84,6 +94,22 @@ impl Stream {
     pub(crate) fn begin(&mut self, orig: u64, resp: u64) {
         for (half, next) in self.sides.iter_mut().zip([orig, resp]) {
             half.next = next;
+        }
+    }
+
+    /// Takes a segment, and hands on what is in order now and what is lost.
+    pub(crate) fn read(
+        &mut self,
+        segment: &Segment<'_>,
+        memory: &mut Memory,
+        sink: &mut impl FnMut(Dir, Data<'_>),
+    ) {
+        if !segment.bytes.is_empty() {
+            let mut one = |data: Data<'_>| sink(segment.dir, data);
+            self.push(segment.dir, segment.from, segment.bytes, memory, &mut one);
+        }
+        for (dir, settled) in [Dir::Orig, Dir::Resp].into_iter().zip(segment.settled) {
+            self.settle(dir, settled, memory, &mut |data| sink(dir, data));
         }
     }
 
