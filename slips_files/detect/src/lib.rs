@@ -48,6 +48,7 @@ pub mod icmp_tunnel;
 pub mod lateral_movement;
 pub mod listed_address;
 pub mod listed_fingerprint;
+pub mod login_guessing;
 pub mod long_connection;
 pub mod pastebin_download;
 pub mod port_zero;
@@ -158,6 +159,7 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::<tool_certificate::ToolCertificate>::default(),
         Box::<agent_over_http::AgentOverHttp>::default(),
         Box::<remote_procedure::RemoteProcedure>::default(),
+        Box::<login_guessing::LoginGuessing>::default(),
     ]
 }
 

@@ -1,0 +1,346 @@
+//! Passwords guessed in any protocol that shows who logs in (`PASSWORD_GUESSING`): FTP, telnet, IMAP, POP3, HTTP, SMB, RDP, VNC, Kerberos, LDAP,
+//! RADIUS, MySQL, PostgreSQL, Redis, MQTT, SIP and SOCKS. SSH and SMTP have detections of their own.
+//!
+//! * ATT&CK: T1110.001 Password Guessing, T1110.003 Password Spraying, T1078 Valid Accounts.
+//! * Rule: per source, server, port and window, the refused logins; RDP and VNC encrypt the answer, so each connection that names a
+//!   user or answers the challenge is an attempt there. Spraying: distinct servers that refused one source. From the server's side: refused logins
+//!   of ten sources and more, none of which need stand out.
+//! * Numbers: 10 refusals are what a forgotten password makes. Critical are 40 within five to ten minutes with three names
+//!   or with a pace that no person types at (40 within a minute); slow guessing ends at high, and so does who tries one name at leisure. A login
+//!   that succeeds after 20 refusals is told as critical.
+//! * Why false positives stay out: a program with an old password repeats one name for ever: at most high, 0.64 an hour. A server that
+//!   asks first (HTTP 401, Kerberos pre-authentication) has refused nothing. Nobody is blamed for what many sources did together.
+//! * Evasion: encrypted protocols other than RDP; forms in web pages; fewer than ten tries an hour and source and server.
+//! * Proof: proven over TCP; a datagram proves its sender only by his hardware address.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::event::{Event, EventKind};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::exchange::{App, Auth, AuthOutcome};
+use slips_core::flow::Proto;
+use slips_core::state::Windowed;
+use slips_core::time::{Span, WindowId};
+
+use crate::attempt;
+use crate::ladder::{self, Rung, Told, rung};
+use crate::steps::{member_of, member_of_ip};
+use crate::table::Table;
+use crate::tally::{Distinct, Pace, Trail};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "login_guessing",
+    kinds: &[EvidenceKind::PasswordGuessing],
+    events: &[EventKind::Auth],
+    roles: &[Role::Src, Role::Dst],
+};
+
+/// Steps in refused logins at one server. The last one needs a pace: see [`FAST`].
+pub const REFUSED: [Rung; 3] = [
+    rung(10, ThreatLevel::Medium, 0.7),
+    rung(20, ThreatLevel::High, 0.8),
+    rung(40, ThreatLevel::Critical, 0.95),
+];
+/// Steps in servers that refused.
+pub const SPRAYED: [Rung; 2] = [rung(5, ThreatLevel::Medium, 0.7), rung(20, ThreatLevel::High, 0.9)];
+/// Steps in sources that one server refused.
+pub const TOGETHER: [Rung; 2] = [rung(10, ThreatLevel::Low, 0.7), rung(50, ThreatLevel::Medium, 0.8)];
+/// A login that succeeds after so many refusals.
+pub const LET_IN: Rung = rung(20, ThreatLevel::Critical, 0.9);
+
+/// Refusals within one to two of these make the last step: of several names, or of any within the shorter one.
+const MINUTES: Span = Span::from_secs(300);
+const MINUTE: Span = Span::from_secs(30);
+const FAST: u32 = 40;
+const SEVERAL: u32 = 3;
+/// The step of [`REFUSED`] that slow guessing does not pass.
+const SLOW_STEP: u8 = 2;
+/// Servers remembered per source and window; those with the fewest refusals make room.
+const MAX_SERVERS: usize = 64;
+
+#[derive(Debug, Default)]
+struct Server {
+    refused: u32,
+    users: Distinct<u64>,
+    minutes: Pace,
+    minute: Pace,
+    trail: Trail,
+    told: Told,
+    let_in: bool,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    servers: Table<(IpAddr, u16), Server>,
+    sprayed: Distinct<u64>,
+    spray: u8,
+}
+
+/// A server as it sees who guesses.
+#[derive(Debug, Default)]
+struct Door {
+    sources: Distinct<u64>,
+    refused: u32,
+    trail: Trail,
+    told: u8,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct LoginGuessing {
+    sources: Windowed<Source>,
+    doors: Windowed<Door>,
+}
+
+/// The answer is encrypted: the attempt itself is all that is seen.
+const fn is_blind(app: App) -> bool {
+    matches!(app, App::Rdp | App::Rfb)
+}
+
+/// Whether this counts as refused; `None` where other detections judge, or nothing is known.
+fn is_refused(auth: &Auth) -> Option<bool> {
+    match auth.outcome {
+        _ if auth.app == App::Smtp => None,
+        AuthOutcome::Failed => Some(true),
+        AuthOutcome::Unknown if is_blind(auth.app) => Some(true),
+        AuthOutcome::Unknown => None,
+        AuthOutcome::Succeeded => Some(false),
+    }
+}
+
+fn proof_of(auth: &Auth, cx: &Cx<'_>) -> Proof {
+    if auth.about.proto == Proto::Tcp { Proof::Proven } else { attempt::proof_of_source(cx.facts()) }
+}
+
+impl Server {
+    fn step(&self) -> u8 {
+        let step = ladder::step(&REFUSED, REFUSED[0].at, self.refused);
+        let several = self.users.len() >= SEVERAL && self.minutes.sum() >= FAST;
+        if several || self.minute.sum() >= FAST { step } else { step.min(SLOW_STEP) }
+    }
+}
+
+impl LoginGuessing {
+    fn on_refused(&mut self, cx: &mut Cx<'_>, auth: &Auth) {
+        let about = &auth.about;
+        let source = self.sources.get_or_default(cx.slot(), cx.window());
+        let key = (about.dst.addr, about.dst.port);
+        let Some(server) = source.servers.get_or_insert(key, MAX_SERVERS, |server| u64::from(server.refused))
+        else {
+            return;
+        };
+        server.refused = server.refused.saturating_add(1);
+        server.users.insert(member_of(&auth.user));
+        server.minutes.add(about.at, 1, MINUTES);
+        server.minute.add(about.at, 1, MINUTE);
+        server.trail.push(about.uid);
+        source.sprayed.insert(member_of_ip(about.dst.addr));
+        let proof = proof_of(auth, cx);
+        let step = server.step().max(server.told.step());
+        if let Some(rung) = server.told.climb(&REFUSED, step, proof, 1, about.at) {
+            let text = format!(
+                "{} guessing at {}: {} logins, {} names",
+                auth.app.name(),
+                about.dst,
+                server.refused,
+                server.users.len()
+            );
+            let uids = server.trail.take();
+            tell(cx, auth, rung, proof, text, uids);
+        }
+        let sprayed = source.sprayed.len();
+        if ladder::climb(&mut source.spray, ladder::step(&SPRAYED, SPRAYED[0].at, sprayed))
+            && let Some(rung) = ladder::at_step(&SPRAYED, source.spray)
+        {
+            let text = format!("logins refused by {sprayed} servers, lately by {}", about.dst);
+            let finding = ladder::finding(cx, EvidenceKind::PasswordGuessing, about.src.addr, rung, about.at);
+            cx.emit(Finding { text, proof, ..finding });
+        }
+    }
+
+    fn on_let_in(&mut self, cx: &mut Cx<'_>, auth: &Auth) {
+        let about = &auth.about;
+        let Some(source) = self.sources.get_mut(cx.slot(), cx.window()) else { return };
+        let Some(server) = source.servers.get_mut(&(about.dst.addr, about.dst.port)) else { return };
+        if server.refused < LET_IN.at || std::mem::replace(&mut server.let_in, true) {
+            return;
+        }
+        let text = format!(
+            "{} guessing at {} succeeded: let in after {} refused logins",
+            auth.app.name(),
+            about.dst,
+            server.refused
+        );
+        let proof = proof_of(auth, cx);
+        tell(cx, auth, LET_IN, proof, text, vec![about.uid]);
+    }
+
+    /// The server's side.
+    fn on_door(&mut self, cx: &mut Cx<'_>, auth: &Auth) {
+        let about = &auth.about;
+        let door = self.doors.get_or_default(cx.slot(), cx.window());
+        door.refused = door.refused.saturating_add(1);
+        door.sources.insert(member_of_ip(about.src.addr));
+        door.trail.push(about.uid);
+        // Several tries each: sources that fail once are users.
+        let sources = door.sources.len();
+        let step = ladder::step(&TOGETHER, TOGETHER[0].at, sources);
+        if door.refused < sources.saturating_mul(2) || !ladder::climb(&mut door.told, step) {
+            return;
+        }
+        let Some(rung) = ladder::at_step(&TOGETHER, step) else { return };
+        let text = format!("{} sources guess at {}: {} logins", sources, about.dst, door.refused);
+        let uids = door.trail.take();
+        cx.emit(Finding {
+            attacker: Entity::Many,
+            victim: Some(Entity::Ip(about.dst.addr)),
+            proto: Some(about.proto),
+            dst_port: Some(about.dst.port),
+            text,
+            uids,
+            ..ladder::finding(cx, EvidenceKind::PasswordGuessing, about.dst.addr, rung, about.at)
+        });
+    }
+}
+
+fn tell(
+    cx: &mut Cx<'_>,
+    auth: &Auth,
+    rung: Rung,
+    proof: Proof,
+    text: String,
+    uids: Vec<slips_core::flow::Uid>,
+) {
+    let about = &auth.about;
+    cx.emit(Finding {
+        victim: Some(Entity::Ip(about.dst.addr)),
+        proto: Some(about.proto),
+        dst_port: Some(about.dst.port),
+        text,
+        uids,
+        proof,
+        ..ladder::finding(cx, EvidenceKind::PasswordGuessing, about.src.addr, rung, about.at)
+    });
+}
+
+impl Detector for LoginGuessing {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        let Event::Auth(auth) = event else { return };
+        match (is_refused(auth), cx.role()) {
+            (Some(true), Role::Src) => self.on_refused(cx, auth),
+            (Some(false), Role::Src) => self.on_let_in(cx, auth),
+            (Some(true), Role::Dst) if cx.facts().dst_local => self.on_door(cx, auth),
+            _ => {}
+        }
+    }
+
+    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
+        self.sources.close(window, |_, _| {});
+        self.doors.close(window, |_, _| {});
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.sources.forget(slot);
+        self.doors.forget(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{about, bench, levels};
+    use AuthOutcome::{Failed, Succeeded, Unknown};
+
+    fn login(app: App, src: &str, dst: &str, second: i64, user: &str, outcome: AuthOutcome) -> Event {
+        Event::Auth(Box::new(Auth {
+            about: about(src, dst, 21, second),
+            app,
+            user: user.into(),
+            domain: String::new(),
+            host: String::new(),
+            method: String::new(),
+            outcome,
+            reason: String::new(),
+            clear_password: true,
+        }))
+    }
+
+    /// `n` attempts of one host, one every `gap` tenths of a second, with so many names.
+    fn told(app: App, n: i64, gap: i64, names: i64, outcome: AuthOutcome) -> Vec<Finding> {
+        let mut bench = bench(LoginGuessing::default());
+        (0..n)
+            .flat_map(|n| {
+                let user = format!("u{}", n % names);
+                bench.feed(&login(app, "203.0.113.9", "192.168.1.2", n * gap / 10, &user, outcome))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_dictionary_climbs_to_critical() {
+        assert!(told(App::Ftp, 9, 5, 1, Failed).is_empty());
+        assert_eq!(levels(&told(App::Ftp, 10, 5, 1, Failed)), ["medium 0.7"]);
+        let all = ["medium 0.7", "high 0.8", "critical 0.95"];
+        assert_eq!(levels(&told(App::Ftp, 60, 5, 1, Failed)), all);
+        assert_eq!(levels(&told(App::Mysql, 45, 60, 20, Failed)), all, "several names, ten a minute");
+        assert_eq!(levels(&told(App::Rdp, 60, 5, 1, Unknown)), all, "the answer is encrypted");
+    }
+
+    #[test]
+    fn a_program_with_an_old_password_ends_at_high() {
+        assert_eq!(levels(&told(App::Imap, 59, 600, 1, Failed)), ["medium 0.7", "high 0.8"]);
+        assert_eq!(levels(&told(App::Imap, 340, 100, 1, Failed)), ["medium 0.7", "high 0.8"]);
+    }
+
+    #[test]
+    fn what_is_not_refused_and_what_others_judge_is_silent() {
+        assert!(told(App::Ftp, 500, 1, 5, Succeeded).is_empty());
+        assert!(told(App::Ftp, 500, 1, 5, Unknown).is_empty());
+        assert!(told(App::Smtp, 500, 1, 5, Failed).is_empty());
+    }
+
+    #[test]
+    fn a_login_after_many_refusals_is_told() {
+        for (refused, expected) in [(19, None), (20, Some("critical 0.9"))] {
+            let mut bench = bench(LoginGuessing::default());
+            for n in 0..refused {
+                bench.feed(&login(App::Pop3, "203.0.113.9", "192.168.1.2", n * 60, "joe", Failed));
+            }
+            let success = login(App::Pop3, "203.0.113.9", "192.168.1.2", 3000, "joe", Succeeded);
+            let told = bench.feed(&success);
+            assert_eq!(levels(&told).first().map(String::as_str), expected);
+            assert!(bench.feed(&success).is_empty(), "once");
+        }
+    }
+
+    #[test]
+    fn one_try_at_each_of_many_servers_is_spraying() {
+        let mut bench = bench(LoginGuessing::default());
+        let told: Vec<Finding> = (0..30)
+            .flat_map(|n| {
+                let server = format!("192.168.1.{}", n + 1);
+                bench.feed(&login(App::Smb, "192.168.1.77", &server, n, "admin", Failed))
+            })
+            .collect();
+        assert_eq!(levels(&told), ["medium 0.7", "high 0.9"]);
+    }
+
+    #[test]
+    fn many_sources_together_are_seen_by_the_server_and_nobody_is_blamed() {
+        let mut bench = bench(LoginGuessing::default());
+        let told: Vec<Finding> = (0..200)
+            .flat_map(|n| {
+                let source = format!("203.0.113.{}", n % 60 + 1);
+                bench.feed(&login(App::Ftp, &source, "192.168.1.2", n * 10, "root", Failed))
+            })
+            .collect();
+        assert!(told.iter().all(|told| told.attacker == Entity::Many), "{told:?}");
+        assert_eq!(levels(&told).len(), 1, "{:?}", levels(&told));
+    }
+}
