@@ -68,6 +68,12 @@ fn every_kind_of_block_drops_every_direction_and_no_neighbour() {
             eventually(|| backend.counters().expect("counters").forwarded.packets > dropped);
             assert!(arrives(&at_c, &at_c, &other), "{what}: its neighbour is reached");
             assert_eq!(passes(&other), [true; 3], "{what}: its neighbour");
+            // Who is protected passes in every direction, whatever kind of block is there, and no longer than that.
+            backend.apply(&[Change::Protect(vec![net(attacker)])]).expect("protect");
+            assert_eq!(passes(&a), [true; 3], "{what}, protected");
+            assert!(arrives(&at_c, &at_c, &a), "{what}: the protected is reached");
+            backend.apply(&[Change::Protect(Vec::new())]).expect("protect nobody");
+            assert_eq!(passes(&a), [false; 3], "{what}, no longer protected");
             backend.apply(&[Change::Unblock(net(blocked))]).expect("unblock");
             assert_eq!(passes(&a), [true; 3], "{what}, after");
         }

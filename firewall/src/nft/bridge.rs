@@ -45,17 +45,12 @@ pub(super) fn count_of_rules(paused: bool) -> usize {
 fn rules(paused: bool) -> Vec<Rule> {
     let sides = [[Payload::SOURCE_4, Payload::SOURCE_6], [Payload::DESTINATION_4, Payload::DESTINATION_6]];
     let sides = sides.into_iter().filter(|_| !paused);
-    sides.flat_map(|addresses| Place::ALL.map(|place| look_up(addresses, place))).collect()
+    sides.flat_map(|addresses| Place::BLOCKING.map(|place| look_up(addresses, place))).collect()
 }
 
 fn look_up([v4, v6]: [Payload; 2], place: Place) -> Rule {
     let (kind, address) = if place.family() == Family::V4 { (ETH_P_IP, v4) } else { (ETH_P_IPV6, v6) };
-    let rule = Rule::new(TABLE, CHAIN).frame(kind).load(address);
-    if !place.tagged() {
-        return rule.among(place.name()).verdict(Verdict::Accept);
-    }
-    let masked = if place == Place::In6p { rule.mask(&(u128::MAX << 64).to_be_bytes()) } else { rule };
-    masked.mark_from(place.name()).count(COUNTER).verdict(Verdict::Drop)
+    layout::blocked(Rule::new(TABLE, CHAIN).frame(kind), place, address).count(COUNTER).verdict(Verdict::Drop)
 }
 
 const CHAIN: &str = "forward";

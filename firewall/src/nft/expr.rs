@@ -162,20 +162,24 @@ impl Rule {
         })
     }
 
-    /// Goes on when what was asked is in this set.
-    pub(super) fn among(self, set: &str) -> Self {
+    /// Goes on when what was asked is not in this set.
+    pub(super) fn not_among(self, set: &str) -> Self {
         self.with("lookup", |m| {
-            m.text(1, set).be32(2, ASKED.0);
+            m.text(1, set).be32(2, ASKED.0).be32(5, INVERTED);
         })
     }
 
-    /// Goes on when what was asked is in this map, and marks the packet with what stands beside it there. A mark is where `nft` expects
-    /// the outcome of one map that is the question to the next: it cannot show a bare register.
-    pub(super) fn mark_from(self, map: &str) -> Self {
-        let rule = self.with("lookup", |m| {
+    /// Goes on when what was asked is in this map, and holds what stands beside it there.
+    pub(super) fn find_in(self, map: &str) -> Self {
+        self.with("lookup", |m| {
             m.text(1, map).be32(2, ASKED.0).be32(3, FOUND.0);
-        });
-        rule.with("meta", |m| {
+        })
+    }
+
+    /// Marks the packet with what was found. A mark is where `nft` expects the outcome of one map that is the question to the next: it
+    /// cannot show a bare register.
+    pub(super) fn mark(self) -> Self {
+        self.with("meta", |m| {
             m.be32(2, META_MARK).be32(3, FOUND.0);
         })
     }
@@ -187,9 +191,7 @@ impl Rule {
                 m.bytes(1, &[0; 4]);
             });
         });
-        rule.with("meta", |m| {
-            m.be32(2, META_MARK).be32(3, FOUND.0);
-        })
+        rule.mark()
     }
 
     /// Counts in the counter that this map has for the mark.
@@ -265,7 +267,7 @@ pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 
 // linux/netlink.h: NLM_F_APPEND. linux/netfilter/nf_tables.h: NFTA_LIST_ELEM, NFT_PAYLOAD_…_HEADER, NFT_META_…, NFT_FIB_RESULT_ADDRTYPE,
-// NFTA_FIB_F_DADDR, NFT_REG_VERDICT, NFT_GOTO, NFT_REJECT_…; linux/rtnetlink.h: RTN_LOCAL; linux/if_arp.h; syslog's level "info".
+// NFTA_FIB_F_DADDR, NFT_LOOKUP_F_INV, NFT_REG_VERDICT, NFT_GOTO, NFT_REJECT_…; linux/rtnetlink.h: RTN_LOCAL; linux/if_arp.h; syslog's level "info".
 const APPEND: u16 = 0x800;
 const LIST_ELEMENT: u16 = 1;
 const NETWORK: u32 = 1;
@@ -279,6 +281,7 @@ const META_L4PROTO: u32 = 16;
 const FIB_ADDRTYPE: u32 = 3;
 const FIB_DADDR: u32 = 2;
 const RTN_LOCAL: u32 = 2;
+const INVERTED: u32 = 1;
 const VERDICT_REGISTER: u32 = 0;
 const GOTO: u32 = (-4i32).cast_unsigned();
 const REJECT_TCP_RST: u32 = 1;
