@@ -7,7 +7,8 @@
 //! * Numbers: five posts after the download are critical 0.9 (an agent asks every 30 to 60 s: five minutes). Without a known path 20
 //!   posts are medium, 100 high; never critical, because own scripts do that.
 //! * Why false positives stay out: scripts, exporters and home automation mostly use names, `GET`, or JSON that grows: they stay at medium; a
-//!   download by `POST` to that path is nobody's but Caldera's.
+//!   download by `POST` to that path is nobody's but Caldera's. Only what our own hosts ask counts, and a download only when it was
+//!   given: whoever asks a server of ours for that path must not have it blocked.
 //! * Evasion: a name, another path, a browser's user agent, TLS.
 //! * Proof: proven, requests that were answered.
 
@@ -97,7 +98,8 @@ impl AgentOverHttp {
         }
         server.trail.push(about.uid);
         if http.uri == DOWNLOAD {
-            server.fetched |= http.response_body_len > 0;
+            let given = http.status_code.is_some_and(|status| (200..300).contains(&status));
+            server.fetched |= given && http.response_body_len > 0;
             return;
         }
         server.posts = server.posts.saturating_add(1);
@@ -155,6 +157,7 @@ impl Detector for AgentOverHttp {
             && http.status_code.is_some()
             && is_by_address(&http.host)
             && is_program(&http.user_agent)
+            && cx.facts().src_local
         {
             self.on_http(cx, http);
         }
@@ -215,6 +218,26 @@ mod tests {
         let told = |posts| levels(&told(false, posts, "203.0.113.9", "curl/8.0", "POST"));
         assert!(told(19).is_empty());
         assert_eq!(told(300), ["medium 0.5", "medium 0.5", "high 0.6", "high 0.6"]);
+    }
+
+    #[test]
+    fn nobody_outside_gets_a_server_of_ours_blocked() {
+        let posts = |status, src: &str| {
+            let mut bench = bench(AgentOverHttp::default());
+            let mut told = Vec::new();
+            for n in 0..80 {
+                let uri = if n == 0 { DOWNLOAD } else { "/weather" };
+                let mut request = http("192.168.1.9", "192.168.1.9", uri, n * 10);
+                (request.method, request.user_agent) = ("POST".into(), "curl/8".into());
+                (request.response_body_len, request.status_code) = (100, Some(status));
+                request.about.src.addr = crate::test_traces::at(src);
+                told.extend(levels(&bench.feed(&Event::Http(Box::new(request)))));
+            }
+            told
+        };
+        assert!(posts(200, "198.51.100.7").is_empty(), "he asks, and nobody of ours");
+        assert_eq!(posts(404, "192.168.1.5"), ["medium 0.5", "medium 0.5"], "it was not given");
+        assert_eq!(posts(200, "192.168.1.5").last().map(String::as_str), Some("critical 0.9"));
     }
 
     #[test]

@@ -9,9 +9,11 @@
 //!   average, or 45 and types that carry data in at least half of the names; 300 of those are critical.
 //! * Why false positives stay out: names of content networks are shorter; reputation services of virus scanners and mail filters put
 //!   hashes into names, they are known by their zones and stay info; what is long but no tunnel ends at medium. A host that
-//!   answers DNS questions itself asks for others: it stays info for an hour after each answer.
+//!   answers DNS questions itself asks for others: it stays info for an hour after each answer. Only what our own hosts ask counts:
+//!   resolvers outside ask a name server of ours whatever a stranger has them ask.
 //! * Evasion: short names, many zones, few names an hour, DNS over TLS or HTTPS; a question asked of the tunnelling host itself.
-//! * Proof: proven when the client's hardware address owns its address; a question is a datagram.
+//! * Proof: unproven, a question is a datagram. So it is told and nobody is blocked for it alone: a web page or a mail can make any
+//!   client ask for hundreds of long names.
 
 use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
 use slips_core::event::{Dns, Event, EventKind};
@@ -20,10 +22,10 @@ use slips_core::state::{PerSlot, Windowed};
 use slips_core::time::{PacketTime, Span, WindowId};
 
 use crate::ladder::{self, Rung, rung};
+use crate::names;
 use crate::steps::member_of;
 use crate::table::Table;
 use crate::tally::{Distinct, Trail};
-use crate::{attempt, names};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -162,7 +164,6 @@ impl DnsTunnel {
             proto: Some(dns.about.proto),
             uids,
             text,
-            proof: attempt::proof_of_source(cx.facts()),
             ..ladder::finding(cx, EvidenceKind::DnsTunnel, dns.about.src.addr, rung, at)
         });
     }
@@ -179,12 +180,12 @@ impl Detector for DnsTunnel {
             return;
         }
         match cx.role() {
-            Role::Src => self.on_question(cx, dns),
+            Role::Src if cx.facts().src_local => self.on_question(cx, dns),
             Role::Dst if dns.rcode.is_some() && cx.facts().dst_local => {
                 let last = self.served.get_or_default(cx.slot());
                 *last = (*last).max(dns.about.at);
             }
-            Role::Dst => {}
+            Role::Src | Role::Dst => {}
         }
     }
 
@@ -202,6 +203,7 @@ impl Detector for DnsTunnel {
 mod tests {
     use super::*;
     use crate::test_traces::{at, bench, dns, levels};
+    use slips_core::evidence::Proof;
 
     fn asked(n: u32, qtype: u16, name: impl Fn(u32) -> String) -> Vec<Finding> {
         let mut bench = bench(DnsTunnel::default());
@@ -255,6 +257,21 @@ mod tests {
             (0..400).flat_map(|n| bench.feed(&Event::Dns(Box::new(dns(&encoded(n, 2), &[]))))).collect();
         assert_eq!(told.len(), 3);
         assert!(told.iter().all(|told| told.level == ThreatLevel::Info));
+    }
+
+    #[test]
+    fn a_resolver_outside_is_silent_and_nothing_is_proven() {
+        let told = |src: &str| {
+            let mut bench = bench(DnsTunnel::default());
+            let ask = |n| {
+                let mut question = dns(&encoded(n, 2), &[]);
+                question.about.src.addr = at(src);
+                Event::Dns(Box::new(question))
+            };
+            (0..400).flat_map(|n| bench.feed(&ask(n))).collect::<Vec<Finding>>()
+        };
+        assert!(told("8.8.8.8").is_empty());
+        assert!(told("192.168.1.5").iter().all(|told| told.proof == Proof::Unproven));
     }
 
     #[test]

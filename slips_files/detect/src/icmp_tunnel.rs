@@ -8,13 +8,14 @@
 //! * Why false positives stay out: tools that try sizes (path MTU) lose the large ones and end there; answers that were cut
 //!   short by a filter are smaller than requests: that ends at high, with 0.5.
 //! * Evasion: a tunnel that pads both ways to the same size; fewer than 20 packets a flow.
-//! * Proof: proven, an exchange both ways.
+//! * Proof: proven when the asker's hardware address owns its address. That echoes go back proves nothing about who asks: requests
+//!   of two sizes in another's name, of which our host answers the larger ones only, look like this too.
 
 use std::net::IpAddr;
 
 use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
-use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Flow, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
@@ -92,7 +93,7 @@ impl IcmpTunnel {
             proto: Some(Proto::Icmp),
             uids: if flow.uid.is_empty() { Vec::new() } else { vec![flow.uid] },
             text,
-            proof: Proof::Proven,
+            proof: attempt::proof_of_source(cx.facts()),
             ..ladder::finding(cx, EvidenceKind::IcmpTunnel, flow.src.addr, rung, flow.seen)
         });
     }
@@ -128,6 +129,8 @@ impl Detector for IcmpTunnel {
 mod tests {
     use super::*;
     use crate::test_traces::{Talk, bench, levels};
+    use slips_core::detector::Facts;
+    use slips_core::evidence::Proof;
     use slips_core::flow::Volume;
 
     fn told(pkts: u64, asked: u64, echoed: u64, lost: u64) -> Vec<Finding> {
@@ -154,6 +157,19 @@ mod tests {
         assert_eq!(levels(&told(1000, 40, 900, 0)), ["critical 0.9"]);
         assert_eq!(levels(&told(1000, 20, 40, 0)), ["high 0.8"], "little was carried");
         assert_eq!(levels(&told(100_000, 900, 40, 0)), ["high 0.5"]);
+    }
+
+    #[test]
+    fn echoes_do_not_prove_who_asks() {
+        for (src_on_link, proof) in [(false, Proof::Unproven), (true, Proof::Proven)] {
+            let mut bench = bench(IcmpTunnel::default());
+            bench.facts(Facts { src_on_link, ..Facts::default() });
+            let mut flow = Talk::icmp("203.0.113.9", "192.168.1.5", 8).flow();
+            let volume = |bytes| Volume { pkts: 2000, bytes, ip_bytes: bytes };
+            (flow.orig, flow.resp) = (volume(80_000), volume(1_800_000));
+            let told = bench.feed(&Event::Flow(flow));
+            assert_eq!(told.iter().map(|told| told.proof).collect::<Vec<_>>(), [proof]);
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //!   Covenant, Havoc, Merlin, Mythic, Sliver) and reports on them give. 9999 is the largest date of .NET, which these builders write. A name is certain
 //!   (critical 0.95); without one it is critical 0.9. A linked pair: the client is infected, the server controls it.
 //! * Why false positives stay out: nobody else calls his certificate so; whole names are compared, not parts of words. A client
-//!   that refused the handshake is not accused: a web page can send any browser to such a server, and no browser accepts it.
+//!   that refused the handshake is not accused: a web page can send any browser to such a server, and no browser accepts it. Nor is
+//!   a server that delivers to others and takes every certificate, of mail and of XMPP: whoever writes to it chooses where it answers.
 //! * Evasion: a certificate of its own; TLS 1.3, which hides it.
 //! * Proof: proven, a handshake over TCP.
 
@@ -58,6 +59,9 @@ const TOOLS: [(&str, &str); 18] = [
 
 /// 9999-12-31 in seconds since 1970, less two days for zones and builders that round.
 const END_OF_TIME_SECS: i64 = 253_402_300_799 - 2 * 86_400;
+
+/// Where servers deliver to servers: SMTP, whose TLS is opportunistic (RFC 7435), and XMPP with dialback.
+const DELIVERY: [u16; 2] = [25, 5269];
 
 /// See the module.
 #[derive(Debug)]
@@ -118,7 +122,7 @@ impl ToolCertificate {
             victim: Some(Entity::Ip(about.src.addr)),
             ..client.clone()
         };
-        if tls.fields.established {
+        if tls.fields.established && !DELIVERY.contains(&about.dst.port) {
             server.related.push(client.id());
             client.related.push(server.id());
             cx.emit(client);
@@ -169,6 +173,17 @@ mod tests {
         let Event::Tls(mut handshake) = tls("203.0.113.9", "") else { return };
         handshake.fields.subject = "CN=AsyncRAT Server".into();
         handshake.fields.established = false;
+        let told = bench(ToolCertificate::default()).feed(&Event::Tls(handshake));
+        let attackers: Vec<String> = told.iter().map(|told| told.attacker.to_string()).collect();
+        assert_eq!(attackers, ["203.0.113.9"]);
+    }
+
+    #[test]
+    fn a_mail_server_that_delivers_is_not_accused() {
+        let Event::Tls(mut handshake) = tls("203.0.113.9", "") else { return };
+        handshake.fields.subject = "CN=AsyncRAT Server".into();
+        handshake.fields.established = true;
+        handshake.about.dst.port = 25;
         let told = bench(ToolCertificate::default()).feed(&Event::Tls(handshake));
         let attackers: Vec<String> = told.iter().map(|told| told.attacker.to_string()).collect();
         assert_eq!(attackers, ["203.0.113.9"]);
