@@ -140,7 +140,8 @@ impl Smb {
         });
     }
 
-    /// A compressed message (MS-SMB2, section 2.2.42). Sizes whose sum overflows are what CVE-2020-0796 needs, and nobody else.
+    /// A compressed message of the client (MS-SMB2, section 2.2.42). Sizes whose sum overflows are what CVE-2020-0796 needs, and nobody
+    /// else. What a server sends must not accuse who called it.
     fn compressed(&mut self, message: &[u8], cx: &mut Cx<'_>) {
         let (Some(whole), Some(offset)) = (le32(message, 4), le32(message, 12)) else { return };
         if whole.checked_add(offset).is_none() {
@@ -157,7 +158,7 @@ impl Smb {
                 one::read(self, dir, message, cx);
             }
             [0xfe, b'S', b'M', b'B', ..] => two::read(self, dir, message, cx),
-            [0xfc, b'S', b'M', b'B', ..] => self.compressed(message, cx),
+            [0xfc, b'S', b'M', b'B', ..] if dir == Dir::Orig => self.compressed(message, cx),
             _ => {}
         }
         if self.told >= MAX_TOLD { Next::Done } else { Next::More }
@@ -284,6 +285,19 @@ mod tests {
                 "op tree_connect \\\\srv\\ADMIN$ joe  ACCESS_DENIED",
             ],
         );
+    }
+
+    #[test]
+    fn an_overflow_accuses_the_client_that_sends_it_only() {
+        let evil = framed(
+            &[b"\xfcSMB".as_slice(), &u32::MAX.to_le_bytes(), &[0; 4], &u32::MAX.to_le_bytes()].concat(),
+        );
+        let talk = |dir| [(Orig, two(0, 0, 0, false, &[36, 0])), (dir, evil.clone())];
+        for (dir, told) in [(Orig, ["op compress   overflow "].as_slice()), (Resp, &[])] {
+            let talk = talk(dir);
+            let talk: Vec<_> = talk.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
+            check(Service::Smb, &talk, told);
+        }
     }
 
     #[test]
