@@ -57,9 +57,10 @@ fn tail(path: &Path) -> std::io::Result<Vec<u8>> {
 const MOST: usize = 16;
 /// So much of the end of the file is read.
 const READ: u64 = 256 << 10;
-// struct utmp of utmp(5), the same on all 64-bit Linux and on 32-bit x86 and ARM with the GNU C library.
-const RECORD: usize = 384;
-const ADDRESS: usize = 348;
+// struct utmp of utmp(5) with the GNU C library: on some machines its times are wider than 32 bits.
+const WIDE: bool = cfg!(any(target_arch = "aarch64", target_arch = "s390x", target_arch = "loongarch64"));
+const RECORD: usize = if WIDE { 400 } else { 384 };
+const ADDRESS: usize = if WIDE { 360 } else { 348 };
 const USER_PROCESS: i16 = 7;
 
 #[cfg(test)]
@@ -71,6 +72,13 @@ mod tests {
         record[..2].copy_from_slice(&kind.to_ne_bytes());
         record[ADDRESS..ADDRESS + addr.len()].copy_from_slice(addr);
         record
+    }
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn a_record_is_as_long_as_the_c_library_writes_it() {
+        assert_eq!(RECORD, size_of::<libc::utmpx>());
+        assert_eq!(ADDRESS, std::mem::offset_of!(libc::utmpx, ut_addr_v6));
     }
 
     #[test]
