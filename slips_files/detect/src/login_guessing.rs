@@ -7,7 +7,7 @@
 //!   of ten sources and more, none of which need stand out.
 //! * Numbers: 10 refusals are what a forgotten password makes. Critical are 40 within five to ten minutes with three names
 //!   or with a pace that no person types at (40 within a minute); slow guessing ends at high, and so does who tries one name at leisure. A login
-//!   that succeeds after 20 refusals is told as critical.
+//!   that succeeds after 20 refusals of the same name is told as critical.
 //! * Why false positives stay out: a program with an old password repeats one name for ever: at most high, 0.64 an hour. A server that
 //!   asks first (HTTP 401, Kerberos pre-authentication) has refused nothing. Nobody is blamed for what many sources did together.
 //! * Evasion: encrypted protocols other than RDP; forms in web pages; fewer than ten tries an hour and source and server.
@@ -59,11 +59,15 @@ const SEVERAL: u32 = 3;
 const SLOW_STEP: u8 = 2;
 /// Servers remembered per source and window; those with the fewest refusals make room.
 const MAX_SERVERS: usize = 64;
+/// Names remembered per server.
+const MAX_USERS: usize = 32;
 
 #[derive(Debug, Default)]
 struct Server {
     refused: u32,
     users: Distinct<u64>,
+    /// Refusals by name; the names refused least make room.
+    by_user: Table<u64, u32>,
     minutes: Pace,
     minute: Pace,
     trail: Trail,
@@ -132,7 +136,11 @@ impl LoginGuessing {
             return;
         };
         server.refused = server.refused.saturating_add(1);
-        server.users.insert(member_of(&auth.user));
+        let user = member_of(&auth.user);
+        server.users.insert(user);
+        if let Some(refused) = server.by_user.get_or_insert(user, MAX_USERS, |refused| u64::from(*refused)) {
+            *refused = refused.saturating_add(1);
+        }
         server.minutes.add(about.at, 1, MINUTES);
         server.minute.add(about.at, 1, MINUTE);
         server.trail.push(about.uid);
@@ -164,14 +172,14 @@ impl LoginGuessing {
         let about = &auth.about;
         let Some(source) = self.sources.get_mut(cx.slot(), cx.window()) else { return };
         let Some(server) = source.servers.get_mut(&(about.dst.addr, about.dst.port)) else { return };
-        if server.refused < LET_IN.at || std::mem::replace(&mut server.let_in, true) {
+        let refused = server.by_user.get_mut(&member_of(&auth.user)).map_or(0, |refused| *refused);
+        if refused < LET_IN.at || std::mem::replace(&mut server.let_in, true) {
             return;
         }
         let text = format!(
-            "{} guessing at {} succeeded: let in after {} refused logins",
+            "{} guessing at {} succeeded: let in after {refused} refused logins of the same name",
             auth.app.name(),
-            about.dst,
-            server.refused
+            about.dst
         );
         let proof = proof_of(auth, cx);
         tell(cx, auth, LET_IN, proof, text, vec![about.uid]);
@@ -312,6 +320,8 @@ mod tests {
             for n in 0..refused {
                 bench.feed(&login(App::Pop3, "203.0.113.9", "192.168.1.2", n * 60, "joe", Failed));
             }
+            let other = login(App::Pop3, "203.0.113.9", "192.168.1.2", 2999, "ann", Succeeded);
+            assert!(bench.feed(&other).is_empty(), "somebody else behind the same address");
             let success = login(App::Pop3, "203.0.113.9", "192.168.1.2", 3000, "joe", Succeeded);
             let told = bench.feed(&success);
             assert_eq!(levels(&told).first().map(String::as_str), expected);
