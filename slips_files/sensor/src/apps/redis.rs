@@ -33,6 +33,8 @@ pub(crate) struct Redis {
     words: Vec<Vec<u8>>,
     /// Arguments of the command that are still to come.
     missing: usize,
+    /// The argument that comes is one of those that are kept.
+    is_kept: bool,
     asked: VecDeque<Asked>,
     /// Elements of an answer that are still to come.
     elements: usize,
@@ -44,6 +46,12 @@ fn number(line: &[u8]) -> Option<usize> {
     std::str::from_utf8(line.get(1..)?).ok()?.parse().ok()
 }
 
+/// Whether the value of a parameter is a password: `requirepass`, `masterauth`, `tls-key-file-pass` in any case.
+fn is_secret(parameter: &str) -> bool {
+    let parameter = parameter.to_ascii_lowercase();
+    ["pass", "auth"].iter().any(|part| parameter.contains(part))
+}
+
 impl Redis {
     fn client_line(&mut self, line: &[u8]) {
         match line.first() {
@@ -52,7 +60,8 @@ impl Redis {
                 self.missing = number(line).unwrap_or(0).min(1 << 20);
             }
             Some(b'$') if self.missing > 0 => {
-                if self.words.len() < MAX_WORDS {
+                self.is_kept = self.words.len() < MAX_WORDS;
+                if self.is_kept {
                     self.words.push(Vec::new());
                 }
                 self.string[Dir::Orig as usize] = number(line).unwrap_or(0).saturating_add(2);
@@ -69,16 +78,14 @@ impl Redis {
 
     /// A part of an argument, which is over where `is_last`.
     fn argument(&mut self, bytes: &[u8], is_last: bool) {
-        if self.words.len() <= MAX_WORDS
-            && let Some(word) = self.words.last_mut()
-        {
+        if let Some(word) = self.words.last_mut().filter(|_| self.is_kept) {
             let room = (MAX_WORD + 2).saturating_sub(word.len());
             word.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         }
         if !is_last {
             return;
         }
-        if let Some(word) = self.words.last_mut() {
+        if let Some(word) = self.words.last_mut().filter(|_| self.is_kept) {
             let end = word.strip_suffix(b"\r\n").map_or(word.len(), <[u8]>::len);
             word.truncate(end);
         }
@@ -98,9 +105,8 @@ impl Redis {
                 Asked::Login(Attempt { clear_password: words.len() > 1, ..Attempt::of(user, "AUTH") })
             }
             "CONFIG" if word(1).eq_ignore_ascii_case("set") => {
-                let object = format!("{} {}", word(2), word(3));
-                let is_secret = object.starts_with("requirepass") || object.starts_with("masterauth");
-                let object = if is_secret { word(2) } else { object };
+                let name = word(2);
+                let object = if is_secret(&name) { name } else { format!("{name} {}", word(3)) };
                 Asked::Request(Request { action: "config_set", object, ..Request::default() })
             }
             "SLAVEOF" | "REPLICAOF" => {
@@ -222,6 +228,12 @@ mod tests {
                 "auth joe@/ AUTH succeeded  clear",
                 "op config_set dir /var/spool/cron   ok",
             ],
+        );
+        let several = b"*6\r\n$6\r\nCONFIG\r\n$3\r\nSET\r\n$3\r\ndir\r\n$4\r\n/tmp\r\n$11\r\nrequirepass\r\n$3\r\nabc\r\n";
+        check(
+            Service::Redis,
+            &[(Orig, several), (Orig, b"config set RequirePass abc\r\n")],
+            &["op config_set dir /tmp   ", "op config_set RequirePass   "],
         );
         check(
             Service::Redis,

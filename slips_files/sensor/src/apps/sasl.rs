@@ -35,8 +35,10 @@ pub(crate) fn message(attempt: &mut Attempt, nth: u32, text: &[u8]) {
         ("PLAIN", 0) => {
             // authorisation identity, user, password
             let mut fields = bytes.split(|byte| *byte == 0).skip(1);
-            attempt.user = fields.next().map(short).unwrap_or_default();
-            attempt.clear_password = fields.next().is_some_and(|password| !password.is_empty());
+            // what stands where the user should may be the password where there are but two
+            if let (Some(user), Some(password)) = (fields.next(), fields.next()) {
+                (attempt.user, attempt.clear_password) = (short(user), !password.is_empty());
+            }
         }
         ("LOGIN", 0) => attempt.user = short(&bytes),
         ("LOGIN", 1) => attempt.clear_password = !bytes.is_empty(),
@@ -63,6 +65,7 @@ mod tests {
             ("CRAM-MD5", vec!["dGVzdCBkZWFkYmVlZg=="], "test", false),
             ("XOAUTH2", vec!["dXNlcj10ZXN0AWF1dGg9QmVhcmVyIHgBAQ=="], "test", false),
             ("PLAIN", vec!["****"], "", false),
+            ("PLAIN", vec!["dGVzdABwYXNz"], "", false),
             ("SCRAM-SHA-1", vec!["bixh"], "", false),
         ] {
             let mut attempt = Attempt::of(String::new(), method);

@@ -178,9 +178,9 @@ pub(super) fn attempt(value: &[u8]) -> Option<Attempt> {
     let (scheme, rest) = value.split_at(end);
     if scheme.eq_ignore_ascii_case(b"basic") {
         let decoded = sasl::decode(rest.trim_ascii());
-        let mut fields = decoded.splitn(2, |byte| *byte == b':');
-        let user = text(fields.next()?);
-        let clear_password = fields.next().is_some_and(|password| !password.is_empty());
+        // what has no colon is no user's name, but may be a secret
+        let (user, password) = decoded.split_at(decoded.iter().position(|byte| *byte == b':')?);
+        let (user, clear_password) = (text(user), password.len() > 1);
         return Some(Attempt { clear_password, ..Attempt::of(user, BASIC) });
     }
     if !scheme.eq_ignore_ascii_case(b"digest") {
@@ -231,6 +231,7 @@ mod tests {
         assert_eq!(range_total(b"bytes 0-9/100"), Some(100));
         let found = attempt(b"Basic dGVzdDoxMjM0").expect("attempt");
         assert_eq!((found.user.as_str(), found.clear_password), ("test", true));
+        assert_eq!(attempt(b"Basic c2VjcmV0"), None);
         let found = attempt(b"Digest realm=\"a\", username=\"joe\", uri=\"/\"").expect("attempt");
         assert_eq!((found.user.as_str(), found.method.as_str()), ("joe", "digest"));
         assert_eq!(attempt(b"Bearer abc"), None);
