@@ -112,7 +112,8 @@ impl Control {
         let ahead = number.wrapping_sub(expected);
         if ahead != 0 {
             // sent again, or out of order
-            if ahead as usize <= MAX_WAITING && side.waiting.len() < MAX_WAITING {
+            let is_new = side.waiting.iter().all(|(waiting, _)| *waiting != number);
+            if is_new && ahead as usize <= MAX_WAITING && side.waiting.len() < MAX_WAITING {
                 side.waiting.push((number, bytes.to_vec()));
             }
             return Next::More;
@@ -213,6 +214,10 @@ mod tests {
         let long = [&hello[..], &hello].concat();
         let ordered = [&long[..20], &long[20..40], &long[40..]];
         let packet = |nth: usize| (Orig, control(0, 7 + nth as u32, 0, ordered[nth]));
+        let early = vec![packet(2); 20];
+        let (events, ..) =
+            read_datagrams(Service::Openvpn, &[&[packet(0)], &early[..], &[packet(1)]].concat());
+        assert!(matches!(&events[..], [Event::Tls(tls)] if tls.fields.ssl_history == "CC"));
         let (events, ..) = read_datagrams(Service::Openvpn, &[packet(0), packet(2), packet(1)]);
         assert!(matches!(&events[..], [Event::Tls(tls)] if tls.fields.ssl_history == "CC"));
     }

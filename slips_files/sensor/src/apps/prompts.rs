@@ -96,14 +96,25 @@ impl Prompts {
         self.tail.len() + self.typed.len()
     }
 
-    fn watch(&mut self, count: usize) {
+    fn watch(&mut self, app: App, count: usize, cx: &mut Cx<'_>) {
         self.silence += count;
-        self.is_over |= self.silence > MAX_SILENCE;
+        if self.silence > MAX_SILENCE {
+            self.finish(app, cx);
+        }
     }
 
-    /// What the server shows.
+    /// What the server shows, up to where it waits.
     pub(crate) fn shown(&mut self, app: App, bytes: &[u8], cx: &mut Cx<'_>) {
-        self.watch(bytes.len());
+        self.show(app, bytes, cx);
+        self.judge_prompt(app, cx);
+    }
+
+    /// What the server shows, of which more is at hand.
+    pub(crate) fn show(&mut self, app: App, bytes: &[u8], cx: &mut Cx<'_>) {
+        self.watch(app, bytes.len(), cx);
+        if self.is_over {
+            return;
+        }
         for byte in bytes {
             match *byte {
                 b'\r' | b'\n' => {
@@ -122,12 +133,14 @@ impl Prompts {
                 return;
             }
         }
-        self.judge_prompt(app, cx);
     }
 
     /// What the user types.
     pub(crate) fn typed(&mut self, app: App, bytes: &[u8], cx: &mut Cx<'_>) {
-        self.watch(bytes.len());
+        self.watch(app, bytes.len(), cx);
+        if self.is_over {
+            return;
+        }
         for byte in bytes {
             let is_rest = std::mem::replace(&mut self.after_return, *byte == b'\r');
             match *byte {
@@ -184,7 +197,10 @@ impl Prompts {
     }
 
     /// The server's line is not ended: it may wait for an answer.
-    fn judge_prompt(&mut self, app: App, cx: &mut Cx<'_>) {
+    pub(crate) fn judge_prompt(&mut self, app: App, cx: &mut Cx<'_>) {
+        if self.is_over {
+            return;
+        }
         let line = String::from_utf8_lossy(&self.tail).trim_end().to_ascii_lowercase();
         if is_user_prompt(&line) {
             if self.stage == Stage::Verdict && self.was_asked {

@@ -107,12 +107,15 @@ impl Dialogue for Telnet {
     fn take(&mut self, dir: Dir, bytes: &[u8], cx: &mut Cx<'_>) -> Next {
         let Self { sides, prompts, is_encrypted } = self;
         let Some(half) = sides.get_mut(dir as usize) else { return Next::Done };
-        let mut named = None;
+        let (mut named, mut is_shown) = (None, false);
         half.strip(
             bytes,
             |text| match dir {
                 Dir::Orig => prompts.typed(App::Telnet, text, cx),
-                Dir::Resp => prompts.shown(App::Telnet, text, cx),
+                Dir::Resp => {
+                    is_shown = true;
+                    prompts.show(App::Telnet, text, cx);
+                }
             },
             |option| {
                 *is_encrypted |= option.starts_with(&[ENCRYPT, 3]);
@@ -121,6 +124,10 @@ impl Dialogue for Telnet {
                 }
             },
         );
+        // once, however many options cut the text
+        if is_shown {
+            self.prompts.judge_prompt(App::Telnet, cx);
+        }
         if let Some(named) = named {
             self.prompts.client_user = named;
         }
@@ -182,6 +189,20 @@ mod tests {
         assert!(logins.iter().all(|login| login.password_seen && login.client_user == "alice"));
         assert_eq!((logins[0].failures, logins[1].failures), (0, 1));
         assert!(!format!("{logins:?}").contains("toor"));
+    }
+
+    #[test]
+    fn a_login_after_which_too_much_is_said_is_told_without_a_verdict() {
+        let much = vec![b'.'; 70_000];
+        let talk: [(_, &[u8]); 5] = [
+            (Resp, b"login: "),
+            (Orig, b"a\r\n"),
+            (Resp, b"\r\npassword: "),
+            (Orig, b"b\r\n"),
+            (Resp, &much),
+        ];
+        let told = read(Service::Telnet, &talk, 1400);
+        assert!(matches!(&told[..], [Event::Login(login), Event::Auth(_)] if login.confused), "{told:?}");
     }
 
     #[test]

@@ -377,7 +377,10 @@ impl Reader {
             if wants {
                 wants = match parser.take(dir, data, cx) {
                     Next::More => true,
-                    Next::Done => false,
+                    Next::Done => {
+                        parser.finish(cx);
+                        false
+                    }
                     Next::Become(service) => {
                         *became = Some(service);
                         become_other(parser, service, cx)
@@ -454,7 +457,10 @@ impl Reader {
             if wants {
                 wants = match self.parser.take(dir, Data::Bytes(bytes), cx) {
                     Next::More => true,
-                    Next::Done => false,
+                    Next::Done => {
+                        self.parser.finish(cx);
+                        false
+                    }
                     Next::Become(service) => {
                         self.became = Some(service);
                         become_other(&mut self.parser, service, cx)

@@ -26,7 +26,9 @@ pub(crate) fn read_datagrams(
         wants = wants && reader.take_datagram(*dir, datagram, &mut cx);
     }
     let services = reader.services();
-    reader.finish(&mut Cx { track: &track, at: PacketTime(0), tools: &mut tools, out: &mut out });
+    if wants {
+        reader.finish(&mut Cx { track: &track, at: PacketTime(0), tools: &mut tools, out: &mut out });
+    }
     tools.close(reader);
     assert_eq!((tools.held, tools.open, tools.open_datagrams), (0, 0, 0));
     (out, tools.counts, services)
@@ -50,7 +52,9 @@ pub(crate) fn read(service: Service, pieces: &[(Dir, &[u8])], size: usize) -> Ve
             wants = wants && reader.take(&segment, &mut cx);
         }
     }
-    reader.finish(&mut Cx { track: &track, at: PacketTime(at), tools: &mut tools, out: &mut out });
+    if wants {
+        reader.finish(&mut Cx { track: &track, at: PacketTime(at), tools: &mut tools, out: &mut out });
+    }
     tools.close(reader);
     assert_eq!((tools.held, tools.open, tools.memory.held), (0, 0, 0));
     out

@@ -143,9 +143,13 @@ impl Sensor {
         if let (67 | 68, 67 | 68) = (src_port, dst_port) {
             return self.read_dhcp(index, dir, at, datagram, out);
         }
-        if let (546 | 547, _) | (_, 546 | 547) = (src_port, dst_port) {
-            return self.read_dhcp_six(index, dir, at, datagram, out);
+        // others may use these ports: what is no message of DHCP is looked at on
+        if let (546 | 547, _) | (_, 546 | 547) = (src_port, dst_port)
+            && let Some(found) = self.read_dhcp_six(index, dir, at, datagram, out)
+        {
+            return Some(found);
         }
+        let track = self.table.get(index)?;
         if tls::begins(datagram.payload) && !track.recognition.is(Service::Dtls) {
             // STUN may have come before
             track.reader = self.tools.open_datagrams(Service::Dtls);
@@ -204,8 +208,8 @@ impl Sensor {
         datagram: &udp::Header<'_>,
         out: &mut Vec<Event>,
     ) -> Option<Service> {
-        let message = dhcp::six::Message::parse(datagram.payload)?;
         let way = self.way(index, dir, at)?;
+        let message = dhcp::six::Message::parse(datagram.payload).filter(|_| way.src.is_ipv6())?;
         self.leases.take_six(&message, &way, &mut |dhcp| out.push(Event::Dhcp(Box::new(dhcp))));
         Some(Service::Dhcp)
     }

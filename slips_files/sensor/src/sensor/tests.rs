@@ -291,6 +291,17 @@ fn questions_meet_their_answers_and_the_others_are_told_late() {
 }
 
 #[test]
+fn a_port_of_dhcp_hides_no_questions() {
+    for id in [[0, 7], [1, 7]] {
+        let mut packet = udp(Client, 53, &[&id[..], &dns(0, false, b"")[2..]].concat());
+        packet[20..22].copy_from_slice(&546u16.to_be_bytes());
+        let events = run(Settings::default(), &[(0, packet)]);
+        assert_eq!(dns_rows(&events), [(u16::from_be_bytes(id), "example.org".to_owned(), None, 0)]);
+        assert!(!events.iter().any(|event| matches!(event, Event::Dhcp(_))));
+    }
+}
+
+#[test]
 fn waiting_questions_are_bounded() {
     let settings = Settings { max_dns_pending: 2, ..Settings::default() };
     let packets: Vec<_> = (0..5).map(|id| (0, udp(Client, 53, &dns(id, false, b"")))).collect();
