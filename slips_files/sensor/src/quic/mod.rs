@@ -148,6 +148,11 @@ impl Connection {
         self.client.unwrap_or(Dir::Orig) == dir
     }
 
+    /// Whether this side is a server that may still make the client begin anew: none of its own packets was opened yet.
+    fn may_restart(&self, dir: Dir) -> bool {
+        !self.is_client(dir) && self.sides[dir as usize].opened == 0 && self.restarts <= MAX_RESTARTS
+    }
+
     /// Padding behind the packets of a datagram, or something else.
     fn discard(&mut self, dir: Dir) {
         if self.is_open() && self.discarded < MAX_DISCARDED {
@@ -169,7 +174,7 @@ impl Connection {
     /// The server does not speak the client's version. Nobody is believed that once the server's packets were opened.
     fn negotiate(&mut self, dir: Dir, packet: &[u8], cx: &mut Cx<'_>) {
         let Some(invariant) = Invariant::decode(packet) else { return };
-        if self.is_client(dir) || self.sides[dir as usize].opened > 0 {
+        if !self.may_restart(dir) {
             return;
         }
         self.row.begin(false, &invariant, cx.at);
@@ -193,7 +198,7 @@ impl Connection {
         };
         let long = Long::decode(packet, &invariant, version)?;
         match long.kind {
-            Kind::Retry if is_client || self.sides[dir as usize].opened > 0 => {}
+            Kind::Retry if !self.may_restart(dir) => {}
             Kind::Retry => {
                 if !self.row.is_begun() {
                     self.row.begin(is_client, &invariant, cx.at);

@@ -148,6 +148,17 @@ fn a_retry_begins_anew_with_other_keys() {
 }
 
 #[test]
+fn a_server_that_refuses_for_ever_is_told_a_few_times() {
+    let retry = [&long(3, V1, b"c", b"again")[..], b"token", &[0; 16]].concat();
+    let versions = [&long(0, 0, b"c", b"again")[..], &V2.to_be_bytes()].concat();
+    for refusal in [retry, versions] {
+        let talk = [&conversation(V1)[..1], &vec![(Resp, refusal); 500]].concat();
+        let told = rows(&read_datagrams(Service::Quic, &talk).0).len();
+        assert!(told <= usize::from(MAX_RESTARTS) + 1, "{told}");
+    }
+}
+
+#[test]
 fn a_client_whose_version_is_refused_begins_anew() {
     let mut refusal = long(0, 0, b"c", ID);
     refusal[0] = 0x80;

@@ -17,7 +17,11 @@ pub(crate) struct Probe {
 
 impl Probe {
     pub(super) fn reset(&mut self) {
-        self.sides.iter_mut().for_each(Vec::clear);
+        for side in &mut self.sides {
+            side.clear();
+            // a first segment may be as long as a packet
+            side.shrink_to(MAX_BYTES);
+        }
         self.pieces.clear();
     }
 

@@ -12,7 +12,7 @@ const MAX_BOUNDARY: usize = 70;
 /// Bytes of a header with its continuations that are looked at.
 const MAX_HEADER: usize = 2048;
 /// Names of files that are kept for the mail's record.
-const MAX_FILES: usize = 32;
+pub(super) const MAX_FILES: usize = 32;
 
 /// How a part's content is coded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub(super) struct Mail {
     holds_mail: bool,
     body: Body,
     sextets: Sextets,
+    /// Room for a decoded line.
+    plain: Vec<u8>,
     /// A line end that belongs to the content only if content follows: the last one is the boundary's.
     owes_line_end: bool,
     fuids: Vec<String>,
@@ -64,8 +66,9 @@ impl Mail {
     pub(super) fn reset(&mut self, engines: &mut crate::files::Engines) {
         self.body.abandon(engines);
         let (mut header, body) = (std::mem::take(&mut self.header), std::mem::take(&mut self.body));
+        let plain = std::mem::take(&mut self.plain);
         header.clear();
-        *self = Self { header, body, ..Self::default() };
+        *self = Self { header, body, plain, ..Self::default() };
     }
 
     pub(super) fn held(&self) -> usize {
@@ -187,6 +190,7 @@ impl Mail {
             self.body.lose(0);
         }
         let engines = &mut cx.tools.files;
+        self.plain.clear();
         match self.coding {
             Coding::Plain => {
                 if self.owes_line_end {
@@ -199,14 +203,12 @@ impl Mail {
                 }
             }
             Coding::Quoted => {
-                let mut plain = [0; MAX_LINE + 2];
-                let length = unquote(line, &mut plain);
-                self.body.take(plain.get(..length).unwrap_or(&[]), engines);
+                unquote(line, &mut self.plain);
+                self.body.take(&self.plain, engines);
             }
             Coding::Base64 => {
-                let mut plain = [0; MAX_LINE];
-                let length = self.sextets.decode(line, &mut plain);
-                self.body.take(plain.get(..length).unwrap_or(&[]), engines);
+                self.sextets.decode(line, &mut self.plain);
+                self.body.take(&self.plain, engines);
             }
         }
     }
@@ -236,10 +238,8 @@ fn boundary<'a>(value: &'a [u8], lower: &[u8]) -> Option<&'a [u8]> {
 }
 
 impl Sextets {
-    /// Decodes a line; how many bytes it gave. What is no letter of base 64 is passed over.
-    fn decode(&mut self, line: &[u8], plain: &mut [u8]) -> usize {
-        let mut plain = plain.iter_mut();
-        let room = plain.len();
+    /// Decodes a line. What is no letter of base 64 is passed over.
+    fn decode(&mut self, line: &[u8], plain: &mut Vec<u8>) {
         for byte in line {
             let sextet = match byte {
                 b'A'..=b'Z' => byte - b'A',
@@ -258,25 +258,15 @@ impl Sextets {
                 4 => 0,
                 _ => continue,
             };
-            if let Some(slot) = plain.next() {
-                *slot = (self.bits >> shift & 0xff) as u8;
-            }
+            plain.push((self.bits >> shift & 0xff) as u8);
             self.count %= 4;
         }
-        room - plain.len()
     }
 }
 
-/// Decodes a line of quoted-printable; how many bytes it gave. An equals sign at its end joins it with the next line.
-fn unquote(line: &[u8], plain: &mut [u8]) -> usize {
+/// Decodes a line of quoted-printable. An equals sign at its end joins it with the next line.
+fn unquote(line: &[u8], plain: &mut Vec<u8>) {
     let hex = |byte: &u8| char::from(*byte).to_digit(16);
-    let mut plain = plain.iter_mut();
-    let room = plain.len();
-    let mut put = |byte: u8| {
-        if let Some(slot) = plain.next() {
-            *slot = byte;
-        }
-    };
     let mut rest = line.trim_ascii_end();
     let mut is_joined = false;
     while let [byte, behind @ ..] = rest {
@@ -285,17 +275,15 @@ fn unquote(line: &[u8], plain: &mut [u8]) -> usize {
             (b'=', []) => is_joined = true,
             (b'=', [high, low, after @ ..]) if hex(high).is_some() && hex(low).is_some() => {
                 let digits = hex(high).zip(hex(low)).map_or(0, |(high, low)| high * 16 + low);
-                put(digits as u8);
+                plain.push(digits as u8);
                 rest = after;
             }
-            _ => put(*byte),
+            _ => plain.push(*byte),
         }
     }
     if !is_joined {
-        put(b'\r');
-        put(b'\n');
+        plain.extend(b"\r\n");
     }
-    room - plain.len()
 }
 
 #[cfg(test)]
@@ -307,9 +295,7 @@ mod tests {
         let mut sextets = Sextets::default();
         let mut all = Vec::new();
         for line in [&b"aGVs"[..], b"bG", b"8sIHdv\r", b"cmxkIQ=="] {
-            let mut plain = [0; 64];
-            let length = sextets.decode(line, &mut plain);
-            all.extend_from_slice(&plain[..length]);
+            sextets.decode(line, &mut all);
         }
         assert_eq!(all, b"hello, world!");
         for (line, expected) in [
@@ -318,9 +304,9 @@ mod tests {
             (b"caf=C3=A9=", b"caf\xc3\xa9"),
             (b"odd =ZZ", b"odd =ZZ\r\n"),
         ] {
-            let mut plain = [0; 64];
-            let length = unquote(line, &mut plain);
-            assert_eq!(&plain[..length], expected);
+            let mut plain = Vec::new();
+            unquote(line, &mut plain);
+            assert_eq!(plain, expected);
         }
     }
 

@@ -10,7 +10,7 @@ use slips_core::event::{Event, Smtp};
 use slips_core::exchange::{App, AuthOutcome};
 use slips_core::time::PacketTime;
 
-use self::mail::Mail;
+use self::mail::{MAX_FILES, Mail};
 use crate::apps::{Attempt, sasl};
 use crate::emit;
 use crate::files::Engines;
@@ -145,7 +145,9 @@ impl Session {
         let mail = &mut self.mail;
         self.mail_line.rest(|line| mail.line(line, cx));
         mail.finish(is_whole, cx);
-        self.fuids.append(&mut mail.files());
+        // nobody need ever answer, so that more mails may come before a record
+        let room = MAX_FILES.saturating_sub(self.fuids.len());
+        self.fuids.extend(mail.files().into_iter().take(room));
     }
 
     fn ask(&mut self, asked: Asked) {

@@ -168,3 +168,10 @@ fn logins_are_told_with_their_end() {
     let talk = [&talk[..], &[(Resp, b"235 ok\r\n")]].concat();
     crate::apps::testing::check(Service::Smtp, &talk, &[failed, "auth test@/ LOGIN succeeded  clear"]);
 }
+
+#[test]
+fn mails_that_nobody_answers_name_a_bounded_number_of_files() {
+    let mails = b"BDAT 5 LAST\r\n\r\na\r\n".repeat(2000);
+    let (files, named) = files(&[(Orig, b"HELO me\r\nMAIL FROM:<a>\r\n"), (Orig, &mails)], 1400);
+    assert_eq!((files.len(), named), (2000, vec![32]));
+}

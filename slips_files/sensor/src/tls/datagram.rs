@@ -47,9 +47,9 @@ impl Datagrams {
         self.is_known = false;
     }
 
-    /// Bytes of messages that are not complete.
+    /// Bytes of messages that are not complete, and of what certificates told.
     pub(crate) fn held(&self) -> usize {
-        self.flights.iter().map(|flight| flight.pieces.held()).sum()
+        self.flights.iter().map(|flight| flight.pieces.held()).sum::<usize>() + self.handshake.held()
     }
 
     /// Whether this is DTLS beyond doubt.

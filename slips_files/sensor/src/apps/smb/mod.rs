@@ -135,8 +135,11 @@ impl Smb {
     fn written(&mut self, file: [u8; 16], data: &[u8], cx: &mut Cx<'_>) {
         let (told, user) = (&mut self.told, &self.user);
         self.pipes.written(file, data, |call| {
-            *told += 1;
-            call.tell(user, cx);
+            // one write may hold hundreds of them
+            if *told < MAX_TOLD {
+                *told += 1;
+                call.tell(user, cx);
+            }
         });
     }
 
@@ -310,5 +313,22 @@ mod tests {
         ];
         let talk: Vec<_> = talk.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
         check(Service::Smb, &talk, &["op open temp\\evil.exe  write ok", "op tree_connect \\\\srv\\C$   "]);
+    }
+
+    #[test]
+    fn what_one_write_calls_is_bounded_too() {
+        let rpc = |kind: u8, body: &[u8]| {
+            let length = (16 + body.len() as u16).to_le_bytes();
+            [&[5, 0, kind, 3, 0x10, 0, 0, 0][..], &length, &[0, 0, 1, 0, 0, 0], body].concat()
+        };
+        let bind = [&[0; 8][..], &[1, 0, 0, 0], &[0, 0, 1, 0], &[9; 20], &[7; 20]].concat();
+        let calls = [rpc(11, &bind), rpc(0, &[0; 8]).repeat(200)].concat();
+        let mut body = vec![0; 48];
+        body[2..4].copy_from_slice(&112u16.to_le_bytes());
+        body[4..8].copy_from_slice(&(calls.len() as u32).to_le_bytes());
+        let write = two(1, 9, 0, false, &[body, calls].concat());
+        let talk: Vec<_> = (0..4).map(|_| (Orig, write.as_slice())).collect();
+        let told = crate::reader::testing::read(Service::Smb, &talk, usize::MAX).len();
+        assert_eq!(told, MAX_TOLD as usize);
     }
 }
