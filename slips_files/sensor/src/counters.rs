@@ -99,7 +99,7 @@ pub struct Counters {
     pub quic_given_up: u64,
     /// QUIC packets, and frames in them, that cannot be read.
     pub quic_malformed: u64,
-    /// Files that were carried by HTTP.
+    /// Files that HTTP, mails and FTP carried.
     pub files: u64,
     /// Files that were not hashed or not decompressed because too many were under way.
     pub files_passed_over: u64,

@@ -245,3 +245,21 @@ fn files_without_an_end() {
     });
     assert!(counters.files_passed_over > 500, "{counters:?}");
 }
+
+#[test]
+fn strangers_who_forge_one_packet_each_leave_room_for_connections() {
+    let counters = attack(|attack| {
+        // bare segments with the begin of a handshake, from as many senders as there is room for in all
+        let begun = [&[22, 3, 1, 0x20, 0, 1, 0, 0x1f, 0xfc, 3, 3][..], &[9; 1300]].concat();
+        for n in 0..4000u32 {
+            let address = (0x0b00_0000 + n).to_be_bytes();
+            attack.packet(&ipv4(address, SERVER, 6, &tcp((4000, 443), ACK, 100, 500, &begun)));
+        }
+        let before = attack.sensor.counters().files;
+        for n in 0..300 {
+            attack.talk(n, 80, b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+        }
+        assert_eq!(attack.sensor.counters().files - before, 300);
+    });
+    assert!(counters.readers_given_up > 3000, "{counters:?}");
+}

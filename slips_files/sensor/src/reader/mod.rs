@@ -26,8 +26,9 @@ use crate::{files, ftp, http, openvpn, quic, smtp, software};
 /// Readers and parsers of a kind that are kept for the next flows.
 const MAX_SPARE: usize = 256;
 
-/// Of all readers, at most one in so many reads datagrams.
-const DATAGRAM_SHARE: usize = 4;
+/// Of all readers, at most one in so many reads datagrams, and one in so many a TCP flow of which only one side was heard; of
+/// what parsers hold, at most one byte in so many is of such flows.
+const FORGED_SHARE: usize = 4;
 
 /// What a parser wants after some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,9 @@ pub(crate) struct Tools {
     max_open: usize,
     /// Those among them that read datagrams: a flow of datagrams is easily forged, so it gets no more than a share.
     open_datagrams: usize,
+    /// Those of TCP flows of which only one side was heard, and what they hold: such a flow is as easily forged.
+    open_one_sided: usize,
+    held_one_sided: usize,
     readers: Spare<Reader>,
     probes: Spare<Probe>,
     tls: Spare<tls::Handshake>,
@@ -101,6 +105,8 @@ impl Tools {
             open: 0,
             max_open: settings.max_readers as usize,
             open_datagrams: 0,
+            open_one_sided: 0,
+            held_one_sided: 0,
             readers: Vec::new(),
             probes: Vec::new(),
             tls: Vec::new(),
@@ -139,9 +145,34 @@ impl Tools {
         Some(reader)
     }
 
+    /// The same for a TCP flow of which, as long as it is not answered, only one side was heard.
+    pub(crate) fn open_segments(
+        &mut self,
+        service: Option<Service>,
+        [orig, resp]: [u64; 2],
+        is_one_sided: bool,
+    ) -> Option<Box<Reader>> {
+        if is_one_sided && self.open_one_sided >= self.max_open / FORGED_SHARE {
+            self.counts.readers_given_up += 1;
+            return None;
+        }
+        let mut reader = self.open(service, orig, resp)?;
+        reader.is_one_sided = is_one_sided;
+        self.open_one_sided += usize::from(is_one_sided);
+        Some(reader)
+    }
+
+    /// Both sides of a reader's flow are heard now.
+    pub(crate) fn answered(&mut self, reader: &mut Reader) {
+        if std::mem::take(&mut reader.is_one_sided) {
+            self.open_one_sided = self.open_one_sided.saturating_sub(1);
+            self.held_one_sided = self.held_one_sided.saturating_sub(reader.held);
+        }
+    }
+
     /// A reader for a flow of datagrams. `None` when no parser reads that, or there are too many readers.
     pub(crate) fn open_datagrams(&mut self, service: Service) -> Option<Box<Reader>> {
-        if self.open_datagrams >= self.max_open / DATAGRAM_SHARE {
+        if self.open_datagrams >= self.max_open / FORGED_SHARE {
             self.counts.readers_given_up += 1;
             return None;
         }
@@ -223,6 +254,7 @@ impl Tools {
 
     /// Takes a reader back.
     pub(crate) fn close(&mut self, mut reader: Box<Reader>) {
+        self.answered(&mut reader);
         self.held = self.held.saturating_sub(reader.held);
         self.open = self.open.saturating_sub(1);
         if std::mem::take(&mut reader.has_datagrams) {
@@ -357,6 +389,8 @@ pub(crate) struct Reader {
     is_turned: bool,
     /// It reads datagrams, each of which is whole.
     has_datagrams: bool,
+    /// Only one side of its flow was heard.
+    is_one_sided: bool,
     /// Another application that the flow went over to, until the sensor asks.
     became: Option<Service>,
 }
@@ -426,8 +460,13 @@ impl Reader {
         }
         let tools = &mut *cx.tools;
         tools.held = tools.held.saturating_sub(self.held) + held;
+        let mut is_room = tools.held <= tools.max_held;
+        if self.is_one_sided {
+            tools.held_one_sided = tools.held_one_sided.saturating_sub(self.held) + held;
+            is_room &= tools.held_one_sided <= tools.max_held / FORGED_SHARE;
+        }
         self.held = held;
-        if tools.held <= tools.max_held {
+        if is_room {
             return true;
         }
         tools.counts.readers_given_up += 1;

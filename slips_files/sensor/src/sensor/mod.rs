@@ -438,6 +438,9 @@ impl Sensor {
         let answered = track.in_unanswered && track.sides.iter().all(|side| side.volume.pkts > 0);
         let just_closed = !was_closed && track.closed.is_some();
         if answered {
+            if let Some(reader) = &mut track.reader {
+                self.tools.answered(reader);
+            }
             self.table.answered(index);
         }
         if just_closed {

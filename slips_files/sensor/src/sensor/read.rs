@@ -144,8 +144,7 @@ impl Sensor {
         let (from, _) = placed_bytes(placed, payload);
         let mut begins = [track.end(Dir::Orig).delivered, track.end(Dir::Resp).delivered];
         begins[placed.dir as usize] = if is_first { 1 } else { from };
-        let [orig, resp] = begins;
-        track.reader = self.tools.open(found, orig, resp);
+        track.reader = self.tools.open_segments(found, begins, track.in_unanswered);
         self.feed(index, placed, at, payload, out);
     }
 
@@ -174,8 +173,7 @@ impl Sensor {
         let (from, _) = placed_bytes(placed, payload);
         let mut begins = [track.end(Dir::Orig).delivered, track.end(Dir::Resp).delivered];
         begins[placed.dir as usize] = from;
-        let [orig, resp] = begins;
-        track.reader = self.tools.open(Some(Service::Ssl), orig, resp);
+        track.reader = self.tools.open_segments(Some(Service::Ssl), begins, track.in_unanswered);
         self.feed(index, placed, at, payload, out);
         Some(Service::Ssl)
     }

@@ -31,7 +31,7 @@ impl Sensor {
             && let Some(track) = self.table.get(index)
         {
             track.found(Service::FtpData);
-            track.reader = self.tools.open(Some(Service::FtpData), 1, 1);
+            track.reader = self.tools.open_segments(Some(Service::FtpData), [1, 1], track.in_unanswered);
         }
     }
 }
