@@ -111,6 +111,10 @@ impl Control {
     /// Bytes are missing.
     pub(crate) fn lose(&mut self, dir: Dir) -> Next {
         self.lines[dir as usize].clear();
+        if dir == Dir::Resp {
+            // the line that ends a reply of several may be among them
+            self.within = None;
+        }
         Next::More
     }
 

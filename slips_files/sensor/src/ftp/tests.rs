@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use slips_core::event::Event;
 
-use super::{bar_port, comma_port};
+use super::{Control, bar_port, comma_port};
 use crate::reader::testing::read;
 use crate::service::Service;
 use crate::track::Dir::{self, Orig, Resp};
@@ -101,4 +101,13 @@ fn logins_are_told_with_their_end() {
     ];
     let told = ["auth joe@/ USER failed 530 wrong clear", "auth anonymous@/ USER succeeded "];
     crate::apps::testing::check(Service::Ftp, &talk, &told);
+}
+
+#[test]
+fn a_reply_whose_end_is_lost_hides_no_others() {
+    let mut control = Control { within: Some(230), ..Control::default() };
+    control.lose(Orig);
+    assert_eq!(control.within, Some(230));
+    control.lose(Resp);
+    assert_eq!(control.within, None);
 }

@@ -116,13 +116,16 @@ impl Sensor {
 
     fn read_ssh(&mut self, index: u32, placed: tcp::Placed, payload: &[u8], out: &mut Vec<Event>) {
         let Some(track) = self.table.get(index) else { return };
-        let about = emit::about(track, track.first);
         let segment = segment_of(track, placed, payload);
         let Some(session) = &mut track.ssh else { return };
-        if session.read(&segment, &mut self.tools.memory, &mut self.held_ssh) {
-            let told = session.record(about);
-            note_ssh(&mut self.tools, &told, out);
-            out.push(Event::Ssh(Box::new(told)));
+        let is_in = session.read(&segment, &mut self.tools.memory, &mut self.held_ssh);
+        if is_in {
+            let about = emit::about(track, track.first);
+            if let Some(session) = &mut track.ssh {
+                let told = session.record(about);
+                note_ssh(&mut self.tools, &told, out);
+                out.push(Event::Ssh(Box::new(told)));
+            }
         }
         self.counters.begun_given_up = self.held.refused + self.held_ssh.refused;
     }
