@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::addr::LocalNets;
 use crate::event::{Event, EventKind};
-use crate::evidence::{EvidenceKind, Finding};
+use crate::evidence::{EvidenceKind, Finding, Proof};
 use crate::time::{PacketTime, WindowId};
 
 /// A profile's place in a shard's tables: dense, from 0, reused after [`Detector::forget`].
@@ -74,6 +74,8 @@ pub struct Facts {
     pub dst_talked: bool,
     /// The source's frames come from the hardware address that owns its address.
     pub src_on_link: bool,
+    /// A record of a TCP connection whose client acknowledged nothing that the server really sent: anybody may have made it up.
+    pub unheard: bool,
     /// ARP only: the local address that the sender's hardware address owns, where that is not the sender's address.
     pub src_mac_owner: Option<IpAddr>,
 }
@@ -165,8 +167,11 @@ impl Cx<'_> {
         self.local_nets.contains(addr)
     }
 
-    /// Says a finding. Nothing else leaves a detector.
-    pub fn emit(&mut self, finding: Finding) {
+    /// Says a finding. Nothing else leaves a detector. What a record says that anybody may have made up is unproven.
+    pub fn emit(&mut self, mut finding: Finding) {
+        if self.facts.unheard {
+            finding.proof = Proof::Unproven;
+        }
         let attacker = finding.attacker.ip();
         let in_conversation = (attacker == self.src && self.facts.src_talked)
             || (attacker == self.dst && self.facts.dst_talked);
@@ -259,6 +264,7 @@ impl Bench {
                 let facts = Facts {
                     src_local: src.is_some_and(|ip| self.local_nets.contains(ip)),
                     dst_local: dst.is_some_and(|ip| self.local_nets.contains(ip)),
+                    unheard: event.is_unheard(),
                     ..self.facts
                 };
                 let mut cx = Cx {

@@ -95,31 +95,52 @@ impl Event {
         }
     }
 
+    /// What a protocol record says about when and between whom; none of the other events.
+    pub const fn about(&self) -> Option<&About> {
+        Some(match self {
+            Self::Dns(e) => &e.about,
+            Self::Http(e) => &e.about,
+            Self::Tls(e) => &e.about,
+            Self::Quic(e) => &e.about,
+            Self::X509(e) => &e.about,
+            Self::Ssh(e) => &e.about,
+            Self::Smtp(e) => &e.about,
+            Self::Ftp(e) => &e.about,
+            Self::Weird(e) => &e.about,
+            Self::Tunnel(e) => &e.about,
+            Self::Login(e) => &e.about,
+            Self::Auth(e) => &e.about,
+            Self::Operation(e) => &e.about,
+            Self::Flow(_)
+            | Self::Arp(_)
+            | Self::Dhcp(_)
+            | Self::File(_)
+            | Self::Software(_)
+            | Self::Notice(_)
+            | Self::Neighbour(_)
+            | Self::Tick(_) => return None,
+        })
+    }
+
+    /// A record of a TCP connection whose client acknowledged nothing that the server really sent: anybody may have made it up.
+    pub fn is_unheard(&self) -> bool {
+        self.about().is_some_and(|about| about.proto == Proto::Tcp && !about.heard)
+    }
+
     /// The address whose behaviour this event tells of, and the other side; `None` where the event names none.
     pub fn parties(&self) -> (Option<IpAddr>, Option<IpAddr>) {
-        let both = |about: &About| (Some(about.src.addr), Some(about.dst.addr));
+        if let Some(about) = self.about() {
+            return (Some(about.src.addr), Some(about.dst.addr));
+        }
         match self {
             Self::Flow(e) => (Some(e.src.addr), Some(e.dst.addr)),
-            Self::Dns(e) => both(&e.about),
-            Self::Http(e) => both(&e.about),
-            Self::Tls(e) => both(&e.about),
-            Self::Quic(e) => both(&e.about),
-            Self::X509(e) => both(&e.about),
-            Self::Ssh(e) => both(&e.about),
             Self::Arp(e) => (Some(e.sender), Some(e.target)),
             Self::Dhcp(e) => (e.client, e.server),
-            Self::Smtp(e) => both(&e.about),
-            Self::Ftp(e) => both(&e.about),
             Self::File(e) => (e.sender, e.receiver),
             Self::Software(e) => (Some(e.host), None),
-            Self::Weird(e) => both(&e.about),
-            Self::Tunnel(e) => both(&e.about),
             Self::Notice(e) => (e.src, e.dst),
-            Self::Login(e) => both(&e.about),
-            Self::Auth(e) => both(&e.about),
-            Self::Operation(e) => both(&e.about),
             Self::Neighbour(e) => (Some(e.src), e.message.target().map(IpAddr::V6)),
-            Self::Tick(_) => (None, None),
+            _ => (None, None),
         }
     }
 
@@ -199,6 +220,9 @@ pub struct About {
     pub proto: Proto,
     /// Index of the interface; 0 for files.
     pub interface: u16,
+    /// TCP: the client had acknowledged what the server really sent, so that nobody off the path made this up. True where it is not
+    /// known, as in log files.
+    pub heard: bool,
 }
 
 /// A DNS question with its answer (dns.log).

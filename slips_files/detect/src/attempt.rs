@@ -121,6 +121,7 @@ pub fn turned(flow: &Flow, facts: Facts) -> Option<(Flow, Facts)> {
         src_talked: facts.dst_talked,
         dst_talked: facts.src_talked,
         src_on_link: false,
+        unheard: facts.unheard,
         src_mac_owner: None,
     };
     Some((turned, facts))

@@ -150,6 +150,7 @@ pub fn about(src: &str, dst: &str, port: u16, second: i64) -> About {
         dst: Endpoint { addr: at(dst), port },
         proto: Proto::Tcp,
         interface: 0,
+        heard: true,
     }
 }
 

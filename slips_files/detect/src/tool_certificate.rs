@@ -179,6 +179,17 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_that_anybody_may_have_made_up_proves_nothing() {
+        for (heard, proof) in [(true, Proof::Proven), (false, Proof::Unproven)] {
+            let Event::Tls(mut handshake) = tls("203.0.113.9", "") else { return };
+            handshake.fields.subject = "CN=AsyncRAT Server".into();
+            handshake.about.heard = heard;
+            let told = bench(ToolCertificate::default()).feed(&Event::Tls(handshake));
+            assert!(!told.is_empty() && told.iter().all(|told| told.proof == proof), "{heard}");
+        }
+    }
+
+    #[test]
     fn a_mail_server_that_delivers_is_not_accused() {
         let Event::Tls(mut handshake) = tls("203.0.113.9", "") else { return };
         handshake.fields.subject = "CN=AsyncRAT Server".into();

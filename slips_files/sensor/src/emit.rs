@@ -48,7 +48,8 @@ pub(crate) fn state(track: &Track) -> ConnState {
 /// What a protocol record of this flow says about when and between whom.
 pub(crate) fn about(track: &Track, at: PacketTime) -> About {
     let (src, dst) = ends(track);
-    About { at, uid: track.uid.print(), src, dst, proto: proto(track), interface: track.interface }
+    let (uid, interface, heard) = (track.uid.print(), track.interface, heard(track));
+    About { at, uid, src, dst, proto: proto(track), interface, heard }
 }
 
 fn minus(a: Volume, b: Volume) -> Volume {

@@ -136,6 +136,7 @@ mod tests {
             dst: end("192.0.2.22", 22),
             proto: Proto::Tcp,
             interface: 0,
+            heard: true,
         };
         let text = String::new;
         Event::Ssh(Box::new(Ssh {

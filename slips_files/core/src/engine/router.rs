@@ -278,7 +278,7 @@ impl Router {
             let siblings = prefix_of(profile).and_then(|prefix| self.partners6.get(&prefix));
             lately(profile.talked) || siblings.is_some_and(|talked| lately(*talked))
         };
-        let mut facts = Facts::default();
+        let mut facts = Facts { unheard: event.is_unheard(), ..Facts::default() };
         if let Some(profile) = src.and_then(|slot| self.profiles.get(slot)) {
             facts.src_local = profile.local;
             facts.src_talked = talked(profile);

@@ -38,6 +38,7 @@ fn record(n: i64, start: i64, success: Option<bool>, attempts: u32, client: &str
             dst: end(SERVER, 22),
             proto: Proto::Tcp,
             interface: 0,
+            heard: true,
         },
         version: Some(2),
         auth_success: success,

@@ -233,6 +233,7 @@ impl<'a> Row<'a> {
             dst: self.endpoint(RESP_H, RESP_P)?,
             proto,
             interface: 0,
+            heard: true,
         })
     }
 

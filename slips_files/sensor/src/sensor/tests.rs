@@ -484,6 +484,28 @@ fn a_hostile_stamp_stops_no_timer_and_a_wrong_clock_comes_back() {
 }
 
 #[test]
+fn a_record_of_a_forged_connection_says_so() {
+    let post = b"POST / HTTP/1.1\r\nHost: 192.0.2.9\r\nContent-Length: 0\r\n\r\n";
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let asked = |ack| vec![(20, tcp(Client, ACK, 101, ack, post))];
+    let server = vec![(20, tcp(Server, ACK, 501, 101, answer))];
+    let opened = [(0, tcp(Client, SYN, 100, 0, b"")), (10, tcp(Server, SYN | ACK, 500, 101, b""))];
+    for (packets, heard) in [
+        ([opened.to_vec(), asked(501)].concat(), true),
+        // He sends in another's name, and has not seen the answer to his SYN.
+        ([opened.to_vec(), asked(77_777)].concat(), false),
+        // He answers in a server's name what nobody asked.
+        ([opened[1..].to_vec(), server.clone()].concat(), false),
+        (server, false),
+        (asked(501), false),
+    ] {
+        let events = run(Settings::default(), &packets);
+        let told: Vec<bool> = events.iter().filter_map(Event::about).map(|about| about.heard).collect();
+        assert_eq!(told, [heard]);
+    }
+}
+
+#[test]
 fn whoever_acknowledges_what_he_cannot_know_has_not_heard_it() {
     for (ack, heard) in [(501, true), (77_777, false)] {
         let packets = vec![

@@ -132,6 +132,7 @@ impl Entry {
             dst: end(self.dst),
             proto: Proto::Other(if self.key.2 == Wrapping::Gre { 47 } else { 4 }),
             interface: self.interface,
+            heard: true,
         }
     }
 

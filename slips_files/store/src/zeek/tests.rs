@@ -22,7 +22,7 @@ fn ends() -> (Endpoint, Endpoint) {
 
 fn about() -> About {
     let (src, dst) = ends();
-    About { at: AT, uid: "CHhAvVGS1DHFjwGM9".into(), src, dst, proto: Proto::Udp, interface: 0 }
+    About { at: AT, uid: "CHhAvVGS1DHFjwGM9".into(), src, dst, proto: Proto::Udp, interface: 0, heard: true }
 }
 
 fn flow() -> Flow {

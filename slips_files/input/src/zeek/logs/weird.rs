@@ -38,6 +38,7 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         dst: end(col::RESP_H, col::RESP_P)?,
         proto: row.proto(col::SOURCE, Proto::Other(255)),
         interface: 0,
+        heard: true,
     };
     Ok(Event::Weird(Box::new(Weird { about, name: row.string(col::NAME), addl: row.string(col::ADDL) })))
 }
