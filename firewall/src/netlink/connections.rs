@@ -1,6 +1,7 @@
 //! Ends connections that are open: entries of the kernel's connection table, and sockets of this host. Both are only read and deleted
 //! here; a kernel that tracks nothing or cannot destroy sockets has nothing to end.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::errno::Errno;
@@ -9,7 +10,7 @@ use slips_core::addr::{Net, canonical};
 
 use super::Socket;
 use super::wire::{self, ACK, DUMP, Message};
-use crate::{Ended, Error};
+use crate::{Ended, Error, is_single};
 
 /// The sockets to the two tables.
 #[derive(Debug)]
@@ -33,12 +34,13 @@ impl Connections {
         if nets.is_empty() {
             return Ok(ended);
         }
+        let sought = Sought::new(nets);
         for family in [AF_INET, AF_INET6] {
             if !nets.iter().any(|net| net.addr().is_ipv4() == (family == AF_INET)) {
                 continue;
             }
             let deletions = self.tracked.dump("read the connections", &tracked(family), |all, entry| {
-                note_tracked(all, nets, family, entry);
+                note_tracked(all, &sought, family, entry);
             });
             ended.tracked += delete(&mut self.tracked, &deletions?)?;
         }
@@ -46,7 +48,7 @@ impl Connections {
         for (family, protocol) in [(AF_INET, TCP), (AF_INET6, TCP), (AF_INET, UDP), (AF_INET6, UDP)] {
             let question = sockets(family, protocol);
             let found = self.sockets.dump("read the sockets", &question, |all, socket| {
-                note_socket(all, nets, protocol, socket);
+                note_socket(all, &sought, protocol, socket);
             });
             match found {
                 Ok(deletions) => ended.sockets += delete(&mut self.sockets, &deletions)?,
@@ -71,9 +73,9 @@ fn tracked(family: u8) -> Message {
 }
 
 /// Notes the deletion of an entry that has one of these addresses on either side, before or after translation.
-fn note_tracked(all: &mut Vec<Message>, nets: &[Net], family: u8, entry: &[u8]) {
+fn note_tracked(all: &mut Vec<Message>, sought: &Sought, family: u8, entry: &[u8]) {
     let tuples = [ORIGINAL, REPLY].map(|kind| wire::attribute(entry, kind).unwrap_or_default());
-    let concerned = tuples.iter().flat_map(|tuple| ends(tuple)).any(|addr| is_in(nets, addr));
+    let concerned = tuples.iter().flat_map(|tuple| ends(tuple)).any(|addr| sought.has(addr));
     let [original, _] = tuples;
     if !concerned || original.is_empty() || all.len() >= MOST {
         return;
@@ -103,8 +105,25 @@ fn addr(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn is_in(nets: &[Net], addr: IpAddr) -> bool {
-    nets.iter().any(|net| net.contains(addr))
+/// The networks whose connections are to end. Under an attack they are a thousand and the connections a million, so the usual ones, single
+/// addresses and the /64 of IPv6, are found without walking through all.
+struct Sought {
+    usual: HashSet<Net>,
+    other: Vec<Net>,
+}
+
+impl Sought {
+    fn new(nets: &[Net]) -> Self {
+        let (usual, other): (Vec<Net>, Vec<Net>) = nets.iter().partition(|net| is_single(**net));
+        Self { usual: usual.into_iter().collect(), other }
+    }
+
+    fn has(&self, addr: IpAddr) -> bool {
+        let subnet = Net::new(addr, 64).filter(|_| addr.is_ipv6());
+        self.usual.contains(&Net::host(addr))
+            || subnet.is_some_and(|net| self.usual.contains(&net))
+            || self.other.iter().any(|net| net.contains(addr))
+    }
 }
 
 /// The question for all sockets of a protocol that have another end.
@@ -117,14 +136,14 @@ fn sockets(family: u8, protocol: u8) -> Message {
 
 /// Notes the end of a socket whose other end is one of these addresses. Of the answer the first four bytes (family, state, timer,
 /// retransmissions) are cut off.
-fn note_socket(all: &mut Vec<Message>, nets: &[Net], protocol: u8, socket: &[u8]) {
+fn note_socket(all: &mut Vec<Message>, sought: &Sought, protocol: u8, socket: &[u8]) {
     let Some(id) = socket.get(..SOCKET_ID) else { return };
     // Two ports, then the addresses, each in sixteen bytes of which IPv4 uses four.
     let (Some(source), Some(remote)) = (id.get(4..20), id.get(20..36)) else { return };
     let wide = |bytes: &[u8]| bytes.iter().skip(4).any(|byte| *byte != 0);
     let family = if wide(source) || wide(remote) { AF_INET6 } else { AF_INET };
     let remote = if family == AF_INET { remote.get(..4).and_then(addr) } else { addr(remote) };
-    if !remote.is_some_and(|remote| is_in(nets, remote)) || all.len() >= MOST {
+    if !remote.is_some_and(|remote| sought.has(remote)) || all.len() >= MOST {
         return;
     }
     let mut request = vec![family, protocol, 0, 0];
@@ -161,8 +180,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_sought_is_found_and_its_neighbours_are_not() {
+        let nets = ["192.0.2.7", "198.51.100.0/24", "2001:db8::/64", "2001:db8:1::7", "2001:db8:2::/48"];
+        let sought = Sought::new(&nets.map(|net| net.parse().expect(net)));
+        for (addr, found) in [
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("198.51.100.255", true),
+            ("198.51.101.0", false),
+            ("2001:db8::1:2", true),
+            ("2001:db8:0:1::", false),
+            ("2001:db8:1::7", true),
+            ("2001:db8:1::8", false),
+            ("2001:db8:2:ffff::1", true),
+        ] {
+            assert_eq!(sought.has(addr.parse().expect(addr)), found, "{addr}");
+        }
+    }
+
+    #[test]
     fn any_bytes_of_a_connection_or_socket_are_survived() {
-        let nets = ["192.0.2.0/24", "2001:db8::/32"].map(|net| net.parse().expect(net));
+        let nets: [Net; 2] = ["192.0.2.0/24", "2001:db8::/32"].map(|net| net.parse().expect(net));
+        let (nets, others) = (Sought::new(&nets), Sought::new(&nets[1..]));
         let mut entry = Message::attributes();
         for kind in [ORIGINAL, REPLY] {
             entry.nest(kind, |m| {
@@ -176,7 +215,7 @@ mod tests {
         let mut found = Vec::new();
         note_tracked(&mut found, &nets, AF_INET, &bytes);
         assert_eq!(found.len(), 1);
-        note_tracked(&mut found, &nets[1..], AF_INET, &bytes);
+        note_tracked(&mut found, &others, AF_INET, &bytes);
         assert_eq!(found.len(), 1, "of another network");
         let mut socket = vec![0; SOCKET_ID];
         socket[20..24].copy_from_slice(&[192, 0, 2, 1]);
