@@ -85,3 +85,25 @@ fn what_passes_a_bridge_is_dropped_in_both_directions() {
         assert!(arrives(&a, &other, &at_c), "{attacker}: flushed");
     }
 }
+
+#[test]
+fn a_bridge_table_of_somebody_else_is_left_as_it_is() {
+    let Some(lab) = lab::open("a_bridge_table_of_somebody_else_is_left_as_it_is") else { return };
+    let nft = |args: &'static str| lab.inside(Host::Router, move || lab::program("nft", args));
+    let made =
+        nft("add table bridge slips; add chain bridge slips theirs; add rule bridge slips theirs counter");
+    if made.is_none() {
+        eprintln!(
+            "skipped: a_bridge_table_of_somebody_else_is_left_as_it_is: needs the program nft (nftables)"
+        );
+        return;
+    }
+    let before = nft("list table bridge slips");
+    let options = Options { bridge: true, ..Options::default() };
+    let mut firewall = lab.inside(Host::Router, || Firewall::open(options)).expect("firewall");
+    let request = BlockRequest::new(A4.parse().expect("net"), Duration::from_secs(600), "test");
+    firewall.block(request).expect("block");
+    assert_eq!(firewall.verify().expect("verify"), Health::Intact);
+    assert!(before.is_some());
+    assert_eq!(nft("list table bridge slips"), before);
+}

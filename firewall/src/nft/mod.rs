@@ -103,7 +103,7 @@ impl Nftables {
             Found::Ours { persistent, .. } => this.adopt(persistent)?,
         }
         if options.bridge {
-            this.make_bridge();
+            this.claim_bridge();
         } else {
             table::remove_bridge(&mut this.socket)?;
         }
@@ -209,6 +209,20 @@ impl Nftables {
         }
         self.stage(&mut transaction, changes, wide, known);
         self.socket.commit(transaction)
+    }
+
+    /// Makes the table of the bridges, unless somebody else has one of that name: it is left as it is.
+    fn claim_bridge(&mut self) {
+        match table::find_in(&mut self.socket, FAMILY_BRIDGE) {
+            Ok(Found::Foreign) => {
+                tracing::warn!(
+                    "another table is called `bridge {TABLE}`: what passes a bridge is not blocked"
+                );
+                self.options.bridge = false;
+            }
+            // A kernel without such tables says so when one is made.
+            _ => self.make_bridge(),
+        }
     }
 
     /// The tags that single networks have which are to be changed.
@@ -369,7 +383,7 @@ impl Backend for Nftables {
             None => self.create(&[])?,
         }
         if self.options.bridge {
-            self.make_bridge();
+            self.claim_bridge();
         }
         self.disturbed = false;
         Ok(Health::Rebuilt)
