@@ -1,6 +1,7 @@
 //! The words of blocking, and what a backend must do.
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use slips_core::addr::Net;
@@ -248,6 +249,11 @@ pub trait Backend: fmt::Debug + Send {
     /// What changed around it; costs next to nothing and never waits.
     fn watch(&mut self) -> Watched {
         Watched::default()
+    }
+
+    /// What can be read when [`watch`](Self::watch) has something to tell, for who waits until then.
+    fn wakes(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 
     /// What was dropped of this single network since this was asked first, which gives it a counter of its own; `None` when it has no

@@ -1,6 +1,7 @@
 //! The face of the crate: requests in, outcomes out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -292,6 +293,11 @@ impl Firewall {
     /// What changed around the firewall since this was asked last; asks cost next to nothing.
     pub fn watch(&mut self) -> Watched {
         self.backend.watch()
+    }
+
+    /// What can be read when [`watch`](Self::watch) has something to tell, for who waits until then.
+    pub fn wakes(&self) -> Vec<BorrowedFd<'_>> {
+        self.backend.wakes()
     }
 
     /// Applies changes; to a new table when ours has gone.

@@ -7,6 +7,7 @@ mod lab;
 use std::time::Duration;
 
 use lab::{A4, A4_NEIGHBOUR, C4, Host, Lab, arrives, eventually};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use slips_core::addr::Net;
 use slips_firewall::{
     BlockRequest, Features, Firewall, Health, NftOptions, Nftables, Policy, Protected, SelfTest, Why,
@@ -25,6 +26,13 @@ fn request(net: &str) -> BlockRequest {
 /// Runs `nft` on the router; false when there is none.
 fn nft(lab: &Lab, args: &str) -> bool {
     lab.inside(Host::Router, || lab::program("nft", args)).is_some()
+}
+
+/// Sleeps until there is news, and is woken by it.
+fn wait_for_news(firewall: &Firewall) {
+    let news = firewall.wakes();
+    let mut news: Vec<_> = news.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    assert!(poll(&mut news, PollTimeout::MAX).expect("poll") > 0);
 }
 
 #[test]
@@ -52,6 +60,7 @@ fn whatever_others_do_to_our_table_is_noticed_and_mended() {
         "add element inet slips allow4 { 10.91.1.2 }",
     ] {
         assert!(nft(&lab, deed));
+        wait_for_news(&firewall);
         eventually(|| firewall.watch().disturbed);
         assert_eq!(firewall.verify().expect("verify"), Health::Rebuilt, "{deed}");
         firewall.restore(wanted()).expect("restore");

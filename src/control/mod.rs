@@ -17,6 +17,8 @@ use std::time::Duration;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use slips_core::addr::Net;
 
+use crate::daemon::bell::Rope;
+
 /// The name in the network namespace.
 const NAME: &[u8] = b"slips-control";
 /// Longest line that is asked and that is answered, in bytes.
@@ -132,8 +134,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and passes what it hears to `to`, until stopped. Returns the thread's work to be spawned by the caller.
-    pub fn listen(to: SyncSender<Pending>) -> io::Result<(Self, impl FnOnce() + Send)> {
+    /// Listens and passes what it hears to `to`, whose reader waits for a ring, until stopped. Returns the thread's work to be spawned by the caller.
+    pub fn listen(to: SyncSender<Pending>, rope: Rope) -> io::Result<(Self, impl FnOnce() + Send)> {
         let address = SocketAddr::from_abstract_name(NAME)?;
         let listener = UnixListener::bind_addr(&address)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -145,7 +147,7 @@ impl Server {
                 }
                 if let Ok(client) = client {
                     // A client that goes away or stalls harms only itself.
-                    let _ = serve(client, &to);
+                    let _ = serve(client, &to, &rope);
                 }
             }
         };
@@ -160,7 +162,7 @@ impl Server {
     }
 }
 
-fn serve(client: UnixStream, to: &SyncSender<Pending>) -> io::Result<()> {
+fn serve(client: UnixStream, to: &SyncSender<Pending>, rope: &Rope) -> io::Result<()> {
     let peer = getsockopt(&client.as_fd(), PeerCredentials)?;
     let own = nix::unistd::geteuid();
     if peer.uid() != 0 && peer.uid() != own.as_raw() {
@@ -175,9 +177,11 @@ fn serve(client: UnixStream, to: &SyncSender<Pending>) -> io::Result<()> {
         Ok(ask) => {
             let (answer, answered) = sync_channel(1);
             match to.try_send(Pending { ask, answer }) {
-                Ok(()) => answered
-                    .recv_timeout(PATIENCE)
-                    .unwrap_or_else(|_| Err("the daemon is too busy; try again".into())),
+                Ok(()) => {
+                    rope.ring();
+                    let answer = answered.recv_timeout(PATIENCE);
+                    answer.unwrap_or_else(|_| Err("the daemon is too busy; try again".into()))
+                }
                 Err(_) => Err("the daemon is too busy; try again".into()),
             }
         }

@@ -1,5 +1,6 @@
 //! Builds the parts and keeps them running.
 
+pub mod bell;
 pub mod build;
 pub mod capture;
 mod clocks;

@@ -8,6 +8,8 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 use slips_core::record::Record;
 
+use super::bell::Rope;
+
 /// Record batches that may wait in a lane's queue.
 pub const LANE_QUEUE: usize = 64;
 /// Records that a lane holds back while its queue is full. Evidence and alerts wait here; flows do not.
@@ -41,12 +43,19 @@ pub struct Lane {
     wants: fn(&Record) -> bool,
     held: VecDeque<Record>,
     shed: Arc<Shed>,
+    // The last, so that it is dropped after the sender: see `Rope`.
+    rope: Option<Rope>,
 }
 
 impl Lane {
     /// A lane that passes on what `wants` says.
     pub fn new(to: SyncSender<Vec<Record>>, wants: fn(&Record) -> bool) -> Self {
-        Self { to, wants, held: VecDeque::new(), shed: Arc::default() }
+        Self { to, wants, held: VecDeque::new(), shed: Arc::default(), rope: None }
+    }
+
+    /// The lane of a consumer that waits for a bell.
+    pub fn ringing(self, rope: Rope) -> Self {
+        Self { rope: Some(rope), ..self }
     }
 
     /// The lane's counters.
@@ -62,10 +71,20 @@ impl Lane {
             return;
         }
         match self.to.try_send(batch) {
+            Ok(()) => self.ring(),
             // A consumer that is gone was ended by its own error, which its join reports.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(batch)) if when_full == WhenFull::Wait => drop(self.to.send(batch)),
+            Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(batch)) if when_full == WhenFull::Wait => {
+                drop(self.to.send(batch));
+                self.ring();
+            }
             Err(TrySendError::Full(batch)) => self.hold(batch),
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(rope) = &self.rope {
+            rope.ring();
         }
     }
 
@@ -76,6 +95,7 @@ impl Lane {
             if self.to.send(self.held.drain(..some).collect()).is_err() {
                 return;
             }
+            self.ring();
         }
     }
 

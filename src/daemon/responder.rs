@@ -7,18 +7,17 @@ mod by_hand;
 #[cfg(test)]
 mod tests;
 mod told;
+mod turn;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use slips_core::addr::Net;
 use slips_core::alert::Alert;
-use slips_core::record::Record;
 use slips_core::time::PacketTime;
 use slips_firewall::{BlockRequest, DiscoverError, Error, Firewall, Manner, Origin, Outcome, Protected};
 use slips_store::{BlockId, Blocks, NewBlock};
@@ -29,29 +28,18 @@ use super::clocks::Clocks;
 use super::entries;
 use super::verdict::{self, Sentence, Verdict};
 use crate::config;
-use crate::control::Pending;
 
-/// How long the responder waits for work before it looks after other things.
-/// Another program that empties our table is noticed within one.
-const TURN: Duration = Duration::from_millis(20);
-/// How often ended blocks are noticed and told, and the kernel's table is looked at.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
-/// How often the protected set follows addresses, routes, resolvers and ssh sessions, in checks.
-const PROTECT_EVERY: u32 = 10;
 /// A block is lengthened only when it would end this much later: an attack that goes on alerts many times a second.
 const WORTH_EXTENDING: Duration = Duration::from_secs(1);
 /// Blocks that the kernel did not take and that are tried again; at more the oldest is given up.
 const MAX_FAILED: usize = 256;
 /// So many hosts of our own networks may be blocked, however few there are.
 const INTERNAL_ALWAYS: usize = 3;
-/// How often at most open connections of the newly blocked are ended, and of how many at once.
-const END_EVERY: Duration = Duration::from_millis(100);
+/// Of how many newly blocked the open connections are ended at once.
 const MAX_FRESH: usize = 1024;
 /// The same trouble is told once in this time, and so many different ones at most.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const MAX_COMPLAINTS: usize = 32;
-/// How often the book is rid of old blocks.
-const FORGET_EVERY: Duration = Duration::from_secs(86_400);
 
 /// A block that stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,6 +106,10 @@ pub struct Responder {
     failed: VecDeque<Failed>,
     /// The kernel did not take what stands.
     unrestored: bool,
+    /// The table could not be looked at, or not be set anew.
+    unmended: bool,
+    /// Steady time before which no block that stands ends.
+    next_end: Duration,
     gauges: Arc<Gauges>,
     /// Blocked lately; what they have open is to be ended.
     fresh: Vec<Net>,
@@ -159,6 +151,8 @@ impl Responder {
             standing: BTreeMap::new(),
             failed: VecDeque::new(),
             unrestored: false,
+            unmended: false,
+            next_end: Duration::ZERO,
             gauges: Arc::default(),
             fresh: Vec::new(),
             ended: Duration::ZERO,
@@ -221,43 +215,6 @@ impl Responder {
     /// Says something that is not an alert.
     pub fn say(&mut self, entry: &Entry) {
         self.journal.send(entry);
-    }
-
-    /// Works until all senders of records are gone, then returns itself so that the last words can be said.
-    pub fn run(mut self, records: &Receiver<Vec<Record>>, asks: &Receiver<Pending>) -> Self {
-        let mut checked = (self.clocks.steady)();
-        let mut forgot = checked;
-        let mut checks = 0u32;
-        loop {
-            match records.recv_timeout(TURN) {
-                Ok(batch) => {
-                    for record in batch {
-                        if let Record::Alert(alert) = record {
-                            self.answer(&alert);
-                        }
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self,
-            }
-            self.watch();
-            self.end_connections();
-            while let Ok(pending) = asks.try_recv() {
-                let answer = self.do_as_asked(&pending.ask);
-                // Whoever asked may be gone.
-                let _ = pending.answer.try_send(answer);
-            }
-            let now = (self.clocks.steady)();
-            if now.saturating_sub(checked) >= CHECK_EVERY {
-                checked = now;
-                checks = checks.wrapping_add(1);
-                self.look_after(checks.is_multiple_of(PROTECT_EVERY));
-            }
-            if now.saturating_sub(forgot) >= FORGET_EVERY {
-                forgot = now;
-                self.forget();
-            }
-        }
     }
 
     fn answer(&mut self, alert: &Arc<Alert>) {
@@ -368,25 +325,12 @@ impl Responder {
         let now = (self.clocks.steady)();
         let since = self.standing.get(&net).map_or(now, |block| block.since);
         let until = now.saturating_add(for_);
+        self.next_end = self.next_end.min(until);
         let before = self.standing.insert(net, Standing { since, until, ..block });
         if before.is_none() && self.fresh.len() < MAX_FRESH {
             self.fresh.push(net);
         }
         self.count();
-    }
-
-    /// Ends what the newly blocked have open: their packets are dropped already, and nobody is to wait for them. It reads the whole table
-    /// of connections, so many are done at once.
-    fn end_connections(&mut self) {
-        let now = (self.clocks.steady)();
-        if self.fresh.is_empty() || now.saturating_sub(self.ended) < END_EVERY {
-            return;
-        }
-        self.ended = now;
-        let fresh = std::mem::take(&mut self.fresh);
-        if let Err(error) = self.firewall().and_then(|firewall| firewall.end_connections(&fresh)) {
-            self.degraded("ending open connections", &error);
-        }
     }
 
     /// Better evidence stands behind a block: it no longer makes room for others.

@@ -24,6 +24,7 @@ use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
 use slips_systemd::notify::{Environment, Heartbeat, Notifier, State};
 
+use super::bell::Bell;
 use super::clocks::Clocks;
 use super::outbox::{LANE_QUEUE, Lane, Shed, WhenFull};
 use super::pulse::{Losses, Pulse};
@@ -72,7 +73,8 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
     let (to_sinks, for_sinks) = sync_channel(LANE_QUEUE);
     let is_alert: fn(&Record) -> bool = |record| matches!(record, Record::Alert(_));
-    let lanes = [Lane::new(to_responder, is_alert), Lane::new(to_sinks, |_| true)];
+    let bell = Bell::new().map_err(Failure::software)?;
+    let lanes = [Lane::new(to_responder, is_alert).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
     let shed = lanes.each_ref().map(Lane::shed);
     let mut outbox = Outbox { lanes: Some(lanes), pulse: Arc::clone(&pulse) };
     let (input, engine) =
@@ -80,7 +82,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
             .map_err(Failure::software)?;
 
     let (to_asks, asks) = sync_channel(ASK_QUEUE);
-    let control = match Server::listen(to_asks) {
+    let control = match Server::listen(to_asks, bell.rope()) {
         Ok((server, work)) => {
             // Only when no other daemon is here: what stands would be its.
             if config.firewall.mode == Mode::Monitor {
@@ -95,7 +97,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         }
     };
     responder.say(&entries::start(&watched, config.firewall.mode));
-    let responder = spawn("responder", move || responder.run(&for_responder, &asks))?;
+    let responder = spawn("responder", move || responder.run(&for_responder, &asks, &bell))?;
     let keeper = {
         let pulse = Arc::clone(&pulse);
         spawn("sinks", move || keep(&for_sinks, sinks, &pulse))?

@@ -1,6 +1,6 @@
 //! What others change: of our table in nftables, and of this host's addresses and routes. Reads without waiting.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockProtocol, recv};
@@ -45,6 +45,11 @@ impl Events {
             heard(raw::join_group(host.fd(), group))?;
         }
         Ok(Self { tables, host, datagram: vec![0; DATAGRAM] })
+    }
+
+    /// What can be read when there is news.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.tables.fd().as_fd(), self.host.fd().as_fd()]
     }
 
     /// What has changed since the last time.

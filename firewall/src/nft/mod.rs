@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -360,6 +361,10 @@ impl Backend for Nftables {
     fn watch(&mut self) -> Watched {
         let News { host, .. } = self.news();
         Watched { disturbed: self.disturbed, host }
+    }
+
+    fn wakes(&self) -> Vec<BorrowedFd<'_>> {
+        self.events.iter().flat_map(Events::fds).collect()
     }
 
     /// Nobody else changed the table, and it carries our mark and has all its rules. A set cannot be deleted while there are rules

@@ -62,7 +62,9 @@ impl Responder {
 
     /// Looks whether all that blocks is there, and sets anew what is not.
     fn mend(&mut self) {
-        match self.firewall.as_mut().map(Firewall::verify) {
+        let health = self.firewall.as_mut().map(Firewall::verify);
+        self.unmended = matches!(health, Some(Err(_)));
+        match health {
             Some(Ok(Health::Rebuilt)) => {
                 self.complain(
                     "the firewall",
@@ -172,6 +174,7 @@ impl Responder {
             }
             self.journal.send(&entries::unblock(net, "its time is over"));
         }
+        self.next_end = self.standing.values().map(|block| block.until).min().unwrap_or(Duration::MAX);
         self.count();
     }
 
