@@ -3,10 +3,15 @@
 //!
 //! Prints `NAME VALUE` lines: microseconds for one block, seconds for many. `tests/bench/firewall` sets them beside others'.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "measures, and is no part of the program")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "measures, and is no part of the program"
+)]
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use slips_core::addr::Net;
@@ -37,12 +42,37 @@ fn main() {
         firewall.clear().expect("clear");
     }
     firewall.remove().expect("remove");
+    a_million();
     // The transaction alone, without the question whether it is blocked already.
     let mut backend = Nftables::open(NftOptions::default()).expect("nftables");
     let one = |n: u32| [Change::Block(request(n))];
     let times: Vec<_> = (0..2000u32).map(|n| spent(|| backend.apply(&one(n)).expect("apply"))).collect();
     quantiles("transaction", times);
     backend.remove().expect("remove");
+}
+
+/// A million blocks, by a table with room for them: all in one transaction, and in many of some size, each new.
+fn a_million() {
+    const MILLION: u32 = 1_000_000;
+    let options = NftOptions { size: MILLION, ..NftOptions::default() };
+    let backend = Nftables::open(options).expect("nftables");
+    let mut firewall =
+        Firewall::with_backend(Box::new(backend), Policy::default(), Protected::classes()).expect("firewall");
+    let requests: Vec<_> = (0..MILLION).map(request).collect();
+    let copy = requests.clone();
+    let (cpu, wall) = both(|| drop(firewall.restore(copy).expect("restore")));
+    say("restore_1000000_s", cpu);
+    say("restore_1000000_wall_s", wall);
+    firewall.clear().expect("clear");
+    let parts: Vec<Vec<_>> = requests.chunks(2000).map(<[_]>::to_vec).collect();
+    let (cpu, wall) = both(|| {
+        for part in parts {
+            firewall.block_many(part).expect("block");
+        }
+    });
+    say("block_many_1000000_by_2000_s", cpu);
+    say("block_many_1000000_by_2000_wall_s", wall);
+    firewall.remove().expect("remove");
 }
 
 fn request(n: u32) -> BlockRequest {
@@ -59,6 +89,13 @@ fn quantiles(name: &str, mut times: Vec<Duration>) {
 
 fn say(name: &str, time: Duration) {
     println!("{name} {:.4}", time.as_secs_f64());
+}
+
+/// The CPU time of this thread, and the time on the wall.
+fn both(run: impl FnOnce()) -> (Duration, Duration) {
+    let start = Instant::now();
+    let cpu = spent(run);
+    (cpu, start.elapsed())
 }
 
 /// The CPU time of this thread.

@@ -2,37 +2,37 @@
 //! the same sets with the same entries, and drops in both directions what is forwarded from port to port.
 
 use super::expr::{Payload, Rule, Verdict};
-use super::layout::{self, Place, TABLE};
+use super::layout::{self, Choice, Place, TABLE};
 use crate::netlink::Transaction;
 use crate::netlink::wire::{ACK, FAMILY_BRIDGE, Kind, Message};
 use crate::ranges::Family;
 
 /// A new table in place of one that may be there.
-pub(super) fn create(transaction: &mut Transaction, owner: bool, paused: bool) {
+pub(super) fn create(transaction: &mut Transaction, owner: bool, choice: Choice) {
     transaction.turn_to(FAMILY_BRIDGE);
     transaction.message("find room for the bridge's table", &layout::table(Kind::NewTable, None));
     transaction.message("remove the bridge's former table", &layout::table(Kind::DelTable, None));
-    contents(transaction, owner, paused);
+    contents(transaction, owner, choice);
 }
 
 /// The same with the entries that are there.
-pub(super) fn renew(transaction: &mut Transaction, owner: bool, paused: bool) {
+pub(super) fn renew(transaction: &mut Transaction, owner: bool, choice: Choice) {
     transaction.turn_to(FAMILY_BRIDGE);
     transaction.message("take over the bridge's table", &layout::table(Kind::NewTable, Some(owner)));
     let mut rules = Message::new(Kind::DelRule, ACK);
     rules.text(1, TABLE);
     transaction.message("remove the bridge's former rules", &rules);
-    contents(transaction, owner, paused);
+    contents(transaction, owner, choice);
 }
 
-fn contents(transaction: &mut Transaction, owner: bool, paused: bool) {
+fn contents(transaction: &mut Transaction, owner: bool, choice: Choice) {
     transaction.message("make the bridge's table", &layout::table(Kind::NewTable, Some(owner)));
     transaction.message("make the bridge's counter", &layout::new_counter(COUNTER));
     for (id, place) in (1..).zip(Place::ALL) {
-        transaction.message("make a set of the bridge", &layout::set(id, place));
+        transaction.message("make a set of the bridge", &layout::set(id, place, choice.size));
     }
     transaction.message("make the bridge's chain", &layout::chain(CHAIN, Some((HOOK_FORWARD, -10))));
-    for rule in rules(paused) {
+    for rule in rules(choice.paused) {
         transaction.message("make a rule of the bridge", &rule.finished());
     }
 }

@@ -101,12 +101,12 @@ impl Place {
         !matches!(self, Self::Allow4 | Self::Allow6)
     }
 
-    /// How many entries at most: some 100 bytes of kernel memory each. A range takes two.
-    const fn size(self) -> Option<u32> {
+    /// How many entries at most, where `addresses` is that of single IPv4 addresses. A range takes two.
+    const fn size(self, addresses: u32) -> Option<u32> {
         match self {
             Self::Allow4 | Self::Allow6 => None,
-            Self::In4 => Some(131_072),
-            Self::In6 | Self::In6p => Some(65_536),
+            Self::In4 => Some(addresses),
+            Self::In6 | Self::In6p => Some(addresses.div_ceil(2)),
             Self::Net4 | Self::Net6 => Some(16_384),
         }
     }
@@ -198,12 +198,14 @@ pub(super) fn counter(by: Origin, direction: Direction) -> String {
 }
 
 /// What of the table the administrator chooses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
     /// Some of what is dropped goes to the kernel's log.
     pub(super) log: bool,
     /// The TCP port of this host that an isolated host may reach.
     pub(super) notice_port: Option<u16>,
+    /// How many single IPv4 addresses can be blocked.
+    pub(super) size: u32,
     /// Nothing is looked up: all packets pass.
     pub(super) paused: bool,
 }
@@ -248,7 +250,7 @@ fn contents(transaction: &mut Transaction, owner: bool, choice: Choice) {
     }
     let mut ids = 1..;
     for (id, place) in ids.by_ref().zip(Place::ALL) {
-        transaction.message("make a set", &set(id, place));
+        transaction.message("make a set", &set(id, place, choice.size));
     }
     for (name, _) in ENDS {
         transaction.message("make a chain", &chain(name, None));
@@ -389,7 +391,7 @@ pub(super) fn chain(name: &str, hook: Option<(u32, i32)>) -> Message {
     message
 }
 
-pub(super) fn set(id: u32, place: Place) -> Message {
+pub(super) fn set(id: u32, place: Place, addresses: u32) -> Message {
     let (key_type, key_length) = match place.family() {
         Family::V4 => (TYPE_IPV4, 4),
         Family::V6 => (TYPE_IPV6, 16),
@@ -403,7 +405,7 @@ pub(super) fn set(id: u32, place: Place) -> Message {
     // How `nft` reads the bytes; the kernel does not care.
     message.bytes(13, &[byte_order(KEY, BIG_ENDIAN), byte_order(DATA, HOST_ENDIAN)].concat());
     message.nest(9, |m| {
-        if let Some(size) = place.size() {
+        if let Some(size) = place.size(addresses) {
             m.be32(1, size);
         }
     });

@@ -76,11 +76,17 @@ pub struct NftOptions {
     pub notice_port: Option<u16>,
     /// Hosts talk with each other through a bridge of this host: what passes there is looked up too.
     pub bridge: bool,
+    /// How many single IPv4 addresses can be blocked, and half as many of IPv6 and of its /64: some 100 bytes of kernel memory each.
+    pub size: u32,
 }
+
+/// What is blocked at most where nobody says otherwise: 12 MB of kernel memory.
+const SIZE: u32 = 131_072;
 
 impl Default for NftOptions {
     fn default() -> Self {
-        Self { annotate: false, features: Features::ALL, log: false, notice_port: None, bridge: false }
+        let features = Features::ALL;
+        Self { annotate: false, features, log: false, notice_port: None, bridge: false, size: SIZE }
     }
 }
 
@@ -122,9 +128,9 @@ impl Nftables {
 
     /// Makes the table of the bridges, or takes over the one that is there. Where the kernel has none, the bridges are left as they are.
     fn make_bridge(&mut self) {
-        let mut attempt = |make: fn(&mut Transaction, bool, bool)| {
+        let mut attempt = |make: fn(&mut Transaction, bool, Choice)| {
             let mut transaction = Transaction::new();
-            make(&mut transaction, self.features.owner, self.paused);
+            make(&mut transaction, self.features.owner, self.choice());
             self.socket.commit(transaction)
         };
         if let Err(error) = attempt(bridge::renew).or_else(|_| attempt(bridge::create)) {
@@ -134,8 +140,8 @@ impl Nftables {
     }
 
     const fn choice(&self) -> Choice {
-        let NftOptions { log, notice_port, .. } = self.options;
-        Choice { log, notice_port, paused: self.paused }
+        let NftOptions { log, notice_port, size, .. } = self.options;
+        Choice { log, notice_port, size, paused: self.paused }
     }
 
     /// Takes over a table. One of another layout or without an owner is replaced by a new one with the same blocks, in one transaction.
@@ -349,7 +355,7 @@ impl Backend for Nftables {
         let mut transaction = Transaction::new();
         layout::renew(&mut transaction, self.features.owner, self.choice());
         if self.options.bridge {
-            bridge::renew(&mut transaction, self.features.owner, paused);
+            bridge::renew(&mut transaction, self.features.owner, self.choice());
         }
         let done = self.socket.commit(transaction);
         if done.is_err() {
