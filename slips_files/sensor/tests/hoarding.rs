@@ -9,6 +9,7 @@ use slips_core::event::Event;
 use slips_core::time::{PacketTime, Span};
 use slips_sensor::{Counters, LinkType, Sensor, Settings};
 
+use support::quic::{Keys, Sealer, V1, crypto};
 use support::wire::{ACK, SYN, fragment4, ipv4, tcp, udp};
 
 const SERVER: [u8; 4] = [192, 0, 2, 9];
@@ -50,6 +51,11 @@ impl Attack {
 
     /// A connection from a client of its own, over which the client and then the server say this.
     fn talk(&mut self, n: u32, port: u16, client: &[u8], server: &[u8]) {
+        self.converse(n, port, &[(0, client), (1, server)]);
+    }
+
+    /// A connection from a client of its own, over which the client (0) and the server (1) say this in turns.
+    fn converse(&mut self, n: u32, port: u16, turns: &[(usize, &[u8])]) {
         let address = (0x0a00_0000 + n).to_be_bytes();
         let from = |flags, seq, ack, bytes: &[u8]| {
             ipv4(address, SERVER, 6, &tcp((4000, port), flags, seq, ack, bytes))
@@ -61,14 +67,21 @@ impl Attack {
         self.packet(&back(SYN | ACK, 499, 100, b""));
         let mut seq = [100, 500];
         self.packet(&from(ACK, 100, 500, b""));
-        for part in client.chunks(1400) {
-            self.packet(&from(ACK, seq[0], seq[1], part));
-            seq[0] += part.len() as u32;
+        for (side, bytes) in turns {
+            for part in bytes.chunks(1400) {
+                self.packet(&match side {
+                    0 => from(ACK, seq[0], seq[1], part),
+                    _ => back(ACK, seq[1], seq[0], part),
+                });
+                seq[*side] += part.len() as u32;
+            }
         }
-        for part in server.chunks(1400) {
-            self.packet(&back(ACK, seq[1], seq[0], part));
-            seq[1] += part.len() as u32;
-        }
+    }
+
+    /// A datagram from a client of its own.
+    fn datagram(&mut self, n: u32, port: u16, bytes: &[u8]) {
+        let address = (0x0a00_0000 + n).to_be_bytes();
+        self.packet(&ipv4(address, SERVER, 17, &udp((4000, port), bytes)));
     }
 }
 
@@ -262,4 +275,174 @@ fn strangers_who_forge_one_packet_each_leave_room_for_connections() {
         assert_eq!(attack.sensor.counters().files - before, 300);
     });
     assert!(counters.readers_given_up > 3000, "{counters:?}");
+}
+
+/// A Redis command as clients send it.
+fn command(words: &[&str]) -> String {
+    let words: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    format!("*4\r\n{words}")
+}
+
+#[test]
+fn commands_without_answers() {
+    let long = "x".repeat(120);
+    let many = command(&["CONFIG", "SET", &long, &long]).repeat(80);
+    let counters = attack(|attack| {
+        (0..1000).for_each(|n| {
+            let turns: [(usize, &[u8]); 3] =
+                [(0, b"*1\r\n$4\r\nPING\r\n"), (1, b"+PONG\r\n"), (0, many.as_bytes())];
+            attack.converse(n, 6379, &turns);
+        });
+    });
+    assert!(counters.readers_given_up > 100, "{counters:?}");
+}
+
+#[test]
+fn logins_without_answers() {
+    // letters that take three bytes as text
+    let name = [0xff; 125];
+    let mut radius = vec![1, 0, 1, 18];
+    radius.extend([0; 16]);
+    for kind in [1, 31] {
+        radius.extend([kind, 127]);
+        radius.extend(name);
+    }
+    let counters = attack(|attack| {
+        for n in 0..400 {
+            for id in 0..80 {
+                radius[1] = id;
+                attack.datagram(n, 1812, &radius);
+            }
+        }
+    });
+    assert!(counters.readers_given_up > 100, "{counters:?}");
+    let counters = attack(|attack| {
+        for n in 0..400 {
+            for id in 0..40u8 {
+                let head =
+                    [&b"INVITE sip:"[..], &name, b" SIP/2.0\r\nUser-Agent: ", &name, b"\r\nFrom: ", &name]
+                        .concat();
+                let rest = format!("\r\nCSeq: {id} INVITE\r\nAuthorization: username=\"");
+                attack.datagram(n, 5060, &[&head, rest.as_bytes(), &name, b"\"\r\n\r\n"].concat());
+            }
+        }
+    });
+    assert!(counters.readers_given_up > 100, "{counters:?}");
+}
+
+#[test]
+fn files_that_nobody_opens() {
+    let mut talk = Vec::new();
+    let name = [0xff, 0x4e].repeat(128);
+    for id in 0..40u64 {
+        let mut message = vec![0; 64 + 56];
+        message[..6].copy_from_slice(&[0xfe, b'S', b'M', b'B', 64, 0]);
+        message[12] = 5;
+        message[24..32].copy_from_slice(&id.to_le_bytes());
+        message[64 + 24..64 + 28].copy_from_slice(&0x0013_0197u32.to_le_bytes());
+        message[64 + 36] = 1;
+        message[64 + 44] = 120;
+        message[64 + 47] = 1;
+        message.extend(&name);
+        talk.extend((message.len() as u32).to_be_bytes());
+        talk.extend(message);
+    }
+    let reply =
+        [&[0, 0, 0, 64, 0xfe][..], b"SMB", &[64, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1], &[0; 47]].concat();
+    let hello =
+        [&[0, 0, 0, 64, 0xfe][..], b"SMB", &[64, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0], &[0; 47]].concat();
+    let counters = attack(|attack| {
+        (0..1000).for_each(|n| attack.converse(n, 445, &[(0, &hello), (1, &reply), (0, &talk)]));
+    });
+    assert!(counters.readers_given_up > 100, "{counters:?}");
+}
+
+#[test]
+fn logins_without_an_end() {
+    type Turns<'a> = &'a [(usize, &'a [u8])];
+    let long = vec![b'a'; 20_000];
+    let sized = vec![0x7f; 20_000];
+    let protocols: [(u16, Turns<'_>); 16] = [
+        (23, &[(1, b"\xff\xfd\x18\xff\xfb\x01login: "), (0, &long), (1, &long)]),
+        (23, &[(1, b"\xff\xfd\x18login: "), (0, b"\xff\xfa\x27"), (0, &sized)]),
+        (513, &[(0, b"\0bob\0root\0xterm/38400\0"), (1, b"\0Password: "), (0, &long)]),
+        (514, &[(0, b"1022\0bob\0root\0id"), (0, &long)]),
+        (110, &[(1, b"+OK hi\r\n"), (0, b"USER joe\r\nPASS "), (0, &long), (1, &long)]),
+        (143, &[(1, b"* OK IMAP4\r\n"), (0, b"a1 LOGIN "), (0, &long), (1, &long)]),
+        (3306, &[(1, b"\x11\0\0\0\x0a8.0.1\0\x01\0\0\0salt\0"), (0, b"\xff\xff\xff\x01"), (0, &long)]),
+        (5432, &[(0, b"\0\0\0\x08\x04\xd2\x16\x2f"), (1, b"N"), (0, b"\0\0\x40\0\0\x03\0\0"), (0, &long)]),
+        (88, &[(0, b"\0\0\xff\xff\x6a\x82\xff\xfb\x30\x82\xff\xf7\xa1\x03\x02\x01\x05"), (0, &long)]),
+        (
+            389,
+            &[
+                (0, b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0"),
+                (1, b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\0\x04\0\x04\0"),
+                (0, b"\x30\x82\xff\xff"),
+                (0, &long),
+            ],
+        ),
+        (5900, &[(1, b"RFB 003.008\n"), (0, b"RFB 003.008\n"), (1, b"\0\0\0\xff\xff"), (1, &long)]),
+        (6379, &[(0, b"*1\r\n$4\r\nPING\r\n"), (1, b"+PONG\r\n"), (0, b"AUTH "), (0, &long), (1, &long)]),
+        (1883, &[(0, b"\x10\xff\xff\x7f\0\x04MQTT\x04\xc6\0\x3c\x7f\xff"), (0, &long)]),
+        (1080, &[(0, b"\x05\x01\0"), (1, b"\x05\0"), (0, b"\x04\x01\x01\xbb\0\0\0\x01"), (0, &long)]),
+        (3333, &[(0, b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\""), (0, &long)]),
+        (6667, &[(0, b"NICK bot7\r\nUSER b 0 * :b\r\n"), (1, b":srv 001 a :b\r\n"), (0, &long), (1, &long)]),
+    ];
+    for (port, turns) in protocols {
+        println!("port {port}");
+        attack(|attack| (0..1500).for_each(|n| attack.converse(n, port, turns)));
+    }
+}
+
+#[test]
+fn memory_of_long_lines_and_messages_is_given_back() {
+    let (long, end) = ([b'a'; 4000], b"\r\n");
+    let message = [b"\x30\x82\x0f\xa0", &long[..]].concat();
+    let bind = b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0";
+    let bound = b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\0\x04\0\x04\0";
+    for (port, turns) in [
+        (110, &[(1, &b"+OK hi\r\n"[..]), (0, b"USER "), (0, &long), (0, end), (1, &long), (1, end)][..]),
+        (389, &[(0, bind), (1, bound), (0, &message), (1, &message)]),
+    ] {
+        let begun = || attack(|attack| (0..1000).for_each(|n| attack.converse(n, port, turns)));
+        assert_eq!(begun().readers_given_up, 0, "nothing waits");
+    }
+}
+
+#[test]
+fn hellos_with_holes() {
+    let counters = attack(|attack| {
+        for n in 0..2000u32 {
+            let keys = Keys::new(V1, &n.to_be_bytes(), Sealer::Client);
+            attack.datagram(n, 443, &keys.initial(&n.to_be_bytes(), b"c", 0, &crypto(16_000, b"x")));
+        }
+    });
+    assert!(counters.quic_opened > 50 && counters.readers_given_up > 1000, "{counters:?}");
+    // the same in DTLS: the last byte of a hello of 16 KiB
+    let fragment = [1, 0, 0x40, 0, 0, 0, 0, 0x3f, 0xff, 0, 0, 1, 9];
+    let record = [&[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13][..], &fragment].concat();
+    let counters = attack(|attack| (0..2000).for_each(|n| attack.datagram(n, 4433, &record)));
+    assert!(counters.readers_given_up > 1000, "{counters:?}");
+}
+
+#[test]
+fn initials_that_no_key_opens() {
+    let keys = Keys::new(V1, b"another", Sealer::Client);
+    let packet = keys.initial(b"12345678", b"c", 0, &crypto(0, &[1; 1000]));
+    let counters = attack(|attack| (0..40_000u32).for_each(|n| attack.datagram(n % 100, 443, &packet)));
+    assert_eq!(counters.quic_opened, 0);
+    // eight to each of the four looks that a flow gets
+    assert!(counters.quic_not_authentic <= 4 * 8 * 100, "{counters:?}");
+}
+
+#[test]
+fn hellos_that_begin_again_and_again() {
+    let counters = attack(|attack| {
+        for n in 0..20_000u32 {
+            // each opens with the keys of its own connection id
+            let keys = Keys::new(V1, &n.to_be_bytes(), Sealer::Client);
+            attack.datagram(n % 50, 443, &keys.initial(&n.to_be_bytes(), b"c", 0, &crypto(9000, b"x")));
+        }
+    });
+    assert!(counters.quic_opened <= 50 * 32, "{counters:?}");
 }

@@ -132,6 +132,11 @@ impl Attempt {
         Self { user, method: method.to_owned(), ..Self::default() }
     }
 
+    /// Bytes that it holds while it waits for its answer.
+    pub(crate) const fn held(&self) -> usize {
+        size_of::<Self>() + self.user.len() + self.domain.len() + self.host.len() + self.method.len()
+    }
+
     /// The attempt ended.
     pub(crate) fn tell(self, app: App, outcome: AuthOutcome, reason: String, cx: &mut Cx<'_>) {
         let Self { user, domain, host, method, clear_password } = self;
@@ -160,6 +165,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// Bytes that it holds while it waits for its answer.
+    pub(crate) const fn held(&self) -> usize {
+        size_of::<Self>() + self.object.len() + self.subject.len() + self.detail.len()
+    }
+
     /// The request was answered with `status`, or will not be.
     pub(crate) fn tell(self, app: App, status: String, cx: &mut Cx<'_>) {
         let Self { action, object, subject, detail } = self;

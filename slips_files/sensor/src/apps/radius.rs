@@ -91,7 +91,7 @@ impl Dialogue for Radius {
     }
 
     fn held(&self) -> usize {
-        self.asked.len() * 128
+        self.asked.iter().map(|(_, attempt)| attempt.held()).sum()
     }
 
     fn reset(&mut self) {

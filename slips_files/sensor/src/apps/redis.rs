@@ -24,6 +24,16 @@ enum Asked {
     Other,
 }
 
+impl Asked {
+    const fn held(&self) -> usize {
+        match self {
+            Self::Login(attempt) => attempt.held(),
+            Self::Request(request) => request.held(),
+            Self::Other => size_of::<Self>(),
+        }
+    }
+}
+
 /// A connection.
 #[derive(Debug, Default)]
 pub(crate) struct Redis {
@@ -194,7 +204,8 @@ impl Dialogue for Redis {
     }
 
     fn held(&self) -> usize {
-        self.lines.iter().map(Lines::held).sum::<usize>() + self.words.len() * MAX_WORD
+        let asked: usize = self.asked.iter().map(Asked::held).sum();
+        self.lines.iter().map(Lines::held).sum::<usize>() + self.words.len() * MAX_WORD + asked
     }
 
     fn reset(&mut self) {

@@ -23,6 +23,12 @@ struct Asked {
     attempt: Option<Attempt>,
 }
 
+impl Asked {
+    fn held(&self) -> usize {
+        self.cseq.len() + self.request.held() + self.attempt.as_ref().map_or(0, Attempt::held)
+    }
+}
+
 /// A conversation of datagrams, or of segments that hold whole messages.
 #[derive(Debug, Default)]
 pub(crate) struct Sip {
@@ -137,7 +143,7 @@ impl Dialogue for Sip {
     }
 
     fn held(&self) -> usize {
-        self.asked.len() * 256
+        self.asked.iter().map(Asked::held).sum()
     }
 
     fn reset(&mut self) {

@@ -4,6 +4,8 @@ use super::Next;
 
 /// Longest head that a message may need to tell its length.
 const MAX_HEAD: usize = 64;
+/// Memory that a side keeps between messages.
+const MAX_EMPTY: usize = 256;
 
 /// What the first bytes of a message say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +34,10 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
+    /// Forgets everything but a little memory.
     pub(crate) fn clear(&mut self) {
         self.begun.clear();
+        self.begun.shrink_to(MAX_EMPTY);
         self.skip = 0;
     }
 
@@ -78,6 +82,8 @@ impl Frames {
                             let next = message(&begun);
                             self.begun = begun;
                             self.begun.clear();
+                            // a connection that says no more would keep it uncounted
+                            self.begun.shrink_to(MAX_EMPTY);
                             next
                         }
                     },

@@ -2,6 +2,8 @@
 
 /// Longest line that is kept; the rest of a longer one is dropped.
 pub(crate) const MAX_LINE: usize = 4096;
+/// Memory that a side keeps between lines.
+const MAX_EMPTY: usize = 256;
 
 /// The begun line of a side.
 #[derive(Debug, Default)]
@@ -23,7 +25,7 @@ impl Lines {
         } else {
             self.add(now);
             line(self.begun.strip_suffix(b"\r").unwrap_or(&self.begun));
-            self.begun.clear();
+            self.clear();
         }
         rest.get(1..).unwrap_or(&[])
     }
@@ -37,12 +39,14 @@ impl Lines {
     pub(crate) fn rest(&mut self, line: impl FnOnce(&[u8])) {
         if !self.begun.is_empty() {
             line(&self.begun);
-            self.begun.clear();
+            self.clear();
         }
     }
 
+    /// Forgets everything but a little memory: a connection that says no more would keep it uncounted.
     pub(crate) fn clear(&mut self) {
         self.begun.clear();
+        self.begun.shrink_to(MAX_EMPTY);
     }
 
     pub(crate) fn held(&self) -> usize {

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::expect_used, reason = "shared by test binaries of which each uses a part")]
 
 pub mod parity;
+pub mod quic;
 pub mod wire;
 
 use std::collections::HashMap;

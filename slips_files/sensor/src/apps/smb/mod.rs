@@ -30,6 +30,15 @@ enum Asked {
     Request(Request),
 }
 
+impl Asked {
+    const fn held(&self) -> usize {
+        match self {
+            Self::Login(attempt) => attempt.held(),
+            Self::Request(request) => request.held(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Waiting {
     id: u64,
@@ -190,8 +199,10 @@ impl Dialogue for Smb {
     }
 
     fn held(&self) -> usize {
-        // a request that waits is about this large
-        self.frames.iter().map(Frames::held).sum::<usize>() + self.waiting.len() * 256 + self.pipes.held()
+        let frames: usize = self.frames.iter().map(Frames::held).sum();
+        let waiting: usize = self.waiting.iter().map(|waiting| waiting.asked.held()).sum();
+        let offered: usize = self.offered.iter().map(|name| size_of_val(name) + name.len()).sum();
+        frames + waiting + offered + self.pipes.held()
     }
 
     fn reset(&mut self) {
