@@ -2,10 +2,16 @@
 //!
 //! Everything goes through the public faces of the crates, as real packets do: what a target finds, an attacker can send.
 
+pub mod apps;
 pub mod bytes;
+pub mod dtls;
 pub mod files;
 pub mod net;
+pub mod quic;
 pub mod script;
+#[allow(dead_code)]
+#[path = "../../slips_files/sensor/tests/support/quic.rs"]
+pub mod sealed;
 #[allow(dead_code)]
 #[path = "../../slips_files/sensor/tests/support/wire.rs"]
 pub mod wire;

@@ -208,3 +208,21 @@ pub fn nfdump() -> Seeds {
     v2.extend(records(3, &[words16(&[7, 8, 0, 0]), second(false), second(true)]));
     vec![v1, v2]
 }
+
+pub fn filters() -> Seeds {
+    let texts = [
+        "host 10.0.0.1",
+        "src net 10.0.0.0/8 and not dst port 443",
+        "ip6 and udp port 53 or arp",
+        "vlan 7 and (tcp portrange 1-1023 || icmp6)",
+        "src and dst net 2001:db8::/32",
+        "ether host 02:00:00:00:00:01 and less 100",
+        "!(udp || icmp) && port 443",
+        "ip proto 6 or proto tcp or greater 40",
+        "src or dst host 192.0.2.9",
+        "net 172.16",
+        "port http",
+    ];
+    let frame = [&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0][..], &packet()].concat();
+    texts.iter().map(|text| [text.as_bytes(), b"\n", &frame].concat()).collect()
+}

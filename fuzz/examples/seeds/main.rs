@@ -2,7 +2,9 @@
 //!
 //! All of them are made here, none is taken from a capture.
 
+mod apps;
 mod files;
+mod handshakes;
 mod packets;
 mod peers;
 mod talk;
@@ -15,7 +17,7 @@ pub type Seeds = Vec<Vec<u8>>;
 
 fn main() -> io::Result<()> {
     let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
-    let all: [(&str, Seeds); 21] = [
+    let all: [(&str, Seeds); 26] = [
         ("network", packets::network()),
         ("fragments", packets::fragments()),
         ("tunnels", packets::tunnels()),
@@ -37,6 +39,11 @@ fn main() -> io::Result<()> {
         ("argus", files::argus()),
         ("nfdump", files::nfdump()),
         ("peers", peers::peers()),
+        ("apps", apps::apps()),
+        ("quic", handshakes::quic()),
+        ("dtls", handshakes::dtls()),
+        ("neighbours", packets::neighbours()),
+        ("filter", files::filters()),
     ];
     for (target, seeds) in all {
         let folder = Path::new(&folder).join(target);

@@ -154,3 +154,56 @@ pub fn sensor() -> Seeds {
     let ethernet = frames.iter().map(|frame| [&[1][..], &piece(frame)].concat()).collect::<Vec<_>>().concat();
     vec![with(0, &[]), with(16, &[0, 1]), with(20, &[0, 1]), with(24, &[1, 0]), with(0x42, &[]), ethernet]
 }
+
+pub fn neighbours() -> Seeds {
+    let turn = |control: u8, ends: u8, bytes: &[u8]| [&[control, ends][..], &piece(bytes)].concat();
+    let net = [[0x20, 0x01, 0x0d, 0xb8].as_slice(), &[0; 12]].concat();
+    let link = |kind: u8| [kind, 1, 2, 0, 0, 0, 0, 7];
+    let prefix = [&[3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 7, 8, 0, 0, 0, 0][..], &net].concat();
+    let servers = [&[25, 5, 0, 0, 0, 0, 0, 60][..], &net, &net].concat();
+    let router = [
+        &[64, 0x88, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0][..],
+        &link(1),
+        &[5, 1, 0, 0, 0, 0, 5, 220],
+        &prefix,
+        &servers,
+    ]
+    .concat();
+    let ask = [&[0; 4][..], &net, &link(1)].concat();
+    let tell = [&[0xe0, 0, 0, 0][..], &net, &link(2)].concat();
+    let redirect = [&[0; 4][..], &net, &net, &link(2)].concat();
+    let option = |code: u8, body: &[u8]| [&[0, code][..], &(body.len() as u16).to_be_bytes(), body].concat();
+    let address = [&net[..], &[0, 0, 1, 0, 0, 0, 2, 0]].concat();
+    let message = |kind: u8| {
+        [
+            &[kind, 1, 2, 3][..],
+            &option(1, &[0, 1, 0, 1, 9, 9, 9, 9, 2, 0, 0, 0, 0, 7]),
+            &option(2, &[0, 3, 0, 1, 2, 0, 0, 0, 0, 9]),
+            &option(3, &[&[0; 12][..], &option(5, &address)].concat()),
+            &option(25, &[&[0; 12][..], &option(26, &[&[0; 9][..], &net].concat())].concat()),
+            &option(23, &net),
+            &option(39, b"\x01\x02pc\x03lan\0"),
+        ]
+        .concat()
+    };
+    let relayed = |kind: u8| [vec![kind; 34], option(18, b"eth0"), option(9, &message(3))].concat();
+    vec![
+        [
+            turn(3, 0x30, &[&[0; 4][..], &link(1)].concat()),
+            turn(0x14, 0x31, &router),
+            turn(5, 0x30, &ask),
+            turn(0x16, 0x01, &tell),
+            turn(7, 0x01, &redirect),
+            turn(0x15, 0x35, &[&[0; 4][..], &net].concat()),
+        ]
+        .concat(),
+        [
+            turn(0, 0x40, &message(1)),
+            turn(0x11, 0x01, &message(2)),
+            turn(0, 0x40, &message(3)),
+            turn(0x11, 0x01, &message(7)),
+        ]
+        .concat(),
+        [turn(2, 0x12, &relayed(12)), turn(2, 0x21, &relayed(13))].concat(),
+    ]
+}

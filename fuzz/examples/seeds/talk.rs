@@ -10,7 +10,7 @@ use slips_fuzz::script::turns;
 use crate::Seeds;
 
 /// A conversation that ends with FIN.
-fn whole(talk: &[(From, &[u8])]) -> Vec<u8> {
+pub fn whole(talk: &[(From, &[u8])]) -> Vec<u8> {
     [&[0][..], &turns(talk)].concat()
 }
 
@@ -96,7 +96,7 @@ fn record(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind, 3, 1][..], &(body.len() as u16).to_be_bytes(), body].concat()
 }
 
-fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
+pub fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = (body.len() as u32).to_be_bytes();
     [&[kind, a, b, c][..], body].concat()
 }
@@ -105,7 +105,7 @@ fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
     [&kind.to_be_bytes()[..], &(body.len() as u16).to_be_bytes(), body].concat()
 }
 
-fn hello(is_client: bool) -> Vec<u8> {
+pub fn hello(is_client: bool) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([9; 32]);
     body.push(0);
@@ -143,7 +143,7 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     [&[tag][..], &length, &body].concat()
 }
 
-fn certificate() -> Vec<u8> {
+pub fn certificate() -> Vec<u8> {
     let name = |text: &[u8]| {
         let part = der(0x30, &[&[6, 3, 0x55, 4, 3], &der(12, &[text])]);
         der(0x30, &[&der(0x31, &[&part])])
