@@ -74,7 +74,7 @@ pub struct Block {
     pub applied: bool,
 }
 
-/// The book of blocks in flows.sqlite. Every call is durable when it returns.
+/// The book of blocks in flows.sqlite. Every call is durable when it returns, but for [`set_applied`](Self::set_applied).
 pub struct Blocks {
     path: PathBuf,
     db: Connection,
@@ -192,9 +192,18 @@ impl Blocks {
         count().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path.clone(), source })
     }
 
-    /// Notes whether the kernel has the block. False when there is no such block.
+    /// Notes whether the kernel has the block. False when there is no such block. It does not wait for the disk, so that the next block
+    /// does not: a start after a power cut sets every live block anew, whatever is noted here, and the next durable call takes this along.
     pub fn set_applied(&mut self, id: BlockId, applied: bool) -> Result<bool, StoreError> {
-        self.change("UPDATE blocks SET applied = ?2 WHERE id = ?1", params![id.0, applied])
+        self.wait_for_disk(Durability::Whole)?;
+        let noted = self.change("UPDATE blocks SET applied = ?2 WHERE id = ?1", params![id.0, applied]);
+        self.wait_for_disk(Durability::Full)?;
+        noted
+    }
+
+    fn wait_for_disk(&self, durability: Durability) -> Result<(), StoreError> {
+        let set = self.db.pragma_update(None, "synchronous", durability.synchronous());
+        set.map_err(|source| self.failed(source))
     }
 
     /// The blocks that stand at `now`, oldest first.
@@ -334,6 +343,8 @@ mod tests {
         assert!(book.extend(timed, Some(300)).expect("extend"));
         assert!(book.extend(timed, Some(250)).expect("never earlier"));
         assert!(book.set_applied(timed, true).expect("applied"));
+        let synchronous = book.db.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
+        assert_eq!(synchronous.expect("pragma"), 2, "what comes next is durable again");
         drop(book);
 
         let mut book = Blocks::open(&path).expect("reopen");

@@ -69,7 +69,7 @@ pub(super) enum Durability {
 }
 
 impl Durability {
-    const fn synchronous(self) -> &'static str {
+    pub(super) const fn synchronous(self) -> &'static str {
         match self {
             Self::Whole => "NORMAL",
             Self::Full => "FULL",
