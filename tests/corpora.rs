@@ -51,6 +51,16 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
         &["EXPLOIT_ATTEMPT"],
         &["127.0.0.1"],
     ),
+    (
+        "malware/agenttesla-db9f075c-7879-4957-923a/capture.pcap",
+        &["STOLEN_CREDENTIALS"],
+        &["192.168.100.122"],
+    ),
+    (
+        "malware/agenttesla-f9421792-7d2c-47d3-90e0/capture.pcap",
+        &["STOLEN_CREDENTIALS"],
+        &["192.168.100.164"],
+    ),
     ("malware/asyncrat-cd010953-5faf-4054-86be/capture.pcap", &["MALICIOUS_SSL_CERT"], &["192.168.100.124"]),
     ("malware/asyncrat-30a385ed-171e-4f15-ac3f/capture.pcap", &["MALICIOUS_SSL_CERT"], &["192.168.100.20"]),
     ("malware/caldera-ragdoll/capture.pcap", &["COMMAND_AND_CONTROL_CHANNEL"], &["172.18.0.3"]),

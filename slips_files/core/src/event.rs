@@ -502,6 +502,8 @@ pub struct Smtp {
     pub helo: String,
     pub last_reply: String,
     pub tls: bool,
+    /// What the mail is about, at most 128 bytes.
+    pub subject: String,
     /// Names of the mail's parts in files.log.
     pub fuids: Vec<String>,
 }
@@ -513,6 +515,8 @@ pub struct Ftp {
     pub about: About,
     pub user: String,
     pub command: String,
+    /// What the command is about, mostly a file's name; at most 128 bytes.
+    pub arg: String,
     pub reply_code: Option<u16>,
     pub data_port: Option<u16>,
 }

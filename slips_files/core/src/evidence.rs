@@ -128,6 +128,8 @@ evidence_kinds! {
     RemoteDiscovery = "REMOTE_DISCOVERY",
     /// A message that only the exploit of a known flaw sends.
     ExploitAttempt = "EXPLOIT_ATTEMPT",
+    /// A program that steals passwords reports by mail or FTP.
+    StolenCredentials = "STOLEN_CREDENTIALS",
     /// Data travels in the names that a client asks for.
     DnsTunnel = "DNS_TUNNEL",
     /// Data travels in pings: the echoes are not what was sent.

@@ -60,6 +60,7 @@ pub mod smtp_login;
 pub mod spread_scan;
 pub mod ssh_guessing;
 pub mod ssh_software;
+pub mod stealer;
 pub mod suspicious_user_agent;
 pub mod tool_certificate;
 pub mod unknown_port;
@@ -160,6 +161,7 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::<agent_over_http::AgentOverHttp>::default(),
         Box::<remote_procedure::RemoteProcedure>::default(),
         Box::<login_guessing::LoginGuessing>::default(),
+        Box::<stealer::Stealer>::default(),
     ]
 }
 

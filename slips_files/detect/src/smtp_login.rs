@@ -143,6 +143,7 @@ mod tests {
                 helo: String::new(),
                 last_reply: reply.into(),
                 tls: false,
+                subject: String::new(),
                 fuids: Vec::new(),
             }))
         };

@@ -35,6 +35,7 @@ fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
         helo: row.string(col::HELO),
         last_reply: String::new(),
         tls: false,
+        subject: String::new(),
         fuids: Vec::new(),
     })));
     Ok(())

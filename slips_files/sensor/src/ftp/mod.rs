@@ -40,6 +40,7 @@ const TOLD: [&[u8; 8]; 10] = [
 struct Command {
     at: PacketTime,
     word: [u8; 8],
+    arg: String,
     port: Option<u16>,
     is_answered: bool,
 }
@@ -144,7 +145,8 @@ impl Control {
             _ => {}
         }
         if self.asked.len() < MAX_PENDING {
-            self.asked.push_back(Command { at: cx.at, word, port, is_answered: false });
+            let arg = if TOLD.contains(&&word) { crate::apps::short(rest) } else { String::new() };
+            self.asked.push_back(Command { at: cx.at, word, arg, port, is_answered: false });
         }
     }
 
@@ -220,6 +222,7 @@ impl Control {
             about: emit::about(cx.track, command.at),
             user: self.user.clone(),
             command: lines::text(command.word.trim_ascii_end()),
+            arg: command.arg.clone(),
             reply_code: self.code,
             data_port: command.port,
         })));

@@ -46,6 +46,7 @@ pub(super) struct Mail {
     state: State,
     /// Boundaries of the lists that are open, outermost first.
     boundaries: Vec<Vec<u8>>,
+    subject: String,
     /// The header at hand, unfolded.
     header: Vec<u8>,
     /// What the headers of the part at hand say.
@@ -69,6 +70,11 @@ impl Mail {
         let plain = std::mem::take(&mut self.plain);
         header.clear();
         *self = Self { header, body, plain, ..Self::default() };
+    }
+
+    /// The subject of the last mail; it is handed over.
+    pub(super) fn subject(&mut self) -> String {
+        std::mem::take(&mut self.subject)
     }
 
     pub(super) fn held(&self) -> usize {
@@ -150,6 +156,11 @@ impl Mail {
         if let Some(colon) = header.iter().position(|byte| *byte == b':') {
             let (name, value) = header.split_at(colon);
             let value = value.get(1..).unwrap_or(&[]).trim_ascii();
+            // that of the mail itself, not of one that it holds
+            if name.eq_ignore_ascii_case(b"subject") && self.boundaries.is_empty() && self.subject.is_empty()
+            {
+                self.subject = crate::apps::short(value);
+            }
             if name.eq_ignore_ascii_case(b"content-type") {
                 let lower = value.to_ascii_lowercase();
                 self.holds_mail = lower.starts_with(b"message/rfc822");

@@ -271,7 +271,7 @@ impl Session {
 
     fn tell(&mut self, tls: bool, cx: &mut Cx<'_>) {
         self.has_mail = false;
-        let fuids = std::mem::take(&mut self.fuids);
+        let (fuids, subject) = (std::mem::take(&mut self.fuids), self.mail.subject());
         let Some(at) = self.begun.filter(|_| std::mem::replace(&mut self.is_active, false)) else { return };
         let (helo, last_reply) = (self.helo.clone(), self.last_reply.clone());
         cx.tell(Event::Smtp(Box::new(Smtp {
@@ -279,6 +279,7 @@ impl Session {
             helo,
             last_reply,
             tls,
+            subject,
             fuids,
         })));
         self.begun = None;

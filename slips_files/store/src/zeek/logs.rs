@@ -300,6 +300,7 @@ fn rest(row: &mut Row<'_>, event: &Event, local: &LocalNets) {
         Event::Smtp(smtp) => {
             about(row, &smtp.about);
             row.text("helo", &smtp.helo);
+            row.text("subject", &smtp.subject);
             row.text("last_reply", &smtp.last_reply);
             row.flag("tls", Some(smtp.tls));
             row.texts("fuids", &smtp.fuids, IfEmpty::Shown);
@@ -418,7 +419,7 @@ const DHCP: &[Field] = fields! {
     "client_message": "string", "server_message": "string", "msg_types": "vector[string]", "duration": "interval",
 };
 const SMTP: &[Field] = fields! { about;
-    "helo": "string", "last_reply": "string", "tls": "bool", "fuids": "vector[string]",
+    "helo": "string", "subject": "string", "last_reply": "string", "tls": "bool", "fuids": "vector[string]",
 };
 const FTP: &[Field] = fields! { about;
     "user": "string", "command": "string", "reply_code": "count", "data_channel.resp_p": "port",

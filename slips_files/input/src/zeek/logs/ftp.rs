@@ -16,6 +16,7 @@ columns! {
     RESP_P = "id.resp_p" | "id_resp_p",
     USER = "user",
     COMMAND = "command",
+    ARG = "arg",
     REPLY_CODE = "reply_code",
     DATA_PORT = "data_channel.resp_p",
 }
@@ -33,6 +34,7 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         about: row.about(Proto::Tcp)?,
         user: row.string(col::USER),
         command: row.string(col::COMMAND),
+        arg: row.string(col::ARG),
         reply_code: row.count(col::REPLY_CODE)?.and_then(|code| u16::try_from(code).ok()),
         data_port: row.short_count(col::DATA_PORT)?,
     })))

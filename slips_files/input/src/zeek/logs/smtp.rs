@@ -17,6 +17,7 @@ columns! {
     HELO = "helo",
     LAST_REPLY = "last_reply",
     TLS = "tls",
+    SUBJECT = "subject",
 }
 
 pub(super) const LOG: Log = Log {
@@ -33,6 +34,7 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         helo: row.string(col::HELO),
         last_reply: row.string(col::LAST_REPLY),
         tls: row.flag(col::TLS)?,
+        subject: row.string(col::SUBJECT),
         fuids: Vec::new(),
     })))
 }
