@@ -74,7 +74,8 @@ pub struct Facts {
     pub dst_talked: bool,
     /// The source's frames come from the hardware address that owns its address.
     pub src_on_link: bool,
-    /// A record of a TCP connection whose client acknowledged nothing that the server really sent: anybody may have made it up.
+    /// A record of a TCP connection whose client acknowledged nothing that the server really sent, or anything that was seen
+    /// within other packets: anybody may have made it up.
     pub unheard: bool,
     /// ARP only: the local address that the sender's hardware address owns, where that is not the sender's address.
     pub src_mac_owner: Option<IpAddr>,

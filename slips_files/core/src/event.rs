@@ -122,9 +122,15 @@ impl Event {
         })
     }
 
-    /// A record of a TCP connection whose client acknowledged nothing that the server really sent: anybody may have made it up.
+    /// A record of a TCP connection whose client acknowledged nothing that the server really sent, or anything that was seen
+    /// within other packets: anybody may have made it up.
     pub fn is_unheard(&self) -> bool {
-        self.about().is_some_and(|about| about.proto == Proto::Tcp && !about.heard)
+        match self {
+            Self::Flow(flow) => flow.tunnelled,
+            _ => self
+                .about()
+                .is_some_and(|about| about.tunnelled || (about.proto == Proto::Tcp && !about.heard)),
+        }
     }
 
     /// The address whose behaviour this event tells of, and the other side; `None` where the event names none.
@@ -223,6 +229,8 @@ pub struct About {
     /// TCP: the client had acknowledged what the server really sent, so that nobody off the path made this up. True where it is not
     /// known, as in log files.
     pub heard: bool,
+    /// The flow was seen within other packets; see [`Flow::tunnelled`].
+    pub tunnelled: bool,
 }
 
 /// A DNS question with its answer (dns.log).

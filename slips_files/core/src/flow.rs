@@ -294,6 +294,8 @@ pub struct Flow {
     /// The originator acknowledged what the responder sent, so it hears the answers: whoever forges its address from elsewhere cannot.
     /// True for logs, which do not tell, and for what is not TCP.
     pub heard: bool,
+    /// It was seen within other packets. Whoever wraps it may have made it up, both sides of it: it proves nothing.
+    pub tunnelled: bool,
     /// Hardware address of the originator's frames.
     pub src_mac: Option<MacAddr>,
     /// Hardware address of the responder's frames (or of the first frame's destination).
@@ -328,6 +330,7 @@ impl Flow {
             resp_new: Volume::default(),
             missed_bytes: 0,
             heard: true,
+            tunnelled: false,
             src_mac: None,
             dst_mac: None,
             vlan: None,

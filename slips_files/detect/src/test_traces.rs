@@ -151,6 +151,7 @@ pub fn about(src: &str, dst: &str, port: u16, second: i64) -> About {
         proto: Proto::Tcp,
         interface: 0,
         heard: true,
+        tunnelled: false,
     }
 }
 

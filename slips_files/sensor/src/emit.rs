@@ -49,7 +49,7 @@ pub(crate) fn state(track: &Track) -> ConnState {
 pub(crate) fn about(track: &Track, at: PacketTime) -> About {
     let (src, dst) = ends(track);
     let (uid, interface, heard) = (track.uid.print(), track.interface, heard(track));
-    About { at, uid, src, dst, proto: proto(track), interface, heard }
+    About { at, uid, src, dst, proto: proto(track), interface, heard, tunnelled: track.tunnelled }
 }
 
 fn minus(a: Volume, b: Volume) -> Volume {
@@ -106,6 +106,7 @@ pub(crate) fn flow(track: &mut Track, phase: Phase, seen: PacketTime) -> Flow {
         resp_new,
         missed_bytes: track.missed,
         heard: heard(track),
+        tunnelled: track.tunnelled,
         src_mac,
         dst_mac,
         vlan: track.vlan,

@@ -32,6 +32,7 @@ pub(crate) fn key(packet: &Packet<'_>) -> Result<Key, Reject> {
         dst_port,
         proto: packet.proto,
         kind: kind_of_flow,
+        tunnelled: false,
     })
 }
 
@@ -52,5 +53,13 @@ pub(crate) fn refused(packet: &Packet<'_>) -> Option<Key> {
         17 => Kind::Udp,
         _ => return None,
     };
-    Some(Key { src, dst, src_port: be16(transport, 0)?, dst_port: be16(transport, 2)?, proto, kind })
+    Some(Key {
+        src,
+        dst,
+        src_port: be16(transport, 0)?,
+        dst_port: be16(transport, 2)?,
+        proto,
+        kind,
+        tunnelled: false,
+    })
 }

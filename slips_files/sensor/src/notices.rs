@@ -137,6 +137,7 @@ mod tests {
             proto: Proto::Tcp,
             interface: 0,
             heard: true,
+            tunnelled: false,
         };
         let text = String::new;
         Event::Ssh(Box::new(Ssh {

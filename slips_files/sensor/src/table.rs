@@ -50,7 +50,10 @@ impl Table {
         } else {
             (key.dst, key.src, key.dst_port, key.src_port)
         };
-        let ports = u64::from(low_port) << 32 | u64::from(high_port) << 16 | u64::from(key.proto);
+        let ports = u64::from(low_port) << 32
+            | u64::from(high_port) << 16
+            | u64::from(key.tunnelled) << 8
+            | u64::from(key.proto);
         if low >> 32 == 0xffff && high >> 32 == 0xffff {
             sip.word(u64::from(low as u32) << 32 | u64::from(high as u32));
         } else {
@@ -157,7 +160,7 @@ mod tests {
     use super::*;
 
     fn key(n: u16) -> Key {
-        Key { src: 10, dst: 20, src_port: n, dst_port: 80, proto: 6, kind: Kind::Tcp }
+        Key { src: 10, dst: 20, src_port: n, dst_port: 80, proto: 6, kind: Kind::Tcp, tunnelled: false }
     }
 
     #[test]

@@ -125,7 +125,8 @@ mod tests {
     use crate::track::{Key, Kind};
 
     fn flow(due: i64) -> Track {
-        let key = Key { src: 1, dst: 2, src_port: 3, dst_port: 4, proto: 17, kind: Kind::Udp };
+        let key =
+            Key { src: 1, dst: 2, src_port: 3, dst_port: 4, proto: 17, kind: Kind::Udp, tunnelled: false };
         let mut track = Track::new(&key, 0, PacketTime(0));
         track.due = PacketTime(due);
         track

@@ -42,6 +42,8 @@ pub(crate) struct Key {
     pub(crate) dst_port: u16,
     pub(crate) proto: u8,
     pub(crate) kind: Kind,
+    /// Within another packet: a conversation apart, of which whoever wraps it says what he likes.
+    pub(crate) tunnelled: bool,
 }
 
 /// Direction of a packet in its flow.
@@ -113,6 +115,7 @@ pub(crate) struct Track {
     pub(crate) touched: bool,
 
     pub(crate) kind: Kind,
+    pub(crate) tunnelled: bool,
     pub(crate) proto: u8,
     pub(crate) orig: u128,
     pub(crate) resp: u128,
@@ -175,6 +178,7 @@ impl Track {
             in_unanswered: true,
             touched: false,
             kind: key.kind,
+            tunnelled: key.tunnelled,
             proto: key.proto,
             orig: key.src,
             resp: key.dst,
@@ -206,7 +210,7 @@ impl Track {
 
     /// The direction of a packet with `key` in this flow; `None` when it belongs to another one.
     pub(crate) fn direction(&self, key: &Key) -> Option<Dir> {
-        if self.proto != key.proto || self.kind != key.kind {
+        if self.proto != key.proto || self.kind != key.kind || self.tunnelled != key.tunnelled {
             return None;
         }
         let forward = self.orig == key.src

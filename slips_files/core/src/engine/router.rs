@@ -284,7 +284,9 @@ impl Router {
             facts.src_talked = talked(profile);
             facts.src_on_link = profile.local
                 && match event {
-                    Event::Flow(flow) => flow.src_mac.is_some() && flow.src_mac == profile.mac,
+                    Event::Flow(flow) => {
+                        !flow.tunnelled && flow.src_mac.is_some() && flow.src_mac == profile.mac
+                    }
                     Event::Arp(arp) => Some(arp.sender_mac) == profile.mac && arp.sender_mac == arp.frame_src,
                     _ => false,
                 };
@@ -302,6 +304,9 @@ impl Router {
 
     fn learn(&mut self, flow: &Flow, src: Option<Slot>, dst: Option<Slot>, now: PacketTime) {
         let (Some(src), Some(dst)) = (src, dst) else { return };
+        if flow.tunnelled {
+            return;
+        }
         let src_local = self.profiles.get(src).is_some_and(|profile| profile.local);
         let dst_local = self.profiles.get(dst).is_some_and(|profile| profile.local);
         // A connection that both sides opened, used and closed: nobody off the path can forge it. It proves hardware addresses.

@@ -39,6 +39,7 @@ fn record(n: i64, start: i64, success: Option<bool>, attempts: u32, client: &str
             proto: Proto::Tcp,
             interface: 0,
             heard: true,
+            tunnelled: false,
         },
         version: Some(2),
         auth_success: success,

@@ -234,6 +234,7 @@ impl<'a> Row<'a> {
             proto,
             interface: 0,
             heard: true,
+            tunnelled: false,
         })
     }
 

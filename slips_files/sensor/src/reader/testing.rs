@@ -15,7 +15,8 @@ pub(crate) fn read_datagrams(
     service: Service,
     datagrams: &[(Dir, Vec<u8>)],
 ) -> (Vec<Event>, Counts, [Option<Service>; 2]) {
-    let key = Key { src: 1, dst: 2, src_port: 40_000, dst_port: 443, proto: 17, kind: Kind::Udp };
+    let key =
+        Key { src: 1, dst: 2, src_port: 40_000, dst_port: 443, proto: 17, kind: Kind::Udp, tunnelled: false };
     let track = Track::new(&key, 0, PacketTime(0));
     let mut tools = Tools::new(&Settings::default());
     let mut out = Vec::new();
@@ -36,7 +37,8 @@ pub(crate) fn read_datagrams(
 
 /// What a parser tells of these pieces, cut to at most `size` bytes each; then the flow ends. Checks that all memory comes back.
 pub(crate) fn read(service: Service, pieces: &[(Dir, &[u8])], size: usize) -> Vec<Event> {
-    let key = Key { src: 1, dst: 2, src_port: 40_000, dst_port: 80, proto: 6, kind: Kind::Tcp };
+    let key =
+        Key { src: 1, dst: 2, src_port: 40_000, dst_port: 80, proto: 6, kind: Kind::Tcp, tunnelled: false };
     let track = Track::new(&key, 0, PacketTime(0));
     let mut tools = Tools::new(&Settings::default());
     let mut out = Vec::new();

@@ -261,8 +261,9 @@ impl Sensor {
             dst_port,
             proto: packet.proto,
             kind,
+            tunnelled: false,
         };
-        let (key, transport) = match packet.proto {
+        let (mut key, transport) = match packet.proto {
             6 => {
                 let head = tcp::Header::decode(packet)?;
                 (key(head.src_port, head.dst_port, Kind::Tcp), Transport::Tcp(head))
@@ -278,6 +279,7 @@ impl Sensor {
             4 | 41 | 47 if self.enter_packet(context, packet, out) => return Ok(()),
             _ => (key(0, 0, Kind::Other), Transport::Opaque(0)),
         };
+        key.tunnelled = context.depth > 0;
         let intact = self.is_intact(packet, &transport);
         if !intact && key.kind != Kind::Tcp && key.kind != Kind::Udp {
             return Err(Reject::Checksum);

@@ -122,7 +122,15 @@ impl Sensor {
     fn note_tunnel(&mut self, context: &Context, src: u128, dst: u128, kind: Wrapping, out: &mut Vec<Event>) {
         let (at, interface) = (context.at, context.interface);
         let (key, opened, counted) = (self.settings.key, self.counters.flows_opened, self.counters.tunnels);
-        let hash = self.table.hash(&Key { src, dst, src_port: 0, dst_port: 0, proto: 47, kind: Kind::Other });
+        let hash = self.table.hash(&Key {
+            src,
+            dst,
+            src_port: 0,
+            dst_port: 0,
+            proto: 47,
+            kind: Kind::Other,
+            tunnelled: false,
+        });
         // numbers that no flow has
         let number = u64::MAX - counted - opened;
         let uid = || UidBits::derive(key, hash, at.0, number).print();

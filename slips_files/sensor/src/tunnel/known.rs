@@ -133,6 +133,7 @@ impl Entry {
             proto: Proto::Other(if self.key.2 == Wrapping::Gre { 47 } else { 4 }),
             interface: self.interface,
             heard: true,
+            tunnelled: false,
         }
     }
 

@@ -22,7 +22,16 @@ fn ends() -> (Endpoint, Endpoint) {
 
 fn about() -> About {
     let (src, dst) = ends();
-    About { at: AT, uid: "CHhAvVGS1DHFjwGM9".into(), src, dst, proto: Proto::Udp, interface: 0, heard: true }
+    About {
+        at: AT,
+        uid: "CHhAvVGS1DHFjwGM9".into(),
+        src,
+        dst,
+        proto: Proto::Udp,
+        interface: 0,
+        heard: true,
+        tunnelled: false,
+    }
 }
 
 fn flow() -> Flow {

@@ -39,6 +39,7 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         proto: row.proto(col::SOURCE, Proto::Other(255)),
         interface: 0,
         heard: true,
+        tunnelled: false,
     };
     Ok(Event::Weird(Box::new(Weird { about, name: row.string(col::NAME), addl: row.string(col::ADDL) })))
 }

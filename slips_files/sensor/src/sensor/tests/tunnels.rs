@@ -85,3 +85,26 @@ fn what_is_inside_may_take_the_place_of_what_is_around_it() {
     assert_eq!((starts, ends(&events).len()), (4, 4));
     assert_eq!(tunnels(&events).len(), 4);
 }
+
+#[test]
+fn what_is_wrapped_is_a_conversation_apart_and_proves_nothing() {
+    let events = run(
+        Settings::default(),
+        &[
+            (0, udp(Client, 9, b"x")),
+            (1, gre(Client, &udp(Client, 9, b"x"))),
+            (2, gre(Server, &udp(Server, 9, b"y"))),
+            (3, udp(Server, 9, b"y")),
+        ],
+    );
+    let ends: Vec<(bool, u64, u64)> = flows(&events)
+        .into_iter()
+        .filter(|flow| flow.phase == Phase::End)
+        .map(|flow| (flow.tunnelled, flow.orig.pkts, flow.resp.pkts))
+        .collect();
+    assert_eq!(ends.len(), 2);
+    assert!(ends.contains(&(false, 1, 1)) && ends.contains(&(true, 1, 1)), "{ends:?}");
+    for event in events.iter().filter(|event| matches!(event, Event::Flow(flow) if flow.tunnelled)) {
+        assert!(event.is_unheard());
+    }
+}
