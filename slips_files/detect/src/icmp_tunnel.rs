@@ -3,8 +3,8 @@
 //! * ATT&CK: T1095 Non-Application Layer Protocol, T1572 Protocol Tunneling.
 //! * Rule: of one pair of hosts, echoes whose mean payload differs from that of the requests by a quarter and at least 8 bytes.
 //!   A host has to return what it was sent (RFC 792, RFC 4443 section 4.2), so the two are equal whoever pings.
-//! * Numbers: steps in packets each way: 20, 100, 1,000. Critical only where echoes are larger than requests, which no loss of
-//!   packets explains, and 100 kB were carried.
+//! * Numbers: steps in packets each way: 20, 100, 1,000, the last one where 100 kB were carried. Never critical: whoever is pinged
+//!   can answer with more than he was sent, and is not to get the one who asks blocked.
 //! * Why false positives stay out: tools that try sizes (path MTU) lose the large ones and end there; answers that were cut
 //!   short by a filter are smaller than requests: that ends at high, with 0.5.
 //! * Evasion: a tunnel that pads both ways to the same size; fewer than 20 packets a flow.
@@ -36,11 +36,11 @@ pub static SPEC: Spec = Spec {
 pub const LARGER: [Rung; 3] = [
     rung(20, ThreatLevel::Medium, 0.7),
     rung(100, ThreatLevel::High, 0.8),
-    rung(1000, ThreatLevel::Critical, 0.9),
+    rung(1000, ThreatLevel::High, 0.9),
 ];
 /// Steps in packets each way where they are smaller.
 pub const SMALLER: [Rung; 2] = [rung(20, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::High, 0.5)];
-/// What a tunnel that is critical has carried.
+/// What a tunnel at the last step has carried.
 const CARRIED: u64 = 100_000;
 /// The least difference of the means in bytes, and its share of the larger one.
 const LEAST: u64 = 8;
@@ -154,7 +154,7 @@ mod tests {
         assert!(told(19, 40, 900, 0).is_empty());
         assert_eq!(levels(&told(20, 40, 900, 0)), ["medium 0.7"]);
         assert_eq!(levels(&told(100, 40, 900, 0)), ["high 0.8"]);
-        assert_eq!(levels(&told(1000, 40, 900, 0)), ["critical 0.9"]);
+        assert_eq!(levels(&told(1000, 40, 900, 0)), ["high 0.9"]);
         assert_eq!(levels(&told(1000, 20, 40, 0)), ["high 0.8"], "little was carried");
         assert_eq!(levels(&told(100_000, 900, 40, 0)), ["high 0.5"]);
     }

@@ -73,6 +73,7 @@ impl Responder {
             (self.ways.sweep)().map_err(text_of)?;
         }
         self.failed.clear();
+        self.paused = None;
         let lifted: Vec<Net> = self.standing.keys().copied().collect();
         for net in &lifted {
             self.end(*net, "all blocks were lifted by hand");

@@ -42,7 +42,13 @@ impl Responder {
                     true
                 }
                 Err(TryRecvError::Empty) => false,
-                Err(TryRecvError::Disconnected) => return self,
+                Err(TryRecvError::Disconnected) => {
+                    // What stays behind while we are gone has to block.
+                    if let Err(error) = self.resume() {
+                        self.degraded("the firewall", &error);
+                    }
+                    return self;
+                }
             };
             self.watch();
             self.end_connections();
@@ -90,14 +96,19 @@ impl Responder {
     /// Steady time at which there is something to do, should nothing happen before.
     fn due(&self, done: &Done) -> Duration {
         let next = self.next_check(done);
-        if self.fresh.is_empty() { next } else { next.min(self.ended.saturating_add(END_EVERY)) }
+        if self.fresh.is_empty() || self.paused.is_some() {
+            next
+        } else {
+            next.min(self.ended.saturating_add(END_EVERY))
+        }
     }
 
     /// Ends what the newly blocked have open: their packets are dropped already, and nobody is to wait for them. It reads the whole table
     /// of connections, so many are done at once.
     fn end_connections(&mut self) {
         let now = (self.clocks.steady)();
-        if self.fresh.is_empty() || now.saturating_sub(self.ended) < END_EVERY {
+        // In a pause everybody passes; what is open then ends when it is over.
+        if self.fresh.is_empty() || self.paused.is_some() || now.saturating_sub(self.ended) < END_EVERY {
             return;
         }
         self.ended = now;
