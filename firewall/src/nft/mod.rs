@@ -332,6 +332,8 @@ impl Backend for Nftables {
             }
         }
         blocks.sort_unstable_by_key(|block| block.net);
+        // While the kernel makes a set's table larger or smaller, a dump of it may show an entry twice.
+        blocks.dedup_by_key(|block| block.net);
         Ok(blocks)
     }
 
