@@ -232,6 +232,13 @@ pub trait Backend: fmt::Debug + Send {
     /// Applies all changes, in this order, as one: all of them or none.
     fn apply(&mut self, changes: &[Change]) -> Result<(), Error>;
 
+    /// Applies blocks of single networks if nobody of them is blocked; otherwise changes nothing and returns false. So it may also where it
+    /// would have to ask.
+    fn block_new(&mut self, changes: &[Change]) -> Result<bool, Error> {
+        let _ = changes;
+        Ok(false)
+    }
+
     /// How long each of these networks stays blocked: a single one by its own block, a wider one as a whole, by one block or several.
     /// `None` when some of it is not.
     fn left(&mut self, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error>;

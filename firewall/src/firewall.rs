@@ -86,6 +86,48 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
+impl Outcome {
+    /// What becomes of a judged request where this network is blocked for so long already.
+    fn of(net: Net, for_: Duration, had: Option<Duration>) -> Self {
+        match had {
+            Some(left) if left >= for_ => Self::Kept { net, left },
+            Some(had) => Self::Extended { net, for_, had },
+            None => Self::Blocked { net, for_ },
+        }
+    }
+
+    /// What is blocked after it, unless it was refused.
+    const fn net(&self) -> Option<Net> {
+        match self {
+            Self::Blocked { net, .. } | Self::Extended { net, .. } | Self::Kept { net, .. } => Some(*net),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+/// Turns what would become of requests where nothing is blocked into what becomes of them where these are, and keeps the changes that are
+/// still needed.
+fn against(mut held: HashMap<Net, Duration>, outcomes: &mut [Outcome], changes: &mut Vec<Change>) {
+    let mut planned = std::mem::take(changes).into_iter();
+    for outcome in outcomes {
+        match *outcome {
+            Outcome::Blocked { net, for_ } | Outcome::Extended { net, for_, .. } => {
+                let change = planned.next();
+                *outcome = Outcome::of(net, for_, held.get(&net).copied());
+                if !matches!(outcome, Outcome::Kept { .. }) {
+                    held.insert(net, for_);
+                    changes.extend(change);
+                }
+            }
+            // Kept by an earlier request of these, or by the longer block that is there.
+            Outcome::Kept { net, left } => {
+                *outcome = Outcome::Kept { net, left: held.get(&net).copied().unwrap_or(left) };
+            }
+            Outcome::Refused(_) => {}
+        }
+    }
+}
+
 impl Firewall {
     /// Opens the firewall. What a former process had blocked and is not over stays blocked, without a gap.
     pub fn open(options: Options) -> Result<Self, Error> {
@@ -131,35 +173,39 @@ impl Firewall {
     /// Blocks many networks in one transaction: all that are not refused, or none when there is an error. About 2,000 at once keep
     /// the transaction under 2 ms.
     pub fn block_many(&mut self, requests: Vec<BlockRequest>) -> Result<Vec<Outcome>, Error> {
-        let judged: Vec<_> = requests.iter().map(|request| self.judge(request)).collect();
-        let nets: Vec<Net> = judged.iter().flatten().map(|(net, _)| *net).collect();
-        let held = self.ask(|backend| backend.left(&nets))?;
-        let mut left: HashMap<Net, Duration> = HashMap::with_capacity(nets.len());
-        left.extend(nets.iter().zip(held).filter_map(|(net, left)| Some((*net, left?))));
         let mut changes = Vec::with_capacity(requests.len());
+        let mut outcomes = self.plan(requests, &mut changes);
+        if self.ask(|backend| backend.block_new(&changes))? {
+            return Ok(outcomes);
+        }
+        let nets: Vec<Net> = outcomes.iter().filter_map(Outcome::net).collect();
+        let held = self.ask(|backend| backend.left(&nets))?;
+        let held = nets.into_iter().zip(held).filter_map(|(net, left)| Some((net, left?))).collect();
+        against(held, &mut outcomes, &mut changes);
+        self.apply(&changes)?;
+        Ok(outcomes)
+    }
+
+    /// What becomes of requests where nothing is blocked; and the changes for it, one for each that is blocked or extended.
+    fn plan(&self, requests: Vec<BlockRequest>, changes: &mut Vec<Change>) -> Vec<Outcome> {
+        let mut planned: HashMap<Net, Duration> = HashMap::with_capacity(requests.len());
         let mut outcomes = Vec::with_capacity(requests.len());
-        for (request, judged) in requests.into_iter().zip(judged) {
-            let (net, for_) = match judged {
+        for request in requests {
+            let (net, for_) = match self.judge(&request) {
                 Ok(judged) => judged,
                 Err(refusal) => {
                     outcomes.push(Outcome::Refused(refusal));
                     continue;
                 }
             };
-            let had = left.get(&net).copied();
-            if let Some(left) = had.filter(|had| *had >= for_) {
-                outcomes.push(Outcome::Kept { net, left });
-                continue;
+            let outcome = Outcome::of(net, for_, planned.get(&net).copied());
+            if !matches!(outcome, Outcome::Kept { .. }) {
+                planned.insert(net, for_);
+                changes.push(Change::Block(BlockRequest { net, for_, ..request }));
             }
-            left.insert(net, for_);
-            changes.push(Change::Block(BlockRequest { net, for_, ..request }));
-            outcomes.push(match had {
-                Some(had) => Outcome::Extended { net, for_, had },
-                None => Outcome::Blocked { net, for_ },
-            });
+            outcomes.push(outcome);
         }
-        self.apply(&changes)?;
-        Ok(outcomes)
+        outcomes
     }
 
     /// Lets a network in again; whether some of it was blocked. A single address is let in also when it is blocked as part of a network,
@@ -185,23 +231,13 @@ impl Firewall {
     /// kernel in line with its database. Returns an outcome for each.
     pub fn restore(&mut self, requests: Vec<BlockRequest>) -> Result<Vec<Outcome>, Error> {
         let mut changes = vec![Change::Clear];
-        let mut outcomes = Vec::with_capacity(requests.len());
-        let mut seen: HashMap<Net, Duration> = HashMap::with_capacity(requests.len());
-        for request in requests {
-            let (net, for_) = match self.judge(&request) {
-                Ok(judged) => judged,
-                Err(refusal) => {
-                    outcomes.push(Outcome::Refused(refusal));
-                    continue;
-                }
-            };
-            if let Some(left) = seen.get(&net).copied().filter(|left| *left >= for_) {
-                outcomes.push(Outcome::Kept { net, left });
-                continue;
+        changes.reserve(requests.len());
+        let mut outcomes = self.plan(requests, &mut changes);
+        for outcome in &mut outcomes {
+            // Whatever was there has gone.
+            if let Outcome::Extended { net, for_, .. } = *outcome {
+                *outcome = Outcome::Blocked { net, for_ };
             }
-            seen.insert(net, for_);
-            changes.push(Change::Block(BlockRequest { net, for_, ..request }));
-            outcomes.push(Outcome::Blocked { net, for_ });
         }
         self.apply(&changes)?;
         self.rebuilt = false;

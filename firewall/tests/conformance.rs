@@ -118,6 +118,7 @@ fn conforms(backend: &mut dyn Backend) {
         ranges_may_end_at_the_last_address,
         blocks_end_by_themselves,
         protecting_blocks_nobody,
+        only_where_nobody_is_blocked_is_anybody_blocked_unasked,
     ] {
         check(backend);
         backend.apply(&[Change::Clear]).expect("clear");
@@ -233,6 +234,21 @@ fn of_several_changes_the_last_counts(backend: &mut dyn Backend) {
         &[block("198.51.100.8", 60), Change::Clear, block("198.51.100.9", 60), block("198.18.0.0/15", 60)],
     );
     assert_eq!(listed(backend).len(), 2, "what was and what came before the clearing is gone");
+}
+
+fn only_where_nobody_is_blocked_is_anybody_blocked_unasked(backend: &mut dyn Backend) {
+    let hosts = ["192.0.2.7", "2001:db8::/64", "2001:db8::7"];
+    let changes = hosts.map(|host| block(host, 600));
+    let done = backend.block_new(&changes).expect("block");
+    for left in left(backend, &hosts) {
+        assert_eq!(left, done.then_some(600));
+    }
+    apply(backend, &[Change::Clear, block("2001:db8::/64", 60)]);
+    assert!(!backend.block_new(&changes).expect("block"), "one is blocked already");
+    assert_eq!(left(backend, &hosts), [None, Some(60), None]);
+    let wide = [block("192.0.2.7", 600), block("198.51.100.0/24", 600)];
+    let done = backend.block_new(&wide).expect("block");
+    assert_eq!(left(backend, &["192.0.2.7", "198.51.100.0/24"]), [done.then_some(600); 2]);
 }
 
 fn thousands_in_one_transaction(backend: &mut dyn Backend) {

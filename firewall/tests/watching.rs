@@ -4,6 +4,7 @@
 
 mod lab;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use lab::{A4, A4_NEIGHBOUR, C4, Host, Lab, arrives, eventually};
@@ -77,6 +78,30 @@ fn whatever_others_do_to_our_table_is_noticed_and_mended() {
         assert!(nft(&lab, deed));
         assert_eq!(firewall.verify().expect("verify"), Health::Intact, "{deed}");
     }
+}
+
+/// While much is changed nobody of us listens; before and after it the changes of others are heard.
+#[test]
+fn a_large_change_makes_nobody_deaf() {
+    let test = "a_large_change_makes_nobody_deaf";
+    let Some(lab) = lab::open(test) else { return };
+    let mut firewall = firewall(&lab, Features::NONE);
+    if !nft(&lab, "list tables") {
+        eprintln!("skipped: {test}: needs the program nft (nftables)");
+        return;
+    }
+    let many = || (0..5000u32).map(|n| request(&Ipv4Addr::from_bits(0x0b00_0000 + n).to_string()));
+    firewall.block_many(many().collect()).expect("block");
+    firewall.restore(many().collect()).expect("restore");
+    assert!(!firewall.watch().disturbed, "our own changes are no news");
+    assert!(nft(&lab, "delete element inet slips in4 { 11.0.0.7 }"));
+    firewall.restore(many().collect()).expect("restore");
+    assert!(firewall.watch().disturbed, "heard before the large change");
+    assert_eq!(firewall.verify().expect("verify"), Health::Rebuilt);
+    firewall.restore(many().collect()).expect("restore");
+    assert!(nft(&lab, "flush map inet slips in4"));
+    eventually(|| firewall.watch().disturbed);
+    assert_eq!(firewall.verify().expect("verify"), Health::Rebuilt);
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Events {
     tables: Socket,
+    /// Changes of tables are heard.
+    listens: bool,
     host: Socket,
     datagram: Vec<u8>,
 }
@@ -32,19 +34,33 @@ impl Events {
     pub(crate) fn open(own: &Socket) -> Result<Self, Error> {
         let tables = Socket::open(SockProtocol::NetlinkNetFilter)?;
         let host = Socket::open(SockProtocol::NetlinkRoute)?;
-        let heard = |result: nix::Result<()>| {
-            result.map_err(|errno| match errno {
-                Errno::EPERM => Error::Denied,
-                other => Error::Socket(other.into()),
-            })
-        };
         // Before it hears anything: of our own changes, each entry would come back as a message of its own.
         heard(raw::ignore_port(tables.fd(), own.port()))?;
-        heard(raw::join_group(tables.fd(), GROUP_NFTABLES))?;
         for group in GROUPS_HOST {
             heard(raw::join_group(host.fd(), group))?;
         }
-        Ok(Self { tables, host, datagram: vec![0; DATAGRAM] })
+        let mut this = Self { tables, listens: false, host, datagram: vec![0; DATAGRAM] };
+        this.join_tables()?;
+        Ok(this)
+    }
+
+    /// Whether changes of tables are heard.
+    pub(crate) const fn hear_tables(&self) -> bool {
+        self.listens
+    }
+
+    /// Hears of changes of tables from now on.
+    pub(crate) fn join_tables(&mut self) -> Result<(), Error> {
+        heard(raw::join_group(self.tables.fd(), GROUP_NFTABLES))?;
+        self.listens = true;
+        Ok(())
+    }
+
+    /// Hears of changes of tables no longer: what the kernel need not tell it does not write.
+    pub(crate) fn leave_tables(&mut self) -> Result<(), Error> {
+        heard(raw::leave_group(self.tables.fd(), GROUP_NFTABLES))?;
+        self.listens = false;
+        Ok(())
     }
 
     /// What can be read when there is news.
@@ -76,6 +92,13 @@ impl Events {
         }
         news
     }
+}
+
+fn heard(result: nix::Result<()>) -> Result<(), Error> {
+    result.map_err(|errno| match errno {
+        Errno::EPERM => Error::Denied,
+        other => Error::Socket(other.into()),
+    })
 }
 
 /// Whether a message tells of a change of the table with this name. All messages of nftables name their table in their first attribute;

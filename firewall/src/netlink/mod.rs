@@ -2,7 +2,7 @@
 //!
 //! `nftnl` frames a transaction. What is in it and everything that is read is encoded and decoded here in safe code ([`wire`]): `nftnl`
 //! lacks most of what our table is made of, and libnftnl's getters dereference null when an attribute is absent. What is left for
-//! `unsafe` is one short impl and two socket options in [`raw`].
+//! `unsafe` is one short impl and a few socket options in [`raw`].
 
 mod connections;
 mod events;

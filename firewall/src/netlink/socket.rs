@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 
 use super::raw::Encoded;
-use super::wire::{self, FAMILY_INET, Message, Reply};
+use super::wire::{self, BARE_MESSAGE, FAMILY_INET, Message, Reply};
 use crate::Error;
 use crate::error::BEGIN;
 
@@ -33,6 +33,8 @@ pub(crate) struct Socket {
     port: u32,
     send_buffer: usize,
     datagram: Vec<u8>,
+    /// All that was asked has been answered: nothing waits to be read.
+    quiet: bool,
 }
 
 impl Socket {
@@ -47,7 +49,7 @@ impl Socket {
         let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
         // Without the capability all later calls are refused, and with a better message.
         let _ = setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        Ok(Self { fd, port, send_buffer: 0, datagram: vec![0; DATAGRAM] })
+        Ok(Self { fd, port, send_buffer: 0, datagram: vec![0; DATAGRAM], quiet: false })
     }
 
     /// Our address on the bus, by which the kernel knows the owner of a table.
@@ -71,7 +73,10 @@ impl Socket {
         let numbers = batch.sequence_numbers();
         let framed = numbers.len() > steps.len();
         let first = numbers.start + u32::from(framed);
-        let pages: Vec<IoSlice<'_>> = batch.iter().map(IoSlice::new).collect();
+        let mut pages: Vec<&[u8]> = batch.iter().collect();
+        let [begin, end] = unanswered_frame(&mut pages);
+        let pages: Vec<IoSlice<'_>> =
+            std::iter::once(&begin[..]).chain(pages).chain([&end[..]]).map(IoSlice::new).collect();
         self.send(&pages)?;
         let mut refused: Option<(u32, i32)> = None;
         let mut last_answered = false;
@@ -83,6 +88,8 @@ impl Socket {
                 }
                 last_answered |= seq == last;
             }
+            // After the last there is no other, unless something was refused.
+            last_answered && refused.is_none()
         })?;
         match refused {
             None if last_answered => Ok(()),
@@ -108,22 +115,24 @@ impl Socket {
                 (1..).zip(asked).flat_map(|(seq, question)| question.finished(seq)).collect();
             self.send(&[IoSlice::new(&bytes)])?;
             let mut answers = vec![None; asked.len()];
-            self.receive(|reply| match reply {
-                Reply::Object { seq, attributes, .. } => {
-                    if let Some(index) = seq.checked_sub(1).and_then(|n| usize::try_from(n).ok()) {
-                        each(base + index, attributes);
-                        if let Some(answer) = answers.get_mut(index) {
-                            answer.get_or_insert(0);
+            let mut missing = asked.len();
+            self.receive(|reply| {
+                let (seq, errno) = match reply {
+                    Reply::Object { seq, attributes, .. } => {
+                        if let Some(index) = seq.checked_sub(1).and_then(|n| usize::try_from(n).ok()) {
+                            each(base + index, attributes);
                         }
+                        (seq, 0)
                     }
+                    Reply::Verdict { seq, errno } => (seq, errno),
+                    Reply::Done => return false,
+                };
+                let index = seq.checked_sub(1).and_then(|n| usize::try_from(n).ok());
+                if let Some(answer) = index.and_then(|n| answers.get_mut(n)) {
+                    missing -= usize::from(answer.is_none());
+                    *answer = Some(errno);
                 }
-                Reply::Verdict { seq, errno } => {
-                    let index = seq.checked_sub(1).and_then(|n| usize::try_from(n).ok());
-                    if let Some(answer) = index.and_then(|n| answers.get_mut(n)) {
-                        *answer = Some(errno);
-                    }
-                }
-                Reply::Done => {}
+                missing == 0
             })?;
             for answer in answers {
                 verdicts.push(answer.ok_or(Error::Unanswered("question"))?);
@@ -148,9 +157,16 @@ impl Socket {
                 Reply::Object { interrupted, attributes, .. } => {
                     disturbed |= interrupted;
                     each(&mut found, attributes);
+                    false
                 }
-                Reply::Done => ended = true,
-                Reply::Verdict { errno, .. } => refused = errno,
+                Reply::Done => {
+                    ended = true;
+                    true
+                }
+                Reply::Verdict { errno, .. } => {
+                    refused = errno;
+                    false
+                }
             })?;
             match refused {
                 0 if ended && !disturbed => return Ok(found),
@@ -164,10 +180,13 @@ impl Socket {
 
     /// One `sendmsg` for all pages: sent page by page, the kernel would take each for a batch of its own and refuse it.
     fn send(&mut self, pages: &[IoSlice<'_>]) -> Result<(), Error> {
-        self.receive(|_| {}).or_else(|error| match error {
-            Error::Unanswered(_) => Ok(()),
-            other => Err(other),
-        })?;
+        if !self.quiet {
+            self.receive(|_| false).or_else(|error| match error {
+                Error::Unanswered(_) => Ok(()),
+                other => Err(other),
+            })?;
+        }
+        self.quiet = false;
         let length: usize = pages.iter().map(|page| page.len()).sum();
         if length > self.send_buffer {
             let size = length.next_power_of_two().max(256 << 10);
@@ -182,13 +201,18 @@ impl Socket {
         }
     }
 
-    /// Reads all that waits.
-    fn receive(&mut self, mut each: impl FnMut(Reply<'_>)) -> Result<(), Error> {
+    /// Reads all that waits, up to the answer of which `is_last` says that no other follows.
+    fn receive(&mut self, mut is_last: impl FnMut(Reply<'_>) -> bool) -> Result<(), Error> {
         let mut lost = false;
         loop {
             match recv(self.fd.as_raw_fd(), &mut self.datagram, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => {
-                    wire::messages(self.datagram.get(..length).unwrap_or_default()).for_each(&mut each)
+                    let datagram = self.datagram.get(..length).unwrap_or_default();
+                    // All of a datagram are looked at, and the last one decides.
+                    if wire::messages(datagram).fold(false, |_, reply| is_last(reply)) && !lost {
+                        self.quiet = true;
+                        return Ok(());
+                    }
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::ENOBUFS) => lost = true,
@@ -203,6 +227,27 @@ impl Socket {
 /// So many questions that their answers, about a kilobyte each, fill a quarter of the receive buffer.
 const QUESTIONS_AT_ONCE: usize = 1000;
 
+/// The first and the last message of a batch, for which `nftnl` wants answers where the kernel gives them: each costs as much as a quarter
+/// of a block, and says nothing that the answers between them do not. Takes both from the pages.
+fn unanswered_frame(pages: &mut [&[u8]]) -> [Vec<u8>; 2] {
+    let (mut begin, mut end) = (Vec::new(), Vec::new());
+    if let Some(page) = pages.first_mut() {
+        let whole: &[u8] = page;
+        let (first, rest) = whole.split_at(whole.len().min(BARE_MESSAGE));
+        begin.extend_from_slice(first);
+        *page = rest;
+    }
+    if let Some(page) = pages.last_mut() {
+        let whole: &[u8] = page;
+        let (rest, last) = whole.split_at(whole.len().saturating_sub(BARE_MESSAGE));
+        end.extend_from_slice(last);
+        *page = rest;
+    }
+    wire::ask_for_no_answer(&mut begin);
+    wire::ask_for_no_answer(&mut end);
+    [begin, end]
+}
+
 /// Messages that take effect together.
 pub(crate) struct Transaction {
     batch: Batch,
@@ -211,18 +256,21 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// Nothing to do so far.
+    /// Nothing to do so far, and few messages to come.
     pub(crate) fn new() -> Self {
-        Self { batch: Batch::new(), steps: Vec::new(), family: FAMILY_INET }
+        Self::for_changes(0)
+    }
+
+    /// Nothing to do so far; about so many entries are to be changed. A page of memory is for many messages, but a single block needs no
+    /// large one; a million reasons fit in as many pages as one call may name (1,024).
+    pub(crate) fn for_changes(count: usize) -> Self {
+        let page = if count < MANY_CHANGES { SMALL_PAGE } else { LARGE_PAGE };
+        Self { batch: Batch::with_page_size(page), steps: Vec::new(), family: FAMILY_INET }
     }
 
     /// Adds a message of our own; `step` names it in an error.
     pub(crate) fn message(&mut self, step: &'static str, message: &Message) {
-        if self.family == FAMILY_INET {
-            self.batch.add(&Encoded(message), MsgType::Add);
-        } else {
-            self.batch.add(&Encoded(&message.clone().in_family(self.family)), MsgType::Add);
-        }
+        self.batch.add(&Encoded(message, self.family), MsgType::Add);
         self.steps.push(step);
     }
 
@@ -231,3 +279,9 @@ impl Transaction {
         self.family = family;
     }
 }
+
+const MANY_CHANGES: usize = 1000;
+/// No less than the largest message, which libnftnl would leave out of the batch without a word.
+const SMALL_PAGE: u32 = 64 << 10;
+const _: () = assert!(SMALL_PAGE as usize >= wire::MAX_MESSAGE);
+const LARGE_PAGE: u32 = 1 << 20;

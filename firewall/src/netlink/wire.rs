@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     NewSetElem = 12,
     GetSetElem = 13,
     DelSetElem = 14,
+    GetGen = 16,
     NewObj = 18,
     GetObj = 19,
     DestroySetElem = 30,
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
 
 /// `NLM_F_CREATE`: make it when it is not there.
 pub(crate) const CREATE: u16 = 0x400;
+/// `NLM_F_EXCL`: an error when it is there.
+pub(crate) const EXCLUSIVE: u16 = 0x200;
 /// `NLM_F_ACK`: answer also when all is well.
 pub(crate) const ACK: u16 = 0x4;
 /// `NLM_F_DUMP`: answer with all of them.
@@ -46,6 +49,8 @@ const NESTED: u16 = 0x8000;
 const KIND_MASK: u16 = 0x3fff;
 const HEADER: usize = 16;
 const GENERIC_HEADER: usize = 4;
+/// The length of a message without attributes.
+pub(crate) const BARE_MESSAGE: usize = HEADER + GENERIC_HEADER;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
@@ -83,7 +88,7 @@ impl Message {
 
     /// The same about the tables of another family.
     pub(crate) fn in_family(mut self, family: u8) -> Self {
-        patch(&mut self.bytes, HEADER, &[family]);
+        turn_to_family(&mut self.bytes, family);
         self
     }
 
@@ -140,17 +145,24 @@ impl Message {
         self.nest_as(kind | NESTED, fill)
     }
 
+    /// Forgets what was added after the message had this length: its memory serves for the next message of the kind.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
     /// The message with its length and `seq` filled in.
-    ///
-    /// One that outgrew [`MAX_MESSAGE`] is cut to its bare header, which the kernel refuses: whoever fills a message bounds it.
     pub(crate) fn finished(&self, seq: u32) -> Vec<u8> {
-        debug_assert!(self.bytes.len() <= MAX_MESSAGE, "a message of {} bytes", self.bytes.len());
-        let kept = if self.bytes.len() <= MAX_MESSAGE { self.bytes.len() } else { HEADER + GENERIC_HEADER };
-        let mut bytes = self.bytes.iter().copied().take(kept).collect::<Vec<_>>();
-        let length = u32::try_from(bytes.len()).unwrap_or(0).to_ne_bytes();
-        patch(&mut bytes, 0, &length);
-        patch(&mut bytes, 8, &seq.to_ne_bytes());
+        let mut bytes = self.sendable().to_vec();
+        address(&mut bytes, seq);
         bytes
+    }
+
+    /// What is sent of the message. One that outgrew [`MAX_MESSAGE`] is cut to its bare header, which the kernel refuses: whoever fills a
+    /// message bounds it.
+    pub(crate) fn sendable(&self) -> &[u8] {
+        debug_assert!(self.bytes.len() <= MAX_MESSAGE, "a message of {} bytes", self.bytes.len());
+        let kept = if self.bytes.len() <= MAX_MESSAGE { self.bytes.len() } else { BARE_MESSAGE };
+        self.bytes.get(..kept).unwrap_or_default()
     }
 
     fn nest_as(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
@@ -162,6 +174,25 @@ impl Message {
         patch(&mut self.bytes, start, &length);
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self
+    }
+}
+
+/// Fills in the length and the number of a whole message.
+pub(crate) fn address(message: &mut [u8], seq: u32) {
+    let length = u32::try_from(message.len()).unwrap_or(0).to_ne_bytes();
+    patch(message, 0, &length);
+    patch(message, 8, &seq.to_ne_bytes());
+}
+
+/// Says of a message about which family's tables it is.
+pub(crate) fn turn_to_family(message: &mut [u8], family: u8) {
+    patch(message, HEADER, &[family]);
+}
+
+/// Asks for no answer to a message that is well.
+pub(crate) fn ask_for_no_answer(message: &mut [u8]) {
+    if let Some(flags) = ne16(message, 6) {
+        patch(message, 6, &(flags & !ACK).to_ne_bytes());
     }
 }
 

@@ -8,7 +8,7 @@ use slips_core::addr::Net;
 
 use super::layout::{Place, TABLE};
 use crate::block::Tag;
-use crate::netlink::wire::{self, ACK, CREATE, DUMP, Kind, Message};
+use crate::netlink::wire::{self, ACK, CREATE, DUMP, EXCLUSIVE, Kind, Message};
 use crate::netlink::{Socket, Transaction};
 use crate::ranges::{self, Family, Range};
 use crate::{Count, Error};
@@ -168,6 +168,11 @@ pub(super) fn add(transaction: &mut Transaction, place: Place, elements: impl It
     send(transaction, "add to a set", Kind::NewSetElem, CREATE, place, elements);
 }
 
+/// Adds entries of which none is there: one that is refuses the whole transaction.
+pub(super) fn add_new(transaction: &mut Transaction, place: Place, elements: impl Iterator<Item = Element>) {
+    send(transaction, "add to a set", Kind::NewSetElem, CREATE | EXCLUSIVE, place, elements);
+}
+
 /// Deletes entries that are there.
 pub(super) fn delete(transaction: &mut Transaction, place: Place, elements: impl Iterator<Item = Element>) {
     send(transaction, "delete from a set", Kind::DelSetElem, 0, place, elements);
@@ -193,14 +198,15 @@ fn send(
     elements: impl Iterator<Item = Element>,
 ) {
     let mut elements = elements.peekable();
+    let mut message = about(kind, ACK | flags, place);
+    let start = message.len();
     while elements.peek().is_some() {
-        let mut message = about(kind, ACK | flags, place);
-        let mut room = MESSAGE_ROOM.saturating_sub(message.len());
+        message.truncate(start);
         message.nest(ELEMENTS, |m| {
-            while let Some(element) = elements.next_if(|_| room > 0) {
-                let before = m.len();
+            while m.len() < MESSAGE_ROOM
+                && let Some(element) = elements.next()
+            {
                 element.write(m);
-                room = room.saturating_sub(m.len() - before);
             }
         });
         transaction.message(step, &message);
@@ -270,8 +276,8 @@ fn range(first: &Element, last: u128) -> Option<Range> {
     Some(Range { first: first.key.number, last, left: first.timeout?, reason: first.comment.clone(), tag })
 }
 
-/// A message is filled up to here and one element more: half of what it may hold.
-const MESSAGE_ROOM: usize = wire::MAX_MESSAGE / 2;
+/// A message is filled up to here and one element more, which takes 300 bytes at most with a comment and a counter.
+const MESSAGE_ROOM: usize = wire::MAX_MESSAGE - 1000;
 /// A reason is cut to what `nft` takes for a comment, 128 bytes with the closing zero.
 const COMMENT_LENGTH: usize = 127;
 

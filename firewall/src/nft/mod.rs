@@ -20,7 +20,7 @@ use slips_core::addr::Net;
 
 use self::elements::Element;
 use self::layout::{Choice, Place, TABLE};
-use self::stage::{Tags, Wide};
+use self::stage::{Held, Tags, Wide};
 use self::table::Found;
 use crate::block::Tag;
 use crate::netlink::wire::{FAMILY_BRIDGE, FAMILY_INET};
@@ -115,6 +115,10 @@ impl Nftables {
             table::remove_bridge(&mut this.socket)?;
         }
         this.probe()?;
+        // Nobody else can change a table that belongs to us.
+        if let Some(events) = this.events.as_mut().filter(|_| this.features.owner) {
+            events.leave_tables()?;
+        }
         // What was heard so far was before us.
         this.news();
         this.disturbed = false;
@@ -164,9 +168,9 @@ impl Nftables {
     fn create(&mut self, blocks: &[Block]) -> Result<(), Error> {
         let changes: Vec<_> = std::iter::once(Change::Clear).chain(blocks.iter().map(again)).collect();
         loop {
-            let mut transaction = Transaction::new();
+            let mut transaction = Transaction::for_changes(changes.len());
             layout::create(&mut transaction, self.features.owner, self.choice());
-            self.stage(&mut transaction, &changes, BTreeMap::new(), None);
+            self.stage(&mut transaction, &changes, BTreeMap::new(), Held::Perhaps);
             match self.socket.commit(transaction) {
                 Err(error)
                     if self.features.owner
@@ -207,15 +211,39 @@ impl Nftables {
         &mut self,
         changes: &[Change],
         wide: BTreeMap<Place, Wide>,
-        known: Option<&Tags>,
+        held: Held<'_>,
     ) -> Result<(), Error> {
-        let mut transaction = Transaction::new();
+        let mut transaction = Transaction::for_changes(changes.len());
         if self.options.bridge {
-            self.stage(&mut transaction, changes, wide.clone(), known);
+            self.stage(&mut transaction, changes, wide.clone(), held);
             transaction.turn_to(FAMILY_BRIDGE);
         }
-        self.stage(&mut transaction, changes, wide, known);
-        self.socket.commit(transaction)
+        self.stage(&mut transaction, changes, wide, held);
+        // Of a few entries the kernel writes as fast as we would leave and come back.
+        if changes.len() < LOUD && !changes.contains(&Change::Clear) {
+            return self.socket.commit(transaction);
+        }
+        self.unheard(|socket| socket.commit(transaction))
+    }
+
+    /// Does something large while nobody of us hears what changes: the kernel writes a message about each entry for whoever listens, four
+    /// kilobytes each, all at once. Whether others changed something meanwhile is told by its count of changes.
+    fn unheard(&mut self, work: impl FnOnce(&mut Socket) -> Result<(), Error>) -> Result<(), Error> {
+        let before = match &mut self.events {
+            Some(events) if events.hear_tables() => {
+                let before = table::generation(&mut self.socket)?;
+                events.leave_tables()?;
+                Some(before)
+            }
+            _ => None,
+        };
+        let done = work(&mut self.socket);
+        if let (Some(before), Some(events)) = (before, &mut self.events) {
+            events.join_tables()?;
+            let after = table::generation(&mut self.socket)?;
+            self.disturbed |= after != before.wrapping_add(u32::from(done.is_ok()));
+        }
+        done
     }
 
     /// Makes the table of the bridges, unless somebody else has one of that name: it is left as it is.
@@ -276,13 +304,24 @@ impl Backend for Nftables {
                 }
             }
         }
-        match self.commit(changes, wide.clone(), None) {
+        match self.commit(changes, wide.clone(), Held::Perhaps) {
             // An entry is there with another tag: the kernel changes times only. It is seldom, so it is asked only now.
             Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) => {
                 let known = self.tags(changes)?;
-                self.commit(changes, wide, Some(&known))
+                self.commit(changes, wide, Held::Tagged(&known))
             }
             done => done,
+        }
+    }
+
+    /// The kernel finds out itself whether one is there: so nearly every block is one call instead of two.
+    fn block_new(&mut self, changes: &[Change]) -> Result<bool, Error> {
+        if !changes.iter().all(|change| matches!(change, Change::Block(request) if is_single(request.net))) {
+            return Ok(false);
+        }
+        match self.commit(changes, BTreeMap::new(), Held::Nothing) {
+            Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) => Ok(false),
+            done => done.map(|()| true),
         }
     }
 
@@ -469,6 +508,8 @@ fn again(block: &Block) -> Change {
     Change::Block(BlockRequest { exact: true, by, manner, ..request })
 }
 
+/// From so many changes on nobody of us listens: below, going away and coming back costs more than it saves.
+const LOUD: usize = 64;
 /// The last but many of TEST-NET-1, RFC 5737: addresses that nobody has.
 pub(crate) const PROBE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 /// The discard service, RFC 863.

@@ -16,6 +16,17 @@ use crate::{BlockRequest, Change, is_single};
 /// The tags of entries.
 pub(super) type Tags = BTreeMap<Net, Tag>;
 
+/// What is known of the single networks that are to be changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Held<'a> {
+    /// They may be there, with the tags that are wanted.
+    Perhaps,
+    /// They may be there, these with these tags.
+    Tagged(&'a Tags),
+    /// None of them is to be there: if one is, the kernel shall refuse.
+    Nothing,
+}
+
 /// What an interval set holds. It is written anew as a whole, when something in it changes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wide {
@@ -53,15 +64,26 @@ pub(super) fn needs(change: &Change, place: Place) -> bool {
     }
 }
 
+/// Puts changes in the order of their networks, and keeps the last of each.
+fn last_of_each(changes: &mut Vec<(Net, Option<&BlockRequest>)>) {
+    changes.sort_by_key(|(net, _)| *net);
+    changes.dedup_by(|later, earlier| {
+        let same = later.0 == earlier.0;
+        if same {
+            *earlier = *later;
+        }
+        same
+    });
+}
+
 impl Nftables {
     /// Writes changes into a transaction. `wide` holds what the interval sets hold now, of the families that the changes touch.
-    /// `known` are the tags of the single networks that are touched, should some stand there with another one than is wanted.
     pub(super) fn stage(
         &self,
         transaction: &mut Transaction,
         changes: &[Change],
         mut wide: BTreeMap<Place, Wide>,
-        known: Option<&Tags>,
+        held: Held<'_>,
     ) {
         let live = changes.iter().rposition(|change| *change == Change::Clear);
         if live.is_some() {
@@ -69,7 +91,7 @@ impl Nftables {
                 elements::flush(transaction, place);
             }
         }
-        let mut single: BTreeMap<Net, Option<&BlockRequest>> = BTreeMap::new();
+        let mut single: Vec<(Net, Option<&BlockRequest>)> = Vec::with_capacity(changes.len());
         let mut protected = None;
         for (index, change) in changes.iter().enumerate() {
             let void = live.is_some_and(|last| index < last);
@@ -78,7 +100,7 @@ impl Nftables {
                 Change::Clear => {}
                 _ if void => {}
                 Change::Block(request) if is_single(request.net) => {
-                    single.insert(request.net, Some(request));
+                    single.push((request.net, Some(request)));
                 }
                 Change::Block(request) => {
                     let range = Range::new(request.net, request.for_, &request.reason, request.tag());
@@ -86,18 +108,19 @@ impl Nftables {
                 }
                 Change::Unblock(net) => {
                     if is_single(*net) {
-                        single.insert(*net, None);
+                        single.push((*net, None));
                     }
                     wide.entry(Place::wide(*net)).or_default().cut(*net);
                 }
             }
         }
-        self.stage_single(transaction, &single, known);
-        for (place, held) in wide.into_iter().filter(|(_, held)| held.changed) {
+        last_of_each(&mut single);
+        self.stage_single(transaction, &single, held);
+        for (place, wide) in wide.into_iter().filter(|(_, wide)| wide.changed) {
             if live.is_none() {
                 elements::flush(transaction, place);
             }
-            let pieces = ranges::disjoint(&held.ranges);
+            let pieces = ranges::disjoint(&wide.ranges);
             elements::add(transaction, place, pieces.iter().flat_map(|range| self.ends(place, range)));
         }
         if let Some(nets) = protected {
@@ -116,14 +139,16 @@ impl Nftables {
     fn stage_single(
         &self,
         transaction: &mut Transaction,
-        changes: &BTreeMap<Net, Option<&BlockRequest>>,
-        known: Option<&Tags>,
+        changes: &[(Net, Option<&BlockRequest>)],
+        held: Held<'_>,
     ) {
+        let known = if let Held::Tagged(tags) = held { Some(tags) } else { None };
+        let new = matches!(held, Held::Nothing);
         // A refresh sets the time and leaves the comment, which would then tell the reason of the former block; and the kernel
         // refuses it where the tag is another one.
-        let anew = known.is_some() || !self.features.refresh || self.options.annotate;
+        let anew = !new && (known.is_some() || !self.features.refresh || self.options.annotate);
         for place in Place::HASHED {
-            let here = || changes.iter().filter(|(net, _)| Place::of(**net) == place);
+            let here = || changes.iter().filter(|(net, _)| Place::of(*net) == place);
             let former = |net: &Net| Element {
                 tag: Some(known.and_then(|known| known.get(net).copied()).unwrap_or_default()),
                 ..Element::key(Key::of(*net))
@@ -145,11 +170,8 @@ impl Nftables {
                     })
                 });
             }
-            elements::add(
-                transaction,
-                place,
-                here().filter_map(|(net, request)| Some(wanted(net, (*request)?))),
-            );
+            let add = if new { elements::add_new } else { elements::add };
+            add(transaction, place, here().filter_map(|(net, request)| Some(wanted(net, (*request)?))));
         }
     }
 

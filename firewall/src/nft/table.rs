@@ -49,6 +49,18 @@ pub(super) fn find(socket: &mut Socket) -> Result<Found, Error> {
     find_in(socket, FAMILY_INET)
 }
 
+/// How often nftables was changed in this network namespace, by anybody.
+pub(super) fn generation(socket: &mut Socket) -> Result<u32, Error> {
+    let question = Message::new(Kind::GetGen, 0);
+    let mut generation = None;
+    let verdicts =
+        socket.ask(std::slice::from_ref(&question), |_, told| generation = wire::be32(told, GENERATION))?;
+    match verdicts.into_iter().find(|errno| *errno != 0) {
+        Some(errno) => Err(Error::unread("ask how often it was changed", errno)),
+        None => generation.ok_or(Error::Unanswered("how often it was changed")),
+    }
+}
+
 /// How many rules our table has; none when there is no table.
 pub(super) fn rules(socket: &mut Socket, family: u8) -> Result<usize, Error> {
     let mut question = Message::new(Kind::GetRule, DUMP).in_family(family);
@@ -124,3 +136,6 @@ pub(super) fn counters(socket: &mut Socket) -> Result<[Counters; Origin::ALL.len
     }
     Ok(all)
 }
+
+/// `NFTA_GEN_ID`.
+const GENERATION: u16 = 1;
