@@ -34,6 +34,7 @@ pub fn alert(alert: &Alert) -> Entry {
         match alert.cause {
             Cause::Accumulated => "accumulated",
             Cause::Critical => "critical",
+            Cause::Assisted => "assisted",
         },
     )
     .with(

@@ -47,6 +47,8 @@ pub enum Cause {
     Accumulated,
     /// One critical evidence with confidence of at least 0.9.
     Critical,
+    /// Own evidence was not enough, and peers who are believed said the rest.
+    Assisted,
 }
 
 /// An attacker whose evidence in one window is enough. Its threat level is always critical.

@@ -56,6 +56,31 @@ pub enum Event {
     Neighbour(Box<Neighbour>),
     /// Silence: nothing happened up to this moment. Live sources send it so that windows close.
     Tick(PacketTime),
+    /// What peers say of an address.
+    Advice(Box<Advice>),
+}
+
+/// What peers say of an address, as far as they are believed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advice {
+    /// Whom they accuse.
+    pub attacker: IpAddr,
+    /// When it was weighed.
+    pub at: PacketTime,
+    /// How much it helps own evidence, as a share of the weight of an alert; with 0 it is only told. The judge grants no more than
+    /// [`Advice::MOST`].
+    pub help: f64,
+    /// How sure they are together, 0 to 1.
+    pub confidence: f64,
+    /// Who says what, for people.
+    pub text: String,
+}
+
+impl Advice {
+    /// Peers help own evidence at most so much,
+    pub const MOST: f64 = 0.6;
+    /// and only where own evidence is at least so much of what an alert needs.
+    pub const OWN: f64 = 0.25;
 }
 
 impl Event {
@@ -83,6 +108,7 @@ impl Event {
             Self::Operation(e) => e.about.at,
             Self::Neighbour(e) => e.at,
             Self::Tick(at) => *at,
+            Self::Advice(e) => e.at,
         }
     }
 
@@ -118,7 +144,8 @@ impl Event {
             | Self::Software(_)
             | Self::Notice(_)
             | Self::Neighbour(_)
-            | Self::Tick(_) => return None,
+            | Self::Tick(_)
+            | Self::Advice(_) => return None,
         })
     }
 
@@ -174,6 +201,7 @@ impl Event {
             Self::Operation(_) => EventKind::Operation,
             Self::Neighbour(_) => EventKind::Neighbour,
             Self::Tick(_) => EventKind::Tick,
+            Self::Advice(_) => EventKind::Advice,
         }
     }
 }
@@ -204,11 +232,12 @@ pub enum EventKind {
     Operation,
     Neighbour,
     Tick,
+    Advice,
 }
 
 impl EventKind {
     /// How many kinds there are.
-    pub const COUNT: usize = Self::Tick as usize + 1;
+    pub const COUNT: usize = Self::Advice as usize + 1;
 }
 
 /// What all protocol records share: when, which flow, between whom.

@@ -144,9 +144,18 @@ evidence_kinds! {
     SlowPortScan = "SLOW_PORT_SCAN",
     /// A service of ours answers somebody much more than it is asked, as if somebody asked in his name.
     AmplificationAbuse = "AMPLIFICATION_ABUSE",
+    /// A peer reported an address.
+    P2pReport = "P2P_REPORT",
+    /// What peers say, together with own evidence, is enough.
+    MaliciousIpFromP2p = "MALICIOUS_IP_FROM_P2P_NETWORK",
 }
 
 impl EvidenceKind {
+    /// Whether it only tells what others say: it weighs nothing by itself.
+    pub const fn is_hearsay(self) -> bool {
+        matches!(self, Self::P2pReport | Self::MaliciousIpFromP2p)
+    }
+
     /// The kind with this name, in any letter case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name().eq_ignore_ascii_case(name))
@@ -416,8 +425,11 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// `level × confidence × min(1 + log2 n, 8)`.
+    /// `level × confidence × min(1 + log2 n, 8)`; nothing for hearsay.
     pub fn weight(&self) -> f64 {
+        if self.finding.kind.is_hearsay() {
+            return 0.0;
+        }
         weight(self.finding.level, self.finding.confidence, self.count)
     }
 }

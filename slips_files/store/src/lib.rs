@@ -23,5 +23,8 @@ pub use alerts_log::AlertsLog;
 pub use lines::{Limits, LineFile};
 pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, StoreError};
-pub use sqlite::{Block, BlockId, BlockState, Blocks, NewBlock, Sqlite, SqliteLimits};
+pub use sqlite::{
+    Block, BlockId, BlockState, Blocks, KeptEnvelope, NewBlock, Outcome, PeerBook, PeerStanding, Sqlite,
+    SqliteLimits,
+};
 pub use zeek::{ZeekFormat, ZeekLogs};

@@ -78,6 +78,7 @@ pub fn alert_line(alert: &Alert) -> String {
     let why = match alert.cause {
         Cause::Accumulated => "enough evidence",
         Cause::Critical => "critical evidence",
+        Cause::Assisted => "evidence of its own and word of peers",
     };
     let _ = write!(
         line,

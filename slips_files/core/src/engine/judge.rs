@@ -1,13 +1,16 @@
 //! The judge: keeps evidence and every attacker's sum, and says when it is enough. One owner, one order.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter::Peekable;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::alert::{Alert, AlertId, Cause};
-use crate::detector::Emitted;
+use crate::detector::{Emitted, OrderKey};
+use crate::event::{Advice, Event};
 use crate::evidence::{
-    Again, Confidence, Evidence, EvidenceId, Finding, MAX_UIDS, Proof, SharedEvidence, ThreatLevel,
+    Again, Confidence, Evidence, EvidenceId, EvidenceKind, Finding, MAX_UIDS, Proof, SharedEvidence,
+    ThreatLevel,
 };
 use crate::hash::KeyedState;
 use crate::record::{Record, Stats};
@@ -52,6 +55,9 @@ struct Account {
     last: Option<(PacketTime, Proof)>,
     /// Evidence that the next alert names.
     open: Vec<EvidenceId>,
+    /// What was known of it with its latest evidence: see [`Alert`].
+    in_conversation: bool,
+    is_local: bool,
 }
 
 /// All that is known about one window.
@@ -72,8 +78,8 @@ pub(super) struct Judge {
 struct Decision {
     id: EvidenceId,
     cause: Cause,
-    in_conversation: bool,
-    attacker_is_local: bool,
+    /// Weight, of what an alert needs, that stands for peers' word.
+    help: f64,
 }
 
 impl Judge {
@@ -90,22 +96,70 @@ impl Judge {
     pub(super) fn judge(&mut self, summary: Summary, mut findings: Vec<Emitted>, out: &mut Vec<Record>) {
         self.take_stats(summary.stats);
         out.extend(summary.new_profiles.iter().map(|&(addr, at)| Record::ProfileNew { addr, at }));
-        if !summary.batch.is_empty() {
-            out.push(Record::Events(summary.batch));
+        let batch = summary.batch;
+        if !batch.is_empty() {
+            out.push(Record::Events(Arc::clone(&batch)));
         }
         findings.sort_by_key(|found| found.key);
         let mut closed = summary.closed.into_iter().peekable();
+        let mut advice = summary.advice.into_iter().peekable();
         for found in findings {
-            // What a closing window says itself (stage 0) still belongs to it.
-            while let Some((_, window, at)) =
-                closed.next_if(|(seq, ..)| (*seq, 0) < (found.key.seq, found.key.stage))
-            {
-                self.close(window, at, out);
+            while let Some((seq, place, now)) = advice.next_if(|(seq, ..)| *seq < found.key.seq) {
+                self.close_before((seq, 0), &mut closed, out);
+                self.advise(batch.get(place), now, out);
             }
+            // What a closing window says itself (stage 0) still belongs to it.
+            self.close_before((found.key.seq, found.key.stage), &mut closed, out);
             self.take(found, out);
         }
-        for (_, window, at) in closed {
+        for (seq, place, now) in advice {
+            self.close_before((seq, 0), &mut closed, out);
+            self.advise(batch.get(place), now, out);
+        }
+        self.close_before((u64::MAX, 1), &mut closed, out);
+    }
+
+    /// Closes the windows that close before this place in the order.
+    fn close_before(
+        &mut self,
+        place: (u64, u8),
+        closed: &mut Peekable<impl Iterator<Item = (u64, WindowId, PacketTime)>>,
+        out: &mut Vec<Record>,
+    ) {
+        while let Some((_, window, at)) = closed.next_if(|(seq, ..)| (*seq, 0) < place) {
             self.close(window, at, out);
+        }
+    }
+
+    /// Takes what peers say: it is told as evidence that weighs nothing, and where own evidence is worth something and lacks no more than
+    /// peers may say, there is an alert.
+    fn advise(&mut self, event: Option<&Event>, now: PacketTime, out: &mut Vec<Record>) {
+        let Some(Event::Advice(advice)) = event else { return };
+        let window = self.settings.width.window_of(now);
+        let helps = advice.help > 0.0;
+        let kind = if helps { EvidenceKind::MaliciousIpFromP2p } else { EvidenceKind::P2pReport };
+        let finding = Finding {
+            level: if helps { ThreatLevel::High } else { ThreatLevel::Info },
+            confidence: Confidence::new(advice.confidence),
+            text: advice.text.clone(),
+            again: Again::Grows,
+            ..Finding::new(kind, advice.attacker, window, now)
+        };
+        let id = finding.id();
+        let key = OrderKey { seq: 0, stage: 0, window, profile: advice.attacker, detector: 0, n: 0 };
+        let known = self.books.get(&window).and_then(|book| book.accounts.get(&advice.attacker));
+        let (in_conversation, attacker_is_local) =
+            known.map_or((false, false), |account| (account.in_conversation, account.is_local));
+        self.take(Emitted { key, finding, in_conversation, attacker_is_local }, out);
+        let threshold = self.settings.alert_weight();
+        let help = advice.help.min(Advice::MOST) * threshold;
+        let Some(book) = self.books.get_mut(&window) else { return };
+        let own = book.accounts.get(&advice.attacker).map_or(0.0, |account| account.sum);
+        let waits = book.evidence.get(&id).is_some_and(|held| held.waits);
+        if waits && helps && own >= Advice::OWN * threshold && own + help >= threshold {
+            let decision = Decision { id, cause: Cause::Assisted, help };
+            out.extend(alert(book, &self.settings, advice.attacker, window, &decision).map(Record::Alert));
+            self.stats.alerts += 1;
         }
     }
 
@@ -155,6 +209,7 @@ impl Judge {
         };
         let account = book.accounts.entry(attacker).or_default();
         account.sum += gained;
+        (account.in_conversation, account.is_local) = (found.in_conversation, found.attacker_is_local);
         if !held.waits && (gained > 0.0 || !held.told) {
             held.waits = true;
             account.open.push(id);
@@ -166,8 +221,7 @@ impl Judge {
         publish(held, tell, out);
         if direct || enough {
             let cause = if direct { Cause::Critical } else { Cause::Accumulated };
-            let (in_conversation, attacker_is_local) = (found.in_conversation, found.attacker_is_local);
-            let decision = Decision { id, cause, in_conversation, attacker_is_local };
+            let decision = Decision { id, cause, help: 0.0 };
             out.extend(alert(book, &self.settings, attacker, window, &decision).map(Record::Alert));
             self.stats.alerts += 1;
         }
@@ -220,6 +274,7 @@ impl Account {
     /// attack goes on after the first block.
     fn fires(&self, finding: &Finding, at: PacketTime) -> bool {
         finding.level == ThreatLevel::Critical
+            && !finding.kind.is_hearsay()
             && finding.confidence.get() >= DIRECT_CONFIDENCE
             && self
                 .last
@@ -258,7 +313,7 @@ fn alert(
     // One proven trifle must not vouch for what could be forged: the deciding evidence does, or enough of the weight.
     let proof = match direct {
         true => last.finding.proof,
-        false if proven_weight >= settings.alert_weight() => Proof::Proven,
+        false if proven_weight >= settings.alert_weight() - decision.help => Proof::Proven,
         false => Proof::Unproven,
     };
     let moment = (last.last_seen.0 as u64) ^ (u64::from(account.alerts) << 52);
@@ -277,8 +332,8 @@ fn alert(
             normalised
         }),
         proof,
-        in_conversation: decision.in_conversation,
-        attacker_is_local: decision.attacker_is_local,
+        in_conversation: account.in_conversation,
+        attacker_is_local: account.is_local,
         evidence,
     };
     account.alerts += 1;

@@ -59,6 +59,8 @@ pub(super) struct Summary {
     pub(super) new_profiles: Vec<(IpAddr, PacketTime)>,
     /// Windows that close, each before the event with this number.
     pub(super) closed: Vec<(u64, WindowId, PacketTime)>,
+    /// Events that are advice of peers: number, place in the batch, and the clock.
+    pub(super) advice: Vec<(u64, usize, PacketTime)>,
     pub(super) stats: Stats,
 }
 
@@ -179,6 +181,11 @@ impl Router {
                     .into_iter()
                     .map(|(event, window, now)| (first + u64::from(event), window, now))
                     .collect(),
+                advice: dealt
+                    .advice
+                    .into_iter()
+                    .map(|(event, now)| (first + u64::from(event), event as usize, now))
+                    .collect(),
                 stats: self.stats.clone(),
             },
         }
@@ -186,6 +193,11 @@ impl Router {
 
     fn route_event(&mut self, index: u32, event: &Event, dealt: &mut Dealt) {
         self.stats.events += 1;
+        if matches!(event, Event::Advice(_)) {
+            // It is about nobody's packets: the clock and the profiles stay as they are.
+            dealt.advice.push((index, self.clock.now()));
+            return;
+        }
         if self.clock.observe(event.known_at()) {
             self.tick(index, dealt);
         }
@@ -446,6 +458,7 @@ struct Dealt {
     ops: Vec<Vec<Op>>,
     new_profiles: Vec<(IpAddr, PacketTime)>,
     closed: Vec<(u32, WindowId, PacketTime)>,
+    advice: Vec<(u32, PacketTime)>,
 }
 
 impl Dealt {
@@ -454,6 +467,7 @@ impl Dealt {
             ops: (0..shards).map(|_| Vec::with_capacity(ops_hint)).collect(),
             new_profiles: Vec::new(),
             closed: Vec::new(),
+            advice: Vec::new(),
         }
     }
 

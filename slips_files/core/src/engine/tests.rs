@@ -170,7 +170,14 @@ proptest! {
         let mut now = 1_000_000;
         let events: Vec<Event> = steps
             .iter()
-            .map(|&(step, late, src, dst)| { now += step; flow(now + late / 20, src, dst) })
+            .map(|&(step, late, src, dst)| {
+                now += step;
+                // Peers put in a word now and then.
+                match dst {
+                    8 => advice(IpAddr::from([10, 0, 0, src]), f64::from(late.unsigned_abs() as u32 % 7) / 10.0),
+                    _ => flow(now + late / 20, src, dst),
+                }
+            })
             .collect();
         let settings = settings();
         let (expected, mut profiles) = kinds_only(run_inline(&settings, &events, 1, events.len()));
@@ -456,4 +463,60 @@ fn a_partner_of_a_local_host_stays_one_under_a_flood() {
     alerts(&mut engine, vec![Event::Flow(began)]);
     let told = alerts(&mut engine, vec![says(1004, other, "critical")]);
     assert!(!told[0].in_conversation);
+}
+
+/// What peers say of an address, worth this much of an alert.
+fn advice(attacker: IpAddr, help: f64) -> Event {
+    let at = PacketTime::from_secs_micros(50, 0);
+    Event::Advice(Box::new(crate::event::Advice {
+        attacker,
+        at,
+        help,
+        confidence: 0.9,
+        text: "attic and cellar say so".into(),
+    }))
+}
+
+/// The alerts after `tens` times ten flows of one source, each ten worth 0.8, and then a word of peers. An alert needs 4.
+fn alerts_with_help(tens: i64, help: f64) -> Vec<Arc<crate::alert::Alert>> {
+    let settings = Settings { threshold: 4.0 / 60.0, ..Settings::default() };
+    let mut engine = Engine::new(&settings, &|| vec![Box::new(Parrot) as Box<dyn Detector>]);
+    let mut out = Vec::new();
+    for n in 0..tens {
+        let Event::Flow(mut said) = flow(50, 1, 2) else { return Vec::new() };
+        said.uid = crate::flow::Uid::new(&format!("high proven {n}"));
+        engine.feed(vec![Event::Flow(said)], &mut out);
+    }
+    engine.feed(vec![advice(IpAddr::from([10, 0, 0, 1]), help)], &mut out);
+    let alerts = out.iter().filter_map(|record| match record {
+        Record::Alert(alert) => Some(Arc::clone(alert)),
+        _ => None,
+    });
+    alerts.collect()
+}
+
+#[test]
+fn peers_help_own_evidence_over_the_bar_and_never_replace_it() {
+    use crate::alert::Cause;
+    // 0.8 of 4 is less than a quarter; 1.6 of 4 with 0.6 is enough, with 0.5 not; more than 0.6 is not granted.
+    for (tens, help, alerts) in [
+        (0, 0.6, 0),
+        (1, 9.0, 0),
+        (2, 0.5, 0),
+        (2, 0.6, 1),
+        (2, 9.0, 1),
+        (3, 0.4, 1),
+        (3, 0.39, 0),
+        (4, 0.0, 0),
+    ] {
+        let got = alerts_with_help(tens, help);
+        assert_eq!(got.len(), alerts, "{tens} findings, help {help}");
+        if let [alert] = got.as_slice() {
+            assert_eq!((alert.cause, alert.proof), (Cause::Assisted, Proof::Proven));
+            let last = alert.evidence.last().expect("the deciding one");
+            assert_eq!(last.finding.kind, EvidenceKind::MaliciousIpFromP2p);
+            assert_eq!(alert.evidence.len() as i64, tens + 1);
+            assert!(last.finding.text.contains("attic"));
+        }
+    }
 }

@@ -65,6 +65,7 @@ pub(super) fn put_alert(db: &Connection, alert: &Alert, now: i64) -> rusqlite::R
     let cause = match alert.cause {
         Cause::Accumulated => "accumulated",
         Cause::Critical => "critical",
+        Cause::Assisted => "assisted",
     };
     db.prepare_cached("INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?.execute(
         params![

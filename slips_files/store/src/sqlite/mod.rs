@@ -7,6 +7,7 @@ mod blocks;
 mod findings;
 mod flows;
 mod labels;
+mod peers;
 mod schema;
 
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use slips_core::flow::{Flow, Phase};
 use slips_core::record::Record;
 
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
+pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerStanding};
 
 use crate::sink::{Clock, RecordSink, StoreError};
 use flows::FlowWriter;

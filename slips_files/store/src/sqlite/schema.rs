@@ -91,7 +91,11 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, St
     open_with(path, durability, MIGRATIONS)
 }
 
-fn open_with(path: &Path, durability: Durability, migrations: &[&str]) -> Result<Connection, StoreError> {
+pub(super) fn open_with(
+    path: &Path,
+    durability: Durability,
+    migrations: &[&str],
+) -> Result<Connection, StoreError> {
     let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.to_owned() },
         _ => StoreError::Sqlite { doing: "open", path: path.to_owned(), source },

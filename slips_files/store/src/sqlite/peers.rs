@@ -1,0 +1,410 @@
+//! peers.sqlite: what outlives a restart of what peers said, what we said, and how far they are believed.
+//!
+//! It can be deleted: trust begins again from the configured weights, and what holds still comes back from the peers. Only our own
+//! messages would then seem replayed to them, which is why the epoch is kept elsewhere and must grow with it.
+
+use std::path::PathBuf;
+
+use rusqlite::{Connection, params};
+
+use super::schema::{self, Durability};
+use crate::sink::StoreError;
+
+/// Element n takes a database of version n to n + 1. Elements are only ever added. Times are milliseconds since the Unix epoch.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE replay (author BLOB PRIMARY KEY, taken BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE standings (
+        peer BLOB PRIMARY KEY, base REAL, confirmed REAL, refuted REAL, at INTEGER, losses INTEGER,
+        quarantined INTEGER, day INTEGER, gains INTEGER) WITHOUT ROWID;
+    CREATE TABLE refuted (accused BLOB PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE envelopes (
+        author BLOB, about TEXT, epoch INTEGER, seq INTEGER, until INTEGER, envelope BLOB,
+        PRIMARY KEY (author, about)) WITHOUT ROWID;
+    CREATE INDEX envelopes_until ON envelopes (until);
+    CREATE TABLE outcomes (at INTEGER, peer TEXT, accused TEXT, moved REAL, why TEXT);
+    CREATE INDEX outcomes_at ON outcomes (at);
+"];
+
+/// The key of a peer.
+pub type PeerKey = [u8; 32];
+
+/// How far a peer is believed, as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PeerStanding {
+    /// The configured weight.
+    pub base: f64,
+    /// Faded confirmations.
+    pub confirmed: f64,
+    /// Faded refutations.
+    pub refuted: f64,
+    /// The moment to which both are faded.
+    pub at: u64,
+    /// Separate refutations.
+    pub losses: u32,
+    /// Weight 0 until the owner pardons.
+    pub quarantined: bool,
+    /// The day of the latest confirmation, and how many that day had.
+    pub today: (u64, u32),
+}
+
+/// An envelope that holds still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptEnvelope {
+    /// Who said it.
+    pub author: PeerKey,
+    /// About what: a newer one about the same takes its place.
+    pub about: String,
+    /// Its place among the author's.
+    pub place: (u64, u64),
+    /// When it holds no longer.
+    pub until: u64,
+    /// The signed bytes.
+    pub envelope: Vec<u8>,
+}
+
+/// Something that moved the trust in a peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// When.
+    pub at: u64,
+    /// Who.
+    pub peer: String,
+    /// By what it said about whom.
+    pub accused: String,
+    /// By how much: gains are positive.
+    pub moved: f64,
+    /// Why.
+    pub why: String,
+}
+
+/// The database.
+pub struct PeerBook {
+    path: PathBuf,
+    db: Connection,
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+impl PeerBook {
+    /// Opens or makes the database.
+    ///
+    /// # Errors
+    /// When it is not ours or cannot be opened.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        let db = schema::open_with(&path, Durability::Whole, MIGRATIONS)?;
+        Ok(Self { path, db })
+    }
+
+    /// Does several things in one transaction, or none of them.
+    ///
+    /// # Errors
+    /// The first that fails.
+    pub fn all(&mut self, work: impl FnOnce(&mut Self) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.batch("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|()| self.batch("COMMIT"));
+        if done.is_err() && !self.db.is_autocommit() {
+            self.batch("ROLLBACK")?;
+        }
+        done
+    }
+
+    /// As [`all`](Self::all), and the disk has it when this returns.
+    ///
+    /// # Errors
+    /// The first thing that fails.
+    pub fn durably(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.batch("PRAGMA synchronous = FULL")?;
+        let done = self.all(work);
+        self.batch("PRAGMA synchronous = NORMAL")?;
+        done
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), StoreError> {
+        self.db.execute_batch(sql).map_err(|source| self.failed("write", source))
+    }
+
+    fn write(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
+        let written = self.db.prepare_cached(sql).and_then(|mut sql| sql.execute(values));
+        written.map(drop).map_err(|source| self.failed("write", source))
+    }
+
+    fn read<T>(
+        &self,
+        sql: &str,
+        row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<T>> {
+            let mut sql = self.db.prepare_cached(sql)?;
+            sql.query_map([], row)?.collect()
+        };
+        read().map_err(|source| self.failed("read", source))
+    }
+
+    fn failed(&self, doing: &'static str, source: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { doing, path: self.path.clone(), source }
+    }
+
+    /// A number that was kept under this name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn counter(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let all = self.read("SELECT name, value FROM counters", |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        Ok(all.into_iter().find(|(known, _)| known == name).map(|(_, value)| unsigned(value)))
+    }
+
+    /// Keeps a number under this name.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_counter(&mut self, name: &str, value: u64) -> Result<(), StoreError> {
+        self.write("INSERT OR REPLACE INTO counters VALUES (?, ?)", params![name, signed(value)])
+    }
+
+    /// What was taken of each author, in the form of its own program.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn replay(&self) -> Result<Vec<(PeerKey, Vec<u8>)>, StoreError> {
+        self.read("SELECT author, taken FROM replay", |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Keeps what was taken of an author.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_replay(&mut self, author: &PeerKey, taken: &[u8]) -> Result<(), StoreError> {
+        self.write("INSERT OR REPLACE INTO replay VALUES (?, ?)", params![author, taken])
+    }
+
+    /// How far each peer is believed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn standings(&self) -> Result<Vec<(PeerKey, PeerStanding)>, StoreError> {
+        self.read("SELECT * FROM standings", |row| {
+            let standing = PeerStanding {
+                base: row.get(1)?,
+                confirmed: row.get(2)?,
+                refuted: row.get(3)?,
+                at: unsigned(row.get(4)?),
+                losses: row.get(5)?,
+                quarantined: row.get(6)?,
+                today: (unsigned(row.get(7)?), row.get(8)?),
+            };
+            Ok((row.get(0)?, standing))
+        })
+    }
+
+    /// Keeps how far a peer is believed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_standing(&mut self, peer: &PeerKey, standing: &PeerStanding) -> Result<(), StoreError> {
+        let PeerStanding { base, confirmed, refuted, at, losses, quarantined, today } = *standing;
+        self.write(
+            "INSERT OR REPLACE INTO standings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                peer,
+                base,
+                confirmed,
+                refuted,
+                signed(at),
+                losses,
+                quarantined,
+                signed(today.0),
+                today.1
+            ],
+        )
+    }
+
+    /// What the owner refuted, in the form of the wire, and until when.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn refuted(&self) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
+        self.read("SELECT accused, until FROM refuted", |row| Ok((row.get(0)?, unsigned(row.get(1)?))))
+    }
+
+    /// Keeps what the owner refuted.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_refuted(&mut self, accused: &[u8], until: u64) -> Result<(), StoreError> {
+        self.write("INSERT OR REPLACE INTO refuted VALUES (?, ?)", params![accused, signed(until)])
+    }
+
+    /// The envelopes that hold after `now`, in the order of their authors and of what these said.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn envelopes(&self, now: u64) -> Result<Vec<KeptEnvelope>, StoreError> {
+        let mut all = self.read(
+            "SELECT author, about, epoch, seq, until, envelope FROM envelopes ORDER BY author, epoch, seq",
+            |row| {
+                Ok(KeptEnvelope {
+                    author: row.get(0)?,
+                    about: row.get(1)?,
+                    place: (unsigned(row.get(2)?), unsigned(row.get(3)?)),
+                    until: unsigned(row.get(4)?),
+                    envelope: row.get(5)?,
+                })
+            },
+        )?;
+        all.retain(|kept| kept.until > now);
+        Ok(all)
+    }
+
+    /// Keeps an envelope in the place of an older one about the same.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&mut self, kept: &KeptEnvelope) -> Result<(), StoreError> {
+        let (epoch, seq) = (signed(kept.place.0), signed(kept.place.1));
+        self.write(
+            "INSERT INTO envelopes VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (author, about)
+             DO UPDATE SET epoch = ?3, seq = ?4, until = ?5, envelope = ?6 WHERE (epoch, seq) < (?3, ?4)",
+            params![kept.author, kept.about, epoch, seq, signed(kept.until), kept.envelope],
+        )
+    }
+
+    /// Forgets what an author said.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn forget_author(&mut self, author: &PeerKey) -> Result<(), StoreError> {
+        self.write("DELETE FROM envelopes WHERE author = ?", params![author])
+    }
+
+    /// Notes what moved the trust in a peer.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&mut self, outcome: &Outcome) -> Result<(), StoreError> {
+        let Outcome { at, peer, accused, moved, why } = outcome;
+        self.write(
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?)",
+            params![signed(*at), peer, accused, moved, why],
+        )
+    }
+
+    /// What moved the trust in peers, the latest first, so many at most.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn outcomes(&self, most: u32) -> Result<Vec<Outcome>, StoreError> {
+        self.read(&format!("SELECT * FROM outcomes ORDER BY at DESC LIMIT {most}"), |row| {
+            Ok(Outcome {
+                at: unsigned(row.get(0)?),
+                peer: row.get(1)?,
+                accused: row.get(2)?,
+                moved: row.get(3)?,
+                why: row.get(4)?,
+            })
+        })
+    }
+
+    /// Drops what holds no longer, all but `most` envelopes (those that end first go), and outcomes older than `since`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn forget(&mut self, now: u64, since: u64, most: u32) -> Result<(), StoreError> {
+        self.write("DELETE FROM envelopes WHERE until <= ?", params![signed(now)])?;
+        self.write("DELETE FROM refuted WHERE until <= ?", params![signed(now)])?;
+        self.write("DELETE FROM outcomes WHERE at < ?", params![signed(since)])?;
+        self.write(
+            "DELETE FROM envelopes WHERE (author, about) IN (
+                 SELECT author, about FROM envelopes ORDER BY until DESC LIMIT -1 OFFSET ?)",
+            params![most],
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(author: u8, about: &str, seq: u64, until: u64) -> KeptEnvelope {
+        let envelope = vec![author; 200];
+        KeptEnvelope { author: [author; 32], about: about.into(), place: (1, seq), until, envelope }
+    }
+
+    #[test]
+    fn what_was_kept_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("peers.sqlite");
+        let standing = PeerStanding {
+            base: 0.6,
+            confirmed: 1.5,
+            refuted: 0.25,
+            at: 99,
+            losses: 2,
+            quarantined: true,
+            today: (20_000, 3),
+        };
+        let mut book = PeerBook::open(&path).expect("open");
+        book.durably(|book| {
+            book.set_counter("seq", 7)?;
+            book.set_counter("seq", 8)?;
+            book.set_replay(&[1; 32], &[1, 2])?;
+            book.set_standing(&[1; 32], &standing)?;
+            book.set_refuted(&[9], 50)
+        })
+        .expect("write");
+        book.note(&Outcome { at: 5, peer: "p".into(), accused: "x".into(), moved: -2.0, why: "w".into() })
+            .expect("note");
+        drop(book);
+        let book = PeerBook::open(&path).expect("reopen");
+        assert_eq!(book.counter("seq").expect("read"), Some(8));
+        assert_eq!(book.counter("other").expect("read"), None);
+        assert_eq!(book.replay().expect("read"), [([1; 32], vec![1, 2])]);
+        assert_eq!(book.standings().expect("read"), [([1; 32], standing)]);
+        assert_eq!(book.refuted().expect("read"), [(vec![9], 50)]);
+        assert_eq!(book.outcomes(10).expect("read").len(), 1);
+    }
+
+    #[test]
+    fn a_newer_word_takes_the_place_of_an_older_one_and_never_the_other_way() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = PeerBook::open(dir.path().join("peers.sqlite")).expect("open");
+        for one in [kept(1, "x", 3, 90), kept(1, "x", 2, 99), kept(2, "x", 1, 50), kept(1, "y", 4, 70)] {
+            book.keep(&one).expect("keep");
+        }
+        let held = |book: &PeerBook| -> Vec<(u8, u64)> {
+            book.envelopes(0).expect("read").iter().map(|kept| (kept.author[0], kept.place.1)).collect()
+        };
+        assert_eq!(held(&book), [(1, 3), (1, 4), (2, 1)]);
+        assert_eq!(book.envelopes(60).expect("read").len(), 2, "what has ended is not told");
+        book.forget(0, 0, 2).expect("forget");
+        assert_eq!(held(&book), [(1, 3), (1, 4)], "what ends first goes first");
+        book.forget(80, 0, 2).expect("forget");
+        book.forget_author(&[1; 32]).expect("forget");
+        assert_eq!(held(&book), []);
+    }
+
+    #[test]
+    fn a_transaction_that_fails_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = PeerBook::open(dir.path().join("peers.sqlite")).expect("open");
+        let failed = book.all(|book| {
+            book.set_counter("seq", 1)?;
+            book.batch("nonsense")
+        });
+        assert!(failed.is_err());
+        assert_eq!(book.counter("seq").expect("read"), None);
+        book.all(|book| book.set_counter("seq", 2)).expect("the next one works");
+    }
+}
