@@ -260,6 +260,8 @@ pub struct About {
     pub heard: bool,
     /// The flow was seen within other packets; see [`Flow::tunnelled`].
     pub tunnelled: bool,
+    /// Hardware address of the client's frames, where the input has it.
+    pub src_mac: Option<MacAddr>,
 }
 
 /// A DNS question with its answer (dns.log).

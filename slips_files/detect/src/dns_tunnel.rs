@@ -11,16 +11,20 @@
 //!   hashes into names, they are known by their zones and stay info; what is long but no tunnel ends at medium. A host that
 //!   answers DNS questions itself asks for others: it stays info for an hour after each answer. Only what our own hosts ask counts:
 //!   resolvers outside ask a name server of ours whatever a stranger has them ask.
-//! * Evasion: short names, many zones, few names an hour, DNS over TLS or HTTPS; a question asked of the tunnelling host itself.
-//! * Proof: unproven, a question is a datagram. So it is told and nobody is blocked for it alone: a web page or a mail can make any
-//!   client ask for hundreds of long names.
+//! * Evasion: short names, many zones, few names an hour, DNS over TLS or HTTPS; a question asked of the tunnelling host itself; for
+//!   the block, not for what is told: mail once a day, or types that carry no data.
+//! * Proof: proven by names that were asked for with a type that carries data, from the hardware address that owns the client's
+//!   address, if they reach the step alone. Names of other types prove nothing, since a web page can make any client ask for
+//!   hundreds of them; nor do those of a host that was seen with mail within a day, since a mail makes its filter ask for texts.
 
 use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
 use slips_core::event::{Dns, Event, EventKind};
-use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{Flow, Proto};
 use slips_core::state::{PerSlot, Windowed};
 use slips_core::time::{PacketTime, Span, WindowId};
 
+use crate::attempt;
 use crate::ladder::{self, Rung, rung};
 use crate::names;
 use crate::steps::member_of;
@@ -31,7 +35,7 @@ use crate::tally::{Distinct, Trail};
 pub static SPEC: Spec = Spec {
     name: "dns_tunnel",
     kinds: &[EvidenceKind::DnsTunnel],
-    events: &[EventKind::Dns],
+    events: &[EventKind::Dns, EventKind::Flow],
     roles: &[Role::Src, Role::Dst],
 };
 
@@ -54,6 +58,9 @@ const MEAN_WITH_DATA: u64 = 45;
 const MAX_ZONES: usize = 32;
 /// How long a host that answered a question passes for a resolver.
 const SERVES_FOR: Span = Span::from_secs(3600);
+/// How long a host that took or delivered mail passes for a mail server, and the port of mail.
+const MAIL_FOR: Span = Span::from_secs(86_400);
+const MAIL_PORT: u16 = 25;
 /// A, PTR, AAAA, SVCB, HTTPS: what is asked every day.
 const EVERYDAY_TYPES: [u16; 5] = [1, 12, 28, 64, 65];
 /// Zones in which virus scanners and mail filters look up hashes and addresses.
@@ -80,6 +87,8 @@ struct Zone {
     names: Distinct<u64>,
     bytes: u64,
     with_data: u32,
+    /// Those with data that the owner of the address is known to have asked for.
+    proven: u32,
     trail: Trail,
     told: u8,
 }
@@ -90,6 +99,8 @@ pub struct DnsTunnel {
     zones: Windowed<Table<u64, Zone>>,
     /// When a host last answered a question.
     served: PerSlot<PacketTime>,
+    /// When it was last seen with mail.
+    mailed: PerSlot<PacketTime>,
 }
 
 /// The length below `zone`, if `name` is long enough to carry something.
@@ -102,12 +113,14 @@ fn long_part(name: &str, zone: &str) -> Option<u64> {
 
 impl Zone {
     /// Adds a name; false when it is known.
-    fn add(&mut self, dns: &Dns, bytes: u64) -> bool {
+    fn add(&mut self, dns: &Dns, bytes: u64, is_proven: bool) -> bool {
         if !self.names.insert(member_of(&dns.query)) {
             return false;
         }
         self.bytes = self.bytes.saturating_add(bytes);
-        self.with_data += u32::from(!EVERYDAY_TYPES.contains(&dns.qtype));
+        let with_data = !EVERYDAY_TYPES.contains(&dns.qtype);
+        self.with_data += u32::from(with_data);
+        self.proven += u32::from(with_data && is_proven);
         self.trail.push(dns.about.uid);
         true
     }
@@ -134,6 +147,23 @@ impl Zone {
 }
 
 impl DnsTunnel {
+    fn note_mail(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+        let local = match cx.role() {
+            Role::Src => cx.facts().src_local,
+            Role::Dst => cx.facts().dst_local,
+        };
+        // Whoever merely knocks makes no mail server of anybody.
+        if flow.dst.port == MAIL_PORT
+            && flow.proto == Proto::Tcp
+            && local
+            && flow.is_two_way()
+            && flow.resp.bytes > 0
+        {
+            let last = self.mailed.get_or_default(cx.slot());
+            *last = (*last).max(flow.seen);
+        }
+    }
+
     fn on_question(&mut self, cx: &mut Cx<'_>, dns: &Dns) {
         let query = dns.query.strip_suffix('.').unwrap_or(&dns.query);
         let Some(domain) = names::registered(query) else { return };
@@ -141,11 +171,12 @@ impl DnsTunnel {
         let zones = self.zones.get_or_default(cx.slot(), cx.window());
         let zone = zones.get_or_insert(member_of(domain), MAX_ZONES, |zone| u64::from(zone.names.len()));
         let Some(zone) = zone else { return };
-        if !zone.add(dns, bytes) {
+        let at = dns.about.at;
+        let mails = self.mailed.get_mut(cx.slot()).is_some_and(|last| at.since(*last) <= MAIL_FOR);
+        if !zone.add(dns, bytes, !mails && attempt::proof_of_source(cx.facts()) == Proof::Proven) {
             return;
         }
         let Some(mut rung) = zone.climb() else { return };
-        let at = dns.about.at;
         let serves = self.served.get_mut(cx.slot()).is_some_and(|last| at.since(*last) <= SERVES_FOR);
         let known = REPUTATION.iter().any(|zone| zone.eq_ignore_ascii_case(domain));
         if serves || known {
@@ -159,11 +190,13 @@ impl DnsTunnel {
             zone.with_data
         );
         let uids = zone.trail.take();
+        let proof = attempt::proof_if(zone.proven >= rung.at);
         cx.emit(Finding {
             victim: Some(Entity::Domain(domain.into())),
             proto: Some(dns.about.proto),
             uids,
             text,
+            proof,
             ..ladder::finding(cx, EvidenceKind::DnsTunnel, dns.about.src.addr, rung, at)
         });
     }
@@ -175,7 +208,11 @@ impl Detector for DnsTunnel {
     }
 
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
-        let Event::Dns(dns) = event else { return };
+        let dns = match event {
+            Event::Dns(dns) => dns,
+            Event::Flow(flow) => return self.note_mail(cx, flow),
+            _ => return,
+        };
         if !names::is_unicast_dns(&dns.about) {
             return;
         }
@@ -196,14 +233,15 @@ impl Detector for DnsTunnel {
     fn forget(&mut self, slot: Slot) {
         self.zones.forget(slot);
         self.served.forget(slot);
+        self.mailed.forget(slot);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_traces::{at, bench, dns, levels};
-    use slips_core::evidence::Proof;
+    use crate::test_traces::{Talk, at, bench, dns, levels};
+    use slips_core::detector::Facts;
 
     fn asked(n: u32, qtype: u16, name: impl Fn(u32) -> String) -> Vec<Finding> {
         let mut bench = bench(DnsTunnel::default());
@@ -272,6 +310,28 @@ mod tests {
         };
         assert!(told("8.8.8.8").is_empty());
         assert!(told("192.168.1.5").iter().all(|told| told.proof == Proof::Unproven));
+    }
+
+    #[test]
+    fn data_that_the_owner_of_the_address_asks_for_is_proven() {
+        let proofs = |on_link: u32, qtype: u16, mail: bool| {
+            let mut bench = bench(DnsTunnel::default());
+            if mail {
+                let talk = Talk::tcp("192.168.1.5", "203.0.113.25", 25).carrying(4000, 900);
+                bench.feed(&talk.event());
+            }
+            let mut told = Vec::new();
+            for n in 0..400 {
+                bench.facts(Facts { src_local: true, src_on_link: n < on_link, ..Facts::default() });
+                told.extend(bench.feed(&Event::Dns(Box::new(Dns { qtype, ..dns(&encoded(n, 2), &[]) }))));
+            }
+            told.iter().map(|told| told.proof).collect::<Vec<_>>()
+        };
+        use Proof::{Proven, Unproven};
+        assert_eq!(proofs(400, 10, false), [Proven; 3]);
+        assert_eq!(proofs(299, 10, false), [Proven, Proven, Unproven]);
+        assert_eq!(proofs(400, 1, false), [Unproven; 3]);
+        assert_eq!(proofs(400, 16, true), [Unproven; 3]);
     }
 
     #[test]

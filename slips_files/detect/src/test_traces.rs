@@ -152,6 +152,7 @@ pub fn about(src: &str, dst: &str, port: u16, second: i64) -> About {
         interface: 0,
         heard: true,
         tunnelled: false,
+        src_mac: None,
     }
 }
 

@@ -49,7 +49,9 @@ pub(crate) fn state(track: &Track) -> ConnState {
 pub(crate) fn about(track: &Track, at: PacketTime) -> About {
     let (src, dst) = ends(track);
     let (uid, interface, heard) = (track.uid.print(), track.interface, heard(track));
-    About { at, uid, src, dst, proto: proto(track), interface, heard, tunnelled: track.tunnelled }
+    let [orig, _] = &track.sides;
+    let src_mac = orig.mac;
+    About { at, uid, src, dst, proto: proto(track), interface, heard, tunnelled: track.tunnelled, src_mac }
 }
 
 fn minus(a: Volume, b: Volume) -> Volume {

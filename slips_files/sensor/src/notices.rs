@@ -138,6 +138,7 @@ mod tests {
             interface: 0,
             heard: true,
             tunnelled: false,
+            src_mac: None,
         };
         let text = String::new;
         Event::Ssh(Box::new(Ssh {

@@ -300,7 +300,9 @@ impl Router {
                         !flow.tunnelled && flow.src_mac.is_some() && flow.src_mac == profile.mac
                     }
                     Event::Arp(arp) => Some(arp.sender_mac) == profile.mac && arp.sender_mac == arp.frame_src,
-                    _ => false,
+                    record => record.about().is_some_and(|about| {
+                        !about.tunnelled && about.src_mac.is_some() && about.src_mac == profile.mac
+                    }),
                 };
             if let Event::Arp(arp) = event {
                 facts.src_mac_owner =

@@ -285,7 +285,7 @@ struct Parrot;
 const PARROT: Spec = Spec {
     name: "parrot",
     kinds: &[EvidenceKind::VerticalPortScan],
-    events: &[EventKind::Flow],
+    events: &[EventKind::Flow, EventKind::Weird],
     roles: &[Role::Src],
 };
 
@@ -294,10 +294,14 @@ impl Detector for Parrot {
         &PARROT
     }
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
-        let Event::Flow(flow) = event else { return };
+        let said = match event {
+            Event::Flow(flow) => flow.uid.as_str(),
+            Event::Weird(weird) => weird.name.as_str(),
+            _ => return,
+        };
         let mut finding =
             Finding::new(EvidenceKind::VerticalPortScan, cx.profile(), cx.window(), event.known_at());
-        let mut words = flow.uid.as_str().split(' ');
+        let mut words = said.split(' ');
         finding.level = words.next().and_then(ThreatLevel::from_name).unwrap_or(ThreatLevel::Info);
         let proven = words.next() == Some("proven");
         finding.proof = if proven || cx.facts().src_on_link { Proof::Proven } else { Proof::Unproven };
@@ -434,6 +438,34 @@ fn only_a_whole_connection_makes_a_hardware_address_the_owner() {
     alerts(&mut engine, vec![framed(1001, host, 7, true)]);
     let told = alerts(&mut engine, vec![framed(1300, host, 6, false)]);
     assert_eq!(told.last().map(|alert| alert.proof), Some(Proof::Unproven));
+}
+
+#[test]
+fn a_record_in_frames_of_the_owner_is_proven_as_a_flow_is() {
+    let host = IpAddr::from([10, 0, 0, 7]);
+    let mac = |last| Some(crate::flow::MacAddr([2, 0, 0, 0, 0, last]));
+    let proof = |src_mac, tunnelled| {
+        let mut engine = Engine::new(&Settings::default(), &parrot);
+        alerts(&mut engine, vec![framed(1001, host, 7, true)]);
+        let end = |addr| Endpoint { addr, port: 53 };
+        let about = crate::event::About {
+            at: PacketTime::from_secs_micros(1300, 0),
+            uid: crate::flow::Uid::EMPTY,
+            src: end(host),
+            dst: end(STRANGER),
+            proto: Proto::Udp,
+            interface: 0,
+            heard: true,
+            tunnelled,
+            src_mac,
+        };
+        let weird = crate::event::Weird { about, name: "critical unproven".to_owned(), addl: String::new() };
+        alerts(&mut engine, vec![Event::Weird(Box::new(weird))]).last().map(|alert| alert.proof)
+    };
+    assert_eq!(proof(mac(7), false), Some(Proof::Proven));
+    assert_eq!(proof(mac(7), true), Some(Proof::Unproven));
+    assert_eq!(proof(mac(6), false), Some(Proof::Unproven));
+    assert_eq!(proof(None, false), Some(Proof::Unproven));
 }
 
 #[test]

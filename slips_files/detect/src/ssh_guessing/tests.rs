@@ -40,6 +40,7 @@ fn record(n: i64, start: i64, success: Option<bool>, attempts: u32, client: &str
             interface: 0,
             heard: true,
             tunnelled: false,
+            src_mac: None,
         },
         version: Some(2),
         auth_success: success,

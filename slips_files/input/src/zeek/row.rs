@@ -235,6 +235,7 @@ impl<'a> Row<'a> {
             interface: 0,
             heard: true,
             tunnelled: false,
+            src_mac: None,
         })
     }
 

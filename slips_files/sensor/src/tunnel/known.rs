@@ -134,6 +134,7 @@ impl Entry {
             interface: self.interface,
             heard: true,
             tunnelled: false,
+            src_mac: None,
         }
     }
 

@@ -31,6 +31,7 @@ fn about() -> About {
         interface: 0,
         heard: true,
         tunnelled: false,
+        src_mac: None,
     }
 }
 

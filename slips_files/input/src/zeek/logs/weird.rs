@@ -40,6 +40,7 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         interface: 0,
         heard: true,
         tunnelled: false,
+        src_mac: None,
     };
     Ok(Event::Weird(Box::new(Weird { about, name: row.string(col::NAME), addl: row.string(col::ADDL) })))
 }
