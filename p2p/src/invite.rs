@@ -120,6 +120,11 @@ fn read(bytes: &[u8]) -> Option<Invite> {
     })
 }
 
+/// What the state keeps of a token.
+pub fn hash(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
 /// The invites of this router that nobody has used yet. Holds hashes of the tokens: who reads the state cannot join with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Open {
@@ -142,14 +147,14 @@ impl Open {
             return Err(TooManyOpen);
         }
         let until = now.plus(life.min(LONGEST));
-        self.held.push((Sha256::digest(token).into(), until));
+        self.held.push((hash(token), until));
         Ok(until)
     }
 
     /// Uses a token up. False when there is no such invite, or not any more.
     pub fn redeem(&mut self, token: &[u8], now: Moment) -> bool {
         self.sweep(now);
-        let hash: [u8; 32] = Sha256::digest(token).into();
+        let hash = hash(token);
         // The comparison of hashes tells an onlooker nothing about the token.
         match self.held.iter().position(|(held, _)| *held == hash) {
             Some(at) => {

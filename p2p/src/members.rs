@@ -142,6 +142,23 @@ impl Members {
         self.rosters.add(signed, |org| orgs.contains_key(&org), now)
     }
 
+    /// Takes back from disk a roster of a trusted organisation, also one that has ended: its members stay connected for [`GRACE`],
+    /// and no older roster takes its place.
+    ///
+    /// # Errors
+    /// [`NotARoster`].
+    pub fn restore_roster(&mut self, signed: &SignedRoster) -> Result<(), NotARoster> {
+        match self.orgs.contains_key(&crate::roster::Roster::open(signed)?.org) {
+            true => self.rosters.restore(signed),
+            false => Ok(()),
+        }
+    }
+
+    /// The organisations that the owner trusts.
+    pub fn orgs(&self) -> impl Iterator<Item = (NodeId, &Org)> {
+        self.orgs.iter().map(|(id, org)| (*id, org))
+    }
+
     /// The rosters as they came.
     pub fn rosters(&self) -> impl Iterator<Item = &SignedRoster> {
         self.rosters.signed()

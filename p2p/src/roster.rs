@@ -1,6 +1,8 @@
 //! Organisations: who belongs to one, as its key says; versioned, expiring, revoking.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -8,7 +10,7 @@ use prost::Message as _;
 use crate::identity::{NodeId, NodeKey};
 use crate::message::SignedRoster;
 use crate::moment::Moment;
-use crate::wire;
+use crate::{text, wire};
 
 /// What a peer may do. Each role may do what those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +67,9 @@ pub const LONGEST: Duration = Duration::from_secs(90 * 86_400);
 /// Most members and most revoked nodes of one roster.
 pub const MAX_MEMBERS: usize = 256;
 const PURPOSE: &[u8] = b"slips/roster/1/";
+const START: &str = "slips-roster-1-";
+/// A full roster is 20 kB; base32 makes 8 letters of 5 bytes.
+const MAX_LINE: usize = 64 * 1024;
 
 /// Why bytes are no roster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +133,44 @@ impl Roster {
     }
 }
 
+impl fmt::Display for SignedRoster {
+    /// One line, for files and mails. It is no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{START}{}", text::to_base32(&[&self.sig[..], &self.bytes].concat()))
+    }
+}
+
+/// A text that is no roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotALine {
+    /// It has another start.
+    #[error("a roster starts with {START}")]
+    Start,
+    /// It is longer than any roster.
+    #[error("longer than any roster")]
+    TooLong,
+    /// A letter was lost or changed on the way, or nobody signed it.
+    #[error("damaged: {0}")]
+    Damaged(NotARoster),
+}
+
+impl FromStr for SignedRoster {
+    type Err = NotALine;
+    /// Reads the line and checks the signature.
+    fn from_str(line: &str) -> Result<Self, NotALine> {
+        let code = line.trim().strip_prefix(START).ok_or(NotALine::Start)?;
+        if code.len() > MAX_LINE {
+            return Err(NotALine::TooLong);
+        }
+        let damaged = NotALine::Damaged(NotARoster::Malformed);
+        let bytes = text::from_base32(code).ok_or(damaged)?;
+        let (sig, bytes) = bytes.split_first_chunk::<64>().ok_or(damaged)?;
+        let signed = Self { bytes: bytes.to_vec(), sig: *sig };
+        Roster::open(&signed).map_err(NotALine::Damaged)?;
+        Ok(signed)
+    }
+}
+
 /// What became of a roster that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
@@ -171,6 +214,18 @@ impl Rosters {
         }
         self.held.insert(roster.org, (roster, signed.clone()));
         Ok(Added::Newer)
+    }
+
+    /// Takes back from disk what [`Rosters::signed`] gave: also one that has ended, so that no older one takes its place.
+    ///
+    /// # Errors
+    /// [`NotARoster`].
+    pub fn restore(&mut self, signed: &SignedRoster) -> Result<(), NotARoster> {
+        let roster = Roster::open(signed)?;
+        if self.held.get(&roster.org).is_none_or(|(held, _)| held.version < roster.version) {
+            self.held.insert(roster.org, (roster, signed.clone()));
+        }
+        Ok(())
     }
 
     /// The organisation that names `node`, its role there, and when that ends. Of several the one with the higher role.
@@ -253,6 +308,42 @@ pub(crate) mod tests {
         assert_eq!(rosters.nodes().count(), 0);
         assert_eq!(add(&mut rosters, &roster(1, &[(1, Role::Reporter)]), 2_000), Added::Known);
         assert_eq!(rosters.find(node), None);
+    }
+
+    #[test]
+    fn an_ended_roster_comes_back_from_disk_and_keeps_older_ones_out() {
+        let (mut rosters, node) = (Rosters::default(), NodeId([1; 32]));
+        let mut short = roster(2, &[]);
+        short.not_after = Moment(3_000);
+        short.revoked = vec![node];
+        assert_eq!(add(&mut rosters, &short, 2_000), Added::Newer);
+        let mut again = Rosters::default();
+        for signed in rosters.signed() {
+            again.restore(signed).expect("as it was kept");
+        }
+        assert_eq!(add(&mut again, &roster(1, &[(1, Role::Reporter)]), 4_000), Added::Known);
+        assert_eq!(again.find(node), None);
+        assert_eq!(again.restore(&roster(1, &[(1, Role::Reporter)]).sign(&org())), Ok(()));
+        assert_eq!(again.find(node), None);
+    }
+
+    #[test]
+    fn the_line_is_read_as_written_and_damage_is_noticed() {
+        let signed = roster(3, &[(1, Role::Blamer)]).sign(&org());
+        let line = signed.to_string();
+        assert_eq!(format!(" {line}\n").parse(), Ok(signed));
+        for at in START.len()..line.len() {
+            let mut bad = line.clone().into_bytes();
+            bad[at] = if bad[at] == b'a' { b'b' } else { b'a' };
+            let bad = String::from_utf8(bad).expect("ascii");
+            assert!(bad.parse::<SignedRoster>().is_err(), "{at}");
+        }
+        assert_eq!("hello".parse::<SignedRoster>(), Err(NotALine::Start));
+        assert_eq!("slips-roster-1-".parse::<SignedRoster>(), Err(NotALine::Damaged(NotARoster::Malformed)));
+        assert_eq!(
+            format!("{START}{}", "a".repeat(MAX_LINE + 1)).parse::<SignedRoster>(),
+            Err(NotALine::TooLong)
+        );
     }
 
     #[test]

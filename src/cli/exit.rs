@@ -16,6 +16,8 @@ pub enum Exit {
     NoInput = 66,
     /// 70: something broke inside.
     Software = 70,
+    /// 75: not done yet, but it may be.
+    TryAgain = 75,
     /// 77: not permitted.
     Permission = 77,
     /// 78: the configuration is wrong.
@@ -69,6 +71,22 @@ impl From<slips_input::InputError> for Failure {
 impl From<crate::config::LoadError> for Failure {
     fn from(error: crate::config::LoadError) -> Self {
         Self { exit: Exit::Config, error: error.into() }
+    }
+}
+
+impl From<crate::peers::Error> for Failure {
+    fn from(error: crate::peers::Error) -> Self {
+        use crate::peers::Error;
+        let exit = match &error {
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            Error::Io { .. } | Error::Busy { .. } => Exit::Software,
+            Error::Corrupt { .. } | Error::KeyLost { .. } | Error::OtherKey { .. } => Exit::Data,
+            Error::Loose { .. } => Exit::Permission,
+            Error::Wrong(_) => Exit::Config,
+        };
+        Self { exit, error: error.into() }
     }
 }
 

@@ -120,7 +120,7 @@ fn explain_lines(told: &Value) -> String {
     text
 }
 
-fn said(asked: Result<Answer, Unasked>) -> Result<String, Failure> {
+pub(super) fn said(asked: Result<Answer, Unasked>) -> Result<String, Failure> {
     match asked {
         Ok(Ok(text)) => Ok(text),
         Ok(Err(text)) => Err(Failure::new(Exit::Data, text)),

@@ -3,6 +3,7 @@
 mod analyze;
 mod exit;
 mod firewall;
+mod peers;
 mod sensor;
 mod summary;
 
@@ -61,6 +62,13 @@ enum Command {
         #[command(subcommand)]
         command: FirewallCommand,
     },
+    /// Share what was seen with routers whose owners trust each other, and say who they are.
+    #[command(
+        after_help = "Examples:\n  sudo slips peers invite              # the line goes to the other administrator, who runs\n  \
+                            sudo slips peers join                # and both compare six words:\n  \
+                            sudo slips peers confirm NAME\n  sudo slips peers list"
+    )]
+    Peers(peers::Peers),
     /// Show the main job on this machine, in network namespaces of its own: an attacker, a router that blocks it, a client.
     #[command(after_help = "Example:\n  sudo slips demo")]
     Demo,
@@ -227,6 +235,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run(options),
         Command::Sensor(options) => sensor::run(&options),
         Command::Firewall { command } => firewall::run(&command),
+        Command::Peers(options) => peers::run(options),
         Command::Demo => demo::run(),
         Command::Block { net, term, why } => {
             firewall::ask_daemon(&Ask::Block { net, secs: term.0.as_secs(), why })

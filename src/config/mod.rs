@@ -1,6 +1,7 @@
 //! `slips.yaml`: read once into an immutable value. Every key has a default; an unknown key or a bad value stops the start
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
+mod p2p;
 mod sensor;
 mod units;
 
@@ -9,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use slips_core::addr::LocalNets;
 use slips_core::evidence::EvidenceKind;
 use slips_core::settings::{Direction, Limits, Settings};
 use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
+pub use p2p::P2p;
 pub use sensor::Sensor;
 pub use units::{Amount, Length, NetText};
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub limits: LimitsSection,
     #[serde(deserialize_with = "section")]
     pub sensor: Sensor,
+    #[serde(deserialize_with = "section")]
+    pub p2p: P2p,
 }
 
 /// `capture`
@@ -381,26 +385,16 @@ impl Config {
 
     /// Parses the text of a file called `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
-        let mut lines: Vec<&str> = text.lines().collect();
-        let mut problems: Vec<Problem> = Vec::new();
-        loop {
-            match serde_saphyr::from_str::<Option<Self>>(&lines.join("\n")) {
-                Ok(config) if problems.is_empty() => {
-                    let config = config.unwrap_or_default();
-                    let wrong = config.contradictions(path);
-                    return if wrong.is_empty() { Ok(config) } else { Err(wrong) };
-                }
-                Ok(_) => return Err(problems),
-                Err(error) => {
-                    let line = error.location().map_or(0, |at| at.line());
-                    let what = describe(&error.without_snippet().to_string(), line, &lines);
-                    problems.push(Problem { file: path.to_owned(), line, what });
-                    // The parser stops at the first problem. Take that key out, with all that is nested in it, and ask again.
-                    if problems.len() >= MAX_PROBLEMS || !blank_out(&mut lines, line) {
-                        return Err(problems);
-                    }
-                }
-            }
+        let config: Self = parse_yaml(path, text)?;
+        let wrong = config.contradictions(path);
+        if wrong.is_empty() { Ok(config) } else { Err(wrong) }
+    }
+
+    /// Where the keys and the table of peers are.
+    pub fn p2p_directory(&self) -> PathBuf {
+        match self.p2p.directory.as_os_str().is_empty() {
+            true => self.output.directory.join("p2p"),
+            false => self.p2p.directory.clone(),
         }
     }
 
@@ -482,6 +476,27 @@ impl Config {
     fn lateness(&self) -> Span {
         let width = self.parameters.time_window_width.0.min(Duration::from_secs(600));
         Span::from_secs(i64::try_from(width.as_secs()).unwrap_or(600))
+    }
+}
+
+/// Reads YAML, and tells every problem in it, not only the first.
+pub fn parse_yaml<T: DeserializeOwned + Default>(path: &Path, text: &str) -> Result<T, Vec<Problem>> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let mut problems: Vec<Problem> = Vec::new();
+    loop {
+        match serde_saphyr::from_str::<Option<T>>(&lines.join("\n")) {
+            Ok(value) if problems.is_empty() => return Ok(value.unwrap_or_default()),
+            Ok(_) => return Err(problems),
+            Err(error) => {
+                let line = error.location().map_or(0, |at| at.line());
+                let what = describe(&error.without_snippet().to_string(), line, &lines);
+                problems.push(Problem { file: path.to_owned(), line, what });
+                // The parser stops at the first problem. Take that key out, with all that is nested in it, and ask again.
+                if problems.len() >= MAX_PROBLEMS || !blank_out(&mut lines, line) {
+                    return Err(problems);
+                }
+            }
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Ask {
     Resume,
     /// Try whether blocking blocks.
     SelfTest,
+    /// About peers.
+    Peers(PeersAsk),
     /// Lift one block.
     Unblock(Net),
     /// Block by hand.
@@ -61,6 +63,17 @@ pub enum Ask {
     },
 }
 
+/// What may be asked about peers; the answers are described where the state of membership is (`crate::peers`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeersAsk {
+    /// The directory changed: read it again.
+    Reload,
+    /// Who is connected and how far believed, as JSON.
+    Status,
+    /// Who said what, of all or of one: an address, network, domain or fingerprint as it was typed.
+    Reports(Option<String>),
+}
+
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,6 +84,14 @@ impl fmt::Display for Ask {
             Self::Pause(secs) => write!(f, "pause {secs}"),
             Self::Resume => f.write_str("resume"),
             Self::SelfTest => f.write_str("self-test"),
+            Self::Peers(PeersAsk::Reload) => f.write_str("peers-reload"),
+            Self::Peers(PeersAsk::Status) => f.write_str("peers-status"),
+            Self::Peers(PeersAsk::Reports(None)) => f.write_str("peers-reports"),
+            Self::Peers(PeersAsk::Reports(Some(about))) => {
+                let about: String =
+                    about.chars().filter(|c| !c.is_control() && *c != ' ').take(255).collect();
+                write!(f, "peers-reports {about}")
+            }
             Self::Unblock(net) => write!(f, "unblock {net}"),
             Self::Block { net, secs, why } => {
                 let why: String = why.chars().filter(|c| !c.is_control()).take(100).collect();
@@ -89,6 +110,15 @@ impl Ask {
             let secs = words.next().and_then(|secs| secs.parse().ok());
             let secs = secs.filter(|secs| (1..=LONGEST_PAUSE).contains(secs));
             return secs.map(Self::Pause).ok_or_else(|| format!("a pause lasts from 1 to {LONGEST_PAUSE} s"));
+        }
+        match verb {
+            "peers-reload" => return Ok(Self::Peers(PeersAsk::Reload)),
+            "peers-status" => return Ok(Self::Peers(PeersAsk::Status)),
+            "peers-reports" => {
+                let about = words.next().filter(|about| !about.is_empty()).map(str::to_owned);
+                return Ok(Self::Peers(PeersAsk::Reports(about)));
+            }
+            _ => {}
         }
         let mut net = || -> Result<Net, String> {
             words
@@ -250,6 +280,10 @@ mod tests {
             Ask::Pause(600),
             Ask::Resume,
             Ask::SelfTest,
+            Ask::Peers(PeersAsk::Reload),
+            Ask::Peers(PeersAsk::Status),
+            Ask::Peers(PeersAsk::Reports(None)),
+            Ask::Peers(PeersAsk::Reports(Some("bad.example".into()))),
             Ask::Unblock(net),
             Ask::Block { net, secs: 60, why: "a reason of words".into() },
             Ask::Block { net, secs: 60, why: String::new() },

@@ -57,15 +57,18 @@ pub struct Environment {
     pub watchdog_usec: Option<OsString>,
     /// `WATCHDOG_PID`: for whom the watchdog is meant.
     pub watchdog_pid: Option<OsString>,
+    /// `CREDENTIALS_DIRECTORY`: secrets that the unit was given.
+    pub credentials_directory: Option<OsString>,
 }
 
 impl Environment {
-    /// Reads the three variables. To be called from `main` alone; everything below gets the value.
+    /// Reads the variables. To be called from `main` alone; everything below gets the value.
     pub fn read() -> Self {
         Self {
             notify_socket: std::env::var_os("NOTIFY_SOCKET"),
             watchdog_usec: std::env::var_os("WATCHDOG_USEC"),
             watchdog_pid: std::env::var_os("WATCHDOG_PID"),
+            credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY"),
         }
     }
 }

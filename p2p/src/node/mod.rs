@@ -26,7 +26,7 @@ use crate::bucket::{Quotas, Rate};
 use crate::gate::{Accepted, Why};
 use crate::identity::{NodeId, NodeKey};
 use crate::indicator::Indicator;
-use crate::invite::Invite;
+use crate::invite::{Invite, Open};
 use crate::members::Members;
 use crate::message::{Kind, Name, Percent};
 use crate::moment::{Clock, Moment};
@@ -54,6 +54,8 @@ pub struct Options {
     pub listen: Vec<Multiaddr>,
     /// Whom to let in, and whom to dial.
     pub members: Members,
+    /// Invites that were open before a restart.
+    pub invites: Open,
     /// What was taken before a restart, as [`crate::replay::Replay::persist`] gave it.
     pub replay: Vec<(NodeId, Vec<u8>)>,
     /// The limits.
@@ -150,6 +152,8 @@ pub enum Command {
         /// Where the invite goes.
         reply: oneshot::Sender<Result<Invite, crate::invite::TooManyOpen>>,
     },
+    /// From now on these invites are open, and no others.
+    Invites(Open),
     /// Use an invite of another router (whose network is ours already: the node was started with its key).
     Join(Invite),
     /// How things are.
@@ -207,6 +211,8 @@ pub enum Told {
         id: NodeId,
         /// What it calls itself.
         name: Option<Name>,
+        /// Which invite is used up, as [`crate::invite::hash`] tells them apart.
+        invite: [u8; 32],
     },
     /// The router that invited us let us in.
     Admitted {

@@ -138,7 +138,7 @@ impl Node {
             gate,
             members: Members::default(),
             archive: Archive::new(options.limits.archive),
-            invites: Open::default(),
+            invites: options.invites,
             joining: None,
             questions: BTreeMap::new(),
             tickets: BTreeMap::new(),
@@ -231,6 +231,11 @@ impl Node {
             Command::Invite { token, life, addresses, reply } => {
                 let opened = self.open_invite(token, life, addresses);
                 let _ = reply.send(opened);
+            }
+            Command::Invites(open) => {
+                self.invites = open;
+                let any = self.invites.any(self.now());
+                self.swarm.behaviour_mut().door.set_invites(any);
             }
             Command::Join(invite) => self.join(invite),
             Command::Status(reply) => {

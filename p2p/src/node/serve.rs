@@ -189,12 +189,15 @@ impl Node {
     ) {
         let now = self.now();
         let name = Name::new(&join.name);
-        let admitted = self.invites.redeem(&join.token, now) && self.admit(id, name.clone());
+        let used = self.invites.redeem(&join.token, now) && self.admit(id, name.clone());
+        // Who is in already asks again when our answer was lost.
+        let admitted = used || self.members.find(id, now).is_some();
         let open = self.invites.any(now);
+        let invite = crate::invite::hash(&join.token);
         let join = Some(wire::JoinAnswer { admitted, name: self.name.to_string() });
         self.respond(channel, wire::Response { join, ..Default::default() });
-        if admitted {
-            self.tell(Told::Joined { id, name });
+        if used {
+            self.tell(Told::Joined { id, name, invite });
             // From now on it gossips as any member.
             self.gossip().remove_blacklisted_peer(&peer);
         }

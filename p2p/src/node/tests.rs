@@ -75,6 +75,7 @@ fn options(n: u16, clock: &TestClock) -> Options {
         name: Name::new(&format!("node-{n}")).expect("name"),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("address")],
         members: Members::default(),
+        invites: Open::default(),
         replay: Vec::new(),
         limits: limits(),
         clock: clock.read(),
@@ -301,7 +302,7 @@ async fn an_invite_lets_one_router_in_once() {
     let admitted = b.next(|told| matches!(told, Told::Admitted { .. } | Told::Refused { .. })).await;
     assert!(matches!(admitted, Told::Admitted { by, .. } if by == a.id), "{admitted:?}");
     let joined = a.next(|told| matches!(told, Told::Joined { .. })).await;
-    assert!(matches!(joined, Told::Joined { id, name: Some(_) } if id == b.id), "{joined:?}");
+    assert!(matches!(joined, Told::Joined { id, name: Some(_), .. } if id == b.id), "{joined:?}");
     // Let in is let in: what it says is heard.
     b.publish(accuse(1)).await;
     a.hears(1).await;
@@ -309,6 +310,28 @@ async fn an_invite_lets_one_router_in_once() {
     c.tell(Command::Join(line)).await;
     a.status().await;
     assert_eq!(a.status().await.connected, [b.id]);
+}
+
+#[tokio::test]
+async fn an_invite_opened_by_its_hash_is_told_when_used() {
+    let clock = TestClock::new();
+    let mut a = Running::start(options(1, &clock)).await;
+    let mut b = Running::start(options(2, &clock)).await;
+    let token = [7; 16];
+    let mut open = Open::default();
+    let until = open.open(&token, DAY, START).expect("room");
+    let hash = crate::invite::hash(&token);
+    let line = Invite { psk: PSK, inviter: a.id, token, until, addresses: vec![a.address.clone()] };
+    // Open in the state, then in the node.
+    a.tell(Command::Invites(Open::restore(open.persist()))).await;
+    b.tell(Command::Join(line.clone())).await;
+    let joined = a.next(|told| matches!(told, Told::Joined { .. })).await;
+    assert!(matches!(joined, Told::Joined { id, invite, .. } if id == b.id && invite == hash), "{joined:?}");
+    b.next(|told| matches!(told, Told::Admitted { .. })).await;
+    // Asked again, as when the answer was lost: it is in already, and nothing is used up.
+    b.tell(Command::Join(line)).await;
+    let again = b.next(|told| matches!(told, Told::Admitted { .. } | Told::Refused { .. })).await;
+    assert!(matches!(again, Told::Admitted { by, .. } if by == a.id), "{again:?}");
 }
 
 #[tokio::test]
