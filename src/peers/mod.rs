@@ -27,9 +27,9 @@
 //! * A roster that arrived by gossip: [`State::add_roster`].
 //! * It answers these words on the control socket with one line, the last two with JSON (times in milliseconds since 1970):
 //!   `peers-reload`: a sentence. `peers-status`: `{"node": "off" | "running" | "down", "listening": ["/ip4/…"],
-//!   "peers": [{"id", "connected", "last_seen_ms", "trust", "quarantined"}]}`. `peers-reports [INDICATOR]`: `{"reports": [{"by",
-//!   "about", "kind", "score", "confidence", "evidence": [], "issued_ms", "until_ms"}], "more": bool}`, newest first, with an
-//!   indicator also `"weight"` and `"groups"` of the opinion.
+//!   "clock": whether it is right, "breaker_until_ms", "peers": [{"id", "connected", "last_seen_ms", "trust", "quarantined"}]}`.
+//!   `peers-reports [INDICATOR]`: `{"reports": [{"by", "about", "kind", "score": 0 to 1, "confidence": 0 to 1, "evidence": [],
+//!   "issued_ms", "until_ms"}], "more": bool}`, newest first, with an indicator also `"weight"` and `"groups"` of the opinion.
 
 #![allow(dead_code, reason = "half of it is the daemon's, whose node is not wired yet")]
 

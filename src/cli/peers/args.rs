@@ -113,7 +113,7 @@ pub enum Command {
         #[arg(long, conflicts_with = "words")]
         yes: bool,
     },
-    /// Set how far a peer is believed at first (0 to 1), or end its quarantine.
+    /// How far a peer is believed; set with what it starts (0 to 1), or end its quarantine.
     #[command(
         after_help = "Examples:\n  sudo slips peers trust attic --weight 0.8\n  sudo slips peers trust attic --clear"
     )]
@@ -121,7 +121,7 @@ pub enum Command {
         /// Name or id.
         who: String,
         /// What it is believed before experience moves it.
-        #[arg(long, value_parser = parse_weight, required_unless_present = "clear")]
+        #[arg(long, value_parser = parse_weight)]
         weight: Option<f64>,
         /// End its quarantine and forget what was held against it.
         #[arg(long)]

@@ -5,7 +5,7 @@ use slips_p2p::identity::{NodeId, fingerprint};
 use slips_p2p::members::{MAX_PEERS, Peer};
 
 use super::args::Fields;
-use super::{Desk, Done, agreed, find_peer, wrong};
+use super::{Desk, Done, agreed, find_peer, show, wrong};
 use crate::cli::{Exit, Failure};
 use crate::peers::table::{MAX_ADDRESSES, PeerRow, Table};
 use crate::peers::{Secret, State, files};
@@ -149,6 +149,9 @@ fn compare(ours: &str, theirs: &str) -> Done {
 }
 
 pub(super) fn trust(desk: &Desk, who: &str, weight: Option<f64>, clear: bool) -> Done {
+    if weight.is_none() && !clear {
+        return show::one(desk, who);
+    }
     let row = desk.change(|state| {
         let id = find_peer(&state.table, who)?;
         if clear {

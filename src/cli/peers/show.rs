@@ -10,7 +10,7 @@ use slips_p2p::opinion::Group;
 use slips_p2p::roster::Roster;
 
 use super::invites::time;
-use super::{Desk, Done, own_addresses, said, short, wrong};
+use super::{Desk, Done, find_peer, own_addresses, said, short, wrong};
 use crate::cli::Failure;
 use crate::control::{self, Ask, PeersAsk};
 use crate::peers::State;
@@ -68,16 +68,37 @@ pub(super) fn list(desk: &Desk) -> Done {
         .collect();
     let join = state.book.joining(desk.now);
     let join = join.map(|invite| json!({"by": invite.inviter.to_string(), "until_ms": invite.until.0}));
-    let node = live.as_ref().map(|live| live.node.clone());
     let json = json!({
-        "peers": peers, "organisations": org_json(&state, desk.now), "invites": invites, "join": join, "node": node,
+        "peers": peers, "organisations": org_json(&state, desk.now), "invites": invites, "join": join,
+        "node": live.as_ref().map(|live| live.status["node"].clone()),
     });
-    desk.say(&json, || table(&json, live.is_some()))
+    desk.say(&json, || table(&json) + &node_lines(live.as_ref().map(|live| &live.status)))
+}
+
+/// One peer, with what the daemon knows of it.
+pub(super) fn one(desk: &Desk, who: &str) -> Done {
+    let state = desk.store.load()?;
+    let id = find_peer(&state.table, who)?;
+    let line = lines(&state, desk.now).into_iter().find(|line| line.id == id);
+    let line = line.ok_or_else(|| wrong("the peer is gone"))?;
+    let json = peer_json(&line, live().as_ref());
+    desk.say(&json, || {
+        let trust = match (json["quarantined"].as_bool(), json["trust"].as_f64()) {
+            (Some(true), _) => "it is in quarantine: nothing that it says counts (--clear ends that)".into(),
+            (_, Some(trust)) => format!("experience makes that {trust:.2} now"),
+            _ => "no daemon that talks with peers runs here: nothing is known about experience".into(),
+        };
+        format!(
+            "{} starts with a weight of {}; {trust}",
+            line.name.unwrap_or_else(|| id.to_string()),
+            line.weight
+        )
+    })
 }
 
 /// What the daemon knows of the peers.
 struct Live {
-    node: String,
+    status: Value,
     peers: BTreeMap<String, Value>,
 }
 
@@ -86,7 +107,7 @@ fn live() -> Option<Live> {
     let status: Value = serde_json::from_str(&text).ok()?;
     let rows = status["peers"].as_array().into_iter().flatten();
     let peers = rows.filter_map(|row| Some((row["id"].as_str()?.to_owned(), row.clone()))).collect();
-    Some(Live { node: status["node"].as_str().unwrap_or("off").to_owned(), peers })
+    Some(Live { peers, status })
 }
 
 fn lines(state: &State, now: Moment) -> Vec<Line> {
@@ -156,7 +177,7 @@ fn org_json(state: &State, now: Moment) -> Vec<Value> {
     state.table.organisations.iter().map(row).collect()
 }
 
-fn table(told: &Value, daemon: bool) -> String {
+fn table(told: &Value) -> String {
     let mut rows = vec![
         ["NAME", "ID", "GROUP", "ROLE", "WEIGHT", "CONFIRMED", "CONNECTED", "LAST SEEN", "TRUST"]
             .map(str::to_owned),
@@ -179,10 +200,25 @@ fn table(told: &Value, daemon: bool) -> String {
         let until = Moment(told["join"]["until_ms"].as_u64().unwrap_or(0));
         text += &format!("waits to be let in by {by} until {}\n", time(until));
     }
-    if !daemon {
-        text += "no daemon that talks with peers runs here: nothing is known about connections and trust\n";
-    } else if told["node"] == "down" {
+    text
+}
+
+/// What is wrong with talking to peers, if anything.
+fn node_lines(status: Option<&Value>) -> String {
+    let Some(status) = status else {
+        return "no daemon that talks with peers runs here: nothing is known about connections and trust\n"
+            .into();
+    };
+    let mut text = String::new();
+    if status["node"] == "down" {
         text += "the process that talks with peers is down and will be started again: journalctl -u slips\n";
+    }
+    if status["clock"] == false {
+        text += "the clock of this router is not synchronised: nothing is told to peers, and nothing of theirs is taken\n";
+    }
+    if let Some(until) = status["breaker_until_ms"].as_u64() {
+        text +=
+            &format!("after wrong blocks, none is made without own evidence until {}\n", time(Moment(until)));
     }
     text
 }
@@ -261,7 +297,9 @@ fn report_lines(told: &Value, state: &State) -> String {
     for report in told["reports"].as_array().into_iter().flatten() {
         let evidence = report["evidence"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let when = |key: &str| report[key].as_u64().map_or_else(|| "-".into(), |ms| time(Moment(ms)));
-        let percent = |key: &str| report[key].as_u64().map_or_else(|| "-".into(), |n| format!("{n} %"));
+        let percent = |key: &str| {
+            report[key].as_f64().map_or_else(|| "-".into(), |share| format!("{:.0} %", share * 100.0))
+        };
         rows.push([
             word(&report["about"]),
             called(report["by"].as_str().unwrap_or_default()),
