@@ -1,10 +1,13 @@
 //! The words of blocking, and what a backend must do.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use slips_core::addr::Net;
+use slips_core::flow::MacAddr;
 
 use crate::Error;
 
@@ -104,13 +107,16 @@ pub struct BlockRequest {
     pub by: Origin,
     /// What becomes of the packets.
     pub manner: Manner,
+    /// The hardware address of the one machine that has this address: on a bridge of this host its frames are dropped too, whatever address
+    /// they bear.
+    pub machine: Option<MacAddr>,
 }
 
 impl BlockRequest {
     /// A plain block after an alert; an outside IPv6 address with its 64 bits.
     pub fn new(net: Net, for_: Duration, reason: impl Into<String>) -> Self {
         let (by, manner) = (Origin::Local, Manner::Drop);
-        Self { net, for_, reason: reason.into(), exact: false, by, manner }
+        Self { net, for_, reason: reason.into(), exact: false, by, manner, machine: None }
     }
 
     pub(crate) const fn tag(&self) -> Tag {
@@ -261,6 +267,11 @@ pub trait Backend: fmt::Debug + Send {
     /// What can be read when [`watch`](Self::watch) has something to tell, for who waits until then.
     fn wakes(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
+    }
+
+    /// The hosts near this one with their hardware addresses; empty where nobody is blocked by these.
+    fn machines(&mut self) -> Result<BTreeSet<(IpAddr, MacAddr)>, Error> {
+        Ok(BTreeSet::new())
     }
 
     /// What was dropped of this single network since this was asked first, which gives it a counter of its own; `None` when it has no

@@ -1,15 +1,17 @@
 //! The face of the crate: requests in, outcomes out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use slips_core::addr::Net;
+use slips_core::flow::MacAddr;
 
 use crate::nft::PROBE;
 use crate::policy::subnet;
-use crate::protected::plain;
+use crate::protected::{machine_of, plain};
 use crate::{
     Backend, Block, BlockRequest, Change, Count, Counters, DryRun, Ended, Error, Health, NftOptions,
     Nftables, Origin, Policy, Protected, Refusal, SelfTest, Watched, is_single,
@@ -54,6 +56,8 @@ pub struct Options {
     pub notice_port: Option<u16>,
     /// Hosts talk with each other through a bridge of this host: what passes there is looked up too.
     pub bridge: bool,
+    /// There a blocked host of our own is looked up by its hardware address too, where that is known.
+    pub machines: bool,
 }
 
 /// What became of a request.
@@ -133,12 +137,13 @@ impl Firewall {
     pub fn open(options: Options) -> Result<Self, Error> {
         let backend: Box<dyn Backend> = match options.mode {
             Mode::Enforce => {
-                let Options { annotate, log, notice_port, bridge, .. } = options;
+                let Options { annotate, log, notice_port, bridge, machines, .. } = options;
                 Box::new(Nftables::open(NftOptions {
                     annotate,
                     log,
                     notice_port,
                     bridge,
+                    machines,
                     ..NftOptions::default()
                 })?)
             }
@@ -187,7 +192,8 @@ impl Firewall {
     }
 
     /// What becomes of requests where nothing is blocked; and the changes for it, one for each that is blocked or extended.
-    fn plan(&self, requests: Vec<BlockRequest>, changes: &mut Vec<Change>) -> Vec<Outcome> {
+    fn plan(&mut self, requests: Vec<BlockRequest>, changes: &mut Vec<Change>) -> Vec<Outcome> {
+        let near = self.near(&requests);
         let mut planned: HashMap<Net, Duration> = HashMap::with_capacity(requests.len());
         let mut outcomes = Vec::with_capacity(requests.len());
         for request in requests {
@@ -201,11 +207,23 @@ impl Firewall {
             let outcome = Outcome::of(net, for_, planned.get(&net).copied());
             if !matches!(outcome, Outcome::Kept { .. }) {
                 planned.insert(net, for_);
-                changes.push(Change::Block(BlockRequest { net, for_, ..request }));
+                let machine = request.machine.or_else(|| machine_of(net, &near, &self.protected));
+                changes.push(Change::Block(BlockRequest { net, for_, machine, ..request }));
             }
             outcomes.push(outcome);
         }
         outcomes
+    }
+
+    /// Who is near, where somebody of our own networks is to be blocked; best effort.
+    fn near(&mut self, requests: &[BlockRequest]) -> BTreeSet<(IpAddr, MacAddr)> {
+        if !requests.iter().any(|request| self.protected.is_local(request.net)) {
+            return BTreeSet::new();
+        }
+        self.backend.machines().unwrap_or_else(|error| {
+            tracing::debug!(%error, "who is near is not known");
+            BTreeSet::new()
+        })
     }
 
     /// Lets a network in again; whether some of it was blocked. A single address is let in also when it is blocked as part of a network,

@@ -1,10 +1,11 @@
 //! Who is never blocked, whoever asks for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use slips_core::addr::Net;
+use slips_core::flow::MacAddr;
 
 /// The networks that are never blocked, each with its reason, and the networks that we are part of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,29 @@ impl Default for Protected {
     }
 }
 
+/// The hardware address by which a host of our own networks may be blocked: nobody who is protected has it too, and not so many others that
+/// it is a router's or a repeater's rather than one machine's.
+pub(crate) fn machine_of(
+    net: Net,
+    near: &BTreeSet<(IpAddr, MacAddr)>,
+    protected: &Protected,
+) -> Option<MacAddr> {
+    if near.is_empty() || net != Net::host(net.addr()) || !protected.is_local(net) {
+        return None;
+    }
+    let mut heard = near.iter().filter(|(addr, _)| *addr == net.addr()).map(|(_, mac)| *mac);
+    // Heard of with two: somebody claims another's address.
+    let mac = heard.next().filter(|_| heard.next().is_none())?;
+    let others = || near.iter().filter(|(_, other)| *other == mac).map(|(addr, _)| *addr);
+    let guarded =
+        |addr: IpAddr| protected.check(Net::host(addr)).is_some_and(|(_, why)| why != Why::LinkLocal);
+    let many = others().filter(IpAddr::is_ipv4).count() > ONE_MACHINE;
+    (!many && !others().any(guarded)).then_some(mac)
+}
+
+/// More IPv4 addresses than one machine has.
+const ONE_MACHINE: usize = 3;
+
 /// A network of IPv4 addresses written as IPv6 (`::ffff:192.0.2.7`) is the network of IPv4.
 pub(crate) fn plain(net: Net) -> Net {
     match (net.addr(), net.prefix()) {
@@ -150,6 +174,43 @@ pub(crate) fn plain(net: Net) -> Net {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_is_known_where_it_is_one_and_nobody_elses() {
+        let mut protected = Protected::classes();
+        protected.add_local("10.0.0.0/24".parse().expect("net"));
+        protected.add_local("2001:db8::/64".parse().expect("net"));
+        protected.add_host("10.0.0.254".parse().expect("ip"), Why::Gateway);
+        let near: BTreeSet<(IpAddr, MacAddr)> = [
+            ("10.0.0.7", 7),
+            ("2001:db8::7", 7),
+            ("fe80::7", 7),
+            ("10.0.0.254", 9),
+            ("10.0.0.9", 9),
+            ("10.0.0.11", 1),
+            ("10.0.0.12", 1),
+            ("10.0.0.13", 1),
+            ("10.0.0.14", 1),
+            ("10.0.0.20", 2),
+            ("10.0.0.20", 3),
+            ("198.51.100.7", 4),
+        ]
+        .map(|(addr, last)| (addr.parse().expect(addr), MacAddr([2, 0, 0, 0, 0, last])))
+        .into();
+        for (net, expected) in [
+            ("10.0.0.7", Some(7)),
+            ("2001:db8::7", Some(7)),
+            ("10.0.0.9", None),
+            ("10.0.0.11", None),
+            ("10.0.0.20", None),
+            ("10.0.0.30", None),
+            ("10.0.0.0/24", None),
+            ("198.51.100.7", None),
+        ] {
+            let found = machine_of(net.parse().expect(net), &near, &protected);
+            assert_eq!(found.map(|mac| mac.0[5]), expected, "{net}");
+        }
+    }
 
     #[test]
     fn the_protected_are_found_by_any_overlap() {

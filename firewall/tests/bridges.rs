@@ -7,7 +7,8 @@ mod lab;
 use std::time::Duration;
 
 use lab::{A4, A4_NEIGHBOUR, A6, A6_NEIGHBOUR, Host, Lab, arrives, eventually};
-use slips_firewall::{BlockRequest, Firewall, Health, Options, bridged, flush_all};
+use slips_core::flow::MacAddr;
+use slips_firewall::{BlockRequest, Firewall, Health, Options, Protected, Why, bridged, flush_all};
 
 /// Makes the router a bridge between both hosts, as a switch or an access point is.
 fn bridge(lab: &Lab) {
@@ -84,6 +85,85 @@ fn what_passes_a_bridge_is_dropped_in_both_directions() {
         assert!(lab.inside(Host::Router, flush_all).expect("flush"));
         assert!(arrives(&a, &other, &at_c), "{attacker}: flushed");
     }
+}
+
+/// An attacker who takes another address: what it sends is the same machine's.
+#[test]
+fn the_machine_of_a_blocked_host_passes_no_bridge_with_any_address() {
+    let name = "the_machine_of_a_blocked_host_passes_no_bridge_with_any_address";
+    let Some(lab) = lab::open(name) else { return };
+    bridge(&lab);
+    lab.ip(Host::Router, "addr add 10.91.1.60/24 dev br0");
+    lab.ip(Host::Router, "route replace 10.91.1.50/32 dev br0");
+    let mac = lab.inside(Host::A, || {
+        let link = lab::program("ip", "-o link show eth0").expect("ip");
+        let mac = link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).expect("address");
+        MacAddr::parse(mac).expect(mac)
+    });
+    let open = |machines, also: Option<&str>| {
+        let mut protected = Protected::classes();
+        protected.add_local("10.91.1.0/24".parse().expect("net"));
+        if let Some(host) = also {
+            protected.add_host(host.parse().expect("ip"), Why::Gateway);
+        }
+        let options = Options { bridge: true, machines, protected, ..Options::default() };
+        lab.inside(Host::Router, || Firewall::open(options)).expect("firewall")
+    };
+    let request = |machine| {
+        let request = BlockRequest::new(A4.parse().expect("net"), Duration::from_secs(600), "test");
+        BlockRequest { exact: true, machine, ..request }
+    };
+    let (other, at_c) = (lab.udp(Host::A, A4_NEIGHBOUR), lab.udp(Host::C, "10.91.1.50"));
+    // The router's own packets pass no port, only its hook for what it sends.
+    let fence = lab.udp(Host::Router, "10.91.1.60");
+    at_c.set_read_timeout(Some(Duration::from_millis(50))).expect("timeout");
+    for from in [&other, &fence] {
+        eventually(|| {
+            let _ = from.send_to(b"up", at_c.local_addr().expect("address"));
+            at_c.recv_from(&mut [0; 16]).is_ok()
+        });
+    }
+    at_c.set_read_timeout(Some(lab::PATIENCE)).expect("timeout");
+    let passes = || arrives(&other, &fence, &at_c);
+    assert!(passes());
+    let mut firewall = open(true, None);
+    firewall.block(request(Some(mac))).expect("block");
+    assert!(!passes(), "the same machine by another address");
+    firewall.set_paused(true).expect("pause");
+    assert!(passes(), "paused");
+    firewall.set_paused(false).expect("resume");
+    assert!(!passes(), "resumed");
+    assert_eq!(firewall.verify().expect("verify"), Health::Intact);
+    drop(firewall);
+    assert!(!passes(), "with the daemon dead");
+    let mut firewall = open(true, None);
+    assert!(!passes(), "taken over");
+    assert!(firewall.unblock(A4.parse().expect("net")).expect("unblock"));
+    assert!(passes(), "unblocked by the next daemon");
+    // The kernel knows the machine of a host that the router has talked with.
+    let near = |host: &str| {
+        lab.ip(Host::Router, &format!("neigh replace {host} lladdr {mac} dev br0 nud reachable"));
+    };
+    near(A4);
+    firewall.block(request(None)).expect("block");
+    assert!(!passes(), "found by the router itself");
+    firewall.restore(vec![request(None)]).expect("restore");
+    assert!(!passes(), "restored");
+    firewall.clear().expect("clear");
+    assert!(passes(), "cleared");
+    drop(firewall);
+    for (machines, also, why) in [
+        (false, None, "not asked for"),
+        (true, Some(A4_NEIGHBOUR), "a protected address has the same machine"),
+    ] {
+        near(A4_NEIGHBOUR);
+        let mut firewall = open(machines, also);
+        firewall.block(request(None)).expect("block");
+        assert!(passes(), "{why}");
+        firewall.clear().expect("clear");
+    }
+    assert!(lab.inside(Host::Router, flush_all).expect("flush"));
+    assert!(passes(), "flushed");
 }
 
 #[test]

@@ -152,13 +152,14 @@ fn open_responder(config: &Config) -> Result<(Responder, Vec<IpAddr>), Failure> 
     let notice_port = Some(config.firewall.notice_port).filter(|port| *port != 0);
     let log = config.firewall.log_dropped;
     let bridge = config.firewall.bridge;
+    let machines = config.firewall.bridge_machines;
     let open = Box::new(move |protected| {
         let bridge = match bridge {
             Bridge::Auto => slips_firewall::bridged().unwrap_or_default(),
             Bridge::On => true,
             Bridge::Off => false,
         };
-        Firewall::open(Options { mode, protected, log, notice_port, bridge, ..Options::default() })
+        Firewall::open(Options { mode, protected, log, notice_port, bridge, machines, ..Options::default() })
     });
     let sweep = Box::new(slips_firewall::flush_all);
     // What cannot be counted counts as none: then few are blocked.

@@ -7,6 +7,7 @@
 mod connections;
 mod events;
 mod links;
+mod machines;
 mod neighbours;
 #[allow(unsafe_code)]
 mod raw;
@@ -17,6 +18,7 @@ pub(crate) mod wire;
 pub(crate) use connections::Connections;
 pub(crate) use events::{Events, News};
 pub(crate) use links::bridged;
+pub(crate) use machines::Machines;
 pub(crate) use neighbours::neighbours;
 pub(crate) use routes::gateways;
 pub(crate) use socket::{Socket, Transaction};

@@ -3,6 +3,7 @@
 
 use super::expr::{Payload, Rule, Verdict};
 use super::layout::{self, Choice, Place, TABLE};
+use super::machines;
 use crate::netlink::Transaction;
 use crate::netlink::wire::{ACK, FAMILY_BRIDGE, Kind, Message};
 use crate::ranges::Family;
@@ -32,20 +33,28 @@ fn contents(transaction: &mut Transaction, owner: bool, choice: Choice) {
         transaction.message("make a set of the bridge", &layout::set(id, place, choice.size));
     }
     transaction.message("make the bridge's chain", &layout::chain(CHAIN, Some((HOOK_FORWARD, -10))));
-    for rule in rules(choice.paused) {
+    transaction.message("make the bridge's set of machines", &machines::set(MACHINES_ID));
+    for rule in rules(choice) {
         transaction.message("make a rule of the bridge", &rule.finished());
     }
 }
 
 /// How many rules the table has.
-pub(super) fn count_of_rules(paused: bool) -> usize {
-    rules(paused).len()
+pub(super) fn count_of_rules(choice: Choice) -> usize {
+    rules(choice).len()
 }
 
-fn rules(paused: bool) -> Vec<Rule> {
+fn rules(Choice { paused, machines, .. }: Choice) -> Vec<Rule> {
     let sides = [[Payload::SOURCE_4, Payload::SOURCE_6], [Payload::DESTINATION_4, Payload::DESTINATION_6]];
     let sides = sides.into_iter().filter(|_| !paused);
-    sides.flat_map(|addresses| Place::BLOCKING.map(|place| look_up(addresses, place))).collect()
+    let addresses = sides.flat_map(|addresses| Place::BLOCKING.map(|place| look_up(addresses, place)));
+    let machines = [Payload::SOURCE_MACHINE, Payload::DESTINATION_MACHINE]
+        .into_iter()
+        .filter(|_| machines && !paused)
+        .map(|side| {
+            Rule::new(TABLE, CHAIN).load(side).among(machines::SET).count(COUNTER).verdict(Verdict::Drop)
+        });
+    addresses.chain(machines).collect()
 }
 
 fn look_up([v4, v6]: [Payload; 2], place: Place) -> Rule {
@@ -55,6 +64,8 @@ fn look_up([v4, v6]: [Payload; 2], place: Place) -> Rule {
 
 const CHAIN: &str = "forward";
 const COUNTER: &str = "bridged";
+/// Behind those of the other sets.
+const MACHINES_ID: u32 = 100;
 /// `NF_BR_FORWARD`.
 const HOOK_FORWARD: u32 = 2;
 // linux/if_ether.h.

@@ -152,7 +152,8 @@ pub(super) fn comment(reason: &str) -> String {
     comment
 }
 
-fn read_comment(mut data: &[u8]) -> String {
+/// The comment in what is noted beside an entry.
+pub(super) fn read_comment(mut data: &[u8]) -> String {
     while let [kind, length, rest @ ..] = data {
         let (value, next) = rest.split_at_checked((*length).into()).unwrap_or((rest, &[]));
         if *kind == COMMENT {
@@ -282,22 +283,22 @@ const MESSAGE_ROOM: usize = wire::MAX_MESSAGE - 1000;
 const COMMENT_LENGTH: usize = 127;
 
 // Attributes of linux/netfilter/nf_tables.h: NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_LIST_ELEM, NFTA_SET_ELEM_…, NFTA_DATA_VALUE.
-const ELEMENTS: u16 = 3;
-const ELEMENT: u16 = 1;
-const KEY: u16 = 1;
-const VALUE: u16 = 1;
+pub(super) const ELEMENTS: u16 = 3;
+pub(super) const ELEMENT: u16 = 1;
+pub(super) const KEY: u16 = 1;
+pub(super) const VALUE: u16 = 1;
 const DATA: u16 = 2;
 const FLAGS: u16 = 3;
-const TIMEOUT: u16 = 4;
+pub(super) const TIMEOUT: u16 = 4;
 const EXPIRATION: u16 = 5;
-const USERDATA: u16 = 6;
+pub(super) const USERDATA: u16 = 6;
 const EXPRESSION: u16 = 7;
 /// The name of that expression, whose attributes are its bytes and packets.
 const COUNTER: &str = "counter";
 /// `NFT_SET_ELEM_INTERVAL_END`.
 const INTERVAL_END: u32 = 1;
 /// `NFTNL_UDATA_SET_ELEM_COMMENT`.
-const COMMENT: u8 = 0;
+pub(super) const COMMENT: u8 = 0;
 
 #[cfg(test)]
 mod tests {

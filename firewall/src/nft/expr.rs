@@ -46,6 +46,8 @@ impl Payload {
     pub(super) const DESTINATION_4: Self = Self { base: NETWORK, offset: 16, length: 4 };
     pub(super) const SOURCE_6: Self = Self { base: NETWORK, offset: 8, length: 16 };
     pub(super) const DESTINATION_6: Self = Self { base: NETWORK, offset: 24, length: 16 };
+    pub(super) const SOURCE_MACHINE: Self = Self { base: LINK, offset: 6, length: 6 };
+    pub(super) const DESTINATION_MACHINE: Self = Self { base: LINK, offset: 0, length: 6 };
     pub(super) const SOURCE_PORT: Self = Self { base: TRANSPORT, offset: 0, length: 2 };
     pub(super) const DESTINATION_PORT: Self = Self { base: TRANSPORT, offset: 2, length: 2 };
 }
@@ -162,6 +164,13 @@ impl Rule {
         })
     }
 
+    /// Goes on when what was asked is in this set.
+    pub(super) fn among(self, set: &str) -> Self {
+        self.with("lookup", |m| {
+            m.text(1, set).be32(2, ASKED.0);
+        })
+    }
+
     /// Goes on when what was asked is not in this set.
     pub(super) fn not_among(self, set: &str) -> Self {
         self.with("lookup", |m| {
@@ -270,6 +279,7 @@ pub(super) const UDP: u8 = 17;
 // NFTA_FIB_F_DADDR, NFT_LOOKUP_F_INV, NFT_REG_VERDICT, NFT_GOTO, NFT_REJECT_…; linux/rtnetlink.h: RTN_LOCAL; linux/if_arp.h; syslog's level "info".
 const APPEND: u16 = 0x800;
 const LIST_ELEMENT: u16 = 1;
+const LINK: u32 = 0;
 const NETWORK: u32 = 1;
 const TRANSPORT: u32 = 2;
 const META_PROTOCOL: u32 = 1;

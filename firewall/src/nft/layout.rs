@@ -208,6 +208,8 @@ pub(super) struct Choice {
     pub(super) size: u32,
     /// Nothing is looked up: all packets pass.
     pub(super) paused: bool,
+    /// On a bridge the machines of blocked hosts are looked up too.
+    pub(super) machines: bool,
 }
 
 /// A new table in place of one that may be there; it belongs to us where `owner` says so.

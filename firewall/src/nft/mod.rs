@@ -4,27 +4,30 @@ mod bridge;
 mod elements;
 mod expr;
 mod layout;
+mod machines;
 mod stage;
 mod table;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 use slips_core::addr::Net;
+use slips_core::flow::MacAddr;
 
 use self::elements::Element;
 use self::layout::{Choice, Place, TABLE};
+use self::machines::{Machines, Plan};
 use self::stage::{Held, Tags, Wide};
 use self::table::Found;
 use crate::block::Tag;
 use crate::netlink::wire::{FAMILY_BRIDGE, FAMILY_INET};
-use crate::netlink::{Connections, Events, News, Socket, Transaction};
+use crate::netlink::{self, Connections, Events, News, Socket, Transaction};
 use crate::ranges::{self, Range};
 use crate::{
     Backend, Block, BlockRequest, Change, Count, Counters, Ended, Error, Health, Origin, SelfTest, Watched,
@@ -43,6 +46,8 @@ pub struct Nftables {
     paused: bool,
     features: Features,
     options: NftOptions,
+    near: Option<netlink::Machines>,
+    machines: Machines,
 }
 
 /// What this kernel can do; what it cannot is done in another way with the same result.
@@ -76,6 +81,8 @@ pub struct NftOptions {
     pub notice_port: Option<u16>,
     /// Hosts talk with each other through a bridge of this host: what passes there is looked up too.
     pub bridge: bool,
+    /// What passes a bridge is looked up by the hardware addresses of blocked hosts too.
+    pub machines: bool,
     /// How many single IPv4 addresses can be blocked, and half as many of IPv6 and of its /64: some 100 bytes of kernel memory each.
     pub size: u32,
 }
@@ -86,7 +93,15 @@ const SIZE: u32 = 131_072;
 impl Default for NftOptions {
     fn default() -> Self {
         let features = Features::ALL;
-        Self { annotate: false, features, log: false, notice_port: None, bridge: false, size: SIZE }
+        Self {
+            annotate: false,
+            features,
+            log: false,
+            notice_port: None,
+            bridge: false,
+            machines: false,
+            size: SIZE,
+        }
     }
 }
 
@@ -101,6 +116,8 @@ impl Nftables {
             socket,
             connections: Some(Connections::open()?),
             features: options.features,
+            near: (options.bridge && options.machines).then(netlink::Machines::open).transpose()?,
+            machines: Machines::new(),
             options,
         };
         match table::find(&mut this.socket)? {
@@ -140,12 +157,15 @@ impl Nftables {
         if let Err(error) = attempt(bridge::renew).or_else(|_| attempt(bridge::create)) {
             tracing::warn!(%error, "what passes a bridge cannot be blocked");
             self.options.bridge = false;
+            return;
         }
+        // Whose machines a former process blocked; where that cannot be read, their time ends it.
+        self.machines = machines::read(&mut self.socket).unwrap_or_default();
     }
 
     const fn choice(&self) -> Choice {
-        let NftOptions { log, notice_port, size, .. } = self.options;
-        Choice { log, notice_port, size, paused: self.paused }
+        let NftOptions { log, notice_port, size, machines, .. } = self.options;
+        Choice { log, notice_port, size, machines, paused: self.paused }
     }
 
     /// Takes over a table. One of another layout or without an owner is replaced by a new one with the same blocks, in one transaction.
@@ -219,11 +239,20 @@ impl Nftables {
             transaction.turn_to(FAMILY_BRIDGE);
         }
         self.stage(&mut transaction, changes, wide, held);
+        let machines = self.options.bridge.then(|| Plan::of(changes, &self.machines));
+        if let Some(plan) = &machines {
+            plan.stage(&mut transaction, self.features.destroy);
+        }
         // Of a few entries the kernel writes as fast as we would leave and come back.
         if changes.len() < LOUD && !changes.contains(&Change::Clear) {
-            return self.socket.commit(transaction);
+            self.socket.commit(transaction)?;
+        } else {
+            self.unheard(|socket| socket.commit(transaction))?;
         }
-        self.unheard(|socket| socket.commit(transaction))
+        if let Some(plan) = machines {
+            self.machines = plan.after;
+        }
+        Ok(())
     }
 
     /// Does something large while nobody of us hears what changes: the kernel writes a message about each entry for whoever listens, four
@@ -278,7 +307,7 @@ impl Nftables {
         if table::rules(&mut self.socket, FAMILY_INET)? != wanted {
             return Ok(false);
         }
-        let wanted = bridge::count_of_rules(self.paused);
+        let wanted = bridge::count_of_rules(self.choice());
         Ok(!self.options.bridge || table::rules(&mut self.socket, FAMILY_BRIDGE)? == wanted)
     }
 
@@ -323,6 +352,10 @@ impl Backend for Nftables {
             Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) => Ok(false),
             done => done.map(|()| true),
         }
+    }
+
+    fn machines(&mut self) -> Result<BTreeSet<(IpAddr, MacAddr)>, Error> {
+        self.near.as_mut().map_or_else(|| Ok(BTreeSet::new()), netlink::Machines::all)
     }
 
     fn left(&mut self, nets: &[Net]) -> Result<Vec<Option<Duration>>, Error> {
@@ -490,6 +523,8 @@ pub fn list_all() -> Result<Vec<Block>, Error> {
             paused: false,
             features: Features::NONE,
             options: NftOptions::default(),
+            near: None,
+            machines: Machines::new(),
         }
         .list(),
     }
