@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use slips_core::addr::{self, Net};
 
@@ -203,6 +204,31 @@ fn net_from(bytes: &[u8], prefix: u32) -> Option<Net> {
     Net::new(ip, u8::try_from(prefix).ok()?).filter(|net| net.addr() == ip)
 }
 
+impl FromStr for Indicator {
+    type Err = NotAccusable;
+    /// Reads what [`Indicator`] is shown as.
+    fn from_str(text: &str) -> Result<Self, NotAccusable> {
+        let digest = |hex: &str| -> Option<[u8; 16]> {
+            if hex.len() != 32 || !hex.bytes().all(|letter| letter.is_ascii_hexdigit()) {
+                return None;
+            }
+            u128::from_str_radix(hex, 16).ok().map(u128::to_be_bytes)
+        };
+        if let Some((kind, rest)) = text.split_once(':') {
+            match kind {
+                "ja3" => return digest(rest).map(Self::Ja3).ok_or(NotAccusable::Malformed),
+                "ja3s" => return digest(rest).map(Self::Ja3s).ok_or(NotAccusable::Malformed),
+                "ja4" => return Self::ja4(rest),
+                _ => {}
+            }
+        }
+        match text.parse::<Net>() {
+            Ok(net) => Self::net(net),
+            Err(_) => Self::domain(text),
+        }
+    }
+}
+
 impl fmt::Display for Indicator {
     /// `192.0.2.7`, `example.org`, `ja3:…`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -292,6 +318,34 @@ mod tests {
         assert_eq!(Indicator::from_wire(&shout), Err(Malformed));
         assert!(Indicator::domain(&"a.".repeat(127)).is_ok());
         assert!(Indicator::domain(&"a.".repeat(128)).is_err());
+    }
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        let ja4 = "ja4:t13d1516h2_8daaf6152771_b186095e22b6";
+        for text in [
+            "45.83.64.1",
+            "45.83.64.0/24",
+            "2a01:4f8::1",
+            "bad.example.org",
+            &format!("ja3:{}", "0a".repeat(16)),
+            &format!("ja3s:{}", "ff".repeat(16)),
+            ja4,
+        ] {
+            assert_eq!(text.parse::<Indicator>().map(|read| read.to_string()).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "10.0.0.1",
+            "1.2.0.0/16",
+            "printer.lan",
+            "ja3:12",
+            "ja3:+a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+            "ja4:x",
+            "a b",
+        ] {
+            assert!(text.parse::<Indicator>().is_err(), "{text}");
+        }
     }
 
     #[test]

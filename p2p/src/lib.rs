@@ -18,6 +18,7 @@ pub mod gate;
 pub mod identity;
 pub mod indicator;
 pub mod invite;
+pub mod lists;
 pub mod live;
 pub mod members;
 pub mod message;

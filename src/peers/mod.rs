@@ -10,7 +10,7 @@
 //! | `peers.yaml` | peers and trusted organisations; for hands, too | 0640 |
 //! | `rosters` | newest roster of each organisation, a line each | 0640 |
 //! | `state.json` | epoch, open invites, a pending join, pardons; for the program only | 0600 |
-//! | `lists/NAME` | blocklists that this router publishes, a network a line | 0640 |
+//! | `lists/NAME` | blocklists that this router publishes, an entry a line | 0640 |
 //! | `lock` | held while one of them is written | |
 //!
 //! [`Store::load`] reads all of it without a lock (each file is replaced whole). [`Store::change`] takes the lock, reads again,
@@ -24,6 +24,7 @@
 //!   unless it was sent already; [`Book::pardons`] are taken (and emptied) for `Council::pardon`.
 //! * `Told::Joined`: [`State::joined`]. `Told::Admitted`: [`State::admitted`]. `Told::Refused`: [`State::refused`]. Each within
 //!   [`Store::change`], then `Command::Members` again.
+//! * [`Store::published`] goes to `slips_p2p::lists::Published`, [`State::followed`] to `slips_p2p::lists::Followed`.
 //! * A roster that arrived by gossip: [`State::add_roster`].
 //! * It answers these words on the control socket with one line, the last two with JSON (times in milliseconds since 1970):
 //!   `peers-reload`: a sentence. `peers-status`: `{"node": "off" | "running" | "down", "listening": ["/ip4/…"],
@@ -35,11 +36,13 @@
 
 pub mod book;
 pub mod files;
+mod published;
 mod store;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -54,7 +57,7 @@ use slips_p2p::roster::{Added, NotARoster, Roster};
 use crate::config::Problem;
 use book::{Book, Joined, KeyPlace};
 pub use store::Store;
-use table::{PeerAddress, PeerRow, Table};
+use table::{PeerAddress, PeerRow, Policy, Table};
 
 /// What is wrong with the directory.
 #[derive(Debug)]
@@ -248,6 +251,13 @@ impl State {
         let name = name.and_then(|name| self.table.free_name(&name));
         self.table.peers.push(PeerRow { name, ..row });
         true
+    }
+
+    /// The blocklists that are followed, and what is done with their entries.
+    pub fn followed(&self) -> BTreeMap<slips_p2p::lists::Of, Policy> {
+        let rows =
+            self.table.peers.iter().flat_map(|row| row.follow.iter().map(move |follow| (row.id, follow)));
+        rows.map(|(id, follow)| ((id, follow.list.clone()), follow.policy)).collect()
     }
 
     /// Takes a roster of a trusted organisation if it is newer than ours.

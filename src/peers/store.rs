@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use slips_p2p::identity::{NodeId, NodeKey};
-use slips_p2p::message::{Name, SignedRoster};
+use slips_p2p::message::SignedRoster;
 use slips_p2p::moment::Moment;
 
 use super::book::{Book, KeyPlace};
@@ -45,9 +45,8 @@ impl Store {
         self.dir.join(TABLE)
     }
 
-    /// Where the blocklist `name` that we publish is.
-    pub fn list_path(&self, name: &Name) -> PathBuf {
-        self.dir.join(LISTS).join(name.as_str())
+    pub(super) fn lists_directory(&self) -> PathBuf {
+        self.dir.join(LISTS)
     }
 
     /// Reads everything; an empty state when there is no directory yet.
@@ -175,43 +174,6 @@ impl Store {
         book.epoch = now.0.max(book.epoch + 1);
         files::write(&self.dir.join(BOOK), &book.render(), Mode::Secret)?;
         Ok(found.id())
-    }
-
-    /// The blocklists that we publish: name and lines.
-    ///
-    /// # Errors
-    /// When one cannot be read.
-    pub fn published(&self) -> Result<Vec<(Name, String)>, Error> {
-        let dir = self.dir.join(LISTS);
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(files::io_error(&dir)(error)),
-        };
-        let names = entries.filter_map(|entry| Name::new(entry.ok()?.file_name().to_str()?));
-        let mut lists = Vec::new();
-        for name in names {
-            if let Some(text) = files::read(&self.list_path(&name), Mode::Shared)? {
-                lists.push((name, text));
-            }
-        }
-        lists.sort();
-        Ok(lists)
-    }
-
-    /// Publishes a blocklist, or with `None` no more.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write_list(&self, now: Moment, name: &Name, text: Option<&str>) -> Result<(), Error> {
-        self.change(now, |_| {
-            files::make_directory(&self.dir.join(LISTS))?;
-            let path = self.list_path(name);
-            match text {
-                Some(text) => files::write(&path, text, Mode::Shared),
-                None => fs::remove_file(&path).map_err(files::io_error(&path)),
-            }
-        })
     }
 
     fn save(&self, old: &State, new: &State) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use slips_p2p::invite::{self, Invite};
 use slips_p2p::members::Peer;
 use slips_p2p::roster::Role;
 
-use super::table::{OrgRow, Policy};
+use super::table::OrgRow;
 use super::*;
 
 const NOW: Moment = Moment(1_793_600_000_000);

@@ -1,10 +1,11 @@
 //! Blocklists: which of whom are followed, and which this router publishes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::json;
-use slips_core::addr::Net;
 use slips_p2p::indicator::Indicator;
+use slips_p2p::lists::{MAX_LISTED, MAX_LISTS};
 use slips_p2p::message::Name;
 
 use super::{Desk, Done, find_peer, text_of, wrong};
@@ -24,9 +25,10 @@ pub(super) fn list(desk: &Desk) -> Done {
         .collect();
     let published: Vec<_> = desk
         .store
-        .published()?
+        .published(desk.now)?
         .iter()
-        .map(|(name, text)| json!({"list": name.to_string(), "entries": text.lines().count()}))
+        .filter(|(_, list)| !list.entries.is_empty())
+        .map(|(name, list)| json!({"list": name.to_string(), "entries": list.entries.len()}))
         .collect();
     let json = json!({"followed": followed, "published": published});
     desk.say(&json, || {
@@ -73,43 +75,41 @@ pub(super) fn unfollow(desk: &Desk, who: &str, list: &Name) -> Done {
     })
 }
 
-/// Most entries of one list: what followers keep of it.
-const MAX_ENTRIES: usize = 4096;
-/// Most lists.
-const MAX_LISTS: usize = 16;
-
 pub(super) fn publish(desk: &Desk, list: &Name, file: &Path) -> Done {
     let entries = entries(&text_of(file)?)?;
-    let others = desk.store.published()?.iter().filter(|(name, _)| name != list).count();
-    if others >= MAX_LISTS {
+    let published = desk.store.published(desk.now)?;
+    let others = published.iter().filter(|(name, wanted)| *name != list && !wanted.entries.is_empty());
+    if others.count() >= MAX_LISTS {
         return Err(wrong(format!("no more than {MAX_LISTS} lists")));
     }
-    let text: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
-    desk.store.write_list(desk.now, list, Some(&text))?;
+    let count = entries.len();
+    desk.store.publish(desk.now, list, entries)?;
     desk.reload();
-    let json = json!({"list": list.to_string(), "entries": entries.len()});
-    desk.say(&json, || format!("{list} is published with {} entries", entries.len()))
+    let json = json!({"list": list.to_string(), "entries": count});
+    desk.say(&json, || format!("{list} is published with {count} entries"))
 }
 
 pub(super) fn withdraw(desk: &Desk, list: &Name) -> Done {
-    if !desk.store.published()?.iter().any(|(name, _)| name == list) {
+    if desk.store.published(desk.now)?.get(list).is_none_or(|wanted| wanted.entries.is_empty()) {
         return Err(wrong(format!("no list `{list}` is published")));
     }
-    desk.store.write_list(desk.now, list, None)?;
+    desk.store.publish(desk.now, list, BTreeSet::new())?;
     desk.reload();
     desk.say(&json!({"list": list.to_string(), "entries": 0}), || format!("{list} is published no more"))
 }
 
 /// The entries of a file, each once; what cannot be one is told with its line, all of it.
-fn entries(text: &str) -> Result<Vec<String>, Failure> {
-    let (mut good, mut bad) = (std::collections::BTreeSet::new(), Vec::new());
+fn entries(text: &str) -> Result<BTreeSet<Indicator>, Failure> {
+    let (mut good, mut bad) = (BTreeSet::new(), Vec::new());
     for (at, line) in text.lines().enumerate() {
         let entry = line.split('#').next().unwrap_or_default().trim();
         if entry.is_empty() {
             continue;
         }
-        match indicator(entry) {
-            Ok(indicator) => drop(good.insert(indicator)),
+        match entry.parse::<Indicator>() {
+            Ok(indicator) => {
+                good.insert(indicator);
+            }
             Err(why) => bad.push(format!("line {}: `{}`: {why}", at + 1, entry.escape_debug())),
         }
     }
@@ -121,18 +121,10 @@ fn entries(text: &str) -> Result<Vec<String>, Failure> {
     }
     match good.len() {
         0 => Err(wrong("the list is empty; to publish it no more: --remove")),
-        n if n > MAX_ENTRIES => Err(wrong(format!("{n} entries; a list has {MAX_ENTRIES} at most"))),
-        _ => Ok(good.iter().map(ToString::to_string).collect()),
+        n if n > MAX_LISTED => Err(wrong(format!("{n} entries; a list has {MAX_LISTED} at most"))),
+        _ => Ok(good),
     }
 }
 
 /// Mistakes that are told of one file.
 const TOLD: usize = 20;
-
-fn indicator(entry: &str) -> Result<Indicator, String> {
-    match entry.parse::<Net>() {
-        Ok(net) => Indicator::net(net),
-        Err(_) => Indicator::domain(entry),
-    }
-    .map_err(|error| error.to_string())
-}
