@@ -1,6 +1,6 @@
 //! A backend that blocks nobody: the same answers as the kernel's, from memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use crate::{Backend, Block, BlockRequest, Change, Error, Health, SelfTest, is_si
 /// Remembers what would be blocked; for the mode that only watches, and for tests of what stands above a backend.
 pub struct DryRun {
     hosts: BTreeMap<Net, (Duration, String, Tag)>,
+    /// When each of them ends.
+    ends: BTreeSet<(Duration, Net)>,
     wide: Vec<(Family, Range)>,
     clock: Box<dyn Fn() -> Duration + Send>,
 }
@@ -30,13 +32,16 @@ impl DryRun {
 
     /// Nobody is blocked; blocks end by this clock, which never goes back.
     pub fn with_clock(clock: impl Fn() -> Duration + Send + 'static) -> Self {
-        Self { hosts: BTreeMap::new(), wide: Vec::new(), clock: Box::new(clock) }
+        Self { hosts: BTreeMap::new(), ends: BTreeSet::new(), wide: Vec::new(), clock: Box::new(clock) }
     }
 
     /// Forgets what is over. Times inside are moments of the clock, not durations from now.
     fn expire(&mut self) -> Duration {
         let now = (self.clock)();
-        self.hosts.retain(|_, (end, ..)| *end > now);
+        while let Some((end, net)) = self.ends.first().copied().filter(|(end, _)| *end <= now) {
+            self.ends.remove(&(end, net));
+            self.hosts.remove(&net);
+        }
         self.wide.retain(|(_, range)| range.left > now);
         now
     }
@@ -44,7 +49,9 @@ impl DryRun {
     fn block(&mut self, now: Duration, request: &BlockRequest) {
         let end = now.saturating_add(request.for_);
         if is_single(request.net) {
+            self.let_in(request.net);
             self.hosts.insert(request.net, (end, request.reason.clone(), request.tag()));
+            self.ends.insert((end, request.net));
             return;
         }
         let family = Family::of(request.net);
@@ -54,10 +61,17 @@ impl DryRun {
     }
 
     fn unblock(&mut self, net: Net) {
-        self.hosts.remove(&net);
+        self.let_in(net);
         let (first, last) = ranges::bounds(net);
         let rest = ranges::without(self.take_wide(Family::of(net)), first, last);
         self.put_wide(Family::of(net), rest);
+    }
+
+    /// Ends the block of exactly this network, if there is one.
+    fn let_in(&mut self, net: Net) {
+        if let Some((end, ..)) = self.hosts.remove(&net) {
+            self.ends.remove(&(end, net));
+        }
     }
 
     /// The end of what covers all of a network.
@@ -98,6 +112,7 @@ impl Backend for DryRun {
                 Change::Unblock(net) => self.unblock(*net),
                 Change::Clear => {
                     self.hosts.clear();
+                    self.ends.clear();
                     self.wide.clear();
                 }
                 // Nothing passes here, so nothing has to pass first.

@@ -7,6 +7,7 @@
 //! [`Firewall`] is the first type to read; [`Backend`] is what carries out its changes: [`Nftables`] or, for watching only, [`DryRun`].
 
 mod block;
+mod crowd;
 mod discover;
 mod dry_run;
 mod error;
@@ -22,6 +23,7 @@ use slips_core::addr::Net;
 pub use block::{
     Backend, Block, BlockRequest, Change, Count, Counters, Ended, Health, Manner, Origin, SelfTest, Watched,
 };
+pub use crowd::{Crowd, Widened};
 pub use discover::{DiscoverError, Sources};
 pub use dry_run::DryRun;
 pub use error::Error;

@@ -11,6 +11,8 @@ use slips_core::flow::MacAddr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protected {
     nets: BTreeMap<Net, Why>,
+    /// The lengths of their prefixes, those of IPv6 after those of IPv4.
+    lengths: BTreeSet<(bool, u8)>,
     local: Vec<Net>,
 }
 
@@ -86,13 +88,20 @@ impl Protected {
             v6(0xfe80, 10, Why::LinkLocal),
             v6(0xff00, 8, Why::Multicast),
         ];
-        let nets = classes.into_iter().filter_map(|(net, why)| Some((net?, why))).collect();
-        Self { nets, local: Vec::new() }
+        let mut this = Self { nets: BTreeMap::new(), lengths: BTreeSet::new(), local: Vec::new() };
+        for (net, why) in classes {
+            if let Some(net) = net {
+                this.add(net, why);
+            }
+        }
+        this
     }
 
     /// Protects one more network. Of two reasons for the same network the first stays.
     pub fn add(&mut self, net: Net, why: Why) {
-        self.nets.entry(plain(net)).or_insert(why);
+        let net = plain(net);
+        self.lengths.insert((net.addr().is_ipv6(), net.prefix()));
+        self.nets.entry(net).or_insert(why);
     }
 
     /// Protects one more address.
@@ -111,7 +120,13 @@ impl Protected {
     /// The protected network that shares an address with `net`, the most telling first: an own address before a class.
     pub fn check(&self, net: Net) -> Option<(Net, Why)> {
         let net = plain(net);
-        let hits = self.nets.iter().filter(|(held, _)| held.overlaps(net));
+        // Those in it lie behind one another in the order of addresses; of those around it there is one of each length at most. An allow
+        // list may be long, and a million blocks are each compared with it.
+        let inside = self.nets.range(net..).take_while(|(held, _)| net.contains(held.addr()));
+        let shorter = self.lengths.range((net.addr().is_ipv6(), 0)..(net.addr().is_ipv6(), net.prefix()));
+        let around = shorter.filter_map(|(_, prefix)| Net::new(net.addr(), *prefix));
+        let around = around.filter_map(|net| self.nets.get_key_value(&net));
+        let hits = inside.chain(around);
         hits.max_by_key(|(held, why)| (held.prefix(), **why)).map(|(held, why)| (*held, *why))
     }
 
@@ -209,6 +224,42 @@ mod tests {
         ] {
             let found = machine_of(net.parse().expect(net), &near, &protected);
             assert_eq!(found.map(|mac| mac.0[5]), expected, "{net}");
+        }
+    }
+
+    #[test]
+    fn the_protected_are_found_as_by_looking_at_each() {
+        let mut state = 1u64;
+        let mut below = |n: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % n
+        };
+        let mut net = || {
+            let prefix = 24 + below(9) as u8;
+            let v4 = Ipv4Addr::from_bits(0x0a00_0000 + below(1024) as u32);
+            let v6 = Ipv6Addr::from_bits((0x2001_0db8_0000_0000 + u128::from(below(1024))) << 64);
+            match below(3) {
+                0 => Net::new(v4.into(), prefix),
+                1 => Net::new(v6.into(), 56 + prefix % 9),
+                _ => Net::new(v6.into(), 128),
+            }
+            .expect("net")
+        };
+        for _ in 0..200 {
+            let mut protected = Protected::classes();
+            for why in [Why::Own, Why::Gateway, Why::Listed, Why::Session] {
+                (0..3).for_each(|_| protected.add(net(), why));
+            }
+            for _ in 0..50 {
+                let asked = net();
+                let all = protected.nets.iter().filter(|(held, _)| held.overlaps(asked));
+                let naive =
+                    all.max_by_key(|(held, why)| (held.prefix(), **why)).map(|(held, why)| (*held, *why));
+                assert_eq!(
+                    protected.check(asked).map(|(held, why)| (held.prefix(), why)),
+                    naive.map(|(held, why)| (held.prefix(), why))
+                );
+            }
         }
     }
 
