@@ -6,6 +6,8 @@
     reason = "test helpers; each test file uses its own part"
 )]
 
+pub mod pcap;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

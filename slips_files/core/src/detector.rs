@@ -25,7 +25,18 @@ pub enum Role {
     Src,
     /// The other side.
     Dst,
+    /// The link as a whole: who answers for whom on it, and who is new there, is seen by nobody alone. Told for the events that
+    /// [`Event::is_of_link`] names; the profile at hand is then [`LINK`], and nobody is to be blamed as it.
+    Link,
 }
+
+impl Role {
+    /// How many roles there are.
+    pub const COUNT: usize = Self::Link as usize + 1;
+}
+
+/// The profile that stands for the link: the group of all its hosts (RFC 1112).
+pub const LINK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(224, 0, 0, 1));
 
 /// What a detection is, for the registry, the configuration and the documentation.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +88,8 @@ pub struct Facts {
     /// A record of a TCP connection whose client acknowledged nothing that the server really sent, or anything that was seen
     /// within other packets: anybody may have made it up.
     pub unheard: bool,
-    /// ARP only: the local address that the sender's hardware address owns, where that is not the sender's address.
+    /// ARP and neighbour discovery only: the local address that the sender's hardware address owns, where that is not the sender's
+    /// address.
     pub src_mac_owner: Option<IpAddr>,
 }
 
@@ -259,7 +271,8 @@ impl Bench {
         let (src, dst) = event.parties();
         let mut out = Vec::new();
         if spec.events.contains(&event.kind()) {
-            for (role, party) in [(Role::Src, src), (Role::Dst, dst)] {
+            let link = event.is_of_link().then_some(LINK);
+            for (role, party) in [(Role::Src, src), (Role::Dst, dst), (Role::Link, link)] {
                 let Some(profile) = party.filter(|_| spec.roles.contains(&role)) else { continue };
                 let slot = self.slot_of(profile);
                 let facts = Facts {

@@ -177,6 +177,11 @@ impl Event {
         }
     }
 
+    /// Whether it is about the link that it was sent on, so that the link as a whole is told of it.
+    pub const fn is_of_link(&self) -> bool {
+        matches!(self, Self::Arp(_) | Self::Dhcp(_) | Self::Neighbour(_))
+    }
+
     /// The kind, for choosing who wants to see it.
     pub const fn kind(&self) -> EventKind {
         match self {
@@ -516,6 +521,8 @@ pub struct Dhcp {
     pub uids: Vec<Uid>,
     pub client: Option<IpAddr>,
     pub server: Option<IpAddr>,
+    /// Other servers that offered an address in the same transaction, at most four.
+    pub other_servers: Vec<IpAddr>,
     pub mac: Option<MacAddr>,
     pub host_name: String,
     pub requested_addr: Option<IpAddr>,

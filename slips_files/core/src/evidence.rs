@@ -148,6 +148,20 @@ evidence_kinds! {
     P2pReport = "P2P_REPORT",
     /// What peers say, together with own evidence, is enough.
     MaliciousIpFromP2p = "MALICIOUS_IP_FROM_P2P_NETWORK",
+    /// A host gives addresses by DHCP that is not the network's server.
+    RogueDhcpServer = "ROGUE_DHCP_SERVER",
+    /// So many hardware addresses ask for addresses that the server runs out of them.
+    DhcpStarvation = "DHCP_STARVATION",
+    /// A host claims by neighbour discovery the address of another one that is there.
+    MitmNdpAttack = "MITM_NDP_ATTACK",
+    /// A host says by IPv6 that it is a router, and is not the network's.
+    RogueRouter = "ROGUE_ROUTER",
+    /// A host answers to names that are not its own.
+    NamePoisoning = "NAME_POISONING",
+    /// A hardware address that was not seen on the link before.
+    NewDevice = "NEW_DEVICE",
+    /// One hardware address uses one IP address after the other.
+    DeviceChangingIp = "DEVICE_CHANGING_IP",
 }
 
 impl EvidenceKind {

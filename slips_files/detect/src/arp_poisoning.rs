@@ -19,13 +19,12 @@ use slips_core::addr;
 use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
-use slips_core::flow::{MacAddr, Proto};
+use slips_core::flow::Proto;
 use slips_core::state::PerSlot;
-use slips_core::time::{PacketTime, Span, WindowId};
 
 use crate::Settings;
+use crate::holding::{self, Holding, Said};
 use crate::ladder::{self, Rung, rung};
-use crate::tally::Pace;
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -49,46 +48,14 @@ pub const GATEWAY_CLAIMS: [Rung; 3] = [
     rung(10, ThreatLevel::Critical, 0.95),
 ];
 
-/// How long a silent owner keeps its address; as in the engine.
-const KEPT_FOR: Span = Span::from_secs(1800);
-/// An answer within this time of a question was asked for.
-const ASKED_FOR: Span = Span::from_secs(3);
-/// Claims are counted over one to two of these.
-const MINUTE: Span = Span::from_secs(60);
-/// Claimants remembered per address; the one seen longest ago makes room.
-const MAX_CLAIMANTS: usize = 4;
 /// The step that a gateway's further addresses reach at most.
 const MEDIUM_STEP: u8 = 2;
-
-#[derive(Debug)]
-struct Claimant {
-    mac: MacAddr,
-    first: PacketTime,
-    last: PacketTime,
-    pace: Pace,
-    window: WindowId,
-    told: u8,
-}
-
-#[derive(Debug, Default)]
-struct Holding {
-    owner: Option<(MacAddr, PacketTime)>,
-    asked: Option<PacketTime>,
-    claimants: Vec<Claimant>,
-}
 
 /// See the module.
 #[derive(Debug)]
 pub struct ArpPoisoning {
     gateways: Vec<IpAddr>,
     holdings: PerSlot<Holding>,
-}
-
-/// A claim that counts.
-struct Claim {
-    claims: u32,
-    step: u8,
-    contradicted: bool,
 }
 
 impl ArpPoisoning {
@@ -103,7 +70,8 @@ impl ArpPoisoning {
         let attacker = cx.facts().src_mac_owner;
         let own_gateway = attacker.is_some_and(|ip| self.gateways.contains(&ip));
         let holding = self.holdings.get_or_default(cx.slot());
-        let Some(claim) = holding.take(arp, cx.window(), |claims, contradicted| {
+        let said = Said { mac: arp.sender_mac, at: arp.at, is_answer: arp.op == ArpOp::Reply };
+        let Some(claim) = holding.take(said, cx.window(), |claims, contradicted| {
             let top = if contradicted { ladder.len() } else { ladder.len() - 1 };
             let top = if own_gateway { MEDIUM_STEP } else { top as u8 };
             ladder::step(ladder, 1, claims).min(top)
@@ -130,65 +98,6 @@ impl ArpPoisoning {
     }
 }
 
-impl Holding {
-    /// Takes an ARP packet in the name of this address; the claim, if it is one and a step is reached.
-    fn take(&mut self, arp: &Arp, window: WindowId, step: impl FnOnce(u32, bool) -> u8) -> Option<Claim> {
-        let (mac, now) = (arp.sender_mac, arp.at);
-        let (owner, seen) = self.owner.get_or_insert((mac, now));
-        if *owner == mac {
-            *seen = now.max(*seen);
-            return None;
-        }
-        if now.since(*seen) > KEPT_FOR {
-            *self = Self { owner: Some((mac, now)), ..Self::default() };
-            return None;
-        }
-        let spoke = *seen;
-        let asked = arp.op == ArpOp::Reply && self.asked.is_some_and(|asked| now.since(asked) <= ASKED_FOR);
-        let claimant = self.claimant(mac, now, window);
-        claimant.last = now;
-        let contradicted = spoke > claimant.first;
-        if asked && !contradicted {
-            return None;
-        }
-        claimant.pace.add(now, 1, MINUTE);
-        let claims = claimant.pace.sum();
-        let step = step(claims, contradicted);
-        ladder::climb(&mut claimant.told, step).then_some(Claim { claims, step, contradicted })
-    }
-
-    fn claimant(&mut self, mac: MacAddr, now: PacketTime, window: WindowId) -> &mut Claimant {
-        let at = self.claimants.iter().position(|known| known.mac == mac);
-        let at = at.unwrap_or_else(|| {
-            if self.claimants.len() >= MAX_CLAIMANTS {
-                let oldest = self.claimants.iter().enumerate().min_by_key(|(_, known)| known.last);
-                if let Some(oldest) = oldest.map(|(at, _)| at) {
-                    self.claimants.swap_remove(oldest);
-                }
-            }
-            let (first, last, pace) = (now, now, Pace::default());
-            self.claimants.push(Claimant { mac, first, last, pace, window, told: 0 });
-            self.claimants.len() - 1
-        });
-        #[expect(clippy::indexing_slicing, reason = "`at` was found or pushed just above")]
-        let claimant = &mut self.claimants[at];
-        if claimant.window != window {
-            (claimant.window, claimant.told) = (window, 0);
-        }
-        claimant
-    }
-}
-
-/// Hardware addresses that move between machines by design, or that are none.
-fn is_shared(mac: MacAddr) -> bool {
-    let [a, b, c, d, e, _] = mac.0;
-    a & 1 == 1
-        || mac == MacAddr::ZERO
-        // VRRP (RFC 9568), HSRP versions 1 and 2, GLBP.
-        || matches!((a, b, c, d, e), (0, 0, 0x5e, 0, 1 | 2) | (0, 0, 0x0c, 0x07, 0xac) | (0, 0x07, 0xb4, ..))
-        || matches!((a, b, c, d), (0, 0, 0x0c, 0x9f))
-}
-
 impl Detector for ArpPoisoning {
     fn spec(&self) -> &'static Spec {
         &SPEC
@@ -198,7 +107,10 @@ impl Detector for ArpPoisoning {
         let Event::Arp(arp) = event else { return };
         match cx.role() {
             Role::Src => {
-                if addr::is_interesting(arp.sender) && cx.facts().src_local && !is_shared(arp.sender_mac) {
+                if addr::is_interesting(arp.sender)
+                    && cx.facts().src_local
+                    && !holding::is_shared(arp.sender_mac)
+                {
                     self.on_sender(cx, arp);
                 }
             }
@@ -207,9 +119,10 @@ impl Detector for ArpPoisoning {
                     && arp.sender != arp.target
                     && let Some(holding) = self.holdings.get_mut(cx.slot())
                 {
-                    holding.asked = Some(arp.at);
+                    holding.ask(arp.at);
                 }
             }
+            Role::Link => {}
         }
     }
 
@@ -223,6 +136,7 @@ mod tests {
     use super::*;
     use crate::test_traces::{arp, at, bench, levels, secs};
     use slips_core::detector::{Bench, Facts};
+    use slips_core::flow::MacAddr;
 
     const VICTIM: &str = "192.168.1.7";
     const GATEWAY: &str = "192.168.1.1";

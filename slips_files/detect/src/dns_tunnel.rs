@@ -222,7 +222,7 @@ impl Detector for DnsTunnel {
                 let last = self.served.get_or_default(cx.slot());
                 *last = (*last).max(dns.about.at);
             }
-            Role::Src | Role::Dst => {}
+            _ => {}
         }
     }
 

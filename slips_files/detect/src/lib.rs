@@ -14,6 +14,7 @@ use slips_core::intel::{Intelligence, NoIntelligence};
 use slips_core::time::Span;
 
 mod attempt;
+mod holding;
 mod ladder;
 mod names;
 mod ports;
@@ -33,6 +34,7 @@ pub mod beacon;
 pub mod clear_text_login;
 pub mod crypto_mining;
 pub mod data_upload;
+pub mod devices;
 pub mod dga;
 pub mod dhcp_scan;
 pub mod dns_answers;
@@ -50,11 +52,15 @@ pub mod listed_address;
 pub mod listed_fingerprint;
 pub mod login_guessing;
 pub mod long_connection;
+pub mod name_poisoning;
+pub mod ndp_spoofing;
 pub mod pastebin_download;
 pub mod port_zero;
 pub mod private_connection;
 pub mod reconnection;
 pub mod remote_procedure;
+pub mod rogue_dhcp;
+pub mod rogue_router;
 pub mod self_signed_certificate;
 pub mod smtp_login;
 pub mod spread_scan;
@@ -162,6 +168,11 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::<remote_procedure::RemoteProcedure>::default(),
         Box::<login_guessing::LoginGuessing>::default(),
         Box::<stealer::Stealer>::default(),
+        Box::new(rogue_dhcp::RogueDhcp::new(settings)),
+        Box::new(ndp_spoofing::NdpSpoofing::new(settings)),
+        Box::new(rogue_router::RogueRouter::new(settings)),
+        Box::new(devices::Devices::new(settings)),
+        Box::<name_poisoning::NamePoisoning>::default(),
     ]
 }
 

@@ -30,6 +30,11 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
+    /// How many keys there are.
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     fn place(&self, key: &K) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(key).map(|at| *at as usize),

@@ -8,6 +8,7 @@ use slips_core::event::{
 };
 use slips_core::evidence::Finding;
 use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Uid, Volume};
+use slips_core::neighbour::{Discovery, Neighbour, Prefix, RouterAdvertisement};
 use slips_core::time::{PacketTime, Span};
 
 /// The beginning of an hour.
@@ -139,6 +140,50 @@ pub fn arp(sender: &str, target: &str, mac: u8) -> Arp {
         target_mac: MacAddr::ZERO,
         interface: 0,
     }
+}
+
+fn neighbour(src: &str, mac: u8, second: i64, message: Discovery) -> Event {
+    Event::Neighbour(Box::new(Neighbour {
+        at: secs(second),
+        src: at(src),
+        dst: at("ff02::1"),
+        frame_src: Some(MacAddr([2, 0, 0, 0, 0, mac])),
+        message,
+        interface: 0,
+    }))
+}
+
+fn six(text: &str) -> std::net::Ipv6Addr {
+    text.parse().expect("an address")
+}
+
+/// `src` says that `target` is at its hardware address, which ends in `mac`.
+pub fn advertises(src: &str, target: &str, mac: u8, second: i64) -> Event {
+    let link = Some(MacAddr([2, 0, 0, 0, 0, mac]));
+    let said = Discovery::Advertisement {
+        target: six(target),
+        link,
+        is_router: false,
+        is_solicited: false,
+        overrides: true,
+    };
+    neighbour(src, mac, second, said)
+}
+
+/// `src` says that it is a router for half an hour.
+pub fn router_advertises(src: &str, mac: u8, second: i64) -> Event {
+    let router = RouterAdvertisement {
+        lifetime: Span::from_secs(1800),
+        link: Some(MacAddr([2, 0, 0, 0, 0, mac])),
+        prefixes: vec![Prefix {
+            net: six("2001:db8::"),
+            len: 64,
+            valid: Span::from_secs(86_400),
+            is_autonomous: true,
+        }],
+        ..RouterAdvertisement::default()
+    };
+    neighbour(src, mac, second, Discovery::RouterAdvertisement(Box::new(router)))
 }
 
 /// What a record of `src` at `dst`'s TCP port tells about itself, so many seconds into the trace.

@@ -6,11 +6,14 @@
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
-use crate::detector::Slot;
+use crate::detector::{LINK, Slot};
 use crate::flow::MacAddr;
 use crate::hash::KeyedState;
 use crate::index::Index;
 use crate::time::{PacketTime, WindowId};
+
+/// The slot of the link as a whole, which is no address and makes room for none.
+pub(super) const LINK_SLOT: Slot = Slot(0);
 
 const NONE: u32 = u32::MAX;
 /// Addresses of a class beyond which a limit is none: the index would take gigabytes.
@@ -34,6 +37,23 @@ pub(super) struct Profile {
     hash: u32,
     prev: u32,
     next: u32,
+}
+
+impl Profile {
+    const fn new(addr: IpAddr, local: bool, hash: u32) -> Self {
+        Self {
+            addr,
+            local,
+            window: WindowId(i64::MIN),
+            talked: PacketTime::MIN,
+            mac: None,
+            mac_seen: PacketTime::MIN,
+            settled: false,
+            hash,
+            prev: NONE,
+            next: NONE,
+        }
+    }
 }
 
 /// A list of slots, most recently used first.
@@ -109,7 +129,7 @@ impl Profiles {
         Self {
             hasher: KeyedState::default(),
             index: Index::new(local.limit.saturating_add(remote.limit)),
-            slots: Vec::new(),
+            slots: vec![Profile::new(LINK, false, 0)],
             local,
             remote,
         }
@@ -132,18 +152,7 @@ impl Profiles {
             return Found { slot: Slot(slot), new: false, evicted: false, evicted_mac: None };
         }
         let local = is_local(addr);
-        let fresh = Profile {
-            addr,
-            local,
-            window: WindowId(i64::MIN),
-            talked: PacketTime::MIN,
-            mac: None,
-            mac_seen: PacketTime::MIN,
-            settled: false,
-            hash,
-            prev: NONE,
-            next: NONE,
-        };
+        let fresh = Profile::new(addr, local, hash);
         let class = if local { &mut self.local } else { &mut self.remote };
         let victim = class.victim();
         let mut evicted_mac = None;
@@ -268,7 +277,7 @@ mod tests {
         assert!(!again.new);
         assert_eq!(again.slot, first.slot);
         assert_eq!(profiles.evicted(), (0, 97));
-        assert_eq!(profiles.slots.len(), 4);
+        assert_eq!(profiles.slots.len(), 1 + 4, "and the link's");
     }
 
     #[test]
@@ -295,7 +304,7 @@ mod tests {
             profiles.settle(slot);
         }
         assert_eq!((profiles.remote.settled.len, profiles.remote.strangers.len), (6, 2));
-        assert_eq!(profiles.slots.len(), 16);
+        assert_eq!(profiles.slots.len(), 1 + 16);
     }
 
     proptest! {

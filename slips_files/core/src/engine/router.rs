@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::detector::{Facts, Role, Slot};
+use crate::detector::{Facts, LINK, Role, Slot};
 use crate::event::{Arp, ArpOp, Event, EventKind};
 use crate::flow::{ConnState, Flow, MacAddr, Outcome, Phase, Proto};
 use crate::hash::KeyedState;
@@ -15,7 +15,7 @@ use crate::record::{Batch, Stats};
 use crate::settings::{Direction, Settings};
 use crate::time::{PacketTime, Span, WindowId};
 
-use super::profiles::{Profile, Profiles};
+use super::profiles::{LINK_SLOT, Profile, Profiles};
 
 /// How long a conversation that a local host began protects the other side from blocks on unproven evidence.
 const TALKED_FOR: Span = Span::from_secs(3600);
@@ -73,7 +73,7 @@ pub(super) struct Routed {
 
 /// Which events any detector wants, by kind and side.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wants([[bool; 2]; EventKind::COUNT]);
+pub(super) struct Wants([[bool; Role::COUNT]; EventKind::COUNT]);
 
 impl Wants {
     pub(super) fn add(&mut self, kind: EventKind, role: Role) {
@@ -202,7 +202,8 @@ impl Router {
             self.tick(index, dealt);
         }
         let (src, dst) = event.parties();
-        if src.is_none() && dst.is_none() {
+        let of_link = event.is_of_link();
+        if src.is_none() && dst.is_none() && !of_link {
             return;
         }
         let window = self.window_of(event);
@@ -210,9 +211,12 @@ impl Router {
         let src_slot = src.map(|addr| self.profile(addr, window, event.time(), dealt));
         let dst_slot = dst.map(|addr| self.profile(addr, window, event.time(), dealt));
         let facts = self.facts(event, src_slot, dst_slot);
-        for (role, addr, slot) in [(Role::Src, src, src_slot), (Role::Dst, dst, dst_slot)] {
+        let link = of_link.then_some(LINK);
+        for (role, addr, slot) in
+            [(Role::Src, src, src_slot), (Role::Dst, dst, dst_slot), (Role::Link, link, Some(LINK_SLOT))]
+        {
             let (Some(profile), Some(slot)) = (addr, slot) else { continue };
-            let judged = role == Role::Src || self.settings.direction == Direction::All;
+            let judged = role != Role::Dst || self.settings.direction == Direction::All;
             if judged && self.wants.has(event.kind(), role) {
                 let (shard, slot) = self.place(slot);
                 let now = self.clock.now();
@@ -300,14 +304,18 @@ impl Router {
                         !flow.tunnelled && flow.src_mac.is_some() && flow.src_mac == profile.mac
                     }
                     Event::Arp(arp) => Some(arp.sender_mac) == profile.mac && arp.sender_mac == arp.frame_src,
+                    Event::Neighbour(said) => said.frame_src.is_some() && said.frame_src == profile.mac,
                     record => record.about().is_some_and(|about| {
                         !about.tunnelled && about.src_mac.is_some() && about.src_mac == profile.mac
                     }),
                 };
-            if let Event::Arp(arp) = event {
-                facts.src_mac_owner =
-                    self.owned.get(&arp.sender_mac).copied().filter(|owned| *owned != profile.addr);
-            }
+            let claimant = match event {
+                Event::Arp(arp) => Some(arp.sender_mac),
+                Event::Neighbour(said) => said.frame_src,
+                _ => None,
+            };
+            facts.src_mac_owner =
+                claimant.and_then(|mac| self.owned.get(&mac).copied()).filter(|owned| *owned != profile.addr);
         }
         if let Some(profile) = dst.and_then(|slot| self.profiles.get(slot)) {
             facts.dst_local = profile.local;

@@ -16,6 +16,7 @@ const STAGE_CLOSE: u8 = 0;
 const STAGE_TIMER: u8 = 1;
 const STAGE_SRC: u8 = 2;
 const STAGE_DST: u8 = 3;
+const STAGE_LINK: u8 = 4;
 
 /// Timers that may stand open in one shard; beyond it new ones are not taken. Detectors ask for a handful per profile.
 const MAX_WAKES: usize = 1 << 20;
@@ -31,7 +32,7 @@ pub(super) struct Shard {
     settings: Arc<Settings>,
     detectors: Vec<Box<dyn Detector>>,
     /// Which detectors see an event of a kind from a side.
-    audience: Vec<[Vec<u16>; 2]>,
+    audience: Vec<[Vec<u16>; Role::COUNT]>,
     /// Who has timers in each slot.
     owners: Vec<Owner>,
     wakes: BTreeSet<(Wake, u32)>,
@@ -40,7 +41,8 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(settings: Arc<Settings>, detectors: Vec<Box<dyn Detector>>) -> Self {
-        let mut audience: Vec<[Vec<u16>; 2]> = (0..EventKind::COUNT).map(|_| Default::default()).collect();
+        let mut audience: Vec<[Vec<u16>; Role::COUNT]> =
+            (0..EventKind::COUNT).map(|_| Default::default()).collect();
         for (at, detector) in detectors.iter().enumerate() {
             let spec = detector.spec();
             for kind in spec.events {
@@ -107,7 +109,11 @@ impl Shard {
             return;
         };
         let (src, dst) = event.parties();
-        let stage = if role == Role::Src { STAGE_SRC } else { STAGE_DST };
+        let stage = match role {
+            Role::Src => STAGE_SRC,
+            Role::Dst => STAGE_DST,
+            Role::Link => STAGE_LINK,
+        };
         for &at in listeners {
             let Some(detector) = self.detectors.get_mut(usize::from(at)) else { continue };
             let mut cx = Cx {

@@ -182,6 +182,18 @@ impl Pending {
     }
 }
 
+/// Servers of one transaction besides the last one.
+const MAX_OTHER_SERVERS: usize = 4;
+
+/// The server that speaks last is the one of the record; whoever offered before is kept besides.
+fn note_server(dhcp: &mut Dhcp, server: IpAddr) {
+    dhcp.other_servers.retain(|other| *other != server);
+    let before = dhcp.server.replace(server).filter(|before| *before != server);
+    if dhcp.other_servers.len() < MAX_OTHER_SERVERS {
+        dhcp.other_servers.extend(before);
+    }
+}
+
 fn begin(way: &Way) -> Dhcp {
     Dhcp { at: way.at, interface: way.interface, ..Dhcp::default() }
 }
@@ -211,7 +223,7 @@ fn add(dhcp: &mut Dhcp, message: &Message<'_>, way: &Way) {
     dhcp.mac = dhcp.mac.or(message.hardware);
     if let Some(given) = message.given {
         dhcp.assigned_addr = Some(IpAddr::V4(given));
-        dhcp.server = Some(message.server.map_or(way.src, IpAddr::V4));
+        note_server(dhcp, message.server.map_or(way.src, IpAddr::V4));
         dhcp.lease_time =
             message.lease.map(|seconds| Span::from_secs(i64::from(seconds))).or(dhcp.lease_time);
     }

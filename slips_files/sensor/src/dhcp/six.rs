@@ -125,7 +125,7 @@ impl<'a> Message<'a> {
             return;
         }
         dhcp.client = dhcp.client.or(Some(way.dst));
-        dhcp.server = Some(way.src);
+        super::note_server(dhcp, way.src);
         if let Some((addr, valid)) = self.address {
             dhcp.assigned_addr = Some(IpAddr::V6(addr));
             dhcp.lease_time = Some(Span::from_secs(i64::from(valid)));

@@ -61,6 +61,21 @@ fn messages_of_a_transaction_are_one_record() {
 }
 
 #[test]
+fn all_servers_that_offer_are_kept() {
+    let mut pending = Pending::new(256);
+    let mut told = Vec::new();
+    for server in [1, 66, 1, 67, 68, 69, 70, 71] {
+        let bytes = message(2, 7, 5, &[b"\x35\x01\x02", &[54, 4, 10, 0, 0, server]]);
+        let parsed = Message::parse(&bytes).expect("message");
+        pending.take(&parsed, &way(0, [10, 0, 0, server], [255; 4]), &mut |dhcp| told.push(dhcp));
+    }
+    pending.tell_older(PacketTime(9), &mut |dhcp| told.push(dhcp));
+    let servers = |dhcp: &Dhcp| (dhcp.server, dhcp.other_servers.clone());
+    let addr = |last| IpAddr::from([10, 0, 0, last]);
+    assert_eq!(told.iter().map(servers).next(), Some((Some(addr(71)), [66, 1, 67, 68].map(addr).to_vec())));
+}
+
+#[test]
 fn transactions_are_bounded() {
     let (mut pending, mut told) = (Pending::new(256), 0);
     for id in 0..1000 {
