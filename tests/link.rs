@@ -1,5 +1,6 @@
 //! What is said on the link itself, through the binary: forged address service, forged routers and neighbours, poisoned names, new
 //! devices. Each capture is made here.
+#![expect(clippy::expect_used, reason = "helpers of tests")]
 
 mod common;
 

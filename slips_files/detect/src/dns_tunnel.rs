@@ -151,6 +151,7 @@ impl DnsTunnel {
         let local = match cx.role() {
             Role::Src => cx.facts().src_local,
             Role::Dst => cx.facts().dst_local,
+            Role::Link => false,
         };
         // Whoever merely knocks makes no mail server of anybody.
         if flow.dst.port == MAIL_PORT

@@ -96,7 +96,8 @@ impl NamePoisoning {
             reached => reached,
         };
         let Some(reached) = reached else { return };
-        let proof = if by == dns.about.src.addr { attempt::proof_of_source(cx.facts()) } else { Proof::Unproven };
+        let proof =
+            if by == dns.about.src.addr { attempt::proof_of_source(cx.facts()) } else { Proof::Unproven };
         let text = format!("{by} answers to {} names by {protocol}, lately to {host}", reached.n);
         cx.emit(Finding {
             proto: Some(dns.about.proto),
