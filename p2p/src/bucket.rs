@@ -88,6 +88,8 @@ pub struct Quotas {
     pub retractions: Rate,
     /// Rosters, announces and parts of lists.
     pub control: Rate,
+    /// All of these, where they come late in a snapshot: as many as can hold at once, and then more than by gossip.
+    pub late: Rate,
 }
 
 impl Default for Quotas {
@@ -97,6 +99,7 @@ impl Default for Quotas {
             blocks: Rate::per_minute(10, 1),
             retractions: Rate::per_minute(60, 12),
             control: Rate::per_minute(64, 6),
+            late: Rate::per_minute(8192, 60),
         }
     }
 }
@@ -122,6 +125,15 @@ impl Buckets {
             Kind::Retract => (2, self.quotas.retractions),
             Kind::Roster | Kind::Announce | Kind::List => (3, self.quotas.control),
         };
+        self.take_of(author, class, rate, now)
+    }
+
+    /// Takes a token of `author` for a message that came in a snapshot.
+    pub fn take_late(&mut self, author: NodeId, now: Moment) -> bool {
+        self.take_of(author, 4, self.quotas.late, now)
+    }
+
+    fn take_of(&mut self, author: NodeId, class: u8, rate: Rate, now: Moment) -> bool {
         self.held.entry((author, class)).or_insert_with(|| Bucket::new(rate, now)).take(1, now)
     }
 

@@ -125,6 +125,10 @@ impl Sealed {
             return Err(NotOpened::TooLarge);
         }
         let signed = wire::Signed::decode(bytes).map_err(|_| NotOpened::Malformed)?;
+        // The outermost layer is not signed: in any other form than its one it would be the same message under another name.
+        if signed.encode_to_vec() != bytes {
+            return Err(NotOpened::Malformed);
+        }
         let head = wire::Head::decode(signed.head.as_slice()).map_err(|_| NotOpened::Malformed)?;
         match head.version {
             VERSION => {}
@@ -166,6 +170,12 @@ impl Sealed {
         let message = message.map_err(|malformed| NotOpened::BadMessage(author, malformed))?;
         Ok(Opened { head: self.head, message })
     }
+}
+
+/// The kind that an envelope says to hold, where it can be read at all; nothing is proven.
+pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
+    let signed = wire::Signed::decode(bytes.get(..bytes.len().min(LARGEST))?).ok()?;
+    Kind::from_wire(wire::Head::decode(signed.head.as_slice()).ok()?.kind)
 }
 
 /// Reads and checks an envelope in one step.
@@ -246,6 +256,20 @@ mod tests {
         assert_eq!(changed(&|head| head.body = vec![0; 3000]), Err(NotOpened::TooLarge));
         let blamed = changed(&|head| head.body = vec![0xff]);
         assert_eq!(blamed, Err(NotOpened::BadMessage(key().id(), Malformed::Undecodable)));
+    }
+
+    #[test]
+    fn nobody_on_the_way_gives_a_message_a_second_form() {
+        let good = seal(&head(1), &one_of_each()[0], &key());
+        let signed = wire::Signed::decode(good.as_slice()).expect("good");
+        let longer = [good.clone(), vec![15 << 3, 42]].concat();
+        let again = [good.clone(), good].concat();
+        let sig = wire::Signed { head: Vec::new(), sig: signed.sig }.encode_to_vec();
+        let turned = [sig, wire::Signed { head: signed.head, sig: Vec::new() }.encode_to_vec()].concat();
+        for other in [longer, again, turned] {
+            assert!(wire::Signed::decode(other.as_slice()).is_ok());
+            assert_eq!(open(&other, NET), Err(NotOpened::Malformed));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::roster::{Role, Roster};
 pub enum Path {
     /// By gossip: it must be minutes young.
     Gossip,
-    /// In a snapshot of what holds still; the quotas of its author do not count.
+    /// In a snapshot of what holds still: as much at once as may hold.
     Snapshot,
 }
 
@@ -201,7 +201,11 @@ impl Gate {
         {
             return refuse(Why::Broken);
         }
-        if path == Path::Gossip && !self.buckets.take(author, kind, clock.now) {
+        let within = match path {
+            Path::Gossip => self.buckets.take(author, kind, clock.now),
+            Path::Snapshot => self.buckets.take_late(author, clock.now),
+        };
+        if !within {
             return refuse(Why::Quota);
         }
         self.replay.take(author, epoch, seq);
@@ -386,6 +390,17 @@ mod tests {
         assert_eq!(verdicts.last(), Some(&Verdict::Ignore(Why::Quota)));
         let late = sealed(Kind::Report, 40, NOW);
         assert!(is_accepted(&gate.judge(&late, Path::Snapshot, &members(Role::Blamer), CLOCK)));
+    }
+
+    #[test]
+    fn snapshots_bring_no_more_of_an_author_than_may_hold() {
+        let quotas = Quotas { late: crate::bucket::Rate::per_minute(20, 6), ..Quotas::default() };
+        let mut gate = Gate::new(NET, NodeKey::from_seed(&[9; 32]).id(), quotas);
+        let taken = (1..=40).filter(|seq| {
+            let bytes = sealed(Kind::Report, *seq, NOW);
+            is_accepted(&gate.judge(&bytes, Path::Snapshot, &members(Role::Blamer), CLOCK))
+        });
+        assert_eq!(taken.count(), 20);
     }
 
     #[test]

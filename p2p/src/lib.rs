@@ -14,6 +14,7 @@
 pub mod bucket;
 pub mod council;
 pub mod envelope;
+pub mod exchange;
 pub mod gate;
 pub mod identity;
 pub mod indicator;

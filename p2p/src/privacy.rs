@@ -205,6 +205,11 @@ fn check_address(address: &str) -> Result<(), Withheld> {
     }
 }
 
+/// Whether a text that a peer announced is a public address in the one form that is announced.
+pub fn is_public_address(address: &str) -> bool {
+    check_address(address).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,10 @@
 //! The envelopes that hold still, for those who were not there: the latest of each author about each thing, bounded in bytes.
+//! When there are too many, he who said most makes room: nobody pushes out what others say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::envelope::Head;
+use crate::exchange::{MAX_ENVELOPES, Place};
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
 use crate::message::{Message, Name};
@@ -32,9 +34,6 @@ impl About {
     }
 }
 
-/// Author, epoch, number.
-pub type Place = (NodeId, u64, u64);
-
 /// The envelopes. Ordered by author, epoch and number, so that a page begins where the last one ended.
 #[derive(Debug, Default)]
 pub struct Archive {
@@ -43,6 +42,9 @@ pub struct Archive {
     by_place: BTreeMap<Place, (Vec<u8>, Moment, About)>,
     by_about: BTreeMap<(NodeId, About), Place>,
     by_end: BTreeSet<(Moment, Place)>,
+    /// Bytes of each author, in order of size and by name; and each author's entries by their end.
+    by_size: BTreeSet<(usize, NodeId)>,
+    by_author: BTreeMap<NodeId, (usize, BTreeSet<(Moment, Place)>)>,
 }
 
 /// What an entry costs beside its bytes.
@@ -57,7 +59,7 @@ impl Archive {
         self.by_place.len()
     }
 
-    /// Keeps an envelope. Beyond the bound what ends first goes.
+    /// Keeps an envelope. Beyond the bound the first to end goes of who has most.
     pub fn put(&mut self, head: &Head, message: &Message, bytes: Vec<u8>) {
         let place = (head.author, head.epoch, head.seq);
         let about = About::of(message);
@@ -67,21 +69,47 @@ impl Archive {
             }
             self.remove(held);
         }
-        self.bytes += bytes.len() + OVERHEAD;
+        let size = bytes.len() + OVERHEAD;
+        self.bytes += size;
         self.by_about.insert((head.author, about.clone()), place);
         self.by_end.insert((head.until(), place));
         self.by_place.insert(place, (bytes, head.until(), about));
+        self.resize(head.author, |held, ends| {
+            ends.insert((head.until(), place));
+            held + size
+        });
         while self.bytes > self.bound {
-            let Some((_, first)) = self.by_end.first().copied() else { break };
+            let most = self.by_size.last().and_then(|(_, author)| self.by_author.get(author));
+            let Some((_, first)) = most.and_then(|(_, ends)| ends.first()).copied() else { break };
             self.remove(first);
+        }
+    }
+
+    fn resize(
+        &mut self,
+        author: NodeId,
+        change: impl FnOnce(usize, &mut BTreeSet<(Moment, Place)>) -> usize,
+    ) {
+        let (held, ends) = self.by_author.entry(author).or_default();
+        self.by_size.remove(&(*held, author));
+        *held = change(*held, ends);
+        if ends.is_empty() {
+            self.by_author.remove(&author);
+        } else {
+            self.by_size.insert((*held, author));
         }
     }
 
     fn remove(&mut self, place: Place) {
         if let Some((bytes, until, about)) = self.by_place.remove(&place) {
-            self.bytes -= bytes.len() + OVERHEAD;
+            let size = bytes.len() + OVERHEAD;
+            self.bytes -= size;
             self.by_about.remove(&(place.0, about));
             self.by_end.remove(&(until, place));
+            self.resize(place.0, |held, ends| {
+                ends.remove(&(until, place));
+                held - size
+            });
         }
     }
 
@@ -125,7 +153,7 @@ impl Archive {
             if have.get(&author).is_some_and(|known| (epoch, seq) <= *known) {
                 continue;
             }
-            if size + bytes.len() > most {
+            if size + bytes.len() > most || page.len() >= MAX_ENVELOPES {
                 return (page, last);
             }
             size += bytes.len();
@@ -134,19 +162,6 @@ impl Archive {
         }
         (page, None)
     }
-}
-
-/// A cursor as bytes.
-pub fn to_cursor(place: Place) -> Vec<u8> {
-    [&place.0.0[..], &place.1.to_be_bytes(), &place.2.to_be_bytes()].concat()
-}
-
-/// From bytes; `None` for none or odd ones.
-pub fn from_cursor(bytes: &[u8]) -> Option<Place> {
-    let (author, rest) = bytes.split_first_chunk::<32>()?;
-    let (epoch, rest) = rest.split_first_chunk::<8>()?;
-    let seq = rest.try_into().ok()?;
-    Some((NodeId(*author), u64::from_be_bytes(*epoch), u64::from_be_bytes(seq)))
 }
 
 #[cfg(test)]
@@ -194,6 +209,7 @@ mod tests {
         archive.expire(Moment(61_000));
         assert_eq!((archive.len(), archive.bytes), (0, 0));
         assert!(archive.by_about.is_empty() && archive.by_end.is_empty());
+        assert!(archive.by_size.is_empty() && archive.by_author.is_empty());
     }
 
     #[test]
@@ -210,12 +226,11 @@ mod tests {
             if next.is_none() {
                 break;
             }
-            cursor = next.map(|next| from_cursor(&to_cursor(next)).expect("own bytes"));
+            cursor = next;
         }
         assert_eq!((all, pages), (50, 10));
         let have = (1..=3).map(|author| (NodeId([author; 32]), (1, 45))).collect();
         assert_eq!(archive.page(&have, None, 1 << 20).0.len(), 5);
-        assert_eq!(from_cursor(&[1; 47]), None);
     }
 
     #[test]
@@ -225,5 +240,19 @@ mod tests {
             put(&mut archive, 1, n, &accuse(n));
         }
         assert_eq!(archive.len(), 5);
+    }
+
+    #[test]
+    fn who_says_most_makes_room() {
+        let mut archive = Archive::new(10 * (200 + OVERHEAD));
+        for n in 1..=3 {
+            put(&mut archive, 7, n, &accuse(n));
+        }
+        for n in 1..=200 {
+            put(&mut archive, 1, 1000 + n, &accuse(n));
+        }
+        let of = |author| archive.by_place.keys().filter(|place| place.0 == NodeId([author; 32])).count();
+        assert_eq!((of(7), of(1)), (3, 7));
+        assert_eq!(archive.by_author.values().map(|(held, _)| held).sum::<usize>(), archive.bytes);
     }
 }

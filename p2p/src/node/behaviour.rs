@@ -66,8 +66,17 @@ impl Topics {
 /// limit loses bursts of small messages without a word; 64 KiB is safe. The topics have limits of their own.
 const FRAME: usize = 64 * 1024;
 
-/// Gossipsub keeps 4 minutes of messages apart from duplicates, and a minute more.
-const REMEMBERED: Duration = Duration::from_secs(300);
+/// Gossipsub tells duplicates apart for so long. It need not be as long as messages are taken: behind it stands the replay window,
+/// which forgets nothing. Each message, also one that is ignored, costs memory for so long.
+const REMEMBERED: Duration = Duration::from_secs(120);
+
+/// Questions, ours and the peer's, that one connection holds.
+const QUESTIONS: usize = 8;
+/// Streams of one connection: two of gossip, ping and identify each, the questions, and what is negotiated. What the peer sends on a
+/// stream that is not read waits in memory, 256 KiB each at most.
+pub const STREAMS: usize = 32;
+/// Streams of one connection whose protocol is not agreed yet.
+pub const NEGOTIATING: usize = 8;
 
 pub fn build(
     key: &identity::Keypair,
@@ -78,11 +87,11 @@ pub fn build(
     let connections = connection_limits::ConnectionLimits::default()
         .with_max_established(Some(limits.connections))
         .with_max_established_per_peer(Some(2))
-        .with_max_pending_incoming(Some(16))
+        .with_max_pending_incoming(Some(64))
         .with_max_pending_outgoing(Some(16));
     let ask = request_response::Config::default()
         .with_request_timeout(Duration::from_secs(10))
-        .with_max_concurrent_streams(32);
+        .with_max_concurrent_streams(QUESTIONS);
     let protocol = (format!("/slips/{net}/ask/1"), request_response::ProtocolSupport::Full);
     let identify = identify::Config::new(format!("/slips/{net}/1"), key.public())
         .with_agent_version("slips".to_owned())
@@ -91,7 +100,7 @@ pub fn build(
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(connections),
         memory: memory_connection_limits::Behaviour::with_max_bytes(limits.memory),
-        door: Door::default(),
+        door: Door::new(limits.many_per_address.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST))),
         gossip: gossip(topics, limits)?,
         ask: request_response::Behaviour::with_codec(Codec, [protocol], ask),
         identify: identify::Behaviour::new(identify),

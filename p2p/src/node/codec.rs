@@ -3,62 +3,53 @@
 use std::io;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use prost::Message;
 
-use crate::wire;
+use crate::exchange::{LARGEST_REQUEST, LARGEST_RESPONSE, Request, Response};
+use crate::message::Malformed;
 
-/// The largest request in bytes: what is asked of 256 authors.
-pub const LARGEST_REQUEST: u64 = 16 * 1024;
-/// The largest response in bytes: a page of a snapshot and its last envelope.
-pub const LARGEST_RESPONSE: u64 = 256 * 1024 + 32 * 1024;
-
-/// Reads and writes [`wire::Request`] and [`wire::Response`].
+/// Reads and writes [`Request`] and [`Response`].
 #[derive(Clone, Debug, Default)]
 pub struct Codec;
 
-async fn read<M: Message + Default>(io: &mut (impl AsyncRead + Unpin + Send), bound: u64) -> io::Result<M> {
+async fn read(io: &mut (impl AsyncRead + Unpin + Send), bound: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    io.take(bound + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() as u64 > bound {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than it may be"));
-    }
-    M::decode(bytes.as_slice()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
-async fn write(io: &mut (impl AsyncWrite + Unpin + Send), message: impl Message) -> io::Result<()> {
-    io.write_all(&message.encode_to_vec()).await
+    io.take(bound as u64 + 1).read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }
 
 impl libp2p_request_response::Codec for Codec {
     type Protocol = String;
-    type Request = wire::Request;
-    type Response = wire::Response;
+    /// What came and means nothing must be heard of: a failure to read a request is told to nobody.
+    type Request = Result<Request, Malformed>;
+    type Response = Response;
 
-    async fn read_request<T>(&mut self, _: &String, io: &mut T) -> io::Result<wire::Request>
+    async fn read_request<T>(&mut self, _: &String, io: &mut T) -> io::Result<Self::Request>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, LARGEST_REQUEST).await
+        Ok(Request::decode(&read(io, LARGEST_REQUEST).await?))
     }
 
-    async fn read_response<T>(&mut self, _: &String, io: &mut T) -> io::Result<wire::Response>
+    async fn read_response<T>(&mut self, _: &String, io: &mut T) -> io::Result<Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, LARGEST_RESPONSE).await
+        let bytes = read(io, LARGEST_RESPONSE).await?;
+        Response::decode(&bytes).map_err(|malformed| io::Error::new(io::ErrorKind::InvalidData, malformed))
     }
 
-    async fn write_request<T>(&mut self, _: &String, io: &mut T, request: wire::Request) -> io::Result<()>
+    async fn write_request<T>(&mut self, _: &String, io: &mut T, request: Self::Request) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, request).await
+        let request = request.unwrap_or(Request::Unknown);
+        io.write_all(&request.encode()).await
     }
 
-    async fn write_response<T>(&mut self, _: &String, io: &mut T, response: wire::Response) -> io::Result<()>
+    async fn write_response<T>(&mut self, _: &String, io: &mut T, response: Response) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, response).await
+        io.write_all(&response.encode()).await
     }
 }

@@ -10,11 +10,13 @@
 mod archive;
 mod behaviour;
 mod codec;
+mod discipline;
 mod door;
 mod run;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +30,11 @@ use crate::identity::{NodeId, NodeKey};
 use crate::indicator::Indicator;
 use crate::invite::{Invite, Open};
 use crate::members::Members;
-use crate::message::{Kind, Name, Percent};
-use crate::moment::{Clock, Moment};
+use crate::message::{Kind, Name};
+use crate::moment::Clock;
 use crate::privacy::Cleared;
 
+pub use crate::exchange::Sight;
 pub use run::Node;
 
 /// What the time is and whether it is right; read by the shell, since a test moves it.
@@ -77,6 +80,8 @@ pub struct Limits {
     pub quotas: Quotas,
     /// Messages of one neighbour.
     pub neighbour: Rate,
+    /// What a neighbour may send beyond that, or that is refused, before it is not talked with for ten minutes.
+    pub patience: Rate,
     /// Our own publishing: a node that floods its neighbours is taken for a slow one and isolates itself.
     pub publish: Rate,
     /// Own messages that wait to be published; beyond it the oldest goes.
@@ -104,6 +109,7 @@ impl Default for Limits {
         Self {
             quotas: Quotas::default(),
             neighbour: Rate::per_second(2_500, 50),
+            patience: Rate::per_second(10_000, 10),
             publish: Rate::per_second(64, 5),
             publish_queue: 256,
             news: 8_192,
@@ -160,19 +166,6 @@ pub enum Command {
     Status(oneshot::Sender<Status>),
 }
 
-/// What one router saw itself of an accused.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sight {
-    /// Whom.
-    pub indicator: Indicator,
-    /// How bad.
-    pub score: Percent,
-    /// How sure.
-    pub confidence: Percent,
-    /// When last.
-    pub last: Moment,
-}
-
 /// What the node tells the daemon.
 #[derive(Debug)]
 pub enum Told {
@@ -182,6 +175,8 @@ pub enum Told {
     Connected(NodeId),
     /// A member is connected no more.
     Gone(NodeId),
+    /// A member handed on what was broken, or far too much: it is not talked with for a while.
+    Shunned(NodeId),
     /// Somebody said something.
     Heard(Box<Accepted>),
     /// A peer asks what we saw; answer with [`Command::Answer`] within 3 seconds.
@@ -246,6 +241,10 @@ pub struct Status {
     pub refused: Vec<(Why, u64)>,
     /// Messages of neighbours beyond their rate.
     pub too_fast: u64,
+    /// Who is not talked with for a while, because it handed on what was broken or far too much.
+    pub shunned: Vec<NodeId>,
+    /// Connections refused before a handshake because their source had too many.
+    pub turned_away: u64,
     /// News dropped because the daemon read too slowly.
     pub news_dropped: u64,
     /// Own messages dropped because the queue was full.

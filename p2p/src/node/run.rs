@@ -4,29 +4,29 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use futures::StreamExt;
-use libp2p_core::upgrade::Version;
-use libp2p_core::{Multiaddr, Transport};
+use libp2p_core::Multiaddr;
 use libp2p_gossipsub::{self as gossipsub, MessageAcceptance, PublishError, TopicHash};
 use libp2p_identity::{self as identity, PeerId};
-use libp2p_pnet::{PnetConfig, PreSharedKey};
-use libp2p_request_response::ResponseChannel;
+use libp2p_request_response::OutboundRequestId;
 use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p_swarm::{Config, Swarm, SwarmEvent};
+use libp2p_swarm::{Swarm, SwarmEvent};
 use tokio::sync::mpsc;
-use {libp2p_noise as noise, libp2p_tcp as tcp, libp2p_yamux as yamux};
 
-use super::archive::{Archive, Place};
+use super::archive::Archive;
 use super::behaviour::{self, Behaviour, BehaviourEvent, Topics};
-use super::{COMMANDS, Channels, Command, Limits, Options, ReadClock, StartError, Status, Told};
+use super::discipline::Discipline;
+use super::serve::{Question, Ticket};
+use super::{COMMANDS, Channels, Command, Limits, Options, ReadClock, StartError, Status, Told, transport};
 use crate::bucket::Bucket;
-use crate::envelope::Head;
+use crate::envelope::{self, Head};
+use crate::exchange::Place;
 use crate::gate::{Accepted, Gate, Path, Verdict, Why};
 use crate::identity::{NetId, NodeId, NodeKey};
 use crate::invite::{Invite, Open};
 use crate::members::{Members, Peer};
 use crate::message::{Message, Name};
 use crate::moment::Moment;
-use crate::privacy::Cleared;
+use crate::privacy::{self, Cleared};
 
 /// A node; [`Node::run`] is its life.
 pub struct Node {
@@ -44,9 +44,11 @@ pub struct Node {
     pub(super) invites: Open,
     pub(super) joining: Option<Invite>,
     pub(super) questions: BTreeMap<NodeId, Bucket>,
-    pub(super) tickets: BTreeMap<u64, (Moment, ResponseChannel<crate::wire::Response>)>,
+    pub(super) tickets: BTreeMap<u64, Ticket>,
+    pub(super) asked: BTreeMap<OutboundRequestId, (PeerId, Question)>,
+    pub(super) discipline: Discipline,
     pub(super) next_ticket: u64,
-    neighbours: BTreeMap<NodeId, Bucket>,
+    rates: BTreeMap<NodeId, Bucket>,
     epoch: u64,
     seq: u64,
     pace: Bucket,
@@ -54,17 +56,19 @@ pub struct Node {
     /// Published when no neighbour was known to listen: said again to the first that does.
     unsent: VecDeque<(TopicHash, Place)>,
     next_sync: Moment,
+    /// The present pause between two questions for what is missing.
+    sync_pause: Duration,
+    /// Next pages that wait until the daemon has read the last ones.
+    pub(super) later: VecDeque<(PeerId, u32, Place)>,
+    next_review: Moment,
     synced_with: Option<PeerId>,
     dials: BTreeMap<NodeId, Dial>,
-    news: VecDeque<Told>,
+    pub(super) news: VecDeque<Told>,
     commands: mpsc::Receiver<Command>,
     told: mpsc::Sender<Told>,
     too_fast: u64,
     news_dropped: u64,
     publish_dropped: u64,
-    /// Forwards nothing, as a neighbour might that only takes.
-    #[cfg(test)]
-    pub(super) mute: bool,
 }
 
 impl std::fmt::Debug for Node {
@@ -83,6 +87,8 @@ struct Dial {
 
 /// A member that is away is dialled at least so often: a healed partition is whole again within half a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// So often it is looked whose roster has ended.
+const REVIEW: Duration = Duration::from_secs(60);
 /// Most members dialled in one second.
 const DIALS_A_TICK: usize = 8;
 
@@ -116,7 +122,7 @@ impl Node {
         let keypair = identity::Keypair::ed25519_from_bytes(options.key.seed()).map_err(StartError::Key)?;
         let behaviour =
             behaviour::build(&keypair, net, &topics, &options.limits).map_err(StartError::Config)?;
-        let mut swarm = swarm(&keypair, options.psk, behaviour)?;
+        let mut swarm = transport::swarm(&keypair, options.psk, behaviour)?;
         for address in options.listen {
             swarm.listen_on(address.clone()).map_err(|error| StartError::Listen(address, error))?;
         }
@@ -142,14 +148,19 @@ impl Node {
             joining: None,
             questions: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            discipline: Discipline::default(),
             next_ticket: 1,
-            neighbours: BTreeMap::new(),
+            rates: BTreeMap::new(),
             epoch: options.epoch,
             seq: options.last_seq,
             pace: Bucket::new(options.limits.publish, now),
             to_publish: VecDeque::new(),
             unsent: VecDeque::new(),
             next_sync: now,
+            sync_pause: options.limits.resync,
+            later: VecDeque::new(),
+            next_review: now,
             synced_with: None,
             dials: BTreeMap::new(),
             news: VecDeque::new(),
@@ -158,8 +169,6 @@ impl Node {
             too_fast: 0,
             news_dropped: 0,
             publish_dropped: 0,
-            #[cfg(test)]
-            mute: false,
             key: options.key,
             clock: options.clock,
         };
@@ -185,6 +194,7 @@ impl Node {
                     if let Some(news) = self.news.pop_front() {
                         permit.send(news);
                     }
+                    self.ask_for_later();
                 }
                 Wake::Command(None) | Wake::Room(None) => return,
                 Wake::Tick => self.on_tick(),
@@ -226,8 +236,8 @@ impl Node {
                     self.gossip().set_application_score(&peer, behaviour::score_of(trust));
                 }
             }
-            Command::Ask(indicators) => self.ask(&indicators),
-            Command::Answer { ticket, seen } => self.answer(ticket, &seen),
+            Command::Ask(indicators) => self.ask(indicators),
+            Command::Answer { ticket, seen } => self.answer(ticket, seen),
             Command::Invite { token, life, addresses, reply } => {
                 let opened = self.open_invite(token, life, addresses);
                 let _ = reply.send(opened);
@@ -287,16 +297,24 @@ impl Node {
         if now < self.next_sync {
             return;
         }
-        self.next_sync = now.plus(self.limits.resync);
+        // Nothing was new: the neighbours have what we have, and the next question can wait longer.
+        self.next_sync = now.plus(self.sync_pause);
+        self.sync_pause = self.sync_pause.saturating_mul(2).min(self.limits.resync.saturating_mul(3));
+        let peers = self.neighbours();
+        let next = peers.iter().find(|peer| self.synced_with.is_none_or(|last| **peer > last));
+        self.synced_with = next.or(peers.first()).copied();
+        if let Some(peer) = self.synced_with {
+            self.ask_for_missing(peer);
+        }
+    }
+
+    /// The members that are connected, in the order of their names.
+    pub(super) fn neighbours(&self) -> Vec<PeerId> {
         let door = &self.swarm.behaviour().door;
         let mut peers: Vec<PeerId> =
             self.swarm.connected_peers().filter(|peer| door.is_member(peer)).copied().collect();
         peers.sort_unstable();
-        let next = peers.iter().find(|peer| self.synced_with.is_none_or(|last| **peer > last));
-        self.synced_with = next.or(peers.first()).copied();
-        if let Some(peer) = self.synced_with {
-            self.ask_for_missing(peer, Vec::new());
-        }
+        peers
     }
 
     pub(super) fn set_members(&mut self, members: Members) {
@@ -310,7 +328,7 @@ impl Node {
             self.dials.remove(&id);
             self.archive.forget(id);
         }
-        self.neighbours.retain(|id, _| admitted.binary_search(id).is_ok());
+        self.rates.retain(|id, _| admitted.binary_search(id).is_ok());
         for id in &admitted {
             self.dials.entry(*id).or_default();
         }
@@ -326,7 +344,18 @@ impl Node {
         self.questions.retain(|_, bucket| !bucket.is_full(now));
         self.expire_tickets(now);
         let open = self.invites.any(now);
-        self.swarm.behaviour_mut().door.set_invites(open);
+        let door = &mut self.swarm.behaviour_mut().door;
+        door.set_invites(open);
+        door.tick(now);
+        if self.discipline.sweep(now) {
+            self.shun(now);
+        }
+        if now >= self.next_review {
+            // Rosters end without a message that says so.
+            self.next_review = now.plus(REVIEW);
+            let members = std::mem::take(&mut self.members);
+            self.set_members(members);
+        }
         self.dial_members(now);
         self.resync(now);
     }
@@ -339,7 +368,7 @@ impl Node {
         let due: Vec<NodeId> = self
             .dials
             .iter()
-            .filter(|(id, dial)| **id != own && dial.next <= now)
+            .filter(|(id, dial)| **id != own && dial.next <= now && !self.discipline.is_shunned(**id, now))
             .map(|(id, _)| *id)
             .filter(|id| peer_of(*id).is_some_and(|peer| !self.swarm.is_connected(&peer)))
             .take(room)
@@ -383,8 +412,6 @@ impl Node {
                 message,
             })) => {
                 let acceptance = self.on_gossip(&propagation_source, &message);
-                #[cfg(test)]
-                let acceptance = if self.mute { MessageAcceptance::Ignore } else { acceptance };
                 self.gossip().report_message_validation_result(&message_id, &propagation_source, acceptance);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })) => {
@@ -416,7 +443,7 @@ impl Node {
         if self.joining.as_ref().is_some_and(|invite| invite.inviter == id) {
             self.present_invite(peer);
         } else {
-            self.ask_for_missing(peer, Vec::new());
+            self.ask_for_missing(peer);
         }
     }
 
@@ -428,6 +455,9 @@ impl Node {
         }
         if self.swarm.behaviour().door.is_member(peer) {
             self.tell(Told::Gone(id));
+        } else {
+            // Gossip would remember every stranger for ever.
+            self.gossip().remove_blacklisted_peer(peer);
         }
     }
 
@@ -438,22 +468,55 @@ impl Node {
         if self.members.find(from, clock.now).is_none() {
             return MessageAcceptance::Ignore;
         }
-        if !self.neighbours.entry(from).or_insert_with(|| Bucket::new(rate, clock.now)).take(1, clock.now) {
+        if !self.rates.entry(from).or_insert_with(|| Bucket::new(rate, clock.now)).take(1, clock.now) {
             self.too_fast += 1;
+            self.wasted(from);
             return MessageAcceptance::Ignore;
+        }
+        // Before anything is noted: else a message under the wrong topic would use up the number of the true one.
+        if envelope::kind_of(&message.data)
+            .is_some_and(|kind| self.topics.for_kind(kind).hash() != message.topic)
+        {
+            self.broken(from);
+            return MessageAcceptance::Reject;
         }
         match self.gate.judge(&message.data, Path::Gossip, &self.members, clock) {
             Verdict::Accept(accepted) => {
-                let kind = accepted.opened.message.kind();
-                if self.topics.for_kind(kind).hash() != message.topic {
-                    return MessageAcceptance::Reject;
-                }
                 self.take(accepted, message.data.clone());
                 MessageAcceptance::Accept
             }
-            Verdict::Ignore(_) => MessageAcceptance::Ignore,
-            Verdict::Reject(_) => MessageAcceptance::Reject,
+            Verdict::Ignore(_) => {
+                self.wasted(from);
+                MessageAcceptance::Ignore
+            }
+            Verdict::Reject(_) => {
+                self.broken(from);
+                MessageAcceptance::Reject
+            }
         }
+    }
+
+    /// A neighbour handed on what it could have seen to be broken.
+    pub(super) fn broken(&mut self, from: NodeId) {
+        let now = self.now();
+        if self.discipline.broken(from, &self.limits, now) {
+            self.tell(Told::Shunned(from));
+            self.shun(now);
+        }
+    }
+
+    /// A neighbour sent what was dropped.
+    pub(super) fn wasted(&mut self, from: NodeId) {
+        let now = self.now();
+        if self.discipline.wasted(from, &self.limits, now) {
+            self.tell(Told::Shunned(from));
+            self.shun(now);
+        }
+    }
+
+    fn shun(&mut self, now: Moment) {
+        let shunned = self.discipline.shunned(now).into_iter().filter_map(peer_of).collect();
+        self.swarm.behaviour_mut().door.set_shunned(shunned);
     }
 
     /// Keeps what was accepted, learns what concerns the node itself, and tells the daemon.
@@ -470,11 +533,15 @@ impl Node {
             }
             Message::Announce(announce) => {
                 if let Some(dial) = self.dials.get_mut(&head.author) {
-                    dial.announced = announce.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+                    // What is not a public address would make us knock at doors of the inside.
+                    let public = announce.addresses.iter().filter(|text| privacy::is_public_address(text));
+                    dial.announced = public.filter_map(|text| text.parse().ok()).collect();
                 }
             }
             Message::Report(_) | Message::Block(_) | Message::Retract(_) | Message::List(_) => {}
         }
+        self.sync_pause = self.limits.resync;
+        self.next_sync = self.next_sync.min(self.now().plus(self.sync_pause));
         self.archive.put(head, &accepted.opened.message, bytes);
         self.tell(Told::Heard(accepted));
     }
@@ -497,6 +564,8 @@ impl Node {
             accepted: self.gate.accepted().collect(),
             refused: self.gate.refused().collect::<Vec<(Why, u64)>>(),
             too_fast: self.too_fast,
+            shunned: self.discipline.shunned(self.now()).into_iter().collect(),
+            turned_away: self.swarm.behaviour().door.turned_away,
             news_dropped: self.news_dropped,
             publish_dropped: self.publish_dropped,
             publish_waiting: self.to_publish.len(),
@@ -505,21 +574,4 @@ impl Node {
             replay: self.gate.replay.persist().collect(),
         }
     }
-}
-
-fn swarm(
-    keypair: &identity::Keypair,
-    psk: [u8; 32],
-    behaviour: Behaviour,
-) -> Result<Swarm<Behaviour>, StartError> {
-    let noise = noise::Config::new(keypair).map_err(|error| StartError::Config(error.to_string()))?;
-    let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .and_then(move |socket, _| PnetConfig::new(PreSharedKey::new(psk)).handshake(socket))
-        .upgrade(Version::V1)
-        .authenticate(noise)
-        .multiplex(yamux::Config::default())
-        .timeout(Duration::from_secs(10))
-        .boxed();
-    let config = Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(600));
-    Ok(Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config))
 }

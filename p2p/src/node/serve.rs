@@ -1,171 +1,217 @@
 //! What is asked of one peer: what was missed, what it saw, and to be let in.
 
-use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use libp2p_identity::PeerId;
-use libp2p_request_response::{Event, Message as Exchange, ResponseChannel};
+use libp2p_request_response::{Event, Message as Exchange, OutboundFailure, ResponseChannel};
 
-use super::archive::{from_cursor, to_cursor};
+use super::Told;
 use super::run::{Node, node_of, peer_of};
-use super::{Sight, Told};
 use crate::bucket::Bucket;
+use crate::exchange::{MAX_HAVE, MAX_INDICATORS, PAGE, Place, Request, Response, Sight};
 use crate::gate::{Path, Verdict};
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
 use crate::invite::{Invite, TooManyOpen};
 use crate::members::Peer;
-use crate::message::{Name, Percent};
+use crate::message::{Malformed, Name};
 use crate::moment::Moment;
-use crate::wire;
 
-/// Envelopes of one page of a snapshot in bytes.
-const PAGE: usize = 256 * 1024;
-/// Most pages that are asked for after one connection.
-const MAX_INDICATORS: usize = 32;
+/// Most pages of one snapshot: as much as a whole archive.
+const MAX_PAGES: u32 = 64;
 /// Most peers that are asked one question.
 const ASKED: usize = 8;
+/// Most of our questions that wait for one peer: the streams of a connection are few.
+const WAITING: usize = 4;
 /// A peer has so long for its answer, and the daemon for ours.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Questions of peers that wait for the daemon.
-const MAX_TICKETS: usize = 64;
-/// Most authors whose state a request for missing messages tells.
-const MAX_HAVE: usize = 256;
+/// Questions of peers that wait for the daemon: in all, and of one peer.
+const MAX_TICKETS: (usize, usize) = (64, 8);
+
+/// What a peer owes us an answer to. Another answer is none.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// The page of a snapshot with this number, behind this envelope.
+    Missing {
+        page: u32,
+        after: Option<Place>,
+    },
+    Seen(Vec<Indicator>),
+    Join,
+}
+
+/// A question of a peer that waits for the daemon.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    from: NodeId,
+    since: Moment,
+    asked: Vec<Indicator>,
+    channel: ResponseChannel<Response>,
+}
 
 impl Node {
-    pub(super) fn on_ask(&mut self, event: Event<wire::Request, wire::Response>) {
-        let Event::Message { peer, message, .. } = event else { return };
-        let Some(id) = node_of(&peer) else { return };
-        match message {
-            Exchange::Request { request, channel, .. } => self.on_request(id, peer, request, channel),
-            Exchange::Response { response, .. } => self.on_response(id, peer, response),
+    pub(super) fn on_ask(&mut self, event: Event<Result<Request, Malformed>, Response>) {
+        match event {
+            Event::Message { peer, message: Exchange::Request { request, channel, .. }, .. } => {
+                match (node_of(&peer), request) {
+                    (Some(id), Ok(request)) => self.on_request(id, peer, request, channel),
+                    (Some(id), Err(_)) => self.broken(id),
+                    (None, _) => {}
+                }
+            }
+            Event::Message { peer, message: Exchange::Response { request_id, response }, .. } => {
+                let question = self.asked.remove(&request_id);
+                if let (Some(id), Some((_, question))) = (node_of(&peer), question) {
+                    self.on_response(id, peer, question, response);
+                }
+            }
+            Event::OutboundFailure { peer, request_id, error, .. } => {
+                self.asked.remove(&request_id);
+                // A stream that broke is no fault; bytes that came and mean nothing are.
+                let nonsense =
+                    matches!(error, OutboundFailure::Io(error) if error.kind() == ErrorKind::InvalidData);
+                if let Some(id) = node_of(&peer).filter(|_| nonsense) {
+                    self.broken(id);
+                }
+            }
+            Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
         }
     }
 
-    fn on_request(
-        &mut self,
-        id: NodeId,
-        peer: PeerId,
-        request: wire::Request,
-        channel: ResponseChannel<wire::Response>,
-    ) {
+    fn on_request(&mut self, id: NodeId, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
         let now = self.now();
         let rate = self.limits.questions;
         // To drop the channel is an answer, too: the stream ends.
         if !self.questions.entry(id).or_insert_with(|| Bucket::new(rate, now)).take(1, now) {
+            return self.wasted(id);
+        }
+        if let Request::Join { token, name } = request {
+            return self.on_join(id, peer, &token, name, channel);
+        }
+        if self.members.find(id, now).is_none() || self.discipline.is_shunned(id, now) {
             return;
         }
-        if let Some(join) = request.join {
-            return self.on_join(id, peer, &join, channel);
-        }
-        if self.members.find(id, now).is_none() {
-            return;
-        }
-        if let Some(sync) = request.sync {
-            let page = self.page(&sync);
-            self.respond(channel, wire::Response { sync: Some(page), ..Default::default() });
-        } else if let Some(ask) = request.ask {
-            let indicators: Vec<Indicator> = ask
-                .indicators
-                .iter()
-                .take(MAX_INDICATORS)
-                .filter_map(|x| Indicator::from_wire(x).ok())
-                .collect();
-            if self.tickets.len() < MAX_TICKETS && !indicators.is_empty() {
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
-                self.tickets.insert(ticket, (now, channel));
-                self.tell(Told::Asked { from: id, indicators, ticket });
+        match request {
+            Request::Missing { have, after } => {
+                let have = have.into_iter().map(|(author, epoch, seq)| (author, (epoch, seq))).collect();
+                let (envelopes, next) = self.archive.page(&have, after, PAGE);
+                self.respond(channel, Response::Page { envelopes, next });
             }
+            Request::Seen(indicators) if !indicators.is_empty() => {
+                let of = self.tickets.values().filter(|ticket| ticket.from == id).count();
+                if self.tickets.len() < MAX_TICKETS.0 && of < MAX_TICKETS.1 {
+                    let number = self.next_ticket;
+                    self.next_ticket += 1;
+                    let asked = indicators.clone();
+                    self.tickets.insert(number, Ticket { from: id, since: now, asked, channel });
+                    self.tell(Told::Asked { from: id, indicators, ticket: number });
+                }
+            }
+            Request::Seen(_) | Request::Join { .. } | Request::Unknown => {}
         }
     }
 
-    fn respond(&mut self, channel: ResponseChannel<wire::Response>, response: wire::Response) {
+    fn respond(&mut self, channel: ResponseChannel<Response>, response: Response) {
         // The peer went away in the meantime: nothing to be done.
         let _ = self.swarm.behaviour_mut().ask.send_response(channel, response);
     }
 
-    fn page(&self, sync: &wire::SyncAsk) -> wire::SyncPage {
-        let have: BTreeMap<NodeId, (u64, u64)> = sync
-            .have
-            .iter()
-            .take(MAX_HAVE)
-            .filter_map(|have| Some((NodeId::from_bytes(&have.author)?, (have.epoch, have.seq))))
-            .collect();
-        let (envelopes, next) = self.archive.page(&have, from_cursor(&sync.cursor), PAGE);
-        wire::SyncPage { envelopes, cursor: next.map(to_cursor).unwrap_or_default() }
-    }
-
     /// Asks a peer for what holds still and did not reach us.
-    pub(super) fn ask_for_missing(&mut self, peer: PeerId, cursor: Vec<u8>) {
-        let have =
-            |(author, epoch, seq): (NodeId, u64, u64)| wire::Have { author: author.0.to_vec(), epoch, seq };
-        let have = self.gate.replay.complete().take(MAX_HAVE).map(have).collect();
-        let sync = Some(wire::SyncAsk { have, cursor });
-        self.request(&peer, wire::Request { sync, ..Default::default() });
+    pub(super) fn ask_for_missing(&mut self, peer: PeerId) {
+        self.ask_for_page(peer, 1, None);
     }
 
-    fn request(&mut self, peer: &PeerId, request: wire::Request) {
-        self.swarm.behaviour_mut().ask.send_request(peer, request);
-    }
-
-    fn on_response(&mut self, id: NodeId, peer: PeerId, response: wire::Response) {
-        if let Some(page) = response.sync {
-            self.on_page(id, peer, page);
-        } else if let Some(answer) = response.answer {
-            let seen = answer.seen.iter().take(MAX_INDICATORS).filter_map(sight_from).collect();
-            self.tell(Told::Answered { from: id, seen });
-        } else if let Some(join) = response.join
-            && self.joining.take_if(|invite| invite.inviter == id).is_some()
+    /// Asks for the next page when there is room for what it may bring: what was taken and then dropped would come never again.
+    pub(super) fn ask_for_later(&mut self) {
+        if self.news.len() <= self.limits.news / 4
+            && let Some((peer, page, after)) = self.later.pop_front()
         {
-            let name = Name::new(&join.name);
-            let told = if join.admitted { Told::Admitted { by: id, name } } else { Told::Refused { by: id } };
-            self.tell(told);
+            self.ask_for_page(peer, page, Some(after));
         }
     }
 
-    fn on_page(&mut self, id: NodeId, peer: PeerId, page: wire::SyncPage) {
+    fn ask_for_page(&mut self, peer: PeerId, page: u32, after: Option<Place>) {
+        let have = self.gate.replay.complete().take(MAX_HAVE).collect();
+        self.request(&peer, &Request::Missing { have, after }, Question::Missing { page, after });
+    }
+
+    fn request(&mut self, peer: &PeerId, request: &Request, question: Question) {
+        let waiting = self.asked.values().filter(|(asked, _)| asked == peer).count();
+        if waiting < WAITING {
+            let number = self.swarm.behaviour_mut().ask.send_request(peer, Ok(request.clone()));
+            self.asked.insert(number, (*peer, question));
+        }
+    }
+
+    fn on_response(&mut self, id: NodeId, peer: PeerId, question: Question, response: Response) {
+        match (question, response) {
+            (Question::Missing { page, after }, Response::Page { envelopes, next }) => {
+                // Who has nothing more, or goes in circles, has nothing more.
+                let next = next.filter(|next| after.is_none_or(|after| *next > after));
+                let new = self.on_page(id, envelopes);
+                if let (Some(next), Some(1..)) = (next, new)
+                    && page < MAX_PAGES
+                {
+                    self.later.push_back((peer, page + 1, next));
+                    self.ask_for_later();
+                }
+                self.tell(Told::Synced { from: id, new: new.unwrap_or(0) });
+            }
+            (Question::Seen(asked), Response::Seen(mut seen)) => {
+                seen.retain(|sight| asked.contains(&sight.indicator));
+                self.tell(Told::Answered { from: id, seen });
+            }
+            (Question::Join, Response::Join { admitted, name })
+                if self.joining.take_if(|invite| invite.inviter == id).is_some() =>
+            {
+                let told = if admitted { Told::Admitted { by: id, name } } else { Told::Refused { by: id } };
+                self.tell(told);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a page: how many of its envelopes were new. `None` when one was broken; then the others are not looked at.
+    fn on_page(&mut self, id: NodeId, envelopes: Vec<Vec<u8>>) -> Option<usize> {
         let mut new = 0;
-        for bytes in page.envelopes {
+        for bytes in envelopes {
             let clock = (self.clock)();
-            if let Verdict::Accept(accepted) = self.gate.judge(&bytes, Path::Snapshot, &self.members, clock) {
-                new += 1;
-                self.take(accepted, bytes);
+            match self.gate.judge(&bytes, Path::Snapshot, &self.members, clock) {
+                Verdict::Accept(accepted) => {
+                    new += 1;
+                    self.take(accepted, bytes);
+                }
+                Verdict::Ignore(_) => {}
+                Verdict::Reject(_) => {
+                    self.broken(id);
+                    return None;
+                }
             }
         }
-        // A page of which nothing was new ends it, too: else a liar could keep us asking for ever.
-        if !page.cursor.is_empty() && new > 0 {
-            self.ask_for_missing(peer, page.cursor);
-        }
-        self.tell(Told::Synced { from: id, new });
+        Some(new)
     }
 
-    pub(super) fn ask(&mut self, indicators: &[Indicator]) {
-        let indicators: Vec<wire::Indicator> =
-            indicators.iter().take(MAX_INDICATORS).map(Indicator::to_wire).collect();
-        let mut peers: Vec<PeerId> = self
-            .swarm
-            .connected_peers()
-            .filter(|peer| self.swarm.behaviour().door.is_member(peer))
-            .copied()
-            .collect();
-        peers.sort_unstable();
-        for peer in peers.into_iter().take(ASKED) {
-            let ask = Some(wire::Ask { indicators: indicators.clone() });
-            self.request(&peer, wire::Request { ask, ..Default::default() });
+    pub(super) fn ask(&mut self, indicators: Vec<Indicator>) {
+        let indicators: Vec<Indicator> = indicators.into_iter().take(MAX_INDICATORS).collect();
+        let mut peers = self.neighbours();
+        peers.truncate(ASKED);
+        let request = Request::Seen(indicators.clone());
+        for peer in peers {
+            self.request(&peer, &request, Question::Seen(indicators.clone()));
         }
     }
 
-    pub(super) fn answer(&mut self, ticket: u64, seen: &[Sight]) {
-        if let Some((_, channel)) = self.tickets.remove(&ticket) {
-            let seen = seen.iter().take(MAX_INDICATORS).map(sight_to).collect();
-            let answer = Some(wire::Answer { seen });
-            self.respond(channel, wire::Response { answer, ..Default::default() });
+    /// Only what was asked for is answered.
+    pub(super) fn answer(&mut self, ticket: u64, mut seen: Vec<Sight>) {
+        if let Some(Ticket { asked, channel, .. }) = self.tickets.remove(&ticket) {
+            seen.retain(|sight| asked.contains(&sight.indicator));
+            self.respond(channel, Response::Seen(seen));
         }
     }
 
     pub(super) fn expire_tickets(&mut self, now: Moment) {
-        self.tickets.retain(|_, (since, _)| now.since(*since) < PATIENCE);
+        self.tickets.retain(|_, ticket| now.since(ticket.since) < PATIENCE);
     }
 
     pub(super) fn open_invite(
@@ -184,18 +230,17 @@ impl Node {
         &mut self,
         id: NodeId,
         peer: PeerId,
-        join: &wire::JoinAsk,
-        channel: ResponseChannel<wire::Response>,
+        token: &[u8; 16],
+        name: Option<Name>,
+        channel: ResponseChannel<Response>,
     ) {
         let now = self.now();
-        let name = Name::new(&join.name);
-        let used = self.invites.redeem(&join.token, now) && self.admit(id, name.clone());
+        let used = self.invites.redeem(token, now) && self.admit(id, name.clone());
         // Who is in already asks again when our answer was lost.
         let admitted = used || self.members.find(id, now).is_some();
         let open = self.invites.any(now);
-        let invite = crate::invite::hash(&join.token);
-        let join = Some(wire::JoinAnswer { admitted, name: self.name.to_string() });
-        self.respond(channel, wire::Response { join, ..Default::default() });
+        let invite = crate::invite::hash(token);
+        self.respond(channel, Response::Join { admitted, name: Some(self.name.clone()) });
         if used {
             self.tell(Told::Joined { id, name, invite });
             // From now on it gossips as any member.
@@ -223,27 +268,8 @@ impl Node {
 
     pub(super) fn present_invite(&mut self, peer: PeerId) {
         if let Some(invite) = &self.joining {
-            let join = Some(wire::JoinAsk { token: invite.token.to_vec(), name: self.name.to_string() });
-            self.request(&peer, wire::Request { join, ..Default::default() });
+            let request = Request::Join { token: invite.token, name: Some(self.name.clone()) };
+            self.request(&peer, &request, Question::Join);
         }
     }
-}
-
-fn sight_to(sight: &Sight) -> wire::Seen {
-    wire::Seen {
-        indicator: Some(sight.indicator.to_wire()),
-        score: (sight.score.share() * 100.0).round() as u32,
-        confidence: (sight.confidence.share() * 100.0).round() as u32,
-        last_ms: sight.last.0,
-    }
-}
-
-fn sight_from(seen: &wire::Seen) -> Option<Sight> {
-    let percent = |n: u32| Percent::of(f64::from(n) / 100.0);
-    Some(Sight {
-        indicator: Indicator::from_wire(seen.indicator.as_ref()?).ok()?,
-        score: percent(seen.score),
-        confidence: percent(seen.confidence),
-        last: Moment(seen.last_ms),
-    })
 }
