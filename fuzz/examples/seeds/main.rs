@@ -17,7 +17,7 @@ pub type Seeds = Vec<Vec<u8>>;
 
 fn main() -> io::Result<()> {
     let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
-    let all: [(&str, Seeds); 26] = [
+    let all: [(&str, Seeds); 30] = [
         ("network", packets::network()),
         ("fragments", packets::fragments()),
         ("tunnels", packets::tunnels()),
@@ -38,7 +38,11 @@ fn main() -> io::Result<()> {
         ("suricata", files::suricata()),
         ("argus", files::argus()),
         ("nfdump", files::nfdump()),
-        ("peers", peers::peers()),
+        ("envelope", peers::envelope()),
+        ("messages", peers::messages()),
+        ("rosters", peers::rosters()),
+        ("invites", peers::invites()),
+        ("exchange", peers::exchange()),
         ("apps", apps::apps()),
         ("quic", handshakes::quic()),
         ("dtls", handshakes::dtls()),

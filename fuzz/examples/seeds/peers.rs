@@ -1,8 +1,10 @@
-//! Seeds of what peers send: one of each kind behind its choice byte.
+//! Seeds of what peers send: one of each kind and of each exchange.
 
 use std::time::Duration;
 
+use prost::Message as _;
 use slips_p2p::envelope::{Head, seal};
+use slips_p2p::exchange::{Request, Response, Sight};
 use slips_p2p::identity::{NetId, NodeId, NodeKey};
 use slips_p2p::indicator::Indicator;
 use slips_p2p::invite::Invite;
@@ -13,6 +15,7 @@ use slips_p2p::message::{
 use slips_p2p::moment::{Clock, Moment};
 use slips_p2p::replay::Replay;
 use slips_p2p::roster::{LONGEST, Role, Roster};
+use slips_p2p::wire;
 
 use crate::Seeds;
 
@@ -43,21 +46,19 @@ fn roster(key: &NodeKey) -> SignedRoster {
     .sign(key)
 }
 
-pub fn peers() -> Seeds {
-    let key = NodeKey::from_seed(&[5; 32]);
+fn messages_of_each_kind(key: &NodeKey) -> [Message; 6] {
     let list = Name::new("scanners").expect("a name");
     let domain = Indicator::domain("evil.example").expect("public");
-    let hour = Duration::from_secs(3600);
-    let messages = [
+    [
         Message::Report(report()),
         Message::Block(BlockRequest {
             report: report(),
             action: Action::Both,
-            duration: hour,
+            duration: HOUR,
             own_block: true,
         }),
         Message::Retract(Retract { indicator: Some(domain.clone()), reason: Reason::Over }),
-        Message::Roster(roster(&key)),
+        Message::Roster(roster(key)),
         Message::Announce(Announce {
             addresses: vec!["/ip4/198.51.100.9/tcp/7778".into()],
             versions: vec![1],
@@ -69,26 +70,77 @@ pub fn peers() -> Seeds {
             add: vec![domain],
             remove: vec![Indicator::Ja3([3; 16])],
         }),
-    ];
+    ]
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn key() -> NodeKey {
+    NodeKey::from_seed(&[5; 32])
+}
+
+fn sealed() -> Seeds {
+    let key = key();
     let head = Head {
         net: NetId([0; 8]),
-        author: NodeId([0; 32]),
+        author: key.id(),
         epoch: 1,
         seq: 1,
-        issued: Clock::EARLIEST,
-        ttl: hour,
+        issued: Clock::EARLIEST.plus(HOUR),
+        ttl: HOUR,
     };
-    let mut seeds: Seeds =
-        messages.iter().zip(0u8..).map(|(message, choice)| with(choice, message.encode())).collect();
-    seeds.extend(messages.iter().map(|message| with(6, seal(&head, message, &key))));
-    seeds.push(with(7, roster(&key).bytes));
+    messages_of_each_kind(&key).iter().map(|message| seal(&head, message, &key)).collect()
+}
+
+/// Whole envelopes, and their heads alone: the target signs those anew.
+pub fn envelope() -> Seeds {
+    let heads = sealed().into_iter().filter_map(|bytes| wire::Signed::decode(bytes.as_slice()).ok());
+    sealed().into_iter().chain(heads.map(|signed| signed.head)).collect()
+}
+
+pub fn messages() -> Seeds {
+    messages_of_each_kind(&key())
+        .iter()
+        .zip(0u8..)
+        .map(|(message, choice)| with(choice, message.encode()))
+        .collect()
+}
+
+pub fn rosters() -> Seeds {
+    vec![roster(&key()).bytes]
+}
+
+pub fn invites() -> Seeds {
     let addresses = vec!["/ip4/198.51.100.9/tcp/7778".to_owned()];
     let invite =
-        Invite { psk: [1; 32], inviter: key.id(), token: [2; 16], until: Clock::EARLIEST, addresses };
-    seeds.push(with(8, invite.to_string().into_bytes()));
+        Invite { psk: [1; 32], inviter: key().id(), token: [2; 16], until: Clock::EARLIEST, addresses };
+    vec![invite.to_string().into_bytes(), key().id().to_string().into_bytes()]
+}
+
+pub fn exchange() -> Seeds {
+    let (id, indicator) = (key().id(), report().indicator);
+    let name = Name::new("attic");
+    let sight = Sight {
+        indicator: indicator.clone(),
+        score: Percent::FULL,
+        confidence: Percent::of(0.5),
+        last: Moment(7),
+    };
+    let requests = [
+        Request::Missing { have: vec![(id, 1, 7); 3], after: Some((id, 1, 9)) },
+        Request::Seen(vec![indicator]),
+        Request::Join { token: [2; 16], name: name.clone() },
+    ];
+    let responses = [
+        Response::Page { envelopes: sealed(), next: Some((id, 1, 9)) },
+        Response::Seen(vec![sight]),
+        Response::Join { admitted: true, name },
+    ];
+    let mut seeds: Seeds = requests.iter().map(|request| with(0, request.encode())).collect();
+    seeds.extend(responses.iter().map(|response| with(1, response.encode())));
     let mut replay = Replay::default();
-    (1..100).for_each(|seq| replay.take(key.id(), 1, seq));
-    seeds.extend(replay.persist().map(|(_, kept)| with(9, kept)));
+    (1..100).for_each(|seq| replay.take(id, 1, seq));
+    seeds.extend(replay.persist().map(|(_, kept)| with(2, kept)));
     seeds
 }
 
