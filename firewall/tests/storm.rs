@@ -70,9 +70,7 @@ fn storm(firewall: &mut Firewall, count: u32) -> Vec<Duration> {
     let mut took = Vec::new();
     for part in 0..count / TOGETHER {
         let due = began + EVERY * part;
-        while Instant::now() < due {
-            std::thread::yield_now();
-        }
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let hosts = (part * TOGETHER..(part + 1) * TOGETHER)
             .map(|n| Net::host(Ipv4Addr::from_bits(0x0b00_0000 + n).into()));
         let outcomes = firewall.block_many(hosts.map(request).collect()).expect("block");

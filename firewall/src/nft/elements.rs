@@ -1,5 +1,6 @@
 //! Entries of the sets: into messages and back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -246,6 +247,29 @@ pub(super) fn dump(socket: &mut Socket, place: Place) -> Result<Vec<Element>, Er
     socket.dump("read a set", &question, |all: &mut Vec<Element>, object| all.extend(elements(object)))
 }
 
+/// All entries of a set whose entries are found by hash, each once.
+///
+/// The kernel tells them in parts, and finds its place again by their number. While it makes the set's table larger or smaller their order
+/// changes in between: as many are told twice as are left out. So they are read until none is told twice, and what was told at any
+/// time counts: what has ended since is no harm.
+pub(super) fn all(socket: &mut Socket, place: Place) -> Result<Vec<Element>, Error> {
+    let mut all = BTreeMap::new();
+    for _ in 0..READINGS {
+        let found = dump(socket, place)?;
+        let (told, mut keys) = (found.len(), BTreeSet::new());
+        for element in found {
+            keys.insert(element.key);
+            all.insert(element.key, element);
+        }
+        if keys.len() == told {
+            break;
+        }
+        // Its worker needs a processor, perhaps this one.
+        std::thread::sleep(SETTLING);
+    }
+    Ok(all.into_values().collect())
+}
+
 fn elements(object: &[u8]) -> impl Iterator<Item = Element> {
     let list = wire::attribute(object, ELEMENTS).unwrap_or_default();
     wire::attributes(list).filter_map(|(_, element)| Element::read(element))
@@ -279,6 +303,9 @@ fn range(first: &Element, last: u128) -> Option<Range> {
 
 /// A message is filled up to here and one element more, which takes 300 bytes at most with a comment and a counter.
 const MESSAGE_ROOM: usize = wire::MAX_MESSAGE - 1000;
+/// How often a set is read that is being rearranged, and what is waited in between.
+const READINGS: usize = 8;
+const SETTLING: Duration = Duration::from_millis(20);
 /// A reason is cut to what `nft` takes for a comment, 128 bytes with the closing zero.
 const COMMENT_LENGTH: usize = 127;
 

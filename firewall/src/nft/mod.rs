@@ -389,7 +389,7 @@ impl Backend for Nftables {
     fn list(&mut self) -> Result<Vec<Block>, Error> {
         let mut blocks = Vec::new();
         for place in Place::HASHED {
-            for element in elements::dump(&mut self.socket, place)? {
+            for element in elements::all(&mut self.socket, place)? {
                 let (Some(net), Some(left)) = (element.key.net(place), element.timeout) else { continue };
                 let Tag { by, manner } = element.tag.unwrap_or_default();
                 blocks.push(Block { net, left, reason: element.comment, by, manner });
@@ -404,8 +404,6 @@ impl Backend for Nftables {
             }
         }
         blocks.sort_unstable_by_key(|block| block.net);
-        // While the kernel makes a set's table larger or smaller, a dump of it may show an entry twice.
-        blocks.dedup_by_key(|block| block.net);
         Ok(blocks)
     }
 
