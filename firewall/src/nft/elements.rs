@@ -252,6 +252,7 @@ pub(super) fn dump(socket: &mut Socket, place: Place) -> Result<Vec<Element>, Er
 /// The kernel tells them in parts, and finds its place again by their number. While it makes the set's table larger or smaller their order
 /// changes in between: as many are told twice as are left out. So they are read until none is told twice, and what was told at any
 /// time counts: what has ended since is no harm.
+#[expect(clippy::disallowed_methods, reason = "the kernel does not tell when it has rearranged a set")]
 pub(super) fn all(socket: &mut Socket, place: Place) -> Result<Vec<Element>, Error> {
     let mut all = BTreeMap::new();
     for _ in 0..READINGS {
