@@ -81,6 +81,44 @@ pub fn looks_random(domain: &str) -> bool {
     longest >= 5 || switches >= 4 || (letters >= 8 && vowels * 5 < letters)
 }
 
+/// For each letter the letters that follow it in at least 3 of 10,000 pairs of English text, the lowest bit for `a`: counted in 660,000
+/// pairs of licence texts and documentation.
+const FOLLOWS: [u32; 26] = [
+    0x13e_bd6e, 0x016_4b11, 0x01e_4d95, 0x016_4919, 0x1ef_fb7d, 0x11a_4131, 0x016_6991, 0x01a_4111,
+    0x22e_f87f, 0x004_0011, 0x004_0111, 0x11c_491b, 0x014_d913, 0x13c_797d, 0x07e_ff7f, 0x11e_c911,
+    0x010_0000, 0x13e_7d5d, 0x11c_cd95, 0x15e_c9b5, 0x00e_b97f, 0x000_4111, 0x006_6191, 0x008_8115,
+    0x00e_e101, 0x000_0010,
+];
+
+/// Whether one letter may follow another in a language; other signs may follow anything.
+fn may_follow(one: u8, other: u8) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase().then(|| usize::from(byte - b'a'));
+    match (letter(one), letter(other)) {
+        (Some(one), Some(other)) => FOLLOWS.get(one).is_none_or(|follows| follows >> other & 1 == 1),
+        _ => true,
+    }
+}
+
+/// Whether the first label of a registered domain looks as if an algorithm had made it: see `dga_names` for the numbers.
+pub fn looks_made(domain: &str) -> bool {
+    let label = domain.split('.').next().unwrap_or_default().as_bytes();
+    if label.len() < 8 || label.starts_with(b"xn--") {
+        return false;
+    }
+    let digits = label.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let letters = label.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    if label.len() >= 16 && digits > 0 && label.iter().all(u8::is_ascii_hexdigit) {
+        return true;
+    }
+    if digits >= 4 && letters >= 4 && digits * 3 >= label.len() {
+        return true;
+    }
+    let pairs = label.windows(2).filter(|pair| pair.iter().all(u8::is_ascii_alphabetic)).count();
+    let odd =
+        label.windows(2).filter(|pair| matches!(pair, [one, other] if !may_follow(*one, *other))).count();
+    pairs >= 6 && odd * 5 >= pairs * 2
+}
+
 /// Shannon entropy of bytes in bits.
 pub fn entropy(bytes: &[u8]) -> f64 {
     let mut counts = [0u32; 256];
