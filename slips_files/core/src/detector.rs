@@ -256,6 +256,11 @@ impl Bench {
         self.facts = facts;
     }
 
+    /// Sets which networks are ours.
+    pub fn local_nets(&mut self, nets: LocalNets) {
+        self.local_nets = nets;
+    }
+
     fn slot_of(&mut self, addr: IpAddr) -> Slot {
         let at = self.profiles.iter().position(|known| *known == addr).unwrap_or_else(|| {
             self.profiles.push(addr);

@@ -162,6 +162,36 @@ evidence_kinds! {
     NewDevice = "NEW_DEVICE",
     /// One hardware address uses one IP address after the other.
     DeviceChangingIp = "DEVICE_CHANGING_IP",
+    /// A name leads outside and inside by turns.
+    DnsRebinding = "DNS_REBINDING",
+    /// Names as algorithms make them.
+    DgaNames = "DGA_NAMES",
+    /// A device looks for others of its kind to take over.
+    DeviceWorm = "DEVICE_WORM",
+    /// A certificate that is out of its time, of an absurd life, or made out to an address.
+    OddCertificate = "ODD_CERTIFICATE",
+    /// A certificate of a large company at a server that is not its.
+    IncompatibleCn = "INCOMPATIBLE_CN",
+    /// A certificate of another name than the one asked for.
+    CnUrlMismatch = "CN_URL_MISMATCH",
+    /// A connection to an address that no name led to.
+    ConnectionWithoutDns = "CONNECTION_WITHOUT_DNS",
+    /// A name that was asked for and not used.
+    DnsWithoutConnection = "DNS_WITHOUT_CONNECTION",
+    /// User agents of several operating systems from one host.
+    MultipleUserAgent = "MULTIPLE_USER_AGENT",
+    /// A user agent that contradicts itself.
+    IncompatibleUserAgent = "INCOMPATIBLE_USER_AGENT",
+    /// Requests by HTTP in the clear.
+    HttpTraffic = "HTTP_TRAFFIC",
+    /// Names are asked for where nobody can read along.
+    DnsOverHttps = "DNS_OVER_HTTPS",
+    /// A private network that is not ours.
+    DifferentLocalnet = "DIFFERENT_LOCALNET",
+    /// A name that was registered lately is asked for.
+    YoungDomain = "YOUNG_DOMAIN",
+    /// A place on earth is told in the clear.
+    NetworkGpsLocationLeaked = "NETWORK_GPS_LOCATION_LEAKED",
 }
 
 impl EvidenceKind {

@@ -20,6 +20,11 @@ pub trait Intelligence: Send + Sync {
     /// The most specific indicator for an address.
     fn address(&self, addr: IpAddr) -> Option<&Indicator>;
 
+    /// How many days ago a registered domain (lower case) was registered, where that is known.
+    fn domain_age_days(&self, _domain: &str) -> Option<u32> {
+        None
+    }
+
     /// The indicator for a JA3 or JA3S fingerprint (MD5 in lower-case hexadecimal digits).
     fn ja3(&self, _md5: &str) -> Option<&Indicator> {
         None

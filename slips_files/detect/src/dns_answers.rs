@@ -1,15 +1,15 @@
 //! Odd DNS answers: text that looks random (`HIGH_ENTROPY_DNS_ANSWER`), and inside addresses for outside names
 //! (`INVALID_DNS_RESOLUTION`).
 //!
-//! * ATT&CK: T1071.004 DNS, T1132 Data Encoding; T1557 for rebinding.
+//! * ATT&CK: T1071.004 DNS, T1132 Data Encoding.
 //! * Rule, text: distinct TXT answers of 32 bytes or more with an entropy of at least 5 bits, per registered domain.
-//! * Rule, addresses: an A or AAAA answer that is private, for a name that is not of a private zone. If the same name had a public
-//!   address in the same window, it is rebinding: medium instead of info.
+//! * Rule, addresses: an A or AAAA answer that is private, for a name that is not of a private zone. Names that had a public address, too,
+//!   are for `dns_rebinding`.
 //! * Numbers: 5 bits is the original's (`entropy_threshold`); it measures Zeek's prefix too and blames the resolver with medium.
 //!   Info for private answers is the original's.
 //! * Why false positives stay out: keys and proofs that live in TXT (DKIM, SPF, ACME, site verification) are known by their
 //!   names and first words; mDNS is left out. 0.0.0.0 and loopback are what ad blockers answer. Own networks are served by
-//!   split DNS, hence info. Two zones of text and four rebound names weigh.
+//!   split DNS, hence info. Two zones of text weigh.
 //! * Evasion: base32, other record types, less than 32 bytes.
 //! * Proof: proven when the client's hardware address owns its address.
 
@@ -19,12 +19,10 @@ use slips_core::addr;
 use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
 use slips_core::event::{Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
-use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
 use crate::ladder::{Rung, rung};
 use crate::steps::{Limits, Reached, Steps, member_of};
-use crate::table::Table;
 use crate::{attempt, names};
 
 /// The registry's entry.
@@ -40,14 +38,10 @@ pub const TEXTS: [Rung; 3] =
     [rung(1, ThreatLevel::Low, 0.6), rung(20, ThreatLevel::Medium, 0.7), rung(200, ThreatLevel::High, 0.8)];
 /// Told at this count of private answers for one name.
 pub const PRIVATE: [Rung; 1] = [rung(1, ThreatLevel::Info, 0.8)];
-/// Steps in private answers for a name that had a public one.
-pub const REBOUND: [Rung; 1] = [rung(1, ThreatLevel::Medium, 0.7)];
 
 /// Bits of entropy (`entropy_threshold` of the original).
 pub const ENTROPY: f64 = 5.0;
 const MIN_TEXT: usize = 32;
-/// Names remembered per client and window that had a public address.
-const MAX_PUBLIC: usize = 512;
 
 /// First words of texts that are keys or proofs by their purpose.
 const PURPOSES: [&str; 8] = ["v=dkim1", "v=spf1", "v=dmarc1", "v=tlsrpt", "v=sts", "v=bimi1", "ms=", "k=rsa"];
@@ -57,8 +51,6 @@ const PURPOSES: [&str; 8] = ["v=dkim1", "v=spf1", "v=dmarc1", "v=tlsrpt", "v=sts
 pub struct DnsAnswers {
     texts: Steps<u64>,
     private: Steps<u64>,
-    rebound: Steps<u64>,
-    public: Windowed<Table<u64, ()>>,
 }
 
 impl Default for DnsAnswers {
@@ -66,8 +58,6 @@ impl Default for DnsAnswers {
         Self {
             texts: Steps::new(&TEXTS, Limits { keys: 64, weighing: 2 }),
             private: Steps::new(&PRIVATE, Limits { keys: 64, weighing: 0 }),
-            rebound: Steps::new(&REBOUND, Limits { keys: 64, weighing: 4 }),
-            public: Windowed::default(),
         }
     }
 }
@@ -105,17 +95,11 @@ impl DnsAnswers {
         if names::is_special(&dns.query) || !addr::is_interesting(answer) {
             return;
         }
-        let name = member_of(&dns.query);
-        let public = self.public.get_or_default(cx.slot(), cx.window());
         if !addr::is_private(answer) {
-            public.get_or_insert(name, MAX_PUBLIC, |()| 0);
             return;
         }
-        let rebound = public.get_mut(&name).is_some();
-        let steps = if rebound { &mut self.rebound } else { &mut self.private };
-        let Some(reached) = steps.add(cx, name, dns.about.uid) else { return };
-        let before = if rebound { " after a public one" } else { "" };
-        let told = format!("{} resolves to the private address {answer}{before}", dns.query);
+        let Some(reached) = self.private.add(cx, member_of(&dns.query), dns.about.uid) else { return };
+        let told = format!("{} resolves to the private address {answer}", dns.query);
         tell(cx, dns, EvidenceKind::InvalidDnsResolution, &dns.query, told, reached);
     }
 }
@@ -152,15 +136,11 @@ impl Detector for DnsAnswers {
     fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
         self.texts.close(window);
         self.private.close(window);
-        self.rebound.close(window);
-        self.public.close(window, |_, _| {});
     }
 
     fn forget(&mut self, slot: Slot) {
         self.texts.forget(slot);
         self.private.forget(slot);
-        self.rebound.forget(slot);
-        self.public.forget(slot);
     }
 }
 
@@ -208,9 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn a_private_answer_is_info_and_rebinding_medium() {
+    fn a_private_answer_is_info() {
         assert_eq!(levels(&addresses("a.example.org", &["192.168.1.9", "192.168.1.9"])), ["info 0.8"]);
-        assert_eq!(levels(&addresses("a.example.org", &["198.51.100.7", "192.168.1.1"])), ["medium 0.7"]);
     }
 
     #[test]

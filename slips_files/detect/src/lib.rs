@@ -34,15 +34,22 @@ pub mod beacon;
 pub mod clear_text_login;
 pub mod crypto_mining;
 pub mod data_upload;
+pub mod device_worm;
 pub mod devices;
 pub mod dga;
+pub mod dga_names;
 pub mod dhcp_scan;
 pub mod dns_answers;
 pub mod dns_arpa_scan;
+pub mod dns_exploit;
+pub mod dns_rebinding;
 pub mod dns_tunnel;
+pub mod dns_use;
 pub mod empty_connections;
+pub mod encrypted_dns;
 pub mod executable_download;
 pub mod flood;
+pub mod flow_guessing;
 pub mod gre;
 pub mod horizontal_scan;
 pub mod icmp_sweep;
@@ -50,10 +57,13 @@ pub mod icmp_tunnel;
 pub mod lateral_movement;
 pub mod listed_address;
 pub mod listed_fingerprint;
+pub mod location_leak;
 pub mod login_guessing;
 pub mod long_connection;
 pub mod name_poisoning;
 pub mod ndp_spoofing;
+pub mod odd_certificate;
+pub mod other_localnet;
 pub mod pastebin_download;
 pub mod port_zero;
 pub mod private_connection;
@@ -70,9 +80,11 @@ pub mod stealer;
 pub mod suspicious_user_agent;
 pub mod tool_certificate;
 pub mod unknown_port;
+pub mod user_agents;
 pub mod vertical_scan;
 pub mod weird_http_method;
 pub mod wrong_protocol;
+pub mod young_domain;
 
 /// The thresholds of the detections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +146,7 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::new(long_connection::LongConnection::new(settings)),
         Box::new(data_upload::DataUpload::new(settings)),
         Box::new(listed_address::ListedAddress::new(Arc::clone(&intel))),
-        Box::new(listed_fingerprint::ListedFingerprint::new(intel)),
+        Box::new(listed_fingerprint::ListedFingerprint::new(Arc::clone(&intel))),
         Box::<arp_oddities::ArpOddities>::default(),
         Box::new(arp_poisoning::ArpPoisoning::new(settings)),
         Box::<dhcp_scan::DhcpScan>::default(),
@@ -173,6 +185,18 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::new(rogue_router::RogueRouter::new(settings)),
         Box::new(devices::Devices::new(settings)),
         Box::<name_poisoning::NamePoisoning>::default(),
+        Box::new(dns_rebinding::DnsRebinding::new(settings)),
+        Box::<dga_names::DgaNames>::default(),
+        Box::<flow_guessing::FlowGuessing>::default(),
+        Box::<device_worm::DeviceWorm>::default(),
+        Box::<odd_certificate::OddCertificate>::default(),
+        Box::<dns_use::DnsUse>::default(),
+        Box::<user_agents::UserAgents>::default(),
+        Box::<encrypted_dns::EncryptedDns>::default(),
+        Box::<other_localnet::OtherLocalnet>::default(),
+        Box::<dns_exploit::DnsExploit>::default(),
+        Box::<location_leak::LocationLeak>::default(),
+        Box::new(young_domain::YoungDomain::new(intel)),
     ]
 }
 

@@ -44,6 +44,8 @@ pub const EXECUTION: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.7), rung(10, Th
 pub const SECRETS: [Rung; 2] = [rung(1, ThreatLevel::High, 0.7), rung(10, ThreatLevel::High, 0.8)];
 /// Steps in calls that look around.
 pub const DISCOVERY: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.3), rung(10, ThreatLevel::Low, 0.5)];
+/// Steps in changes of accounts, which administrators make too.
+pub const ACCOUNTS: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.5), rung(10, ThreatLevel::Medium, 0.7)];
 /// Steps in logins of a machine account over Netlogon.
 pub const NETLOGON: [Rung; 2] = [rung(20, ThreatLevel::High, 0.9), rung(100, ThreatLevel::Critical, 0.95)];
 /// The step for messages that only exploits send.
@@ -63,6 +65,7 @@ enum Technique {
     BackupKey,
     Coercion,
     MachinePassword,
+    Account,
     Netlogon,
     WhoIsThere,
     Shares,
@@ -93,6 +96,7 @@ impl Technique {
             Self::LsaSecrets => "secrets of the LSA are read (T1003.004)",
             Self::BackupKey => "the domain's backup key is asked for (T1555)",
             Self::Coercion => "a host is made to log in elsewhere (T1187)",
+            Self::Account => "an account's password or rights are set by SAM (T1098)",
             Self::MachinePassword => "the password of a machine account is set (T1098)",
             Self::Netlogon => "a machine account logs in again and again, as CVE-2020-1472 needs (T1210)",
             Self::WhoIsThere => "a host is asked who is logged in (T1033)",
@@ -103,7 +107,7 @@ impl Technique {
 }
 
 /// Interface, operation, what it is good for.
-const CALLS: [(&str, &str, Technique); 31] = [
+const CALLS: [(&str, &str, Technique); 32] = [
     ("svcctl", "CreateServiceW", Technique::Service),
     ("svcctl", "CreateServiceA", Technique::Service),
     ("svcctl", "ChangeServiceConfigW", Technique::Service),
@@ -128,6 +132,7 @@ const CALLS: [(&str, &str, Technique); 31] = [
     ("netdfs", "NetrDfsRemoveStdRoot", Technique::Coercion),
     ("fssagentrpc", "IsPathSupported", Technique::Coercion),
     ("fssagentrpc", "IsPathShadowCopied", Technique::Coercion),
+    ("samr", "SamrSetInformationUser2", Technique::Account),
     ("netlogon", "NetrServerPasswordSet2", Technique::MachinePassword),
     ("netlogon", "NetrServerAuthenticate3", Technique::Netlogon),
     ("srvsvc", "NetrSessionEnum", Technique::WhoIsThere),
@@ -158,6 +163,7 @@ pub struct RemoteProcedure {
     secrets: Counts,
     discovery: Counts,
     netlogon: Counts,
+    accounts: Counts,
     exploits: Counts,
 }
 
@@ -169,6 +175,7 @@ impl Default for RemoteProcedure {
             secrets: Steps::new(&SECRETS, limits),
             discovery: Steps::new(&DISCOVERY, limits),
             netlogon: Steps::new(&NETLOGON, limits),
+            accounts: Steps::new(&ACCOUNTS, limits),
             exploits: Steps::new(&EXPLOIT, limits),
         }
     }
@@ -179,6 +186,7 @@ impl RemoteProcedure {
         let about = &operation.about;
         let steps = match technique.kind() {
             _ if technique == Technique::Netlogon => &mut self.netlogon,
+            _ if technique == Technique::Account => &mut self.accounts,
             EvidenceKind::RemoteExecution => &mut self.execution,
             EvidenceKind::RemoteDiscovery => &mut self.discovery,
             EvidenceKind::ExploitAttempt => &mut self.exploits,
@@ -201,7 +209,7 @@ impl RemoteProcedure {
 }
 
 impl Detector for RemoteProcedure {
-    in_steps!(execution, secrets, discovery, netlogon, exploits);
+    in_steps!(execution, secrets, discovery, netlogon, accounts, exploits);
 
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         if let Event::Operation(operation) = event

@@ -1,0 +1,114 @@
+//! A name that was registered lately is asked for (`YOUNG_DOMAIN`).
+//!
+//! * ATT&CK: T1583.001 Acquire Infrastructure: Domains, T1568 Dynamic Resolution.
+//! * Rule: the registered domain of a question that was answered is younger than sixty days, by what threat intelligence knows of it
+//!   ([`Intelligence::domain_age_days`]); where it knows nothing, nothing is told. Distinct domains per client.
+//! * Numbers: sixty days are the original's, which asks WHOIS and misses the first question because the answer comes later.
+//! * Why false positives stay out: info for the client; the domain is low, and weighs on nobody's address.
+//! * Evasion: buying an old domain.
+//! * Proof: proven when the client's hardware address owns its address.
+
+use std::sync::Arc;
+
+use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::event::{Event, EventKind};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
+use slips_core::intel::Intelligence;
+
+use crate::ladder::{Rung, rung};
+use crate::steps::{Limits, Steps, in_steps, member_of};
+use crate::{attempt, names};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "young_domain",
+    kinds: &[EvidenceKind::YoungDomain],
+    events: &[EventKind::Dns],
+    roles: &[Role::Src],
+};
+
+/// Steps in questions for one young domain.
+pub const QUESTIONS: [Rung; 2] = [rung(1, ThreatLevel::Info, 1.0), rung(100, ThreatLevel::Info, 1.0)];
+/// Domains of this age and older are not young.
+pub const YOUNG_DAYS: u32 = 60;
+
+/// See the module.
+pub struct YoungDomain {
+    intel: Arc<dyn Intelligence>,
+    questions: Steps<u64>,
+}
+
+impl YoungDomain {
+    /// With what is known about domains.
+    pub fn new(intel: Arc<dyn Intelligence>) -> Self {
+        Self { intel, questions: Steps::new(&QUESTIONS, Limits { keys: 64, weighing: 0 }) }
+    }
+}
+
+impl Detector for YoungDomain {
+    in_steps!(questions);
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        let Event::Dns(dns) = event else { return };
+        let about = &dns.about;
+        if dns.rcode != Some(0) || !cx.facts().src_local || !names::is_unicast_dns(about) {
+            return;
+        }
+        let Some(domain) = names::registered(&dns.query) else { return };
+        let Some(days) = self.intel.domain_age_days(domain).filter(|days| *days < YOUNG_DAYS) else { return };
+        let Some(reached) = self.questions.add(cx, member_of(domain), about.uid) else { return };
+        let text = format!("{domain} was registered {days} days ago and is asked for, {} times", reached.n);
+        let client = Finding {
+            victim: Some(Entity::Domain(domain.into())),
+            proto: Some(about.proto),
+            text,
+            proof: attempt::proof_of_source(cx.facts()),
+            ..reached.finding(cx, EvidenceKind::YoungDomain, about.src.addr, about.at)
+        };
+        let of_domain = Finding {
+            attacker: Entity::Domain(domain.into()),
+            victim: None,
+            level: ThreatLevel::Low,
+            ..client.clone()
+        };
+        cx.emit(client);
+        cx.emit(of_domain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{bench, dns, levels};
+    use slips_core::intel::{Indicator, NoIntelligence};
+    use std::net::IpAddr;
+
+    struct Registry(u32);
+
+    impl Intelligence for Registry {
+        fn address(&self, _: IpAddr) -> Option<&Indicator> {
+            None
+        }
+
+        fn domain_age_days(&self, domain: &str) -> Option<u32> {
+            (domain == "young.org").then_some(self.0)
+        }
+    }
+
+    fn told(intel: impl Intelligence + 'static, query: &str) -> Vec<String> {
+        let mut bench = bench(YoungDomain::new(Arc::new(intel)));
+        levels(&(0..9).flat_map(|_| bench.feed(&Event::Dns(Box::new(dns(query, &[]))))).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_domain_of_less_than_sixty_days_is_information() {
+        assert_eq!(told(Registry(59), "www.young.org"), ["info 1", "low 1"]);
+        assert!(told(Registry(60), "www.young.org").is_empty());
+    }
+
+    #[test]
+    fn what_nobody_knows_is_silent() {
+        assert!(told(Registry(1), "www.example.org").is_empty());
+        assert!(told(NoIntelligence, "www.young.org").is_empty());
+    }
+}
