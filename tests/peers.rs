@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -236,6 +236,31 @@ fn a_peer_is_added_changed_trusted_and_removed() {
     // The end of an id is enough.
     router.ok(&["remove", &id[id.len() - 8..]]);
     assert!(router.peers().is_empty());
+}
+
+#[test]
+fn what_root_writes_belongs_to_the_daemon() {
+    const DAEMON: u32 = 65_534;
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: what_root_writes_belongs_to_the_daemon: needs root");
+        return;
+    }
+    let router = Router::new();
+    std::os::unix::fs::chown(router.temp.path(), Some(DAEMON), Some(DAEMON)).expect("given away");
+    router.ok(&["invite"]);
+    router.ok(&["add", &key(1).id().to_string(), "--name", "attic"]);
+    let list = router.temp.path().join("list.txt");
+    fs::write(&list, "45.83.64.1\n").expect("written");
+    router.ok(&["publish", "scanners", list.to_str().expect("utf-8")]);
+    router.ok(&["id", "--new"]);
+    let mut open = vec![router.file("")];
+    while let Some(path) = open.pop() {
+        let about = fs::symlink_metadata(&path).expect("there");
+        assert_eq!((about.uid(), about.gid()), (DAEMON, DAEMON), "{}", path.display());
+        if about.is_dir() {
+            open.extend(fs::read_dir(&path).expect("readable").map(|entry| entry.expect("an entry").path()));
+        }
+    }
 }
 
 #[test]

@@ -227,7 +227,10 @@ impl State {
     /// The router that invited us let us in: it is a peer, and its network is ours.
     pub fn admitted(&mut self, by: NodeId, told: Option<Name>) -> bool {
         let Some(invite) = self.book.join.take_if(|invite| invite.inviter == by) else { return true };
-        self.network = Some(Secret(invite.psk));
+        if self.network.replace(Secret(invite.psk)) != Some(Secret(invite.psk)) {
+            // Our own invites named the network that we had.
+            self.book.invites.clear();
+        }
         self.book.joined = Some(Joined { by, admitted: true });
         let addresses: Vec<PeerAddress> =
             invite.addresses.iter().filter_map(|text| text.parse().ok()).collect();

@@ -240,13 +240,13 @@ impl Node {
         let admitted = used || self.members.find(id, now).is_some();
         let open = self.invites.any(now);
         let invite = crate::invite::hash(token);
-        // Who guesses learns nothing, not even a name.
-        let name_of_ours = admitted.then(|| self.name.clone());
-        self.respond(channel, Response::Join { admitted, name: name_of_ours });
+        self.respond(channel, Response::Join { admitted, name: Some(self.name.clone()) });
         if used {
             self.tell(Told::Joined { id, name, invite });
-            // From now on it gossips as any member.
+            // From now on it gossips as any member; it was connected already, as a stranger.
             self.gossip().remove_blacklisted_peer(&peer);
+            self.tell(Told::Connected(id));
+            self.ask_for_missing(peer);
         }
         self.swarm.behaviour_mut().door.set_invites(open);
     }

@@ -329,6 +329,9 @@ async fn an_invite_opened_by_its_hash_is_told_when_used() {
     b.tell(Command::Join(line.clone())).await;
     let joined = a.next(|told| matches!(told, Told::Joined { .. })).await;
     assert!(matches!(joined, Told::Joined { id, invite, .. } if id == b.id && invite == hash), "{joined:?}");
+    // It was connected as a stranger; now that it is none, that is told.
+    let connected = a.next(|told| matches!(told, Told::Connected(_))).await;
+    assert!(matches!(connected, Told::Connected(id) if id == b.id), "{connected:?}");
     b.next(|told| matches!(told, Told::Admitted { .. })).await;
     // Asked again, as when the answer was lost: it is in already, and nothing is used up.
     b.tell(Command::Join(line)).await;
