@@ -213,3 +213,30 @@ fn a_question_that_only_exploits_ask_is_told() {
     assert_eq!(evidence(&sig(24), "EXPLOIT_ATTEMPT"), 1);
     assert_eq!(evidence(&sig(1), "EXPLOIT_ATTEMPT"), 0);
 }
+
+#[test]
+fn a_form_that_refuses_hundreds_of_passwords_is_guessed_at() {
+    let post = |n: u32, uri: &str| {
+        let form = json!({"method": "POST", "request_body_len": 40, "id.orig_h": "203.0.113.9"});
+        with(http(f64::from(n) * 0.3, "192.168.1.2", uri, "x"), form)
+    };
+    let told = found(&[("http.log", rows((0..210).map(|n| post(n, "/login.php"))))]);
+    assert_eq!(evidence(&told, "PASSWORD_GUESSING"), 1, "{told}");
+    assert_eq!(attackers(&told), ["203.0.113.9"]);
+    let other = found(&[("http.log", rows((0..210).map(|n| post(n, "/api/data"))))]);
+    assert_eq!(evidence(&other, "PASSWORD_GUESSING"), 0);
+}
+
+#[test]
+fn sources_of_one_network_that_share_a_scan_are_told_and_nobody_is_blocked() {
+    let scan = |sources: u16| {
+        let all = (0..64u16).map(move |n| {
+            let src = format!("203.0.113.{}", n % sources + 1);
+            (f64::from(n) * 20.0, src, "192.168.1.2".to_owned(), 2000 + n, "REJ", 0)
+        });
+        found(&[("conn.log", conns(all))])
+    };
+    let told = scan(8);
+    assert_eq!((evidence(&told, "DISTRIBUTED_SCAN"), attackers(&told).len()), (1, 0), "{told}");
+    assert_eq!(evidence(&scan(1), "DISTRIBUTED_SCAN"), 0);
+}

@@ -16,6 +16,7 @@ use crate::{Policy, Protected};
 #[derive(Debug, Clone)]
 pub struct Crowd {
     ends: BTreeMap<Net, Duration>,
+    by_end: BTreeSet<(Duration, Net)>,
     /// Of each /32, what is blocked of it, by its end.
     parts: BTreeMap<Net, BTreeSet<(Duration, Net)>>,
     share: usize,
@@ -35,7 +36,12 @@ pub struct Widened {
 impl Crowd {
     /// Nobody is blocked, and the set takes so many /64.
     pub fn new(room: usize) -> Self {
-        Self { ends: BTreeMap::new(), parts: BTreeMap::new(), share: (room / SHARE).max(1) }
+        Self {
+            ends: BTreeMap::new(),
+            by_end: BTreeSet::new(),
+            parts: BTreeMap::new(),
+            share: (room / SHARE).max(1),
+        }
     }
 
     /// This is blocked until then. What is neither a /64 nor a wider network of IPv6 is of no interest here.
@@ -43,18 +49,43 @@ impl Crowd {
         let Some(owner) = owner(net) else { return };
         self.remove(net);
         self.ends.insert(net, until);
+        self.by_end.insert((until, net));
         self.parts.entry(owner).or_default().insert((until, net));
     }
 
     /// This is not blocked any more.
     pub fn remove(&mut self, net: Net) {
         let (Some(end), Some(owner)) = (self.ends.remove(&net), owner(net)) else { return };
+        self.by_end.remove(&(end, net));
         if let Some(parts) = self.parts.get_mut(&owner) {
             parts.remove(&(end, net));
             if parts.is_empty() {
                 self.parts.remove(&owner);
             }
         }
+    }
+
+    /// Forgets what is over.
+    pub fn expire(&mut self, now: Duration) {
+        while let Some((_, net)) = self.by_end.first().copied().filter(|(end, _)| *end <= now) {
+            self.remove(net);
+        }
+    }
+
+    /// This is let in. What was blocked as a whole and holds it is forgotten with all in it: its other /64 do not make it crowded again.
+    pub fn let_in(&mut self, net: Net) {
+        let wider = (PROVIDER..net.prefix()).filter_map(|prefix| Net::new(net.addr(), prefix));
+        let whole =
+            wider.filter(|_| net.addr().is_ipv6()).find(|wide| self.ends.contains_key(wide)).unwrap_or(net);
+        let inside = self.ends.range(whole..).take_while(|(held, _)| whole.contains(held.addr()));
+        let gone: Vec<Net> = inside.map(|(held, _)| *held).collect();
+        gone.into_iter().for_each(|net| self.remove(net));
+    }
+
+    /// The wider network that is blocked as a whole and holds this /64, if there is one.
+    pub fn around(&self, net: Net) -> Option<Net> {
+        let wider = CROWDED.into_iter().filter_map(|(prefix, _)| Net::new(net.addr(), prefix));
+        wider.filter(|_| net.prefix() == SUBNET).find(|wide| self.ends.contains_key(wide))
     }
 
     /// The widest network that is to be blocked in place of this /64, if so much of one is blocked already: its /48 with 64 of its /64, else

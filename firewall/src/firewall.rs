@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use slips_core::addr::Net;
@@ -13,7 +13,7 @@ use crate::nft::PROBE;
 use crate::policy::subnet;
 use crate::protected::{machine_of, plain};
 use crate::{
-    Backend, Block, BlockRequest, Change, Count, Counters, DryRun, Ended, Error, Health, NftOptions,
+    Backend, Block, BlockRequest, Change, Count, Counters, Crowd, DryRun, Ended, Error, Health, NftOptions,
     Nftables, Origin, Policy, Protected, Refusal, SelfTest, Watched, is_single,
 };
 
@@ -25,6 +25,9 @@ pub struct Firewall {
     protected: Protected,
     /// The backend knows who is protected.
     armed: bool,
+    /// What is blocked of IPv6 after alerts, by a clock that begins with this object.
+    crowd: Crowd,
+    began: Instant,
     /// The table was made anew, and nobody has been told yet that blocks were lost.
     rebuilt: bool,
 }
@@ -109,6 +112,9 @@ impl Outcome {
     }
 }
 
+/// How many /64 the kernel's set takes where nobody says otherwise.
+const CROWD: usize = 65_536;
+
 /// Turns what would become of requests where nothing is blocked into what becomes of them where these are, and keeps the changes that are
 /// still needed.
 fn against(mut held: HashMap<Net, Duration>, outcomes: &mut [Outcome], changes: &mut Vec<Change>) {
@@ -153,13 +159,24 @@ impl Firewall {
     }
 
     /// The same over another backend.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends are counted from here by the machine's steady clock, as the kernel's are"
+    )]
     pub fn with_backend(
         backend: Box<dyn Backend>,
         policy: Policy,
         protected: Protected,
     ) -> Result<Self, Error> {
-        let mut this =
-            Self { backend, policy, protected: Protected::classes(), armed: false, rebuilt: false };
+        let mut this = Self {
+            backend,
+            policy,
+            protected: Protected::classes(),
+            armed: false,
+            crowd: Crowd::new(CROWD),
+            began: Instant::now(),
+            rebuilt: false,
+        };
         this.set_protected(protected)?;
         Ok(this)
     }
@@ -172,7 +189,34 @@ impl Firewall {
 
     /// What a request would block and for how long, as things stand; nothing is changed.
     pub fn judge(&self, request: &BlockRequest) -> Result<(Net, Duration), Refusal> {
-        self.policy.judge(&self.protected, request)
+        let (net, for_) = self.policy.judge(&self.protected, request)?;
+        Ok((self.crowded(request, net).unwrap_or(net), for_))
+    }
+
+    /// The network that is blocked in place of a /64 whose owner has many.
+    fn crowded(&self, request: &BlockRequest, net: Net) -> Option<Net> {
+        if !self.policy.crowds || request.exact || request.by != Origin::Local {
+            return None;
+        }
+        let widened = || self.crowd.widened(&self.policy, &self.protected, net).map(|widened| widened.net);
+        let around = self.crowd.around(net).filter(|wide| self.protected.check(*wide).is_none());
+        around.or_else(widened)
+    }
+
+    /// Notes what changes make of the crowd.
+    fn note(&mut self, changes: &[Change]) {
+        let now = self.began.elapsed();
+        self.crowd.expire(now);
+        for change in changes {
+            match change {
+                Change::Block(request) if request.by == Origin::Local => {
+                    self.crowd.put(request.net, now.saturating_add(request.for_));
+                }
+                Change::Unblock(net) => self.crowd.let_in(*net),
+                Change::Clear => self.crowd = Crowd::new(CROWD),
+                Change::Block(_) | Change::Protect(_) => {}
+            }
+        }
     }
 
     /// Blocks many networks in one transaction: all that are not refused, or none when there is an error. About 2,000 at once keep
@@ -181,6 +225,7 @@ impl Firewall {
         let mut changes = Vec::with_capacity(requests.len());
         let mut outcomes = self.plan(requests, &mut changes);
         if self.ask(|backend| backend.block_new(&changes))? {
+            self.note(&changes);
             return Ok(outcomes);
         }
         let nets: Vec<Net> = outcomes.iter().filter_map(Outcome::net).collect();
@@ -356,7 +401,9 @@ impl Firewall {
 
     /// Applies changes; to a new table when ours has gone.
     fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
-        self.ask(|backend| backend.apply(changes))
+        self.ask(|backend| backend.apply(changes))?;
+        self.note(changes);
+        Ok(())
     }
 
     /// Asks the backend; when its table has gone, it is made anew first, and the next [`verify`](Self::verify) tells.
@@ -405,149 +452,4 @@ impl Firewall {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-    use crate::Why;
-
-    /// A firewall over a dry run, and its clock in seconds.
-    fn firewall() -> (Firewall, Arc<AtomicU64>) {
-        let clock = Arc::new(AtomicU64::new(0));
-        let hands = Arc::clone(&clock);
-        let backend = DryRun::with_clock(move || Duration::from_secs(hands.load(Ordering::Relaxed)));
-        let mut protected = Protected::classes();
-        protected.add_host("192.0.2.1".parse().expect("ip"), Why::Own);
-        let firewall =
-            Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("firewall");
-        (firewall, clock)
-    }
-
-    fn net(net: &str) -> Net {
-        net.parse().expect(net)
-    }
-
-    fn request(net: &str, seconds: u64) -> BlockRequest {
-        BlockRequest::new(self::net(net), secs(seconds), "test")
-    }
-
-    fn secs(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_block_is_extended_and_never_shortened() {
-        let (mut firewall, clock) = firewall();
-        for (written, listed) in [
-            ("198.51.100.7", "198.51.100.7"),
-            ("2001:db8::7", "2001:db8::/64"),
-            ("10.0.0.0/24", "10.0.0.0/24"),
-        ] {
-            let listed = net(listed);
-            let start = clock.load(Ordering::Relaxed);
-            for (at, for_, expected) in [
-                (0, 60, Outcome::Blocked { net: listed, for_: secs(60) }),
-                (10, 30, Outcome::Kept { net: listed, left: secs(50) }),
-                (10, 50, Outcome::Kept { net: listed, left: secs(50) }),
-                (10, 51, Outcome::Extended { net: listed, for_: secs(51), had: secs(50) }),
-                (60, 0, Outcome::Refused(Refusal::NoTime)),
-                (61, 5, Outcome::Blocked { net: listed, for_: secs(5) }),
-            ] {
-                clock.store(start + at, Ordering::Relaxed);
-                assert_eq!(
-                    firewall.block(request(written, for_)).expect("block"),
-                    expected,
-                    "{written} at {at}"
-                );
-            }
-            assert_eq!(firewall.left(net(written)).expect("left"), Some(secs(5)));
-            assert!(firewall.unblock(net(written)).expect("unblock"));
-            assert!(!firewall.unblock(net(written)).expect("unblock twice"));
-            assert_eq!(firewall.left(net(written)).expect("left"), None);
-        }
-    }
-
-    #[test]
-    fn who_is_unblocked_is_let_in_whatever_blocked_it() {
-        let (mut firewall, _) = firewall();
-        let blocks = ["10.0.0.0/24", "10.0.0.7", "10.0.0.8", "10.0.1.9", "2001:db8::/48", "2001:db8::7"];
-        firewall.block_many(blocks.map(|net| request(net, 60)).into()).expect("block");
-        assert!(firewall.left(net("10.0.0.9")).expect("left").is_some(), "as part of its network");
-        for (unblock, was, still, free) in [
-            ("10.0.0.7", true, "10.0.0.6", "10.0.0.7"),
-            ("10.0.0.9", true, "10.0.0.8", "10.0.0.9"),
-            ("10.0.0.9", false, "10.0.0.8", "10.0.0.9"),
-            ("10.0.0.0/24", true, "10.0.1.9", "10.0.0.8"),
-            ("10.0.0.0/24", false, "10.0.1.9", "10.0.0.0"),
-            ("10.0.0.0/16", true, "2001:db8::9", "10.0.1.9"),
-            ("2001:db8::8", true, "2001:db8:0:1::8", "2001:db8::7"),
-        ] {
-            assert_eq!(firewall.unblock(net(unblock)).expect("unblock"), was, "{unblock}");
-            assert!(firewall.left(net(still)).expect("left").is_some(), "{unblock}: {still}");
-            assert_eq!(firewall.left(net(free)).expect("left"), None, "{unblock}: {free}");
-        }
-    }
-
-    #[test]
-    fn of_many_requests_each_has_its_outcome() {
-        let (mut firewall, _) = firewall();
-        let requests = [
-            ("198.51.100.7", 60),
-            ("192.0.2.1", 60),
-            ("::ffff:198.51.100.7", 90),
-            ("198.51.100.7", 70),
-            ("8.0.0.0/8", 60),
-        ];
-        let requests: Vec<_> = requests.iter().map(|(net, seconds)| request(net, *seconds)).collect();
-        let host = net("198.51.100.7");
-        let own = Refusal::Protected { net: net("192.0.2.1"), why: Why::Own };
-        let expected = [
-            Outcome::Blocked { net: host, for_: secs(60) },
-            Outcome::Refused(own),
-            Outcome::Extended { net: host, for_: secs(90), had: secs(60) },
-            Outcome::Kept { net: host, left: secs(90) },
-            Outcome::Refused(Refusal::TooWide { widest: 16 }),
-        ];
-        assert_eq!(firewall.block_many(requests.clone()).expect("block"), expected);
-        assert_eq!(firewall.left(host).expect("left"), Some(secs(90)));
-        firewall.block(request("203.0.113.1", 60)).expect("block");
-        let expected = expected.map(|outcome| match outcome {
-            Outcome::Extended { net, for_, .. } => Outcome::Blocked { net, for_ },
-            other => other,
-        });
-        assert_eq!(firewall.restore(requests).expect("restore"), expected, "from nothing, the same");
-        assert_eq!(firewall.blocks().expect("list").len(), 1);
-        firewall.clear().expect("clear");
-        assert_eq!(firewall.blocks().expect("list"), []);
-    }
-
-    #[test]
-    fn who_becomes_protected_is_let_in() {
-        let (mut firewall, _) = firewall();
-        for net in ["198.51.100.7", "2001:db8::7", "203.0.113.0/24"] {
-            firewall.block(request(net, 60)).expect("block");
-        }
-        let mut protected = firewall.protected().clone();
-        assert_eq!(firewall.set_protected(protected.clone()).expect("protect"), []);
-        protected.add_host("198.51.100.7".parse().expect("ip"), Why::Resolver);
-        protected.add_host("2001:db8::53".parse().expect("ip"), Why::Resolver);
-        protected.add(net("203.0.113.0/24"), Why::Listed);
-        let freed = firewall.set_protected(protected).expect("protect");
-        assert_eq!(freed, ["198.51.100.7", "203.0.113.0/24", "2001:db8::/64"].map(net));
-        // With a network all that is blocked in it.
-        firewall.block(request("198.18.0.7", 60)).expect("block");
-        let mut protected = firewall.protected().clone();
-        protected.add(net("198.18.0.0/16"), Why::Listed);
-        assert_eq!(firewall.set_protected(protected).expect("protect"), [net("198.18.0.7")]);
-        // Of a wider block nothing but the protected address is let in.
-        firewall.block(request("192.88.0.0/24", 60)).expect("block");
-        let mut protected = firewall.protected().clone();
-        protected.add_host("192.88.0.7".parse().expect("ip"), Why::Session);
-        assert_eq!(firewall.set_protected(protected).expect("protect"), []);
-        let left = |firewall: &mut Firewall, host| firewall.left(net(host)).expect("left");
-        assert_eq!(left(&mut firewall, "192.88.0.7"), None);
-        assert_eq!(left(&mut firewall, "192.88.0.6"), Some(secs(60)));
-        assert!(matches!(firewall.block(request("198.51.100.7", 60)), Ok(Outcome::Refused(_))));
-    }
-}
+mod tests;

@@ -44,7 +44,7 @@ impl World for Memory {
     fn open(&mut self, protected: Protected) -> Firewall {
         let hands = Arc::clone(&self.clock);
         let backend = DryRun::with_clock(move || Duration::from_millis(hands.load(Ordering::Relaxed)));
-        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
+        Firewall::with_backend(Box::new(backend), policy(), protected).expect("open")
     }
     fn harm(&mut self, _: u64) -> bool {
         false
@@ -71,7 +71,7 @@ impl World for Kernel<'_> {
     fn open(&mut self, protected: Protected) -> Firewall {
         let options = NftOptions { features: self.features, ..NftOptions::default() };
         let backend = self.lab.inside(Host::Router, || Nftables::open(options)).expect("open");
-        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
+        Firewall::with_backend(Box::new(backend), policy(), protected).expect("open")
     }
     fn harm(&mut self, choice: u64) -> bool {
         let deeds = [
@@ -94,6 +94,11 @@ impl World for Kernel<'_> {
         let listed = self.lab.inside(Host::Router, slips_firewall::list_all).expect("list");
         listed.into_iter().map(|block| block.net).collect()
     }
+}
+
+/// Each block for itself: the model does not know of crowds.
+fn policy() -> Policy {
+    Policy { crowds: false, ..Policy::default() }
 }
 
 /// What ought to be: a book of ends, as a daemon's database has it.
@@ -187,12 +192,13 @@ fn run(world: &mut dyn World, operations: u64) -> Tally {
         }
         if world.now() - looked >= LOOK_EVERY {
             looked = world.now();
+            let since = harmed.take();
             if firewall.verify().expect("verify") == Health::Rebuilt {
                 tally.rebuilt += 1;
                 model.restore(&mut firewall, world);
-            }
-            if let Some(since) = harmed.take() {
-                tally.longest_missing = tally.longest_missing.max(world.now() - since);
+                // Where the kernel refused the harm, nobody was missing.
+                let missing = since.map_or(Duration::ZERO, |since| world.now() - since);
+                tally.longest_missing = tally.longest_missing.max(missing);
             }
         }
         if operation % COMPARE_EVERY == 0 {

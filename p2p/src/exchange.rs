@@ -87,7 +87,7 @@ pub struct Sight {
 }
 
 impl Request {
-    /// For the wire.
+    /// For the wire. What cannot be accused is not asked about, whoever made it.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Missing { have, after } => {
@@ -103,7 +103,8 @@ impl Request {
                 }
             }
             Self::Seen(indicators) => {
-                let indicators = indicators.iter().take(MAX_INDICATORS).map(Indicator::to_wire).collect();
+                let indicators = indicators.iter().filter(|x| x.is_sound()).take(MAX_INDICATORS);
+                let indicators = indicators.map(Indicator::to_wire).collect();
                 wire::Request { ask: Some(wire::Ask { indicators }), ..Default::default() }
             }
             Self::Join { token, name } => {
@@ -148,7 +149,7 @@ impl Request {
 }
 
 impl Response {
-    /// For the wire.
+    /// For the wire. What cannot be accused is not told, whoever made it.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Page { envelopes, next } => {
@@ -157,7 +158,8 @@ impl Response {
                 wire::Response { sync, ..Default::default() }
             }
             Self::Seen(seen) => {
-                let seen = seen.iter().take(MAX_INDICATORS).map(Sight::to_wire).collect();
+                let seen = seen.iter().filter(|sight| sight.indicator.is_sound()).take(MAX_INDICATORS);
+                let seen = seen.map(Sight::to_wire).collect();
                 wire::Response { answer: Some(wire::Answer { seen }), ..Default::default() }
             }
             Self::Join { admitted, name } => {

@@ -143,6 +143,11 @@ impl Indicator {
         }
     }
 
+    /// Whether it is what the functions here make: its variants can be written by hand as well.
+    pub fn is_sound(&self) -> bool {
+        Self::from_wire(&self.to_wire()).as_ref() == Ok(self)
+    }
+
     /// From the wire.
     ///
     /// # Errors

@@ -240,7 +240,9 @@ impl Node {
         let admitted = used || self.members.find(id, now).is_some();
         let open = self.invites.any(now);
         let invite = crate::invite::hash(token);
-        self.respond(channel, Response::Join { admitted, name: Some(self.name.clone()) });
+        // Who guesses learns nothing, not even a name.
+        let name_of_ours = admitted.then(|| self.name.clone());
+        self.respond(channel, Response::Join { admitted, name: name_of_ours });
         if used {
             self.tell(Told::Joined { id, name, invite });
             // From now on it gossips as any member; it was connected already, as a stranger.

@@ -188,6 +188,8 @@ evidence_kinds! {
     DnsOverHttps = "DNS_OVER_HTTPS",
     /// A private network that is not ours.
     DifferentLocalnet = "DIFFERENT_LOCALNET",
+    /// Sources of one network share a scan.
+    DistributedScan = "DISTRIBUTED_SCAN",
     /// A name that was registered lately is asked for.
     YoungDomain = "YOUNG_DOMAIN",
     /// A place on earth is told in the clear.

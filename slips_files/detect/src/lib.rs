@@ -39,6 +39,7 @@ pub mod devices;
 pub mod dga;
 pub mod dga_names;
 pub mod dhcp_scan;
+pub mod distributed_scan;
 pub mod dns_answers;
 pub mod dns_arpa_scan;
 pub mod dns_exploit;
@@ -50,6 +51,7 @@ pub mod encrypted_dns;
 pub mod executable_download;
 pub mod flood;
 pub mod flow_guessing;
+pub mod form_guessing;
 pub mod gre;
 pub mod horizontal_scan;
 pub mod icmp_sweep;
@@ -196,6 +198,8 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::<other_localnet::OtherLocalnet>::default(),
         Box::<dns_exploit::DnsExploit>::default(),
         Box::<location_leak::LocationLeak>::default(),
+        Box::<form_guessing::FormGuessing>::default(),
+        Box::<distributed_scan::DistributedScan>::default(),
         Box::new(young_domain::YoungDomain::new(intel)),
     ]
 }

@@ -6,7 +6,7 @@
 //! * Numbers: a host has one name in LLMNR, and by NetBIOS its own, its workgroup's and the browser's. A poisoner answers every
 //!   mistyped name: four are medium, twenty critical. Multicast DNS lets servers announce aliases: twice as many, high at most.
 //! * Why false positives stay out: printers, reflectors and sleep proxies tell the addresses of others, which does not count; services
-//!   (`_ipp._tcp`) are no hosts.
+//!   (`_ipp._tcp`) are no hosts. Who was asked alone, as a name server of NetBIOS is, may answer for others.
 //! * Evasion: answering rarely, or one victim only (Responder's `-A` answers nobody); several addresses.
 //! * Proof: proven when the flow began with the answer and the answering hardware address owns the address; else unproven, an answer is
 //!   a datagram.
@@ -84,6 +84,10 @@ impl NamePoisoning {
         if port == MDNS && !own {
             return;
         }
+        // Asked alone: a name server of NetBIOS (WINS) answers for others by its task.
+        if port == NETBIOS && dns.rtt.is_some() {
+            return;
+        }
         let steps = if port == MDNS { &mut self.multicast } else { &mut self.answered };
         let reached = steps.add_distinct(cx, (), member_of(host), dns.about.uid);
         let (protocol, is_bait) = match port {
@@ -155,6 +159,16 @@ mod tests {
             levels(&answers(99, MDNS, true, |n| format!("srv{n}.local"))),
             ["low 0.5", "medium 0.7", "high 0.8"]
         );
+    }
+
+    #[test]
+    fn a_name_server_of_netbios_is_asked_alone() {
+        let mut bench = bench(NamePoisoning::default());
+        for n in 0..99 {
+            let mut record = dns(&format!("pc{n}"), &[DnsData::Addr(at("192.168.1.9"))]);
+            (record.about.dst.port, record.rtt) = (NETBIOS, Some(slips_core::time::Span::from_millis(1)));
+            assert!(bench.feed(&Event::Dns(Box::new(record))).is_empty());
+        }
     }
 
     #[test]

@@ -1,0 +1,192 @@
+//! A scan that many sources of one network share (`DISTRIBUTED_SCAN`), as the scanned host sees it.
+//!
+//! * ATT&CK: T1046 Network Service Discovery, T1595.001 Active Scanning: Scanning IP Blocks, T1090 Proxy.
+//! * Rule: per host of ours and network outside (/24, IPv6 /48), the distinct ports at which sources of that network failed in a window, where
+//!   at least four sources took part and none of them failed at half of the ports or more (such a one is a scan of its own).
+//! * Numbers: the scanners that map the internet for everybody ask a host for a few ports a day from a network; 20 in an hour, by
+//!   turns, is one scan in parts.
+//! * Why false positives stay out: failures are counted as for the other scans: datagrams that may be answers, and hosts with which
+//!   ours talked lately, are left out. It weighs on nobody.
+//! * Evasion: sources of many networks; fewer ports an hour.
+//! * Proof: unproven: nobody is blamed; whoever forges the addresses of a network gets nobody blocked.
+
+use std::net::IpAddr;
+
+use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::event::{Event, EventKind};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
+use slips_core::flow::{Flow, Proto};
+use slips_core::state::Windowed;
+use slips_core::time::WindowId;
+
+use crate::attempt;
+use crate::ladder::{self, Rung, rung};
+use crate::steps::member_of_ip;
+use crate::table::Table;
+use crate::tally::{Distinct, Trail};
+
+/// The registry's entry.
+pub static SPEC: Spec = Spec {
+    name: "distributed_scan",
+    kinds: &[EvidenceKind::DistributedScan],
+    events: &[EventKind::Flow],
+    roles: &[Role::Dst],
+};
+
+/// Steps in ports at which sources of one network failed.
+pub const PORTS: [Rung; 3] =
+    [rung(20, ThreatLevel::Low, 0.7), rung(60, ThreatLevel::Medium, 0.8), rung(200, ThreatLevel::High, 0.8)];
+
+/// Sources that must take part.
+const LEAST_SOURCES: usize = 4;
+/// Networks per host of ours, and sources of one; those that failed least make room.
+const MAX_NETWORKS: usize = 64;
+const MAX_SOURCES: usize = 32;
+
+#[derive(Debug, Default)]
+struct Network {
+    ports: Distinct<u16>,
+    /// New ports by source.
+    sources: Table<u64, u32>,
+    /// The most of one source.
+    most: u32,
+    trail: Trail,
+    told: u8,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct DistributedScan {
+    targets: Windowed<Table<u64, Network>>,
+}
+
+/// The network of an outside address: /24, or /48 by IPv6.
+fn network_of(addr: IpAddr) -> u64 {
+    match addr {
+        IpAddr::V4(v4) => u64::from(v4.to_bits() >> 8),
+        IpAddr::V6(v6) => (v6.to_bits() >> 80) as u64 | 1 << 63,
+    }
+}
+
+fn shown(addr: IpAddr) -> String {
+    match addr {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}
+
+impl DistributedScan {
+    fn on_failure(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
+        let networks = self.targets.get_or_default(cx.slot(), cx.window());
+        let key = network_of(flow.src.addr);
+        let grown = |network: &Network| u64::from(network.ports.len());
+        let Some(network) = networks.get_or_insert(key, MAX_NETWORKS, grown) else { return };
+        if !network.ports.insert(flow.dst.port) {
+            return;
+        }
+        let source = member_of_ip(flow.src.addr);
+        if let Some(ports) = network.sources.get_or_insert(source, MAX_SOURCES, |ports| u64::from(*ports)) {
+            *ports += 1;
+            network.most = network.most.max(*ports);
+        }
+        network.trail.push(flow.uid);
+        let ports = network.ports.len();
+        let step = ladder::step(&PORTS, PORTS[0].at, ports);
+        let shared = network.sources.len() >= LEAST_SOURCES && network.most.saturating_mul(2) < ports;
+        if !shared || !ladder::climb(&mut network.told, step) {
+            return;
+        }
+        let Some(rung) = ladder::at_step(&PORTS, step) else { return };
+        let sources = network.sources.len();
+        let text =
+            format!("{sources} sources of {} scan together: {ports} ports failed", shown(flow.src.addr));
+        let uids = network.trail.take();
+        cx.emit(Finding {
+            attacker: Entity::Many,
+            victim: Some(Entity::Ip(flow.dst.addr)),
+            proto: Some(flow.proto),
+            text,
+            uids,
+            ..ladder::finding(cx, EvidenceKind::DistributedScan, flow.dst.addr, rung, flow.seen)
+        });
+    }
+}
+
+impl Detector for DistributedScan {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        let Event::Flow(flow) = event else { return };
+        let facts = cx.facts();
+        if matches!(flow.proto, Proto::Tcp | Proto::Udp)
+            && facts.dst_local
+            && !facts.src_local
+            && !facts.src_talked
+            && attempt::failed(flow)
+            && attempt::between_hosts(flow)
+            && !attempt::looks_like_answer(flow, facts)
+            && !flow.was_flipped()
+        {
+            self.on_failure(cx, flow);
+        }
+    }
+
+    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
+        self.targets.close(window, |_, _| {});
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.targets.forget(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_traces::{Talk, bench, levels};
+
+    fn told(ports: u16, source: impl Fn(u16) -> String) -> Vec<Finding> {
+        let mut bench = bench(DistributedScan::default());
+        (0..ports)
+            .flat_map(|n| {
+                bench.feed(&Talk::tcp(&source(n), "192.168.1.2", 1000 + n).uid(&format!("C{n}")).event())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ports_shared_by_sources_of_a_network_are_one_scan() {
+        let by_turns = |n: u16| format!("203.0.113.{}", n % 8 + 1);
+        assert!(told(19, by_turns).is_empty());
+        let all = told(250, by_turns);
+        assert_eq!(levels(&all), ["low 0.7", "medium 0.8", "high 0.8"]);
+        assert!(all.iter().all(|told| told.attacker == Entity::Many && told.text.contains("203.0.113.0/24")));
+        assert_eq!(levels(&told(30, |n| format!("2001:db8:7:{n:x}::1"))), ["low 0.7"]);
+    }
+
+    #[test]
+    fn one_source_few_sources_and_the_worlds_noise_are_silent() {
+        assert!(told(250, |_| "203.0.113.1".into()).is_empty());
+        assert!(told(250, |n| format!("203.0.113.{}", n % 3 + 1)).is_empty());
+        assert!(told(250, |n| format!("203.0.{n}.1")).is_empty());
+        assert!(told(250, |n| format!("192.168.7.{}", n % 8 + 1)).is_empty(), "ours");
+    }
+
+    #[test]
+    fn forged_networks_never_grow_the_state() {
+        let mut bench = bench(DistributedScan::default());
+        for n in 0..20_000u32 {
+            let [_, a, b, c] = n.wrapping_mul(2_654_435_761).to_be_bytes();
+            let flow = Talk::tcp(&format!("198.{a}.{b}.{c}"), "192.168.1.2", n as u16).uid(&format!("C{n}"));
+            assert!(bench.feed(&flow.event()).is_empty());
+        }
+    }
+}
