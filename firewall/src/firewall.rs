@@ -61,6 +61,8 @@ pub struct Options {
     pub bridge: bool,
     /// There a blocked host of our own is looked up by its hardware address too, where that is known.
     pub machines: bool,
+    /// How many single IPv4 addresses can be blocked, and half as many of IPv6 and of its /64; `None` for 131,072.
+    pub size: Option<u32>,
 }
 
 /// What became of a request.
@@ -144,12 +146,14 @@ impl Firewall {
         let backend: Box<dyn Backend> = match options.mode {
             Mode::Enforce => {
                 let Options { annotate, log, notice_port, bridge, machines, .. } = options;
+                let room = NftOptions::default().size;
                 Box::new(Nftables::open(NftOptions {
                     annotate,
                     log,
                     notice_port,
                     bridge,
                     machines,
+                    size: options.size.unwrap_or(room),
                     ..NftOptions::default()
                 })?)
             }
@@ -269,6 +273,18 @@ impl Firewall {
             tracing::debug!(%error, "who is near is not known");
             BTreeSet::new()
         })
+    }
+
+    /// Lets these very networks in and then blocks those for exactly the time that is asked, longer or shorter than it was, all in one
+    /// transaction: for who keeps a book of what is blocked and need not be told what is. To let in a wide network lets all of it in; what
+    /// else of it is to stay blocked must be asked for again. Returns an outcome for each request, blocked or refused.
+    pub fn exchange(&mut self, let_in: &[Net], requests: Vec<BlockRequest>) -> Result<Vec<Outcome>, Error> {
+        let mut changes: Vec<Change> = let_in.iter().map(|net| Change::Unblock(plain(*net))).collect();
+        let outcomes = self.plan(requests, &mut changes);
+        if !changes.is_empty() {
+            self.apply(&changes)?;
+        }
+        Ok(outcomes)
     }
 
     /// Lets a network in again; whether some of it was blocked. A single address is let in also when it is blocked as part of a network,

@@ -32,9 +32,9 @@ pub use nft::{Features, NftOptions, Nftables, flush_all, list_all};
 pub use policy::{Escalation, Policy, Refusal, rest};
 pub use protected::{Protected, Why};
 
-/// The machines on the networks of this host that it has talked with lately, in the network namespace of the calling thread.
-pub fn neighbours() -> Result<usize, Error> {
-    netlink::neighbours()
+/// The machines on these networks that this host has talked with lately, in the network namespace of the calling thread.
+pub fn neighbours(on: &[Net]) -> Result<usize, Error> {
+    netlink::neighbours(on)
 }
 
 /// Whether hosts talk with each other through a bridge of this host, in the network namespace of the calling thread.

@@ -180,6 +180,11 @@ fn a_pause_lets_all_pass_and_forgets_nobody() {
 fn machines_that_are_near_are_counted_once() {
     let Some(lab) = lab::open("machines_that_are_near_are_counted_once") else { return };
     // The warming up talked with both hosts, by IPv4 and IPv6, and by several addresses.
-    let near = lab.inside(Host::Router, slips_firewall::neighbours).expect("neighbours");
-    assert_eq!(near, 2);
+    let near = |on: &[&str]| {
+        let on: Vec<_> = on.iter().map(|net| net.parse().expect("net")).collect();
+        lab.inside(Host::Router, || slips_firewall::neighbours(&on)).expect("neighbours")
+    };
+    assert_eq!(near(&["0.0.0.0/0", "::/0"]), 2);
+    assert_eq!(near(&["10.91.1.0/24", "2001:db8:a::/64"]), 1, "of one side");
+    assert_eq!(near(&["10.99.0.0/16"]), 0);
 }

@@ -255,6 +255,8 @@ pub struct Firewall {
     pub login_ports: Vec<u16>,
     pub unproven_term: Length,
     pub unproven_cap: usize,
+    pub peer_cap: usize,
+    pub size: u32,
     pub shortest_term: Length,
     pub longest_term: Length,
     pub history: Length,
@@ -283,6 +285,8 @@ impl Default for Firewall {
             login_ports: Vec::new(),
             unproven_term: Length::secs(300),
             unproven_cap: 1024,
+            peer_cap: 16_384,
+            size: 131_072,
             shortest_term: Length::secs(10),
             longest_term: Length::secs(7 * 86_400),
             history: Length::secs(30 * 86_400),
@@ -472,6 +476,14 @@ impl Config {
                 open_evidence: self.limits.open_evidence,
             },
         }
+    }
+
+    /// The networks of which no more than a share is blocked: those that were named as ours, else those on the inner interfaces.
+    pub fn inside(&self, own_nets: &[slips_core::addr::Net]) -> Vec<slips_core::addr::Net> {
+        if !self.parameters.client_ips.is_empty() {
+            return self.parameters.client_ips.iter().map(|net| net.0).collect();
+        }
+        own_nets.to_vec()
     }
 
     /// Ten minutes, but never more than a window: short windows close soon.

@@ -63,14 +63,26 @@ pub fn block(net: Net, alert: &Alert, term: Duration, now: PacketTime, mode: Mod
         .with(Field::Mode, mode_name(mode))
 }
 
-/// An administrator blocked a network.
-pub fn block_by_hand(net: Net, term: Duration, now: PacketTime, why: &str, mode: Mode) -> Entry {
+/// A network is blocked on somebody's word: an administrator's (`hand`) or a peer's.
+pub fn block_on_word(
+    net: Net,
+    source: &str,
+    term: Duration,
+    now: PacketTime,
+    why: &str,
+    mode: Mode,
+) -> Entry {
     let until = now + Span(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
-    Entry::new(Kind::Block, format_args!("{net} blocked by hand until {}", render::iso(until)))
+    let does = if mode == Mode::Enforce { "blocked" } else { "would be blocked (monitor mode)" };
+    let (by, origin) = match source.split_once(' ') {
+        None => (format!("by {source}"), source),
+        Some((origin, name)) => (format!("on the word of {origin} {name}"), origin),
+    };
+    Entry::new(Kind::Block, format_args!("{net} {does} {by} until {}", render::iso(until)))
         .with(Field::Target, net)
         .with(Field::Until, render::iso(until))
         .with(Field::Seconds, term.as_secs())
-        .with(Field::Origin, "hand")
+        .with(Field::Origin, origin)
         .with(Field::Reason, why)
         .with(Field::Mode, mode_name(mode))
 }

@@ -28,9 +28,9 @@ use super::bell::Bell;
 use super::clocks::Clocks;
 use super::outbox::{LANE_QUEUE, Lane, Shed, WhenFull};
 use super::pulse::{Losses, Pulse};
-use super::responder::{Gauges, Responder, Ways};
+use super::responder::{AdviceLine, Gauges, Responder, Ways};
 use super::signals::{Asked, Signals};
-use super::{build, capture, entries, interfaces, protect, sinks};
+use super::{build, capture, entries, interfaces, protect, responder, sinks};
 use crate::cli::{Exit, Failure};
 use crate::config::{Bridge, Config, Mode};
 use crate::control::{ASK_QUEUE, Server};
@@ -54,7 +54,9 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
     let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue)?;
-    let (mut responder, gateways) = open_responder(config)?;
+    let bell = Bell::new().map_err(Failure::software)?;
+    let (protect, find) = protect::finder(config.firewall.clone(), bell.rope());
+    let (mut responder, gateways) = open_responder(config, protect, &watched)?;
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
 
@@ -73,7 +75,6 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
     let (to_sinks, for_sinks) = sync_channel(LANE_QUEUE);
     let is_alert: fn(&Record) -> bool = |record| matches!(record, Record::Alert(_));
-    let bell = Bell::new().map_err(Failure::software)?;
     let lanes = [Lane::new(to_responder, is_alert).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
     let shed = lanes.each_ref().map(Lane::shed);
     let mut outbox = Outbox { lanes: Some(lanes), pulse: Arc::clone(&pulse) };
@@ -97,7 +98,11 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         }
     };
     responder.say(&entries::start(&watched, config.firewall.mode));
-    let responder = spawn("responder", move || responder.run(&for_responder, &asks, &bell))?;
+    // Whoever speaks for peers is given the line.
+    let (advisers, advice) = AdviceLine::new(bell.rope());
+    drop(advisers);
+    let finder = spawn("protect", find)?;
+    let responder = spawn("responder", move || responder.run(&for_responder, &advice, &asks, &bell))?;
     let keeper = {
         let pulse = Arc::clone(&pulse);
         spawn("sinks", move || keep(&for_sinks, sinks, &pulse))?
@@ -132,26 +137,30 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         join(listening)?;
     }
     responder.say(&entries::stop(&stats, reason, &Losses::read(&pulse, &shed)));
+    drop(responder);
+    join(finder)?;
     captured?;
     kept
 }
 
 /// The responder, and the gateways of this host.
-fn open_responder(config: &Config) -> Result<(Responder, Vec<IpAddr>), Failure> {
+fn open_responder(
+    config: &Config,
+    protect: responder::Protect,
+    watched: &[String],
+) -> Result<(Responder, Vec<IpAddr>), Failure> {
     let mode = match config.firewall.mode {
         Mode::Enforce => slips_firewall::Mode::Enforce,
         Mode::Monitor => slips_firewall::Mode::Monitor,
     };
-    let listed = config.firewall.clone();
-    let protect = Box::new(move || protect::discover(&listed));
-    let protected = protect().map_err(|error| Failure {
+    let protected = protect::discover(&config.firewall).map_err(|error| Failure {
         exit: Exit::Software,
         error: anyhow::Error::from(error).context("cannot find out who must never be blocked"),
     })?;
     let gateways = protect::gateways(&protected);
     let notice_port = Some(config.firewall.notice_port).filter(|port| *port != 0);
     let log = config.firewall.log_dropped;
-    let bridge = config.firewall.bridge;
+    let (bridge, size) = (config.firewall.bridge, Some(config.firewall.size));
     let machines = config.firewall.bridge_machines;
     let open = Box::new(move |protected| {
         let bridge = match bridge {
@@ -159,12 +168,23 @@ fn open_responder(config: &Config) -> Result<(Responder, Vec<IpAddr>), Failure> 
             Bridge::On => true,
             Bridge::Off => false,
         };
-        Firewall::open(Options { mode, protected, log, notice_port, bridge, machines, ..Options::default() })
+        Firewall::open(Options {
+            mode,
+            protected,
+            log,
+            notice_port,
+            bridge,
+            size,
+            machines,
+            ..Options::default()
+        })
     });
     let sweep = Box::new(slips_firewall::flush_all);
     // What cannot be counted counts as none: then few are blocked.
-    let neighbours = Box::new(|| slips_firewall::neighbours().unwrap_or_default());
-    let ways = Ways { open, sweep, protect, neighbours };
+    let inside = config.inside(&interfaces::own_nets(watched));
+    let on = inside.clone();
+    let neighbours = Box::new(move || slips_firewall::neighbours(&on).unwrap_or_default());
+    let ways = Ways { open, sweep, protect, inside, neighbours };
     let responder =
         Responder::new(ways, open_journal(), config.firewall.clone(), Clocks::default(), protected);
     responder.map(|responder| (responder, gateways)).map_err(|error| {

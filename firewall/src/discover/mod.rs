@@ -23,11 +23,13 @@ pub struct Sources {
     pub login_ports: Vec<u16>,
     /// Networks that are never blocked because somebody said so.
     pub listed: Vec<Net>,
+    /// Of the logins that the system has recorded, only those since then count, in seconds since the Unix epoch.
+    pub logins_since: u64,
 }
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), login_ports: Vec::new(), listed: Vec::new() }
+        Self { root: PathBuf::from("/"), login_ports: Vec::new(), listed: Vec::new(), logins_since: 0 }
     }
 }
 
@@ -71,7 +73,7 @@ impl Protected {
         add_all(&mut protected, services::time(&sources.root, &net), Why::Time);
         add_all(&mut protected, sessions::known(sources), Why::Session);
         add_all(&mut protected, sessions::peers(sources, &net)?, Why::Connection);
-        add_all(&mut protected, wtmp::last_logins(&sources.root), Why::Login);
+        add_all(&mut protected, wtmp::last_logins(&sources.root, sources.logins_since), Why::Login);
         for listed in &sources.listed {
             protected.add(*listed, Why::Listed);
         }

@@ -135,6 +135,21 @@ fn of_many_requests_each_has_its_outcome() {
 }
 
 #[test]
+fn an_exchange_sets_times_longer_and_shorter_and_lets_in_at_once() {
+    let (mut firewall, _) = firewall();
+    firewall.block_many(["10.0.0.7", "10.0.0.8"].map(|net| request(net, 60)).into()).expect("block");
+    let requests = [("10.0.0.8", 20), ("192.0.2.1", 60), ("10.0.0.9", 30)];
+    let requests = requests.map(|(net, secs)| request(net, secs)).into();
+    let outcomes = firewall.exchange(&[net("10.0.0.7"), net("10.0.0.66")], requests).expect("exchange");
+    let own = Refusal::Protected { net: net("192.0.2.1"), why: Why::Own };
+    let blocked = |written, for_| Outcome::Blocked { net: net(written), for_: secs(for_) };
+    assert_eq!(outcomes, [blocked("10.0.0.8", 20), Outcome::Refused(own), blocked("10.0.0.9", 30)]);
+    let held = ["10.0.0.7", "10.0.0.8", "10.0.0.9"].map(|host| firewall.left(net(host)).expect("left"));
+    assert_eq!(held, [None, Some(secs(20)), Some(secs(30))]);
+    assert_eq!(firewall.exchange(&[], Vec::new()).expect("nothing"), []);
+}
+
+#[test]
 fn who_becomes_protected_is_let_in() {
     let (mut firewall, _) = firewall();
     for net in ["198.51.100.7", "2001:db8::7", "203.0.113.0/24"] {

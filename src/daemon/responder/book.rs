@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use slips_core::addr::Net;
-use slips_firewall::{Manner, Origin};
-use slips_store::{Block, BlockId, Blocks, NewBlock};
+use slips_firewall::{Manner, rest};
+use slips_store::{Block, Blocks, NewBlock};
 
-use super::{Responder, Standing, between, micros};
+use super::holds::{Hold, Holder};
+use super::{Responder, between, micros};
 use crate::config::Mode;
 use crate::daemon::entries;
 
@@ -26,7 +27,7 @@ impl Responder {
         };
         self.book = Some(book);
         self.forget();
-        self.protect_anew();
+        self.protect(self.protected.clone());
         if self.policy.mode == Mode::Monitor {
             return;
         }
@@ -34,12 +35,12 @@ impl Responder {
         for block in live {
             let until = now.saturating_add(term_left(&block, wall));
             let NewBlock { unproven, source, manner, .. } = &block.asked;
-            let by = origin(source);
             let manner = Manner::ALL.into_iter().find(|known| known.name() == manner).unwrap_or_default();
-            let standing =
-                Standing { since: now, until, id: Some(block.id), unproven: *unproven, by, manner };
-            if self.standing.get(&block.asked.net).is_none_or(|same| same.until < until) {
-                self.standing.insert(block.asked.net, standing);
+            let by = Holder::of(source);
+            let same = self.standing.get(block.asked.net).and_then(|standing| standing.of(&by));
+            if same.is_none_or(|same| same.until < until) {
+                let hold = Hold { by, since: now, until, id: Some(block.id), unproven: *unproven, manner };
+                self.standing.put(block.asked.net, hold);
             }
         }
         self.restore();
@@ -74,22 +75,6 @@ impl Responder {
         }
     }
 
-    /// Enters a block, or lengthens the one that is known.
-    pub(super) fn enter(&mut self, asked: NewBlock, known: Option<BlockId>) -> Option<BlockId> {
-        if self.policy.mode == Mode::Monitor {
-            return None;
-        }
-        let mut entered = known;
-        self.in_book(|book| {
-            match known {
-                Some(id) => drop(book.extend(id, asked.until)?),
-                None => entered = Some(book.insert(&asked)?),
-            }
-            Ok(())
-        });
-        entered
-    }
-
     /// Does something in the book, if there is one; a book that fails never stops a block.
     pub(super) fn in_book(&mut self, work: impl FnOnce(&mut Blocks) -> Result<(), slips_store::StoreError>) {
         if let Some(book) = &mut self.book
@@ -108,7 +93,7 @@ impl Responder {
     pub(super) fn escalated(&mut self, net: Net, first: Duration) -> Duration {
         let escalation = self.policy.escalation();
         let since = (self.clocks.wall)().saturating_sub(micros(escalation.forgotten));
-        let known = self.standing.get(&net).and_then(|block| block.id);
+        let known = self.standing.get(net).and_then(|standing| standing.of(&Holder::Alert)?.id);
         let mut repeats = 0;
         self.in_book(|book| {
             repeats = book.repeats(net, known, since)?;
@@ -119,33 +104,50 @@ impl Responder {
 
     /// A part of a block was let in: in the book too the rest of it stands, or a restart would keep the part out again.
     pub(super) fn keep_rest(&mut self, held: Net, pieces: &[Net]) {
-        let Some(block) = self.standing.remove(&held) else { return };
+        let Some(standing) = self.standing.remove(held) else { return };
         let wall = (self.clocks.wall)();
-        let mut ids = Vec::new();
-        self.in_book(|book| {
-            if let Some(id) = block.id {
-                ids = book.split(id, pieces, wall)?;
-            }
-            Ok(())
-        });
-        let mut ids = ids.into_iter();
-        for net in pieces {
-            let id = ids.next();
-            if self.standing.get(net).is_none_or(|same| same.until < block.until) {
-                self.standing.insert(*net, Standing { id, ..block });
+        for hold in standing.holds() {
+            let mut ids = Vec::new();
+            self.in_book(|book| {
+                if let Some(id) = hold.id {
+                    ids = book.durably(|book| book.split(id, pieces, wall))?;
+                }
+                Ok(())
+            });
+            let mut ids = ids.into_iter();
+            for net in pieces {
+                let id = ids.next();
+                let same = self.standing.get(*net).and_then(|standing| standing.of(&hold.by));
+                if same.is_none_or(|same| same.until < hold.until) {
+                    self.standing.put(*net, Hold { id, ..hold.clone() });
+                }
             }
         }
         self.count();
     }
-}
 
-/// Who asked, from the book's word for it.
-fn origin(source: &str) -> Origin {
-    match source.split(' ').next() {
-        Some("hand") => Origin::Manual,
-        Some("peer") => Origin::Peer,
-        Some("feed") => Origin::Feed,
-        _ => Origin::Local,
+    /// Somebody in a blocked network is protected by now, and has been let in: the rest of it stays blocked, here and in the book, or it
+    /// would be refused as a whole when the kernel is told the next time.
+    pub(super) fn cut_protected(&mut self) {
+        /// More pieces of one block are not worth their room.
+        const MOST: usize = 1024;
+        for held in self.standing.wide() {
+            if self.protected.check(held).is_none() {
+                continue;
+            }
+            let mut pieces = vec![held];
+            for (net, _) in self.protected.iter().filter(|(net, _)| net.overlaps(held)) {
+                pieces = pieces.into_iter().flat_map(|piece| rest(piece, net)).collect();
+                if pieces.len() > MOST {
+                    break;
+                }
+            }
+            if pieces.is_empty() || pieces.len() > MOST {
+                self.end_all(&[held], "it is protected now");
+            } else {
+                self.keep_rest(held, &pieces);
+            }
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use slips_core::addr::Net;
-use slips_core::time::PacketTime;
-use slips_firewall::{BlockRequest, Manner, Origin, Outcome, rest};
-use slips_store::NewBlock;
+use slips_firewall::{BlockRequest, Manner, rest};
 
-use super::{Responder, Standing, micros, text_of};
+use super::batch::{Batch, Done, Ground, Wanted};
+use super::holds::{Hold, Holder};
+use super::{Responder, text_of};
 use crate::config::Mode;
 use crate::control::{Answer, Ask};
 use crate::daemon::entries;
@@ -45,24 +45,28 @@ impl Responder {
     fn unblock_by_hand(&mut self, net: Net) -> Answer {
         let was = self.firewall().and_then(|firewall| firewall.unblock(net)).map_err(text_of)?;
         self.failed.retain(|failed| !net.contains(failed.alert.attacker));
-        let touched: Vec<Net> = self.standing.keys().copied().filter(|held| net.overlaps(*held)).collect();
+        let touched: Vec<Net> = self.standing.nets().filter(|held| net.overlaps(*held)).collect();
         let mut lifted = Vec::new();
         for held in touched {
             match rest(held, net).as_slice() {
-                [] => {
-                    self.end(held, "lifted by hand");
-                    lifted.push(held);
-                }
+                [] => lifted.push(held),
                 pieces => self.keep_rest(held, pieces),
             }
         }
         if !was && lifted.is_empty() {
             return Err(format!("{net} is not blocked"));
         }
+        self.end_for_good(&lifted, "lifted by hand");
         if lifted.is_empty() {
             self.journal.send(&entries::unblock(net, "lifted by hand"));
         }
         Ok(format!("{net} is no longer blocked"))
+    }
+
+    /// A person's word: it holds over a power cut, too.
+    fn end_for_good(&mut self, nets: &[Net], why: &str) {
+        self.end_all(nets, why);
+        self.in_book(|book| book.durably(|_| Ok(())));
     }
 
     fn flush(&mut self) -> Answer {
@@ -75,40 +79,35 @@ impl Responder {
         }
         self.failed.clear();
         self.paused = None;
-        let lifted: Vec<Net> = self.standing.keys().copied().collect();
-        for net in &lifted {
-            self.end(*net, "all blocks were lifted by hand");
-        }
+        let lifted: Vec<Net> = self.standing.nets().collect();
+        self.end_for_good(&lifted, "all blocks were lifted by hand");
         Ok(format!("{} blocks lifted, nothing of slips is left in the firewall", lifted.len()))
     }
 
     fn block_by_hand(&mut self, net: Net, term: Duration, why: &str) -> Answer {
-        let request = BlockRequest { by: Origin::Manual, ..BlockRequest::new(net, term, why) };
-        match self.firewall().and_then(|firewall| firewall.block(request)).map_err(text_of)? {
-            Outcome::Refused(refusal) => Err(refusal.to_string()),
-            Outcome::Kept { net, left } => {
-                Ok(format!("{net} is blocked for another {} s already", left.as_secs()))
-            }
-            Outcome::Blocked { net, for_ } | Outcome::Extended { net, for_, .. } => {
-                let wall = (self.clocks.wall)();
-                let known = self.standing.get(&net).and_then(|block| block.id);
-                let asked = NewBlock {
-                    net,
-                    reason: why.to_owned(),
-                    alert: None,
-                    source: "hand".into(),
-                    from: wall,
-                    until: Some(wall.saturating_add(micros(for_))),
-                    unproven: false,
-                    manner: Manner::Drop.name().into(),
-                };
-                self.prove(net);
-                let id = self.enter(asked, known);
-                self.stand(net, for_, Standing { id, by: Origin::Manual, ..Standing::default() });
-                let entry = entries::block_by_hand(net, for_, PacketTime(wall), why, self.policy.mode);
-                self.journal.send(&entry);
-                Ok(format!("{net} is blocked for {} s", for_.as_secs()))
-            }
+        self.firewall().map_err(text_of)?;
+        let (net, term) = self.judge(&BlockRequest::new(net, term, ""))?;
+        let now = (self.clocks.steady)();
+        let left = self.standing.ours_until(net).saturating_sub(now);
+        if left >= term {
+            return Ok(format!("{net} is blocked for another {} s already", left.as_secs()));
+        }
+        let known = self.standing.get(net).and_then(|standing| standing.of(&Holder::Hand)).cloned();
+        let hold = Hold {
+            by: Holder::Hand,
+            since: known.as_ref().map_or(now, |hold| hold.since),
+            until: now.saturating_add(term),
+            id: known.and_then(|hold| hold.id),
+            unproven: false,
+            manner: Manner::Drop,
+        };
+        let mut batch = Batch::default();
+        batch.want(Wanted { net, hold, ground: Ground::Word(why.to_owned()), again: None });
+        match self.commit(&mut batch).pop() {
+            Some(Done::Held) => Ok(format!("{net} is blocked for {} s", term.as_secs())),
+            Some(Done::Refused(refusal)) => Err(refusal.to_string()),
+            Some(Done::Failed(error)) => Err(error),
+            None => Err("nothing was done".into()),
         }
     }
 }

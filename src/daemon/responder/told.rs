@@ -8,6 +8,7 @@ use slips_core::time::PacketTime;
 use slips_firewall::{Count, Counters, Error, Firewall, Origin, SelfTest};
 use slips_store::{Block, render};
 
+use super::holds::Holder;
 use super::{Responder, micros, text_of};
 use crate::config::Mode;
 use crate::control::Answer;
@@ -34,7 +35,7 @@ impl Responder {
             "blocking": blocking,
             "paused_seconds_left": self.paused.map(|until| until.saturating_sub(now).as_secs()),
             "blocks": self.standing.len(),
-            "unproven": self.standing.values().filter(|block| block.unproven).count(),
+            "unproven": self.standing.unproven(),
             "not_yet_in_the_kernel": self.failed.len(),
             "protected": self.protected.iter().count(),
             "refused": self.gauges.refused.load(Ordering::Relaxed),
@@ -50,12 +51,15 @@ impl Responder {
         let wall = (self.clocks.wall)();
         let since = wall.saturating_sub(micros(self.policy.history.0));
         let (mut blocks, mut earlier) = (Vec::new(), 0);
-        let touched: Vec<_> = self.standing.iter().filter(|(held, _)| held.overlaps(net)).collect();
-        let touched: Vec<_> = touched.into_iter().take(MOST).map(|(held, block)| (*held, block.id)).collect();
+        let touched = self.standing.iter().filter(|(held, _)| held.overlaps(net));
+        let touched: Vec<_> = touched.take(MOST).map(|(held, standing)| (held, standing.clone())).collect();
         self.in_book(|book| {
-            for (held, id) in touched {
-                blocks.extend(id.map(|id| book.get(id)).transpose()?.flatten());
-                earlier += book.repeats(held, id, since)?;
+            for (held, standing) in touched {
+                for hold in standing.holds() {
+                    blocks.extend(hold.id.map(|id| book.get(id)).transpose()?.flatten());
+                }
+                let own = standing.of(&Holder::Alert).and_then(|hold| hold.id);
+                earlier += book.repeats(held, own, since)?;
             }
             if blocks.is_empty() {
                 earlier += book.repeats(net, None, since)?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use slips_core::record::Record;
 use slips_firewall::Firewall;
 
-use super::Responder;
+use super::batch::Batch;
+use super::{Advice, Responder};
 use crate::control::Pending;
 use crate::daemon::bell::Bell;
 
@@ -16,8 +17,21 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 const PROTECT_EVERY: Duration = Duration::from_secs(5);
 /// How often at most open connections of the newly blocked are ended, and of how many at once.
 const END_EVERY: Duration = Duration::from_millis(100);
+/// What comes in within this time becomes one transaction. Nobody waits for it: it is over when nothing more lies there.
+const GATHER: Duration = Duration::from_millis(5);
 /// How often the book is rid of old blocks.
 const FORGET_EVERY: Duration = Duration::from_secs(86_400);
+
+/// What a turn took of what lay there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gathered {
+    /// All of it.
+    All,
+    /// There may be more.
+    Some,
+    /// All, and there will be no more.
+    Over,
+}
 
 /// Steady times at which things were done last.
 struct Done {
@@ -28,29 +42,26 @@ struct Done {
 
 impl Responder {
     /// Works until all senders of records are gone, then returns itself so that the last words can be said. Whoever sends rings the bell.
-    pub fn run(mut self, records: &Receiver<Vec<Record>>, asks: &Receiver<Pending>, bell: &Bell) -> Self {
+    pub fn run(
+        mut self,
+        records: &Receiver<Vec<Record>>,
+        advice: &Receiver<Advice>,
+        asks: &Receiver<Pending>,
+        bell: &Bell,
+    ) -> Self {
         let now = (self.clocks.steady)();
         let mut done = Done { checked: now, protected: now, forgot: now };
         loop {
-            let more = match records.try_recv() {
-                Ok(batch) => {
-                    for record in batch {
-                        if let Record::Alert(alert) = record {
-                            self.answer(&alert);
-                        }
-                    }
-                    true
+            let gathered = self.gather(records, advice);
+            if gathered == Gathered::Over {
+                // What stays behind while we are gone has to block.
+                if let Err(error) = self.resume() {
+                    self.degraded("the firewall", &error);
                 }
-                Err(TryRecvError::Empty) => false,
-                Err(TryRecvError::Disconnected) => {
-                    // What stays behind while we are gone has to block.
-                    if let Err(error) = self.resume() {
-                        self.degraded("the firewall", &error);
-                    }
-                    return self;
-                }
-            };
+                return self;
+            }
             self.watch();
+            self.guard();
             self.end_connections();
             while let Ok(pending) = asks.try_recv() {
                 let answer = self.do_as_asked(&pending.ask);
@@ -58,12 +69,43 @@ impl Responder {
                 let _ = pending.answer.try_send(answer);
             }
             self.look(&mut done);
-            if !more {
+            if gathered == Gathered::All {
+                self.tidy();
                 let due = self.due(&done).saturating_sub((self.clocks.steady)());
                 let news = self.firewall.as_ref().map(Firewall::wakes).unwrap_or_default();
                 bell.wait(&news, due);
             }
         }
+    }
+
+    /// Takes what has come in, up to a transaction full, and does it.
+    pub(super) fn gather(&mut self, records: &Receiver<Vec<Record>>, advice: &Receiver<Advice>) -> Gathered {
+        let began = (self.clocks.steady)();
+        let mut batch = Batch::default();
+        let gathered = loop {
+            match records.try_recv() {
+                Ok(records) => {
+                    for record in records {
+                        let Record::Alert(alert) = record else { continue };
+                        if batch.is_full() {
+                            self.commit(&mut batch);
+                        }
+                        self.decide(&mut batch, &alert);
+                    }
+                }
+                Err(TryRecvError::Disconnected) => break Gathered::Over,
+                // Without peers nobody holds the other end.
+                Err(TryRecvError::Empty) => match advice.try_recv() {
+                    Ok(advice) => self.heed(&mut batch, advice),
+                    Err(_) => break Gathered::All,
+                },
+            }
+            if batch.is_full() || (self.clocks.steady)().saturating_sub(began) >= GATHER {
+                break Gathered::Some;
+            }
+        };
+        self.commit(&mut batch);
+        gathered
     }
 
     fn look(&mut self, done: &mut Done) {
@@ -85,11 +127,11 @@ impl Responder {
     /// Steady time of the next look.
     fn next_check(&self, done: &Done) -> Duration {
         let soon = done.checked.saturating_add(CHECK_EVERY);
-        let troubled = !self.failed.is_empty() || self.unrestored || self.unmended || self.host_changed;
-        if troubled {
+        if self.unrestored || self.unmended {
             return soon;
         }
-        let timed = self.next_end.min(self.paused.unwrap_or(Duration::MAX));
+        let failed = if self.failed.is_empty() { Duration::MAX } else { self.retry.at };
+        let timed = self.standing.next_end().min(self.paused.unwrap_or(Duration::MAX)).min(failed);
         timed.min(done.protected.saturating_add(PROTECT_EVERY)).max(soon)
     }
 

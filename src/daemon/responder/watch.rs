@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use slips_core::addr::Net;
 use slips_firewall::{Error, Firewall, Health, Protected, Why};
+use slips_store::Blocks;
 
+use super::batch::MAX_CHANGES;
 use super::{Responder, micros};
 use crate::daemon::clocks::Clocks;
 use crate::daemon::entries;
+use crate::daemon::protect::LOGIN_COUNTS;
 
 /// How often the blocking itself is tried, and how soon after it failed.
 const TEST_EVERY: Duration = Duration::from_secs(600);
 const TEST_AGAIN: Duration = Duration::from_secs(30);
-/// How long a login protects, how often it is written down while it lasts (microseconds), and how many do at most.
-const LOGIN_COUNTS: i64 = 14 * 86_400 * 1_000_000;
+/// How often a login is written down while it lasts (microseconds), and how many protect at most.
 const NOTE_LOGIN_EVERY: u64 = 3600 * 1_000_000;
 const MOST_LOGINS: u32 = 16;
 /// Clocks that go apart by less are not worth a word.
@@ -39,9 +41,10 @@ impl Responder {
     pub(super) fn look_after(&mut self, protect: bool) {
         self.follow_clocks();
         self.expire();
-        if protect || std::mem::take(&mut self.host_changed) {
-            self.protect_anew();
+        if protect {
+            (self.ways.protect.ask)();
         }
+        self.guard();
         self.mend();
         if self.unrestored && protect {
             self.restore();
@@ -51,10 +54,12 @@ impl Responder {
         self.test_blocking();
     }
 
-    /// Notices at once what others do to our table, and keeps in mind what changes about this host.
+    /// Notices at once what others do to our table, and asks who is protected when something changes about this host.
     pub(super) fn watch(&mut self) {
         let watched = self.firewall.as_mut().map(Firewall::watch).unwrap_or_default();
-        self.host_changed |= watched.host;
+        if watched.host {
+            (self.ways.protect.ask)();
+        }
         if watched.disturbed {
             self.mend();
         }
@@ -91,14 +96,17 @@ impl Responder {
         if passed.saturating_sub(micros(steady)).unsigned_abs() < NOTICEABLE.as_micros() as u64 {
             return;
         }
-        let standing: Vec<_> = self.standing.values().filter_map(|block| Some((block.id?, *block))).collect();
+        let holds = self.standing.iter().flat_map(|(_, standing)| standing.holds());
+        let dates: Vec<_> = holds.filter_map(|hold| Some((hold.id?, hold.since, hold.until))).collect();
         self.in_book(|book| {
-            for (id, block) in standing {
-                let left = micros(block.until.saturating_sub(now.steady));
-                let stood = micros(now.steady.saturating_sub(block.since));
-                book.date(id, now.wall.saturating_sub(stood), now.wall.saturating_add(left))?;
-            }
-            Ok(())
+            book.all(|book| {
+                for (id, since, until) in dates {
+                    let left = micros(until.saturating_sub(now.steady));
+                    let stood = micros(now.steady.saturating_sub(since));
+                    book.date(id, now.wall.saturating_sub(stood), now.wall.saturating_add(left))?;
+                }
+                Ok(())
+            })
         });
     }
 
@@ -123,6 +131,16 @@ impl Responder {
                 self.say(&entries::degraded("the self-test", "a blocked address is out of reach again"));
             }
             Ok(_) => {}
+        }
+    }
+
+    /// Moves what is in the book's journal into the book when nothing waits and some has come together.
+    pub(super) fn tidy(&mut self) {
+        /// Fewer changes wait for more.
+        const WORTH: usize = 512;
+        if self.unsaved >= WORTH {
+            self.unsaved = 0;
+            self.in_book(Blocks::tidy);
         }
     }
 
@@ -155,46 +173,45 @@ impl Responder {
         }
     }
 
+    /// Ends what is over, many at once.
     fn expire(&mut self) {
         let now = (self.clocks.steady)();
-        let ended: Vec<Net> =
-            self.standing.iter().filter(|(_, block)| block.until <= now).map(|(net, _)| *net).collect();
-        for net in ended {
-            self.standing.remove(&net);
-            // The kernel ends it by its own clock. Should it not have, it is let in, unless another block covers it.
-            let left = self.firewall.as_mut().map_or(Ok(None), |firewall| firewall.left(net));
-            let let_in = match left {
-                Ok(Some(_)) if !self.standing.keys().any(|other| other.overlaps(net)) => {
-                    self.firewall().and_then(|firewall| firewall.unblock(net)).map(drop)
-                }
-                other => other.map(drop),
-            };
-            if let Err(error) = let_in {
+        loop {
+            let (ended, marked) = self.standing.expire(now, MAX_CHANGES);
+            if ended.is_empty() && marked.is_empty() {
+                break;
+            }
+            // The kernel ends them by its own clock. Should it not have, they are let in; and who is held by somebody else is so in his name.
+            let let_in: Vec<Net> = ended.iter().chain(&marked).copied().collect();
+            if let Err(error) = self.exchange(&let_in, &[]) {
+                self.unrestored = true;
                 self.degraded("the firewall", &error);
             }
-            self.journal.send(&entries::unblock(net, "its time is over"));
+            for net in ended {
+                self.journal.send(&entries::unblock(net, "its time is over"));
+            }
         }
-        self.next_end = self.standing.values().map(|block| block.until).min().unwrap_or(Duration::MAX);
         self.count();
     }
 
-    pub(super) fn protect_anew(&mut self) {
-        let protected = match (self.ways.protect)() {
-            Ok(protected) => protected,
+    /// Takes over who is protected, if that was found out anew.
+    pub(super) fn guard(&mut self) {
+        match (self.ways.protect.found)() {
+            Some(Ok(protected)) => self.protect(protected),
             // Whoever is protected stays so.
-            Err(error) => {
-                self.degraded("the protected set", &error);
-                return;
-            }
-        };
+            Some(Err(error)) => self.degraded("the protected set", &error),
+            None => {}
+        }
+    }
+
+    pub(super) fn protect(&mut self, protected: Protected) {
         let protected = self.with_logins(protected);
         self.protected = protected.clone();
         let Some(firewall) = &mut self.firewall else { return };
         match firewall.set_protected(protected) {
             Ok(freed) => {
-                for net in freed {
-                    self.end(net, "it is protected now");
-                }
+                self.cut_protected();
+                self.end_all(&freed, "it is protected now");
             }
             Err(error) => self.degraded("the firewall", &error),
         }
@@ -215,7 +232,7 @@ impl Responder {
                     book.logged_in(*addr, wall)?;
                 }
             }
-            lately = book.logins(wall.saturating_sub(LOGIN_COUNTS), MOST_LOGINS)?;
+            lately = book.logins(wall.saturating_sub(LOGIN_COUNTS as i64 * 1_000_000), MOST_LOGINS)?;
             Ok(())
         });
         if noted {

@@ -74,7 +74,8 @@ pub struct Block {
     pub applied: bool,
 }
 
-/// The book of blocks in flows.sqlite. Every call is durable when it returns, but for [`set_applied`](Self::set_applied).
+/// The book of blocks. What a call has entered outlives the process from when it returns, however that ends. It does not wait for the
+/// disk: a power cut may take what the system had not written by itself, some half a minute; [`durably`](Self::durably) waits.
 pub struct Blocks {
     path: PathBuf,
     db: Connection,
@@ -84,13 +85,43 @@ impl Blocks {
     /// Opens or makes the database.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        let db = schema::open(&path, Durability::Full)?;
+        let db = schema::open(&path, Durability::Process)?;
         Ok(Self { path, db })
     }
 
     /// The database.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Does all of this work in one transaction, or nothing of it when a part fails.
+    pub fn all<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.run("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|done| self.run("COMMIT").map(|()| done));
+        if done.is_err() && !self.db.is_autocommit() {
+            self.run("ROLLBACK")?;
+        }
+        done
+    }
+
+    /// Does this work, and waits until the disk has it and all before it: for what must not come back after a power cut.
+    pub fn durably<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.run("PRAGMA synchronous = FULL")?;
+        let done = self.all(work);
+        self.run("PRAGMA synchronous = NORMAL")?;
+        done
+    }
+
+    /// Moves what was entered from the journal of the database into it, which waits for the disk: for a quiet moment.
+    pub fn tidy(&mut self) -> Result<(), StoreError> {
+        self.run("PRAGMA wal_checkpoint(PASSIVE)")
+    }
+
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.db.execute_batch(sql).map_err(|source| self.failed(source))
     }
 
     /// Enters a block, live and not yet applied.
@@ -134,6 +165,17 @@ impl Blocks {
         )
     }
 
+    /// Gives a live block this very end. False when there is no such live block.
+    pub fn end_at(&mut self, id: BlockId, until: i64) -> Result<bool, StoreError> {
+        self.change("UPDATE blocks SET until = ?2 WHERE id = ?1 AND state = 'live'", params![id.0, until])
+    }
+
+    /// Lets a block that was taken back stand again until then: the kernel did not take it and is asked once more. False when there is no
+    /// such block.
+    pub fn revive(&mut self, id: BlockId, until: i64) -> Result<bool, StoreError> {
+        self.change("UPDATE blocks SET until = ?2, state = 'live' WHERE id = ?1", params![id.0, until])
+    }
+
     /// Takes a block back at `at`. False when there is no such live block.
     pub fn lift(&mut self, id: BlockId, at: i64) -> Result<bool, StoreError> {
         self.change(LIFT, params![id.0, at])
@@ -156,7 +198,7 @@ impl Blocks {
     /// that or nothing. None when there is no such live block.
     pub fn split(&mut self, id: BlockId, pieces: &[Net], at: i64) -> Result<Vec<BlockId>, StoreError> {
         let mut split = || -> rusqlite::Result<Vec<BlockId>> {
-            let tx = self.db.transaction()?;
+            let tx = self.db.savepoint()?;
             let mut ids = Vec::with_capacity(pieces.len());
             for net in pieces {
                 let added = tx
@@ -177,7 +219,7 @@ impl Blocks {
     }
 
     /// How often this very network was blocked before the block `id`, by times that ended after `since`. What was taken back does not
-    /// count, nor what was asked for by hand or rests on packets alone whose sender could be forged: with these somebody else could
+    /// count, nor what was asked for by hand or by peers or rests on packets alone whose sender could be forged: with these somebody else could
     /// lengthen the next one.
     pub fn repeats(&self, net: Net, id: Option<BlockId>, since: i64) -> Result<u32, StoreError> {
         let id = id.map_or(-1, |id| id.0);
@@ -185,25 +227,16 @@ impl Blocks {
             self.db
                 .prepare_cached(
                     "SELECT count(*) FROM blocks WHERE net = ? AND id <> ? AND until > ? AND state = 'live'
-                     AND unproven = 0 AND source <> 'hand'",
+                     AND unproven = 0 AND source <> 'hand' AND source NOT LIKE 'peer%'",
                 )?
                 .query_row(params![net.to_string(), id, since], |row| row.get(0))
         };
         count().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path.clone(), source })
     }
 
-    /// Notes whether the kernel has the block. False when there is no such block. It does not wait for the disk, so that the next block
-    /// does not: a start after a power cut sets every live block anew, whatever is noted here, and the next durable call takes this along.
+    /// Notes whether the kernel has the block. False when there is no such block.
     pub fn set_applied(&mut self, id: BlockId, applied: bool) -> Result<bool, StoreError> {
-        self.wait_for_disk(Durability::Whole)?;
-        let noted = self.change("UPDATE blocks SET applied = ?2 WHERE id = ?1", params![id.0, applied]);
-        self.wait_for_disk(Durability::Full)?;
-        noted
-    }
-
-    fn wait_for_disk(&self, durability: Durability) -> Result<(), StoreError> {
-        let set = self.db.pragma_update(None, "synchronous", durability.synchronous());
-        set.map_err(|source| self.failed(source))
+        self.change("UPDATE blocks SET applied = ?2 WHERE id = ?1", params![id.0, applied])
     }
 
     /// The blocks that stand at `now`, oldest first.
@@ -343,8 +376,6 @@ mod tests {
         assert!(book.extend(timed, Some(300)).expect("extend"));
         assert!(book.extend(timed, Some(250)).expect("never earlier"));
         assert!(book.set_applied(timed, true).expect("applied"));
-        let synchronous = book.db.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
-        assert_eq!(synchronous.expect("pragma"), 2, "what comes next is durable again");
         drop(book);
 
         let mut book = Blocks::open(&path).expect("reopen");
@@ -374,6 +405,7 @@ mod tests {
         enter(block("192.0.2.2", Some(300)));
         enter(NewBlock { unproven: true, ..block(net, Some(300)) });
         enter(NewBlock { source: "hand".into(), ..block(net, Some(300)) });
+        enter(NewBlock { source: "peer 12D3".into(), ..block(net, Some(300)) });
         let lifted = enter(block(net, Some(300)));
         let now = enter(block(net, Some(900)));
         book.lift(lifted, 250).expect("lift");
@@ -383,6 +415,35 @@ mod tests {
         {
             assert_eq!(book.repeats(net, id, since).expect("repeats"), repeats, "{id:?} since {since}");
         }
+    }
+
+    #[test]
+    fn what_is_done_together_is_done_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("blocks.sqlite");
+        let mut book = Blocks::open(&path).expect("open");
+        let ids = book.all(|book| {
+            Ok([
+                book.insert(&block("192.0.2.1", Some(200)))?,
+                book.insert(&block("192.0.2.0/30", Some(200)))?,
+            ])
+        });
+        let [one, wide] = ids.expect("both");
+        let broken: Result<(), _> = book.all(|book| {
+            book.lift(one, 150)?;
+            book.split(wide, &["192.0.2.1".parse().expect("net")], 150)?;
+            Err(StoreError::Foreign { path: path.clone() })
+        });
+        broken.expect_err("broken");
+        assert_eq!(book.live(160).expect("live").len(), 2);
+        assert!(book.durably(|book| book.lift(one, 150)).expect("lift"));
+        let synchronous = book.db.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
+        assert_eq!(synchronous.expect("pragma"), 1, "what comes next does not wait for the disk");
+        assert!(book.revive(one, 300).expect("revive") && book.end_at(one, 250).expect("end"));
+        book.tidy().expect("tidy");
+        drop(book);
+        let live = Blocks::open(&path).expect("reopen").live(249).expect("live");
+        assert_eq!(live.iter().map(|b| (b.id, b.asked.until)).collect::<Vec<_>>(), [(one, Some(250))]);
     }
 
     #[test]

@@ -59,20 +59,22 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
-/// How hard a connection tries to survive a power cut.
+/// What a connection waits for. Both leave a whole database whatever happens, and what was committed outlives the process; a power cut
+/// may take the last transactions, which the system writes by itself within half a minute.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Durability {
-    /// The database stays whole; the last transactions may be gone.
+    /// Not long for the other connection.
     Whole,
-    /// What was committed is there.
-    Full,
+    /// For the other connection, and for the disk as seldom as can be: it holds back what a block in the kernel waits for.
+    Process,
 }
 
 impl Durability {
-    pub(super) const fn synchronous(self) -> &'static str {
+    /// Pages in the journal at which a commit moves them into the database and waits for the disk. The book does that in quiet moments.
+    const fn checkpoint(self) -> u32 {
         match self {
-            Self::Whole => "NORMAL",
-            Self::Full => "FULL",
+            Self::Whole => CHECKPOINT_PAGES,
+            Self::Process => 4 * CHECKPOINT_PAGES,
         }
     }
 
@@ -81,7 +83,7 @@ impl Durability {
     const fn patience(self) -> Duration {
         match self {
             Self::Whole => Duration::from_millis(200),
-            Self::Full => Duration::from_secs(2),
+            Self::Process => Duration::from_secs(2),
         }
     }
 }
@@ -106,10 +108,10 @@ pub(super) fn open_with(
     if !is_ours(&db).map_err(failed)? {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
-    let synchronous = durability.synchronous();
+    let checkpoint = durability.checkpoint();
     db.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = {checkpoint};
          PRAGMA journal_size_limit = {WAL_KEPT};"
     ))
     .map_err(failed)?;
@@ -189,7 +191,7 @@ mod tests {
         ];
         assert_eq!(version(&open_with(&path, Durability::Whole, &STEPS[..0]).expect("empty")), 0);
         assert_eq!(version(&open_with(&path, Durability::Whole, &STEPS[..1]).expect("first")), 1);
-        let db = open_with(&path, Durability::Full, &STEPS).expect("second");
+        let db = open_with(&path, Durability::Process, &STEPS).expect("second");
         assert_eq!(version(&db), 2);
         let sum: i64 = db.query_row("SELECT x + y FROM a", [], |row| row.get(0)).expect("row");
         assert_eq!(sum, 15);

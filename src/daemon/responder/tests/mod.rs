@@ -1,3 +1,5 @@
+mod together;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Mutex;
@@ -5,11 +7,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use slips_core::alert::{AlertId, Cause};
 use slips_core::evidence::{Confidence, Proof};
-use slips_core::time::WindowWidth;
-use slips_firewall::{Backend, Change, Counters, DryRun, Health, Policy, SelfTest, Why};
-use slips_store::BlockState;
+use slips_core::time::{PacketTime, WindowWidth};
+use slips_firewall::{Backend, BlockRequest, Change, Counters, DryRun, Health, Policy, SelfTest, Why};
+use slips_store::{BlockState, NewBlock};
 use slips_systemd::journal::Lines;
 
+use super::batch::Batch;
+use super::later::MAX_FAILED;
 use super::*;
 use crate::config::Mode;
 use crate::control::Ask;
@@ -18,12 +22,26 @@ use crate::control::Ask;
 #[derive(Debug)]
 struct Kernel {
     inner: DryRun,
+    /// It fails so many times.
     broken: Arc<AtomicU64>,
+    /// It has no room for addresses that end so.
+    full_of: Arc<AtomicU64>,
+    applied: Arc<AtomicU64>,
+}
+
+impl Kernel {
+    fn is_full_of(&self, change: &Change) -> bool {
+        let last = self.full_of.load(Ordering::Relaxed);
+        matches!(change, Change::Block(request) if last > 0 && request.net.to_string().ends_with(&format!(".{last}")))
+    }
 }
 
 impl Backend for Kernel {
     fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
-        if self.broken.load(Ordering::Relaxed) > 0 {
+        self.applied.fetch_add(1, Ordering::Relaxed);
+        let broken = self.broken.load(Ordering::Relaxed);
+        if broken > 0 || changes.iter().any(|change| self.is_full_of(change)) {
+            self.broken.store(broken.saturating_sub(1), Ordering::Relaxed);
             return Err(Error::Full { step: "break" });
         }
         self.inner.apply(changes)
@@ -58,6 +76,8 @@ struct Bench {
     slept: Arc<AtomicU64>,
     wall: Arc<AtomicI64>,
     broken: Arc<AtomicU64>,
+    full_of: Arc<AtomicU64>,
+    applied: Arc<AtomicU64>,
     swept: Arc<AtomicU64>,
     protected: Arc<Mutex<Protected>>,
     dir: tempfile::TempDir,
@@ -77,7 +97,7 @@ fn bench_in(policy: config::Firewall, dir: tempfile::TempDir) -> Bench {
 fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall: i64) -> Bench {
     let steady = Arc::new(AtomicU64::new(steady));
     let wall = Arc::new(AtomicI64::new(wall));
-    let broken = Arc::new(AtomicU64::new(0));
+    let [broken, full_of, applied] = std::array::from_fn(|_| Arc::new(AtomicU64::new(0)));
     let swept = Arc::new(AtomicU64::new(0));
     let protected = Arc::new(Mutex::new(Protected::classes()));
     let hand = {
@@ -90,10 +110,12 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
         move || hand().saturating_sub(Duration::from_secs(slept.load(Ordering::Relaxed)))
     };
     let open = {
-        let (awake, broken) = (awake.clone(), Arc::clone(&broken));
+        let awake = awake.clone();
+        let [broken, full_of, applied] = [&broken, &full_of, &applied].map(Arc::clone);
         Box::new(move |protected| {
             let inner = DryRun::with_clock(awake.clone());
-            let kernel = Kernel { inner, broken: Arc::clone(&broken) };
+            let [broken, full_of, applied] = [&broken, &full_of, &applied].map(Arc::clone);
+            let kernel = Kernel { inner, broken, full_of, applied };
             Firewall::with_backend(Box::new(kernel), Policy::default(), protected)
         })
     };
@@ -106,7 +128,11 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
     };
     let protect = {
         let protected = Arc::clone(&protected);
-        Box::new(move || Ok(protected.lock().expect("lock").clone()))
+        let asked = Arc::new(AtomicBool::new(false));
+        let ask = Arc::clone(&asked);
+        let found =
+            move || asked.swap(false, Ordering::Relaxed).then(|| Ok(protected.lock().expect("lock").clone()));
+        Protect { ask: Box::new(move || ask.store(true, Ordering::Relaxed)), found: Box::new(found) }
     };
     let clocks = Clocks {
         steady: Box::new(hand),
@@ -118,33 +144,26 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
     };
     let journal =
         Journal::open(Path::new("/nonexistent/journal"), Box::new(std::io::sink()), Lines::WithoutJournald);
-    let ways = Ways { open, sweep, protect, neighbours: Box::new(|| 20) };
+    let inside = vec!["192.168.1.0/24".parse().expect("net")];
+    let ways = Ways { open, sweep, protect, inside, neighbours: Box::new(|| 20) };
     let mut responder =
         Responder::new(ways, journal, policy, clocks, Protected::classes()).expect("responder");
     responder.open_book(&dir.path().join("blocks.sqlite"));
-    Bench { responder, steady, slept, wall, broken, swept, protected, dir }
+    Bench { responder, steady, slept, wall, broken, full_of, applied, swept, protected, dir }
 }
 
 impl Bench {
     fn alert(&mut self, attacker: &str, proof: Proof) {
-        let attacker: IpAddr = attacker.parse().expect("address");
-        let at = PacketTime::from_secs_micros(7200 + 3000, 0);
-        let window = WindowWidth::HOUR.window_of(at);
-        self.responder.answer(&Arc::new(Alert {
-            id: AlertId::derive(attacker, window, 0),
-            attacker,
-            window,
-            window_start: WindowWidth::HOUR.start_of(window),
-            window_end: WindowWidth::HOUR.end_of(window),
-            at,
-            cause: Cause::Critical,
-            accumulated: 1.0,
-            confidence: Confidence::FULL,
-            proof,
-            in_conversation: false,
-            attacker_is_local: false,
-            evidence: Vec::new(),
-        }));
+        self.alerts(&[attacker], proof);
+    }
+
+    /// Alerts that come together.
+    fn alerts(&mut self, attackers: &[&str], proof: Proof) {
+        let mut batch = Batch::default();
+        for attacker in attackers {
+            self.responder.decide(&mut batch, &alert_about(attacker, proof));
+        }
+        self.responder.commit(&mut batch);
     }
 
     /// Steady and wall time go on.
@@ -160,7 +179,7 @@ impl Bench {
     }
 
     fn standing(&self) -> Vec<String> {
-        self.responder.standing.keys().map(ToString::to_string).collect()
+        self.responder.standing.nets().map(|net| net.to_string()).collect()
     }
 
     fn book(&self) -> Blocks {
@@ -171,6 +190,27 @@ impl Bench {
         let live = self.book().live(self.wall.load(Ordering::Relaxed)).expect("live");
         live.iter().map(|block| block.asked.net.to_string()).collect()
     }
+}
+
+fn alert_about(attacker: &str, proof: Proof) -> Arc<Alert> {
+    let attacker: IpAddr = attacker.parse().expect("address");
+    let at = PacketTime::from_secs_micros(7200 + 3000, 0);
+    let window = WindowWidth::HOUR.window_of(at);
+    Arc::new(Alert {
+        id: AlertId::derive(attacker, window, 0),
+        attacker,
+        window,
+        window_start: WindowWidth::HOUR.start_of(window),
+        window_end: WindowWidth::HOUR.end_of(window),
+        at,
+        cause: Cause::Critical,
+        accumulated: 1.0,
+        confidence: Confidence::FULL,
+        proof,
+        in_conversation: false,
+        attacker_is_local: false,
+        evidence: Vec::new(),
+    })
 }
 
 /// The seconds, rounded up, that a proven block of this network lasts which was blocked so often before.
@@ -253,7 +293,8 @@ fn restored_terms_are_never_longer_than_what_was_asked() {
     drop(book);
     let mut bench = bench_in(config::Firewall::default(), dir);
     assert_eq!(bench.kernel(), [is("198.51.100.1", 200), is("198.51.100.2", 300)].concat());
-    let unproven: Vec<bool> = bench.responder.standing.values().map(|block| block.unproven).collect();
+    let unproven: Vec<bool> =
+        bench.responder.standing.iter().map(|(_, standing)| standing.unproven()).collect();
     assert_eq!(unproven, [true, false]);
 }
 
@@ -268,8 +309,7 @@ fn what_is_protected_by_now_is_not_restored_and_old_blocks_are_forgotten() {
     let mut restarted = bench_in(config::Firewall::default(), first.dir);
     assert_eq!(restarted.standing(), ["203.0.113.9"]);
     *restarted.protected.lock().expect("lock") = protected;
-    restarted.responder.firewall = None;
-    restarted.responder.restore();
+    restarted.responder.look_after(true);
     assert!(restarted.standing().is_empty());
     assert!(restarted.live().is_empty());
     assert_eq!(restarted.book().latest(9).expect("latest").len(), 2);
@@ -303,7 +343,7 @@ fn at_the_cap_the_oldest_unproven_block_makes_room() {
 fn a_block_that_the_kernel_did_not_take_is_tried_again() {
     let mut bench = bench(config::Firewall::default());
     bench.alert("203.0.113.1", Proof::Unproven);
-    bench.broken.store(1, Ordering::Relaxed);
+    bench.broken.store(u64::MAX, Ordering::Relaxed);
     bench.alert("203.0.113.1", Proof::Proven);
     bench.alert("203.0.113.2", Proof::Proven);
     bench.alert("203.0.113.2", Proof::Proven);
@@ -314,6 +354,7 @@ fn a_block_that_the_kernel_did_not_take_is_tried_again() {
     bench.responder.look_after(false);
     assert_eq!(bench.responder.failed.len(), 2);
     bench.broken.store(0, Ordering::Relaxed);
+    bench.pass(60);
     bench.responder.look_after(false);
     assert!(bench.responder.failed.is_empty());
     let held: Vec<_> = bench.kernel().into_iter().map(|(net, _)| net).collect();
@@ -327,7 +368,7 @@ fn what_could_not_be_restored_is_restored_later() {
     first.alert("203.0.113.9", Proof::Proven);
     let mut restarted = bench_in(config::Firewall::default(), first.dir);
     restarted.responder.firewall().expect("firewall").clear().expect("clear");
-    restarted.broken.store(1, Ordering::Relaxed);
+    restarted.broken.store(u64::MAX, Ordering::Relaxed);
     restarted.responder.restore();
     restarted.broken.store(0, Ordering::Relaxed);
     assert!(restarted.kernel().is_empty());
@@ -340,7 +381,7 @@ fn what_could_not_be_restored_is_restored_later() {
 #[test]
 fn failed_blocks_are_bounded_and_end_with_their_time() {
     let mut bench = bench(config::Firewall::default());
-    bench.broken.store(1, Ordering::Relaxed);
+    bench.broken.store(u64::MAX, Ordering::Relaxed);
     for n in 0..MAX_FAILED + 10 {
         bench.alert(&format!("203.0.{}.{}", n / 200, n % 200), Proof::Proven);
     }
@@ -358,7 +399,7 @@ fn watching_takes_away_what_an_enforcing_run_left_and_blocks_nothing() {
     let monitor = config::Firewall { mode: Mode::Monitor, ..config::Firewall::default() };
     let mut watching = bench_in(monitor, first.dir);
     assert!(watching.standing().is_empty());
-    watching.broken.store(1, Ordering::Relaxed);
+    watching.broken.store(u64::MAX, Ordering::Relaxed);
     watching.responder.stand_down();
     assert_eq!(watching.live(), ["203.0.113.9"], "the kernel still blocks it");
     watching.broken.store(0, Ordering::Relaxed);

@@ -1,0 +1,455 @@
+//! Many changes at once: what comes in together becomes one transaction of the book and then one of the kernel, and is told after both.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use slips_core::addr::Net;
+use slips_core::alert::Alert;
+use slips_core::time::PacketTime;
+use slips_firewall::{BlockRequest, Error, Outcome, Refusal, is_single};
+use slips_store::{BlockId, NewBlock};
+
+use super::holds::{Hold, Holder, Standing};
+use super::{Responder, micros, reason_of, text_of};
+use crate::config::Mode;
+use crate::daemon::entries;
+use crate::daemon::verdict::{self, Sentence, Verdict};
+
+/// A block is lengthened only when it would end this much later: an attack that goes on alerts many times a second.
+const WORTH_EXTENDING: Duration = Duration::from_secs(1);
+/// So many changes are one transaction at most, which takes the kernel less than two milliseconds.
+pub(super) const MAX_CHANGES: usize = 2000;
+/// So many blocks of peers make room at once for one of our own.
+const ROOM: usize = 64;
+/// Of how many newly blocked the open connections are ended at once.
+const MAX_FRESH: usize = 1024;
+
+/// Why a network is to be blocked.
+#[derive(Clone)]
+pub(super) enum Ground {
+    Alert(Arc<Alert>, Sentence),
+    /// A person's or a peer's word.
+    Word(String),
+}
+
+/// A block that is to be.
+pub(super) struct Wanted {
+    pub(super) net: Net,
+    pub(super) hold: Hold,
+    pub(super) ground: Ground,
+    /// Its row in the book is there already, taken back: the kernel did not take it before.
+    pub(super) again: Option<BlockId>,
+}
+
+/// A hold that is to end.
+struct Lift {
+    net: Net,
+    by: Holder,
+    why: &'static str,
+}
+
+/// What is told when all is done, in the order in which it came.
+enum Told {
+    Alert(Arc<Alert>),
+    Refused(Arc<Alert>, String),
+    Wanted(usize),
+    Lifted(usize),
+}
+
+/// Changes that are to take effect together. No network is in it twice.
+#[derive(Default)]
+pub(super) struct Batch {
+    told: Vec<Told>,
+    wanted: Vec<Wanted>,
+    lifts: Vec<Lift>,
+    touched: BTreeSet<Net>,
+    /// Newly blocked on packets whose sender could be forged, and those that make room for them.
+    unproven: usize,
+    making_room: usize,
+}
+
+/// What became of a wanted block.
+#[derive(Debug)]
+pub(super) enum Done {
+    Held,
+    Refused(Refusal),
+    Failed(String),
+}
+
+impl Batch {
+    pub(super) fn is_full(&self) -> bool {
+        self.told.len() >= MAX_CHANGES || self.wanted.len() + self.lifts.len() >= MAX_CHANGES
+    }
+
+    pub(super) fn wanted(&self) -> usize {
+        self.wanted.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.told.is_empty() && self.wanted.is_empty() && self.lifts.is_empty()
+    }
+
+    fn refuse(&mut self, alert: &Arc<Alert>, reason: String) {
+        self.told.push(Told::Refused(Arc::clone(alert), reason));
+    }
+
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        self.touched.insert(wanted.net);
+        self.told.push(Told::Wanted(self.wanted.len()));
+        self.wanted.push(wanted);
+    }
+
+    pub(super) fn lift(&mut self, net: Net, by: Holder, why: &'static str) {
+        self.touched.insert(net);
+        self.told.push(Told::Lifted(self.lifts.len()));
+        self.lifts.push(Lift { net, by, why });
+    }
+}
+
+impl Responder {
+    /// Takes an alert into a batch.
+    pub(super) fn decide(&mut self, batch: &mut Batch, alert: &Arc<Alert>) {
+        batch.told.push(Told::Alert(Arc::clone(alert)));
+        match verdict::decide(alert, &self.policy) {
+            Verdict::Leave(reason) => batch.refuse(alert, reason.to_string()),
+            Verdict::Block(sentence) => self.sentence(batch, alert, sentence, None),
+        }
+    }
+
+    /// Takes an attacker that is to be blocked into a batch, unless he is already for so long, or must not be.
+    pub(super) fn sentence(
+        &mut self,
+        batch: &mut Batch,
+        alert: &Arc<Alert>,
+        sentence: Sentence,
+        again: Option<(Net, BlockId)>,
+    ) {
+        let Sentence { term, unproven, manner } = sentence;
+        let asked = BlockRequest::new(Net::host(alert.attacker), term, "");
+        let (net, term) = match self.judge(&BlockRequest { exact: unproven, ..asked }) {
+            Ok(judged) => judged,
+            Err(refusal) => return batch.refuse(alert, refusal),
+        };
+        self.make_way(batch, net);
+        if let Some(reason) = self.too_many_inside(batch, net) {
+            return batch.refuse(alert, reason);
+        }
+        // What could be forged does not grow: somebody else may be behind it each time.
+        let term = if unproven { term } else { self.escalated(net, term).max(self.policy.shortest_term.0) };
+        let held = self.standing.get(net);
+        let known = held.and_then(|standing| standing.of(&Holder::Alert)).cloned();
+        let is_new = held.is_none();
+        if !unproven && known.as_ref().is_some_and(|hold| hold.unproven) {
+            self.prove(net);
+        }
+        let now = (self.clocks.steady)();
+        let left = self.standing.ours_until(net).saturating_sub(now);
+        if left.saturating_add(WORTH_EXTENDING) >= term {
+            return;
+        }
+        if unproven && is_new {
+            self.make_room(batch);
+            batch.unproven += 1;
+        }
+        let hold = Hold {
+            by: Holder::Alert,
+            since: known.as_ref().map_or(now, |hold| hold.since),
+            until: now.saturating_add(term),
+            id: known.as_ref().and_then(|hold| hold.id),
+            unproven: unproven && known.as_ref().is_none_or(|hold| hold.unproven),
+            // As the book has it.
+            manner: known.map_or(manner, |hold| hold.manner),
+        };
+        let ground = Ground::Alert(Arc::clone(alert), sentence);
+        let again = again.filter(|(before, _)| *before == net).map(|(_, id)| id);
+        batch.want(Wanted { net, hold, ground, again });
+    }
+
+    /// What a request would block, and for how long.
+    pub(super) fn judge(&mut self, asked: &BlockRequest) -> Result<(Net, Duration), String> {
+        // Without a firewall it is tried again later, and judged then.
+        let Ok(firewall) = self.firewall() else { return Ok((asked.net, asked.for_)) };
+        firewall.judge(asked).map_err(|refusal| refusal.to_string())
+    }
+
+    /// A network is in a batch once, and a wide one is alone in it: what comes later builds on what came before.
+    pub(super) fn make_way(&mut self, batch: &mut Batch, net: Net) {
+        if batch.touched.contains(&net) || (!is_single(net) && !batch.is_empty()) {
+            self.commit(batch);
+        }
+    }
+
+    /// Why one more host of our own networks is not blocked, if so many are that the network would stand still.
+    fn too_many_inside(&mut self, batch: &mut Batch, net: Net) -> Option<String> {
+        /// So many hosts of our own networks may be blocked, however few there are.
+        const ALWAYS: usize = 3;
+        if !self.standing.is_inside(net) || self.standing.get(net).is_some() {
+            return None;
+        }
+        self.commit(batch);
+        let blocked = self.standing.blocked_inside();
+        if blocked < ALWAYS {
+            return None;
+        }
+        let (hosts, share) = ((self.ways.neighbours)(), usize::from(self.policy.internal_share));
+        (blocked * 100 >= hosts * share).then(|| {
+            format!("{blocked} of {hosts} hosts of our own networks are blocked; firewall.internal_share is {share} %")
+        })
+    }
+
+    /// At the cap of blocks on unproven evidence the oldest of them goes: whoever forges senders must not keep out, by filling
+    /// the room, what is seen later.
+    fn make_room(&mut self, batch: &mut Batch) {
+        loop {
+            let stand = self.standing.unproven() + batch.unproven - batch.making_room;
+            if stand < self.policy.unproven_cap {
+                return;
+            }
+            let Some(net) = self.standing.oldest_unproven(batch.making_room) else {
+                // All of them are in this batch.
+                if batch.unproven == 0 {
+                    return;
+                }
+                self.commit(batch);
+                continue;
+            };
+            if batch.touched.contains(&net) {
+                self.commit(batch);
+                continue;
+            }
+            batch.making_room += 1;
+            batch.lift(
+                net,
+                Holder::Alert,
+                "its sender could be forged, and a newer such block took its place",
+            );
+        }
+    }
+
+    /// Better evidence stands behind a block: it no longer makes room for others.
+    fn prove(&mut self, net: Net) {
+        if let Some(id) = self.standing.prove(net) {
+            self.in_book(|book| book.prove(id).map(drop));
+        }
+    }
+
+    /// Lets a batch take effect: the book first, then the kernel, then the journal. What became of each wanted block.
+    pub(super) fn commit(&mut self, batch: &mut Batch) -> Vec<Done> {
+        let Batch { told, mut wanted, lifts, .. } = std::mem::take(batch);
+        if told.is_empty() && wanted.is_empty() && lifts.is_empty() {
+            return Vec::new();
+        }
+        self.unsaved += wanted.len() + lifts.len();
+        self.enter(&mut wanted, &lifts);
+        let lifted: Vec<bool> =
+            lifts.iter().map(|lift| self.standing.take(lift.net, &lift.by).is_some()).collect();
+        let let_in: Vec<Net> = lifts.iter().map(|lift| lift.net).collect();
+        let mut done = Vec::with_capacity(wanted.len());
+        self.bring_in(&let_in, &wanted, &mut done);
+        self.settle(&wanted, &done);
+        self.count();
+        self.tell(&told, &wanted, &lifts, &lifted, &done);
+        self.try_later(wanted, &done);
+        done
+    }
+
+    /// Enters a batch into the book, all of it or, should the book fail, nothing: it never stops a block.
+    fn enter(&mut self, wanted: &mut [Wanted], lifts: &[Lift]) {
+        if self.policy.mode == Mode::Monitor || (wanted.is_empty() && lifts.is_empty()) {
+            return;
+        }
+        let wall = (self.clocks.wall)();
+        let now = (self.clocks.steady)();
+        let lifted: Vec<BlockId> =
+            lifts.iter().filter_map(|lift| self.standing.get(lift.net)?.of(&lift.by)?.id).collect();
+        self.in_book(|book| {
+            book.all(|book| {
+                for id in lifted {
+                    book.lift(id, wall)?;
+                }
+                for Wanted { net, hold, ground, again } in wanted {
+                    let until = wall.saturating_add(micros(hold.until.saturating_sub(now)));
+                    match (hold.id, *again) {
+                        (Some(id), _) => drop(book.end_at(id, until)?),
+                        (None, Some(id)) if book.revive(id, until)? => hold.id = Some(id),
+                        (None, _) => hold.id = Some(book.insert(&row(*net, hold, ground, wall, until))?),
+                    }
+                }
+                Ok(())
+            })
+        });
+    }
+
+    /// Brings a part of a batch into the kernel: in one transaction, and where a set is full in several, so that one that has no room keeps
+    /// nobody else out. Adds what became of each.
+    fn bring_in(&mut self, let_in: &[Net], wanted: &[Wanted], done: &mut Vec<Done>) {
+        match self.exchange(let_in, wanted) {
+            Ok(outcomes) => done.extend(outcomes.into_iter().map(|outcome| match outcome {
+                Outcome::Refused(refusal) => Done::Refused(refusal),
+                _ => Done::Held,
+            })),
+            Err(Error::Full { .. }) if !let_in.is_empty() && !wanted.is_empty() => {
+                self.bring_in(let_in, &[], done);
+                self.bring_in(&[], wanted, done);
+            }
+            Err(Error::Full { .. }) if wanted.len() > 1 => {
+                let (one, other) = wanted.split_at(wanted.len() / 2);
+                self.bring_in(&[], one, done);
+                self.bring_in(&[], other, done);
+            }
+            Err(Error::Full { .. }) if self.make_room_in_kernel(wanted) => self.bring_in(&[], wanted, done),
+            Err(error) => {
+                // Who was to be let in is out of the book and of our memory: the next time the kernel is made equal to them.
+                self.unrestored |= !let_in.is_empty();
+                let text = text_of(&error);
+                self.complain("the firewall", &text);
+                done.extend(wanted.iter().map(|_| Done::Failed(text.clone())));
+            }
+        }
+    }
+
+    /// One transaction of the kernel: some are let in, unless somebody else holds them, and others blocked.
+    pub(super) fn exchange(&mut self, let_in: &[Net], wanted: &[Wanted]) -> Result<Vec<Outcome>, Error> {
+        let now = (self.clocks.steady)();
+        let mut held: BTreeSet<Net> =
+            let_in.iter().copied().filter(|net| self.standing.get(*net).is_some()).collect();
+        // A network that is let in is so out of wider ones, too.
+        for net in let_in {
+            held.extend(self.standing.wide_around(*net));
+        }
+        let stay = held.iter().filter_map(|net| Some(self.standing.get(*net)?.request(*net, now)));
+        let block = wanted.iter().map(|wanted| {
+            let mut standing = self.standing.get(wanted.net).cloned().unwrap_or_default();
+            standing.put(wanted.hold.clone());
+            standing.request(wanted.net, now)
+        });
+        let requests: Vec<BlockRequest> = stay.chain(block).collect();
+        let mut outcomes = self.firewall()?.exchange(let_in, requests)?;
+        Ok(outcomes.split_off(held.len()))
+    }
+
+    /// Where a set is full, blocks of peers make room for one of our own; whether there were any.
+    fn make_room_in_kernel(&mut self, wanted: &[Wanted]) -> bool {
+        let own = wanted.iter().find(|wanted| !matches!(wanted.hold.by, Holder::Peer(_)));
+        let lent = own.map(|wanted| self.standing.lent(wanted.net, ROOM)).unwrap_or_default();
+        if lent.is_empty() {
+            return false;
+        }
+        self.end_all(&lent, "a block of this host's own needs its room");
+        self.exchange(&lent, &[]).is_ok()
+    }
+
+    /// Notes in memory and in the book what the kernel did.
+    fn settle(&mut self, wanted: &[Wanted], done: &[Done]) {
+        let (now, wall) = ((self.clocks.steady)(), (self.clocks.wall)());
+        let mut held = Vec::with_capacity(wanted.len());
+        let mut not = Vec::new();
+        for (Wanted { net, hold, .. }, done) in wanted.iter().zip(done) {
+            if matches!(done, Done::Held) {
+                held.extend(hold.id);
+                if self.standing.get(*net).is_none() && self.fresh.len() < MAX_FRESH {
+                    self.fresh.push(*net);
+                }
+                self.standing.put(*net, hold.clone());
+                continue;
+            }
+            // What stood before this attempt still does.
+            let before = self.standing.get(*net).and_then(|standing| standing.of(&hold.by));
+            let before = before.map(|hold| wall.saturating_add(micros(hold.until.saturating_sub(now))));
+            not.extend(hold.id.map(|id| (id, before)));
+        }
+        if held.is_empty() && not.is_empty() {
+            return;
+        }
+        self.in_book(|book| {
+            book.all(|book| {
+                for id in held {
+                    book.set_applied(id, true)?;
+                }
+                for (id, before) in not {
+                    match before {
+                        Some(until) => book.end_at(id, until)?,
+                        None => book.lift(id, wall)?,
+                    };
+                }
+                Ok(())
+            })
+        });
+    }
+
+    fn tell(&mut self, told: &[Told], wanted: &[Wanted], lifts: &[Lift], lifted: &[bool], done: &[Done]) {
+        for told in told {
+            match told {
+                Told::Alert(alert) => drop(self.journal.send(&entries::alert(alert))),
+                Told::Refused(alert, reason) => self.refused(alert, reason),
+                Told::Wanted(at) => {
+                    if let (Some(wanted), Some(done)) = (wanted.get(*at), done.get(*at)) {
+                        self.tell_of(wanted, done);
+                    }
+                }
+                Told::Lifted(at) => {
+                    if let (Some(lift), Some(true)) = (lifts.get(*at), lifted.get(*at))
+                        && self.standing.get(lift.net).is_none()
+                    {
+                        self.journal.send(&entries::unblock(lift.net, lift.why));
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_of(&mut self, Wanted { net, hold, ground, .. }: &Wanted, done: &Done) {
+        let (wall, mode) = (PacketTime((self.clocks.wall)()), self.policy.mode);
+        let term = hold.until.saturating_sub((self.clocks.steady)());
+        match (done, ground) {
+            (Done::Held, Ground::Alert(alert, _)) => {
+                self.journal.send(&entries::block(*net, alert, term, wall, mode));
+            }
+            (Done::Held, Ground::Word(why)) => {
+                let source = hold.by.source();
+                self.journal.send(&entries::block_on_word(*net, &source, term, wall, why, mode));
+            }
+            (Done::Refused(refusal), Ground::Alert(alert, _)) => self.refused(alert, &refusal.to_string()),
+            (Done::Refused(_), Ground::Word(_)) => {
+                self.gauges.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            (Done::Failed(_), _) => {}
+        }
+    }
+
+    /// Ends blocks of which nobody is left that holds them, in memory, the book and the journal.
+    pub(super) fn end_all(&mut self, nets: &[Net], why: &str) {
+        let wall = (self.clocks.wall)();
+        let gone: Vec<(Net, Standing)> =
+            nets.iter().filter_map(|net| Some((*net, self.standing.remove(*net)?))).collect();
+        let ids: Vec<BlockId> =
+            gone.iter().flat_map(|(_, standing)| standing.holds()).filter_map(|hold| hold.id).collect();
+        self.in_book(|book| {
+            book.all(|book| ids.into_iter().try_for_each(|id| book.lift(id, wall).map(drop)))
+        });
+        for (net, _) in gone {
+            self.journal.send(&entries::unblock(net, why));
+        }
+        self.count();
+    }
+}
+
+/// A block as it is entered into the book.
+fn row(net: Net, hold: &Hold, ground: &Ground, wall: i64, until: i64) -> NewBlock {
+    let (reason, alert) = match ground {
+        Ground::Alert(alert, _) => (reason_of(alert), Some(alert.id)),
+        Ground::Word(why) => (why.clone(), None),
+    };
+    NewBlock {
+        net,
+        reason,
+        alert,
+        source: hold.by.source(),
+        from: wall,
+        until: Some(until),
+        unproven: hold.unproven,
+        manner: hold.manner.name().into(),
+    }
+}

@@ -1,0 +1,267 @@
+//! What comes in together, from several, and what they take back.
+
+use std::sync::mpsc::sync_channel;
+
+use slips_core::record::Record;
+
+use super::*;
+use crate::daemon::bell::Bell;
+use crate::daemon::responder::turn::Gathered;
+
+impl Bench {
+    fn advise(&mut self, advice: Advice) {
+        let mut batch = Batch::default();
+        self.responder.heed(&mut batch, advice);
+        self.responder.commit(&mut batch);
+    }
+
+    fn peer_blocks(&mut self, source: &str, net: &str, secs: u64) {
+        let net = net.parse().expect(net);
+        let (for_, why) = (Duration::from_secs(secs), "scan".to_owned());
+        self.advise(Advice::Block { net, for_, source: source.into(), why });
+    }
+
+    fn retract(&mut self, source: &str, net: &str) {
+        self.advise(Advice::Retract { net: net.parse().expect(net), source: source.into() });
+    }
+
+    fn by_hand(&mut self, net: &str, secs: u64) {
+        let ask = Ask::Block { net: net.parse().expect(net), secs, why: String::new() };
+        self.responder.do_as_asked(&ask).expect("block");
+    }
+
+    /// Who asked for the one block in the kernel, and how long it has left.
+    fn marked(&mut self) -> (slips_firewall::Origin, u64) {
+        let blocks = self.responder.firewall().expect("firewall").blocks().expect("list");
+        (blocks[0].by, blocks[0].left.as_secs())
+    }
+
+    fn rows(&self) -> usize {
+        self.book().latest(u32::MAX).expect("latest").len()
+    }
+}
+
+#[test]
+fn many_alerts_are_few_transactions_and_each_is_blocked() {
+    let mut bench = bench(config::Firewall { size: 10_000, ..config::Firewall::default() });
+    let attackers: Vec<String> = (0..4500).map(|n| format!("203.0.{}.{}", n / 250, n % 250)).collect();
+    let (to, records) = sync_channel(64);
+    let (_line, advice) = AdviceLine::new(Bell::new().expect("bell").rope());
+    for some in attackers.chunks(100) {
+        let alerts = some.iter().map(|attacker| Record::Alert(alert_about(attacker, Proof::Proven)));
+        to.send(alerts.collect()).expect("send");
+    }
+    let before = bench.applied.load(Ordering::Relaxed);
+    let mut turns = 0;
+    while bench.responder.gather(&records, &advice) != Gathered::All {
+        turns += 1;
+        assert!(turns < 10, "two thousand a turn");
+    }
+    assert!(bench.applied.load(Ordering::Relaxed) - before <= 5, "not one for each");
+    assert_eq!((bench.kernel().len(), bench.live().len(), bench.rows()), (4500, 4500, 4500));
+    drop(to);
+    assert_eq!(bench.responder.gather(&records, &advice), Gathered::Over);
+    // Their ends are few, too.
+    let before = bench.applied.load(Ordering::Relaxed);
+    bench.pass(6000);
+    bench.responder.look_after(false);
+    assert!(bench.applied.load(Ordering::Relaxed) - before <= 5);
+    assert!(bench.standing().is_empty() && bench.kernel().is_empty());
+}
+
+#[test]
+fn who_comes_twice_in_one_batch_is_blocked_once() {
+    let mut bench = bench(config::Firewall::default());
+    bench.alerts(&["203.0.113.9", "203.0.113.9", "203.0.113.10", "203.0.113.9"], Proof::Proven);
+    assert_eq!((bench.kernel().len(), bench.rows()), (2, 2));
+}
+
+#[test]
+fn what_a_peer_takes_back_ends_unless_somebody_else_holds_it() {
+    let mut bench = bench(config::Firewall::default());
+    let net = "203.0.113.9";
+    bench.peer_blocks("org/anna", net, 600);
+    assert_eq!(bench.marked(), (slips_firewall::Origin::Peer, 600));
+    bench.retract("org/bert", net);
+    assert_eq!(bench.kernel(), is(net, 600), "not his");
+    bench.retract("org/anna", net);
+    assert!(bench.kernel().is_empty() && bench.live().is_empty());
+    // Of two peers the other one's stays, for its own time.
+    bench.peer_blocks("org/anna", net, 600);
+    bench.peer_blocks("org/bert", net, 300);
+    bench.retract("org/anna", net);
+    assert_eq!(bench.kernel(), is(net, 300));
+    // An alert's stays, and a person's.
+    bench.alert(net, Proof::Proven);
+    bench.retract("org/bert", net);
+    assert_eq!((bench.marked().0, bench.live().len()), (slips_firewall::Origin::Local, 1));
+    bench.peer_blocks("org/anna", net, 90_000);
+    assert_eq!(bench.kernel(), is(net, 90_000));
+    let mut bench = restart(bench);
+    assert_eq!(bench.kernel(), is(net, 90_000));
+    bench.retract("org/anna", net);
+    assert!(term(net, 0).abs_diff(bench.marked().1) <= 1, "the alert's own time");
+    // What peers asked for does not make the next block longer.
+    bench.pass(term(net, 0));
+    bench.responder.look_after(false);
+    bench.peer_blocks("org/anna", "203.0.113.10", 60);
+    bench.pass(60);
+    bench.responder.look_after(false);
+    bench.alert("203.0.113.10", Proof::Proven);
+    assert!(term("203.0.113.10", 0).abs_diff(bench.marked().1) <= 1);
+}
+
+#[test]
+fn what_a_peer_asked_for_may_be_shortened_by_him_and_ends_with_him() {
+    let mut bench = bench(config::Firewall::default());
+    for net in ["203.0.113.9", "2001:db8:9::7", "198.51.100.0/24"] {
+        bench.peer_blocks("org/anna", net, 600);
+    }
+    bench.peer_blocks("org/anna", "203.0.113.9", 60);
+    let left = [("198.51.100.0/24", 600), ("203.0.113.9", 60), ("2001:db8:9::/64", 600)];
+    assert_eq!(bench.kernel(), left.map(|(net, left)| (net.to_owned(), left)));
+    bench.retract("org/anna", "2001:db8:9::8");
+    assert_eq!(bench.standing(), ["198.51.100.0/24", "203.0.113.9"]);
+    bench.by_hand("198.51.100.0/25", 900);
+    bench.advise(Advice::Forget { source: "org/anna".into() });
+    assert_eq!(bench.kernel(), is("198.51.100.0/25", 900));
+    assert_eq!(bench.live(), ["198.51.100.0/25"]);
+}
+
+#[test]
+fn peers_have_a_room_of_their_own() {
+    let mut bench = bench(config::Firewall { peer_cap: 10, size: 6, ..config::Firewall::default() });
+    for last in 1..=4 {
+        bench.peer_blocks("org/anna", &format!("203.0.113.{last}"), 600);
+    }
+    assert_eq!(bench.standing(), ["203.0.113.1", "203.0.113.2"], "a fifth");
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 2);
+    bench.peer_blocks("org/anna", "203.0.113.1", 700);
+    assert_eq!(bench.kernel()[0].1, 700, "what he has already he may renew");
+    bench.peer_blocks("org/bert", "127.0.0.1", 600);
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 3);
+    // They make room for blocks of our own.
+    bench.broken.store(2, Ordering::Relaxed);
+    bench.alerts(&["198.51.100.1", "198.51.100.2"], Proof::Proven);
+    assert_eq!(bench.standing(), ["198.51.100.1", "198.51.100.2"]);
+    assert!(bench.responder.failed.is_empty());
+}
+
+#[test]
+fn an_alert_about_who_is_blocked_by_hand_leaves_it_a_block_by_hand() {
+    let mut bench = bench(config::Firewall::default());
+    bench.by_hand("203.0.113.9", 60);
+    bench.alert("203.0.113.9", Proof::Proven);
+    let (by, left) = bench.marked();
+    assert_eq!(by, slips_firewall::Origin::Manual);
+    assert!(term("203.0.113.9", 0).abs_diff(left) <= 1, "and is as long as the alert says");
+    // When the person's time is over the alert's goes on in its own name.
+    bench.pass(61);
+    bench.responder.look_after(false);
+    assert_eq!(bench.marked().0, slips_firewall::Origin::Local);
+    assert_eq!(restart(bench).marked().0, slips_firewall::Origin::Local);
+}
+
+#[test]
+fn a_full_set_costs_no_more_than_a_row_and_is_tried_ever_less_often() {
+    let mut bench = bench(config::Firewall::default());
+    bench.broken.store(1_000_000, Ordering::Relaxed);
+    bench.alerts(&["203.0.113.1", "203.0.113.2", "203.0.113.3"], Proof::Proven);
+    let tries = |bench: &Bench| 1_000_000 - bench.broken.load(Ordering::Relaxed);
+    let first = tries(&bench);
+    for _ in 0..600 {
+        bench.pass(1);
+        bench.responder.look_after(false);
+    }
+    assert_eq!(bench.rows(), 3);
+    assert!(tries(&bench) - first < 100, "{}", tries(&bench) - first);
+    assert!(bench.live().is_empty());
+    bench.broken.store(0, Ordering::Relaxed);
+    bench.pass(60);
+    bench.responder.look_after(false);
+    assert_eq!((bench.kernel().len(), bench.live().len(), bench.rows()), (3, 3, 3));
+}
+
+#[test]
+fn one_that_has_no_room_keeps_nobody_else_out_of_the_kernel() {
+    let mut bench = bench(config::Firewall::default());
+    bench.full_of.store(7, Ordering::Relaxed);
+    let attackers: Vec<String> = (1..=40).map(|n| format!("203.0.113.{n}")).collect();
+    let attackers: Vec<&str> = attackers.iter().map(String::as_str).collect();
+    bench.alerts(&attackers, Proof::Proven);
+    assert_eq!(bench.kernel().len(), 39);
+    assert_eq!(bench.responder.failed.len(), 1);
+    assert_eq!(bench.live().len(), 39);
+}
+
+#[test]
+fn of_a_wide_block_the_rest_stays_when_somebody_in_it_becomes_protected() {
+    let mut bench = bench(config::Firewall::default());
+    bench.by_hand("198.51.100.0/30", 900);
+    let mut protected = Protected::classes();
+    protected.add_host([198, 51, 100, 1].into(), Why::Resolver);
+    *bench.protected.lock().expect("lock") = protected;
+    bench.responder.look_after(true);
+    let left = ["198.51.100.0", "198.51.100.2/31"];
+    assert_eq!(
+        (bench.standing(), bench.live()),
+        (left.map(str::to_owned).into(), left.map(str::to_owned).into())
+    );
+    bench.responder.restore();
+    assert_eq!(bench.kernel(), left.map(|net| (net.to_owned(), 900)));
+    // Found out while no daemon ran, too.
+    let mut protected = Protected::classes();
+    protected.add_host([198, 51, 100, 3].into(), Why::Resolver);
+    let mut bench = restart(bench);
+    *bench.protected.lock().expect("lock") = protected;
+    bench.responder.look_after(true);
+    bench.responder.restore();
+    assert_eq!(bench.standing(), ["198.51.100.0", "198.51.100.2"]);
+}
+
+#[test]
+fn what_no_longer_fits_goes_and_the_rest_is_restored() {
+    let mut bench = bench(config::Firewall { peer_cap: 100, ..config::Firewall::default() });
+    bench.alerts(&["203.0.113.1", "203.0.113.2"], Proof::Proven);
+    bench.alert("203.0.113.3", Proof::Unproven);
+    bench.peer_blocks("org/anna", "203.0.113.4", 90_000);
+    bench.by_hand("203.0.113.5", 30);
+    bench.responder.policy.size = 3;
+    let mut bench = restart(bench);
+    assert_eq!(bench.standing(), ["203.0.113.1", "203.0.113.2", "203.0.113.5"]);
+    assert_eq!((bench.kernel().len(), bench.live().len()), (3, 3));
+}
+
+#[test]
+fn who_is_not_on_our_own_networks_is_no_part_of_their_share() {
+    let mut bench = bench(config::Firewall::default());
+    let mut protected = Protected::classes();
+    // The outside interface has neighbours, too.
+    protected.add_local("203.0.113.0/24".parse().expect("net"));
+    *bench.protected.lock().expect("lock") = protected;
+    bench.responder.look_after(true);
+    for last in 10..30 {
+        bench.alert(&format!("203.0.113.{last}"), Proof::Proven);
+    }
+    assert_eq!(bench.standing().len(), 20);
+}
+
+#[test]
+fn advice_comes_over_its_line_and_only_so_much_of_it_waits() {
+    let mut bench = bench(config::Firewall::default());
+    let bell = Bell::new().expect("bell");
+    let (line, advice) = AdviceLine::new(bell.rope());
+    let (_to, records) = sync_channel(1);
+    let net = "203.0.113.9".parse().expect("net");
+    let block =
+        Advice::Block { net, for_: Duration::from_secs(60), source: "a b".into(), why: "x\ny".into() };
+    assert!(line.give(block));
+    bell.wait(&[], Duration::from_secs(3600));
+    assert_eq!(bench.responder.gather(&records, &advice), Gathered::All);
+    let row = bench.book().latest(1).expect("latest").remove(0).asked;
+    assert_eq!((row.source.as_str(), row.reason.as_str()), ("peer a_b", "xy"));
+    let given = (0..5000).filter(|_| line.give(Advice::Forget { source: "a b".into() })).count();
+    assert!(given < 5000);
+    while bench.responder.gather(&records, &advice) != Gathered::All {}
+    assert!(bench.kernel().is_empty());
+}
