@@ -12,11 +12,11 @@
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
-use slips_core::state::Windowed;
+use slips_core::state::PerSlot;
 use slips_core::time::WindowId;
 
 use crate::attempt;
@@ -40,7 +40,7 @@ pub const PORTS: [Rung; 3] =
 /// Sources that must take part.
 const LEAST_SOURCES: usize = 4;
 /// Networks per host of ours, and sources of one; those that failed least make room.
-const MAX_NETWORKS: usize = 64;
+const MAX_NETWORKS: usize = 16;
 const MAX_SOURCES: usize = 32;
 
 #[derive(Debug, Default)]
@@ -54,10 +54,19 @@ struct Network {
     told: u8,
 }
 
+/// A host of ours. Most are failed at once: they cost no more than this.
+#[derive(Debug, Default)]
+struct Target {
+    window: Option<WindowId>,
+    /// Network, source and port of the first failure.
+    first: Option<(u64, u64, u16)>,
+    networks: Option<Box<Table<u64, Network>>>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct DistributedScan {
-    targets: Windowed<Table<u64, Network>>,
+    targets: PerSlot<Target>,
 }
 
 /// The network of an outside address: /24, or /48 by IPv6.
@@ -81,21 +90,55 @@ fn shown(addr: IpAddr) -> String {
     }
 }
 
+impl Target {
+    /// Adds a failure; its network, if the port is new there.
+    fn add(&mut self, window: WindowId, flow: &Flow) -> Option<&mut Network> {
+        // A late flow of an older window counts in the newer one.
+        if self.window.is_none_or(|known| known < window) {
+            *self = Self { window: Some(window), ..Self::default() };
+        }
+        let failure = (network_of(flow.src.addr), member_of_ip(flow.src.addr), flow.dst.port);
+        let Some(first) = self.first else {
+            self.first = Some(failure);
+            return None;
+        };
+        let networks = self.networks.get_or_insert_with(|| {
+            let mut networks = Box::<Table<u64, Network>>::default();
+            if let Some(network) = networks.get_or_insert(first.0, MAX_NETWORKS, |_| 0) {
+                network.add(first.1, first.2);
+            }
+            networks
+        });
+        let grown = |network: &Network| u64::from(network.ports.len());
+        let network = networks.get_or_insert(failure.0, MAX_NETWORKS, grown)?;
+        if !network.add(failure.1, failure.2) {
+            return None;
+        }
+        if network.ports.len() > 1 {
+            network.trail.push(flow.uid);
+        }
+        Some(network)
+    }
+}
+
+impl Network {
+    /// Adds a port at which a source failed; whether it is new.
+    fn add(&mut self, source: u64, port: u16) -> bool {
+        if !self.ports.insert(port) {
+            return false;
+        }
+        if let Some(ports) = self.sources.get_or_insert(source, MAX_SOURCES, |ports| u64::from(*ports)) {
+            *ports += 1;
+            self.most = self.most.max(*ports);
+        }
+        true
+    }
+}
+
 impl DistributedScan {
     fn on_failure(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
-        let networks = self.targets.get_or_default(cx.slot(), cx.window());
-        let key = network_of(flow.src.addr);
-        let grown = |network: &Network| u64::from(network.ports.len());
-        let Some(network) = networks.get_or_insert(key, MAX_NETWORKS, grown) else { return };
-        if !network.ports.insert(flow.dst.port) {
-            return;
-        }
-        let source = member_of_ip(flow.src.addr);
-        if let Some(ports) = network.sources.get_or_insert(source, MAX_SOURCES, |ports| u64::from(*ports)) {
-            *ports += 1;
-            network.most = network.most.max(*ports);
-        }
-        network.trail.push(flow.uid);
+        let target = self.targets.get_or_default(cx.slot());
+        let Some(network) = target.add(cx.window(), flow) else { return };
         let ports = network.ports.len();
         let step = ladder::step(&PORTS, PORTS[0].at, ports);
         let shared = network.sources.len() >= LEAST_SOURCES && network.most.saturating_mul(2) < ports;
@@ -139,10 +182,6 @@ impl Detector for DistributedScan {
         }
     }
 
-    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
-        self.targets.close(window, |_, _| {});
-    }
-
     fn forget(&mut self, slot: Slot) {
         self.targets.forget(slot);
     }
@@ -183,10 +222,14 @@ mod tests {
     #[test]
     fn forged_networks_never_grow_the_state() {
         let mut bench = bench(DistributedScan::default());
+        let mut target = Target::default();
         for n in 0..20_000u32 {
             let [_, a, b, c] = n.wrapping_mul(2_654_435_761).to_be_bytes();
-            let flow = Talk::tcp(&format!("198.{a}.{b}.{c}"), "192.168.1.2", n as u16).uid(&format!("C{n}"));
-            assert!(bench.feed(&flow.event()).is_empty());
+            let flow =
+                Talk::tcp(&format!("198.{a}.{b}.{c}"), "192.168.1.2", n as u16).uid(&format!("C{n}")).flow();
+            target.add(WindowId(1), &flow);
+            assert!(bench.feed(&Event::Flow(flow)).is_empty());
         }
+        assert_eq!(target.networks.map(|networks| networks.len()), Some(MAX_NETWORKS));
     }
 }
