@@ -44,6 +44,7 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
     ("zeek/ftp__bruteforce/capture.pcap", &["PASSWORD_GUESSING"], &[]),
     ("attack/LateralMovement-LM_smbexec_smb_dcerpc_svcctl_epm/capture.pcapng", &["REMOTE_EXECUTION"], &[]),
     ("attack/LateralMovement-LM_WMI_ProcessCallCreate/capture.pcapng", &["REMOTE_EXECUTION"], &[]),
+    ("attack/LateralMovement-LM_dcom_mmc20.application_dcerpc/capture.pcapng", &["REMOTE_EXECUTION"], &[]),
     ("attack/CredAccess-CA_LM_SpoolSample_SMB_BiAuth/capture.pcapng", &["CREDENTIAL_ACCESS"], &[]),
     ("attack/Discovery-Discovery_dcerp_srvsvc_NetShareEnum/capture.pcapng", &["REMOTE_DISCOVERY"], &[]),
     (

@@ -107,7 +107,7 @@ impl Technique {
 }
 
 /// Interface, operation, what it is good for.
-const CALLS: [(&str, &str, Technique); 32] = [
+const CALLS: [(&str, &str, Technique); 40] = [
     ("svcctl", "CreateServiceW", Technique::Service),
     ("svcctl", "CreateServiceA", Technique::Service),
     ("svcctl", "ChangeServiceConfigW", Technique::Service),
@@ -115,6 +115,14 @@ const CALLS: [(&str, &str, Technique); 32] = [
     ("ITaskSchedulerService", "SchRpcRegisterTask", Technique::Task),
     ("IWbemServices", "ExecMethod", Technique::Wmi),
     ("IDispatch", "Invoke", Technique::Dcom),
+    ("ISystemActivator", "MMC20.Application", Technique::Dcom),
+    ("ISystemActivator", "ShellWindows", Technique::Dcom),
+    ("ISystemActivator", "ShellBrowserWindow", Technique::Dcom),
+    ("ISystemActivator", "Excel.Application", Technique::Dcom),
+    ("ISystemActivator", "Word.Application", Technique::Dcom),
+    ("ISystemActivator", "Outlook.Application", Technique::Dcom),
+    ("ISystemActivator", "htafile", Technique::Dcom),
+    ("ISystemActivator", "WScript.Shell", Technique::Dcom),
     ("winreg", "BaseRegSetValue", Technique::Registry),
     ("winreg", "BaseRegSaveKey", Technique::LsaSecrets),
     ("drsuapi", "DRSGetNCChanges", Technique::DcSync),

@@ -171,3 +171,26 @@ pub(crate) fn operation_of(interface: Interface, opnum: u16) -> Option<&'static 
     let (_, _, operations) = known(interface)?;
     operations.iter().find(|(number, _)| *number == opnum).map(|(_, name)| *name)
 }
+
+/// The interface by which objects are made on another host.
+pub(crate) const ACTIVATOR: Interface = Interface(0x000001a0_0000_0000_c000_000000000046);
+
+/// Classes whose objects run programs for whoever drives them (MITRE ATT&CK T1021.003), by their registered names.
+const CLASSES: [(u128, &str); 8] = [
+    (0x49b2791a_b1ae_4c90_9b8e_e860ba07f889, "MMC20.Application"),
+    (0x9ba05972_f6a8_11cf_a442_00a0c90a8f39, "ShellWindows"),
+    (0xc08afd90_f2a1_11d1_8455_00a0c91f3880, "ShellBrowserWindow"),
+    (0x00024500_0000_0000_c000_000000000046, "Excel.Application"),
+    (0x000209ff_0000_0000_c000_000000000046, "Word.Application"),
+    (0x0006f03a_0000_0000_c000_000000000046, "Outlook.Application"),
+    (0x3050f4d8_98b5_11cf_bb82_00aa00bdce0b, "htafile"),
+    (0x72c24dd5_d70a_438b_8a42_98424b88afb8, "WScript.Shell"),
+];
+
+/// The first of these classes that is named in a request.
+pub(crate) fn class_in(body: &[u8]) -> Option<&'static str> {
+    body.windows(16).find_map(|uuid| {
+        let Interface(class) = Interface::from_wire(uuid.first_chunk()?, true);
+        CLASSES.iter().find(|(known, _)| *known == class).map(|(_, name)| *name)
+    })
+}

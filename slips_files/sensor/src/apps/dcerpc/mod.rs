@@ -1,14 +1,14 @@
 //! DCE/RPC, connection-oriented (C706, chapter 12; MS-RPCE): which operation of which interface a client calls.
 //!
 //! The same parser reads a TCP connection ([`Rpc`]) and a named pipe inside SMB. It keeps the interfaces that the client bound (at most
-//! [`MAX_CONTEXTS`]) and looks at heads only: 24 bytes of a request, the presentation contexts of a bind. Bodies are skipped. What is no
-//! DCE/RPC ends it.
+//! [`MAX_CONTEXTS`]) and looks at heads only: 24 bytes of a request, the presentation contexts of a bind. Bodies are skipped, but for the
+//! first [`MAX_ACTIVATION`] bytes of a request to make an object, which name its class. What is no DCE/RPC ends it.
 
 mod interfaces;
 
 use slips_core::exchange::App;
 
-use self::interfaces::{Interface, name_of, operation_of};
+use self::interfaces::{ACTIVATOR, Interface, class_in, name_of, operation_of};
 use super::{Dialogue, Request};
 use crate::reader::{Cx, Next};
 use crate::track::Dir;
@@ -25,6 +25,11 @@ const HEAD: usize = 16;
 /// With allocation hint, context and operation.
 const REQUEST_HEAD: usize = 24;
 
+/// Of a request to make an object: its class stands within the first few hundred bytes.
+const MAX_ACTIVATION: usize = REQUEST_HEAD + 1024;
+/// RemoteGetClassObject and RemoteCreateInstance (MS-DCOM, section 3.1.2.5.2.3).
+const ACTIVATIONS: [u16; 2] = [3, 4];
+
 const REQUEST: u8 = 0;
 const BIND: u8 = 11;
 const ALTER_CONTEXT: u8 = 14;
@@ -37,6 +42,8 @@ const FIRST_FRAGMENT: u8 = 1;
 pub(crate) struct Call {
     pub(crate) interface: Interface,
     pub(crate) opnum: u16,
+    /// The class of the object that it makes, if it is one that attackers drive.
+    pub(crate) class: Option<&'static str>,
 }
 
 /// A message of another protocol.
@@ -123,6 +130,7 @@ impl Association {
             return Err(NoRpc);
         }
         let most = match kind {
+            REQUEST if self.is_activation() => MAX_ACTIVATION,
             REQUEST => REQUEST_HEAD,
             BIND | ALTER_CONTEXT => MAX_HEAD,
             _ => HEAD,
@@ -130,13 +138,28 @@ impl Association {
         Ok(most.min(self.length()?))
     }
 
+    /// Whether the running request, as far as its head is there, makes an object. Of an association whose beginning was not seen, any
+    /// interface may be the one that does.
+    fn is_activation(&self) -> bool {
+        let (Some(context), Some(opnum)) = (self.short(20), self.short(22)) else { return false };
+        let bound = self.interface(context);
+        ACTIVATIONS.contains(&opnum) && bound.map_or(self.contexts.is_empty(), |bound| bound == ACTIVATOR)
+    }
+
+    fn interface(&self, context: u16) -> Option<Interface> {
+        self.contexts.iter().find(|(id, _)| *id == context).map(|(_, interface)| *interface)
+    }
+
     fn message(&mut self, tell: &mut impl FnMut(Call)) {
         match self.head.get(2).copied() {
             Some(REQUEST) if self.head.get(3).is_some_and(|flags| flags & FIRST_FRAGMENT != 0) => {
                 let (Some(context), Some(opnum)) = (self.short(20), self.short(22)) else { return };
-                let known = self.contexts.iter().find(|(id, _)| *id == context);
-                if let Some((_, interface)) = known {
-                    tell(Call { interface: *interface, opnum });
+                let body = self.head.get(REQUEST_HEAD..).unwrap_or_default();
+                let class = if self.is_activation() { class_in(body) } else { None };
+                // The class says which interface it is, where that was not seen.
+                let interface = self.interface(context).or(class.map(|_| ACTIVATOR));
+                if let Some(interface) = interface {
+                    tell(Call { interface, opnum, class });
                 }
             }
             Some(BIND | ALTER_CONTEXT) => self.bind(),
@@ -170,7 +193,8 @@ impl Call {
     pub(crate) fn tell(self, subject: &str, cx: &mut Cx<'_>) {
         let object = name_of(self.interface).map_or_else(|| self.interface.to_string(), str::to_owned);
         let operation = operation_of(self.interface, self.opnum);
-        let detail = operation.map_or_else(|| format!("operation {}", self.opnum), str::to_owned);
+        let detail = self.class.or(operation);
+        let detail = detail.map_or_else(|| format!("operation {}", self.opnum), str::to_owned);
         let request = Request { action: "call", object, detail, subject: subject.to_owned() };
         request.tell(App::DceRpc, String::new(), cx);
     }
@@ -267,6 +291,42 @@ mod tests {
             assert_eq!(calls(&parts, step), Ok(vec![("svcctl", 12), ("?", 4), ("svcctl", 19)]), "{step}");
         }
         assert_eq!(operation_of(Interface::from_wire(&SVCCTL, true), 12), Some("CreateServiceW"));
+    }
+
+    /// MMC20.Application, as it stands on the wire.
+    const MMC20: [u8; 16] =
+        [0x1a, 0x79, 0xb2, 0x49, 0xae, 0xb1, 0x90, 0x4c, 0x9b, 0x8e, 0xe8, 0x60, 0xba, 0x07, 0xf8, 0x89];
+    const ON_WIRE_ACTIVATOR: [u8; 16] = [0xa0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46];
+
+    /// A request of so many bytes that names a class at its hundredth.
+    fn activation(opnum: u16, class: [u8; 16]) -> Vec<u8> {
+        let mut bytes = request(0, opnum, 3, 900);
+        bytes[124..140].copy_from_slice(&class);
+        bytes
+    }
+
+    #[test]
+    fn the_class_of_an_object_that_is_made_is_told() {
+        let classes = |parts: &[Vec<u8>], step: usize| {
+            let mut association = Association::default();
+            let mut told = Vec::new();
+            for part in parts.concat().chunks(step) {
+                association
+                    .read(part, |call| told.push((name_of(call.interface), call.opnum, call.class)))
+                    .expect("dce_rpc");
+            }
+            told
+        };
+        let activator = Some("ISystemActivator");
+        for step in [1, 7, 24, 100_000] {
+            let bound = [bind(BIND, &[(0, ON_WIRE_ACTIVATOR)]), activation(4, MMC20), request(0, 4, 3, 3000)];
+            let expected = [(activator, 4, Some("MMC20.Application")), (activator, 4, None)];
+            assert_eq!(classes(&bound, step), expected, "{step}");
+            let joined = [activation(3, MMC20), activation(3, [9; 16]), activation(5, MMC20)];
+            assert_eq!(classes(&joined, step), [(activator, 3, Some("MMC20.Application"))], "{step}");
+            let other = [bind(BIND, &[(0, SVCCTL)]), activation(4, MMC20)];
+            assert_eq!(classes(&other, step), [(Some("svcctl"), 4, None)], "{step}");
+        }
     }
 
     #[test]
