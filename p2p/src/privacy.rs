@@ -307,6 +307,8 @@ mod tests {
                 reports: 0,
             });
             assert_eq!(privacy().clear(announce).is_ok(), leaves, "{address}");
+            // Nor is it dialled, whoever announces it.
+            assert_eq!(is_public_address(address), leaves, "{address}");
         }
     }
 

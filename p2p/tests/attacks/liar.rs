@@ -119,6 +119,13 @@ pub fn forge_in(
     seal(&Head { net, author: id(author), epoch: 1, seq, issued, ttl: DAY }, message, &key(signer))
 }
 
+/// Whether it reads what is gossiped to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ears {
+    Open,
+    Shut,
+}
+
 /// A connection of the liar to its victim. Ended by dropping it.
 pub struct Liar {
     pub id: NodeId,
@@ -156,9 +163,20 @@ pub async fn connect(n: u16, address: &str) -> Result<StreamMuxerBox, String> {
 impl Liar {
     /// Connects as key `n`, and answers requests with `serve`.
     pub async fn meet(n: u16, address: &str, serve: Serve) -> Self {
+        Self::meet_as(n, address, serve, Ears::Open).await
+    }
+
+    /// Subscribes to all and reads nothing of it.
+    pub async fn deaf(n: u16, address: &str) -> Self {
+        let mut liar = Self::meet_as(n, address, Arc::new(|_| None), Ears::Shut).await;
+        liar.subscribe().await;
+        liar
+    }
+
+    async fn meet_as(n: u16, address: &str, serve: Serve, ears: Ears) -> Self {
         let muxer = within("a handshake", connect(n, address)).await.expect("let in");
         let (open, opens) = mpsc::channel(64);
-        let driver = tokio::spawn(drive(muxer, opens, serve));
+        let driver = tokio::spawn(drive(muxer, opens, serve, ears));
         Self { id: id(n), open, gossip: None, driver }
     }
 
@@ -259,6 +277,7 @@ async fn drive(
     mut muxer: StreamMuxerBox,
     mut opens: mpsc::Receiver<oneshot::Sender<SubstreamBox>>,
     serve: Serve,
+    ears: Ears,
 ) {
     let mut waiting: VecDeque<oneshot::Sender<SubstreamBox>> = VecDeque::new();
     poll_fn(|cx: &mut Context<'_>| {
@@ -277,7 +296,7 @@ async fn drive(
             }
             if let Poll::Ready(inbound) = Pin::new(&mut muxer).poll_inbound(cx) {
                 let Ok(stream) = inbound else { return Poll::Ready(()) };
-                tokio::spawn(answer(stream, serve.clone()));
+                tokio::spawn(answer(stream, serve.clone(), ears));
                 continue;
             }
             match Pin::new(&mut muxer).poll(cx) {
@@ -292,7 +311,7 @@ async fn drive(
 
 const PING: &str = "/ipfs/ping/1.0.0";
 
-async fn answer(stream: SubstreamBox, serve: Serve) {
+async fn answer(stream: SubstreamBox, serve: Serve, ears: Ears) {
     let ask = ask_protocol();
     let protocols = [PING.to_owned(), "/meshsub/1.1.0".to_owned(), ask.clone()];
     let Ok((protocol, mut stream)) = listener_select_proto(stream, protocols).await else { return };
@@ -315,6 +334,8 @@ async fn answer(stream: SubstreamBox, serve: Serve) {
             }
             None => std::future::pending().await,
         }
+    } else if ears == Ears::Shut {
+        std::future::pending().await
     } else {
         let mut bytes = [0; 4096];
         while stream.read(&mut bytes).map(|read| read.is_ok_and(|n| n > 0)).await {}

@@ -44,6 +44,24 @@ async fn slow_streams_hold_up_nobody() {
     scene.nothing_came_of_it().await;
 }
 
+/// Neighbours who never read what they subscribed to: what waits for them is bounded, and nobody else waits.
+#[tokio::test]
+async fn who_never_reads_holds_up_nobody() {
+    let mut scene = Scene::with(support::open_limits()).await;
+    let mut deaf = Vec::new();
+    for n in [LIAR, super::GANG.start, super::GANG.start + 1] {
+        deaf.push(Liar::deaf(n, &scene.victim.address).await);
+    }
+    for n in 0..3000 {
+        scene.victim.publish(Message::Report(report(accused(n)))).await;
+    }
+    for router in &scene.honest {
+        let all = |seen: &support::Seen| (seen.of(scene.victim.id) == 3000).then_some(());
+        router.until("all that the victim says", all).await;
+    }
+    scene.nothing_came_of_it().await;
+}
+
 /// Bytes that are no request, and requests larger than any: two of them are enough.
 #[tokio::test]
 async fn who_asks_nonsense_twice_is_cut_off() {
