@@ -26,6 +26,6 @@ async fn ten_nodes_hear_everything_though_half_of_them_are_mute() {
 #[tokio::test]
 async fn a_burst_of_two_thousand_reaches_nine_others_whole() {
     let mut crowd = Crowd::gather(10, false, support::open_limits(), &support::clock()).await;
-    let (heard, _) = crowd.burst(2000).await;
+    let (heard, _) = crowd.burst(0, 2000).await;
     assert_eq!(heard, [2000; 9]);
 }

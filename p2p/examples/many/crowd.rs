@@ -88,8 +88,8 @@ impl One {
 }
 
 impl Crowd {
-    /// `count` nodes, each of whom dials about ten others, whom a fixed pattern chooses; with `half_mute` every other one takes and
-    /// hands nothing on.
+    /// `count` nodes, each of whom dials about ten others, whom a fixed pattern chooses; with `half_mute` about half of them take and
+    /// hand nothing on.
     pub async fn gather(count: u16, half_mute: bool, limits: Limits, clock: &ReadClock) -> Self {
         let mut nodes: Vec<One> = Vec::new();
         for n in 0..count {
@@ -100,7 +100,8 @@ impl Crowd {
                 let address = nodes.get(usize::from(other)).filter(|_| near).map(|one| one.address.as_str());
                 members.add(id(other), peer(address)).expect("room");
             }
-            let mute = half_mute && n % 2 == 1;
+            // Half of them, without a pattern that meets that of the distances.
+            let mute = half_mute && (n.wrapping_mul(40_503) >> 8) % 2 == 1;
             nodes.push(One::start(n, mute, members, limits, clock).await);
         }
         let crowd = Self { nodes };
@@ -142,15 +143,15 @@ impl Crowd {
         spread
     }
 
-    /// One node says `count` things at once; how many each other one heard, and how long the last took.
-    pub async fn burst(&mut self, count: usize) -> (Vec<usize>, Duration) {
+    /// One node says `count` things at once, from number `first` on; how many each other one heard, and how long the last took.
+    pub async fn burst(&mut self, first: usize, count: usize) -> (Vec<usize>, Duration) {
         let began = Instant::now();
         let Some((speaker, others)) = self.nodes.split_first_mut() else {
             return (Vec::new(), Duration::ZERO);
         };
         let saying = async {
             for n in 0..count {
-                speaker.say(0x10_0000 + n).await;
+                speaker.say(0x10_0000 + first + n).await;
             }
         };
         let hearing = others.iter_mut().filter(|one| !one.mute).map(|one| async {
