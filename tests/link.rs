@@ -121,9 +121,8 @@ fn a_rogue_router_is_an_alert_and_the_networks_own_is_not() {
     assert_eq!(own(0)["evidence"], serde_json::json!({}));
 }
 
-#[test]
-fn forged_neighbour_advertisements_are_told_of_the_forger() {
-    let mut pcap = Pcap::new();
+/// A forger claims a neighbour's address for a minute, and the neighbour contradicts.
+fn forged(pcap: &mut Pcap) -> Value {
     let (all, victim) = (six(ALL_NODES), six("fe80::7"));
     for n in 0..40 {
         if n % 4 == 0 {
@@ -131,10 +130,26 @@ fn forged_neighbour_advertisements_are_told_of_the_forger() {
         }
         pcap.icmp6(n * 2000 + 1000, (victim, mac(66)), all, &neighbour_says(victim, mac(66)));
     }
-    let told = found(&pcap);
-    assert_eq!(evidence(&told, "MITM_NDP_ATTACK"), 1, "{told}");
-    // Nothing tells which address the hardware address of the forger has: nobody is blocked, least of all the victim.
-    assert!(attackers(&told).is_empty(), "{told}");
+    found(pcap)
+}
+
+#[test]
+fn forged_neighbour_advertisements_are_an_alert_about_the_forger() {
+    let mut pcap = Pcap::new();
+    pcap.arp(0, (host(66), mac(66)), host(1));
+    let told = forged(&mut pcap);
+    assert_eq!(
+        (evidence(&told, "MITM_NDP_ATTACK"), attackers(&told)),
+        (1, vec!["192.168.1.66".to_owned()]),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_forger_whose_address_nobody_knows_gets_nobody_blocked() {
+    // Least of all the victim.
+    let told = forged(&mut Pcap::new());
+    assert_eq!((evidence(&told, "MITM_NDP_ATTACK"), attackers(&told).len()), (1, 0), "{told}");
 }
 
 /// An answer by LLMNR that `name` is at `at`.
