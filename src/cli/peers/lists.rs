@@ -8,19 +8,28 @@ use slips_p2p::indicator::Indicator;
 use slips_p2p::lists::{MAX_LISTED, MAX_LISTS};
 use slips_p2p::message::Name;
 
-use super::{Desk, Done, find_peer, text_of, wrong};
+use super::{Desk, Done, find_peer, show, text_of, wrong};
 use crate::cli::{Exit, Failure};
 use crate::peers::table::{Follow, MAX_FOLLOWED, Policy};
 
 pub(super) fn list(desk: &Desk) -> Done {
     let state = desk.store.load()?;
+    let status = show::status();
+    // How many entries the daemon has of each.
+    let held = |id: &str, list: &str| -> Option<u64> {
+        let lists = status.as_ref()?["lists"].as_array()?;
+        lists.iter().find(|row| row["by"] == id && row["list"] == list)?["entries"].as_u64()
+    };
     let followed: Vec<_> = state
         .table
         .peers
         .iter()
         .flat_map(|row| row.follow.iter().map(move |follow| (row, follow)))
         .map(|(row, follow)| {
-            json!({"peer": row.called(), "id": row.id.to_string(), "list": follow.list.to_string(), "policy": follow.policy.name()})
+            let (id, list) = (row.id.to_string(), follow.list.as_str());
+            json!({
+                "peer": row.called(), "id": id, "list": list, "policy": follow.policy.name(), "entries": held(&id, list),
+            })
         })
         .collect();
     let published: Vec<_> = desk
@@ -35,7 +44,13 @@ pub(super) fn list(desk: &Desk) -> Done {
         let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let mut text = String::new();
         for row in &followed {
-            text += &format!("{} of {}: {}\n", word(&row["list"]), word(&row["peer"]), word(&row["policy"]));
+            let entries = row["entries"].as_u64().map(|n| format!(", {n} entries now")).unwrap_or_default();
+            text += &format!(
+                "{} of {}: {}{entries}\n",
+                word(&row["list"]),
+                word(&row["peer"]),
+                word(&row["policy"])
+            );
         }
         for row in &published {
             text += &format!("{} is published with {} entries\n", word(&row["list"]), row["entries"]);

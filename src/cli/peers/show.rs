@@ -102,9 +102,14 @@ struct Live {
     peers: BTreeMap<String, Value>,
 }
 
-fn live() -> Option<Live> {
+/// How the daemon says that things are; nothing without one.
+pub(super) fn status() -> Option<Value> {
     let text = control::ask(&Ask::Peers(PeersAsk::Status)).ok()?.ok()?;
-    let status: Value = serde_json::from_str(&text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn live() -> Option<Live> {
+    let status = status()?;
     let rows = status["peers"].as_array().into_iter().flatten();
     let peers = rows.filter_map(|row| Some((row["id"].as_str()?.to_owned(), row.clone()))).collect();
     Some(Live { peers, status })
