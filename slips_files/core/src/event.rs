@@ -521,7 +521,7 @@ pub struct Dhcp {
     pub uids: Vec<Uid>,
     pub client: Option<IpAddr>,
     pub server: Option<IpAddr>,
-    /// Other servers that offered an address in the same transaction, at most four.
+    /// Other servers that offered an address in the same transaction, or that the client chose, at most four.
     pub other_servers: Vec<IpAddr>,
     pub mac: Option<MacAddr>,
     pub host_name: String,

@@ -216,6 +216,13 @@ fn add(dhcp: &mut Dhcp, message: &Message<'_>, way: &Way) {
         keep(&mut dhcp.host_name, message.host_name);
         keep(&mut dhcp.client_fqdn, message.fqdn);
         keep(&mut dhcp.client_message, message.text);
+        // An offer to the client alone may pass elsewhere; whom the client chose of all it heard is told to everybody.
+        if let Some(chosen) = message.server.map(IpAddr::V4).filter(|chosen| dhcp.server != Some(*chosen))
+            && !dhcp.other_servers.contains(&chosen)
+            && dhcp.other_servers.len() < MAX_OTHER_SERVERS
+        {
+            dhcp.other_servers.push(chosen);
+        }
         return;
     }
     keep(&mut dhcp.domain, message.domain);

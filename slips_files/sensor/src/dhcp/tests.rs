@@ -76,6 +76,21 @@ fn all_servers_that_offer_are_kept() {
 }
 
 #[test]
+fn the_server_that_a_client_chose_is_kept_though_its_offer_was_not_seen() {
+    let mut pending = Pending::new(256);
+    let mut told = Vec::new();
+    let offer = message(2, 7, 5, &[b"\x35\x01\x02", &[54, 4, 10, 0, 0, 1]]);
+    let choice = |server| message(1, 7, 0, &[b"\x35\x01\x03", &[54, 4, 10, 0, 0, server]]);
+    for bytes in [offer, choice(66), choice(1), choice(66)] {
+        let parsed = Message::parse(&bytes).expect("message");
+        pending.take(&parsed, &way(0, [10, 0, 0, 1], [255; 4]), &mut |dhcp| told.push(dhcp));
+    }
+    pending.tell_older(PacketTime(9), &mut |dhcp| told.push(dhcp));
+    let servers = told.iter().map(|dhcp| (dhcp.server, dhcp.other_servers.clone())).next();
+    assert_eq!(servers, Some((Some([10, 0, 0, 1].into()), vec![[10, 0, 0, 66].into()])));
+}
+
+#[test]
 fn transactions_are_bounded() {
     let (mut pending, mut told) = (Pending::new(256), 0);
     for id in 0..1000 {
