@@ -1,6 +1,6 @@
 //! `slips analyze`: a finite input through all detections to its end.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -12,6 +12,7 @@ use slips_core::record::Record;
 use slips_input::{OpenOptions, Report, Source};
 use slips_store::RecordSink;
 
+use super::score::Scorer;
 use super::summary::Summary;
 use super::{Analyze, Exit, Failure, load_config};
 use crate::config::Config;
@@ -43,9 +44,10 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
         let _ = records_in.send(batch);
     })
     .map_err(Failure::software)?;
+    let scorer = options.score.then(Scorer::default);
     let collector = thread::Builder::new()
         .name("sinks".into())
-        .spawn(move || collect(&records, sinks))
+        .spawn(move || collect(&records, sinks, scorer))
         .map_err(Failure::software)?;
 
     let mut reports = Vec::new();
@@ -147,10 +149,17 @@ pub(super) fn progress(path: &Path, size: Option<(u64, u64)>) -> Option<Progress
     Some(bar)
 }
 
-fn collect(records: &Receiver<Vec<Record>>, mut sinks: Vec<Box<dyn RecordSink>>) -> Result<Summary, Failure> {
+fn collect(
+    records: &Receiver<Vec<Record>>,
+    mut sinks: Vec<Box<dyn RecordSink>>,
+    mut scorer: Option<Scorer>,
+) -> Result<Summary, Failure> {
     let mut summary = Summary::default();
     while let Ok(batch) = records.recv() {
         summary.add(&batch);
+        if let Some(scorer) = &mut scorer {
+            scorer.add(&batch);
+        }
         for sink in &mut sinks {
             sink.accept(&batch)?;
         }
@@ -158,6 +167,7 @@ fn collect(records: &Receiver<Vec<Record>>, mut sinks: Vec<Box<dyn RecordSink>>)
     for sink in sinks {
         sink.close()?;
     }
+    summary.score = scorer.map(Scorer::finish);
     Ok(summary)
 }
 
@@ -169,9 +179,5 @@ fn print(summary: &Summary, json: bool) -> Result<(), Failure> {
     } else {
         summary.text()
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads us has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(Failure::software),
-    }
+    super::print_out(&text)
 }

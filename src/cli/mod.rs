@@ -1,12 +1,16 @@
 //! The command line: a contract that tests and users rely on. Each command's work is in its own file.
 
 mod analyze;
+mod detections;
 mod exit;
+mod explain;
 mod firewall;
 mod peers;
+mod score;
 mod sensor;
 mod summary;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -90,6 +94,21 @@ enum Command {
         /// Address or network, as `slips firewall list` shows it.
         net: Net,
     },
+    /// Tell the story of an alert: its evidence, the flows behind each, why this attacker, what was done.
+    #[command(
+        after_help = "Examples:\n  sudo slips explain 5d41c3a0\n  slips analyze capture.pcap -o out && \
+                            slips explain -o out $(jq -r 'select(.Status == \"Incident\").ID' out/alerts.json | head -1)"
+    )]
+    Explain(Explain),
+    /// List the detections; with a name, tell what it detects, from which numbers on, and how it is configured.
+    #[command(after_help = "Examples:\n  slips detections\n  slips detections vertical_port_scan")]
+    Detections {
+        /// A detection.
+        name: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what is wrong with a configuration file, all of it.
     #[command(after_help = "Example:\n  slips check-config /etc/slips/slips.yaml")]
     CheckConfig {
@@ -117,12 +136,32 @@ struct Analyze {
     /// Print one JSON object instead of a summary for people.
     #[arg(long)]
     json: bool,
+    /// Compare with the labels of the input (Zeek's `label`, Argus' `Label`): per flow and host, and the time to the first alert.
+    #[arg(long)]
+    score: bool,
     /// Detection threads; 0 does everything on one thread. Default: one less than there are processors.
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<usize>,
     /// Configuration file. Default: the built-in defaults.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// Tell the story of an alert.
+#[derive(Args, Debug)]
+struct Explain {
+    /// Id of the alert, or its beginning: SLIPS_ALERT_ID in the journal, ID in alerts.json.
+    #[arg(value_name = "ALERT")]
+    alert: String,
+    /// Output directory of the analysis or the daemon. Default: /var/lib/slips.
+    #[arg(short, long, value_name = "DIR", conflicts_with = "db")]
+    output: Option<PathBuf>,
+    /// The database itself.
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Watch interfaces and block attackers.
@@ -241,6 +280,8 @@ pub fn main() -> ExitCode {
             firewall::ask_daemon(&Ask::Block { net, secs: term.0.as_secs(), why })
         }
         Command::Unblock { net } => firewall::ask_daemon(&Ask::Unblock(net)),
+        Command::Explain(asked) => explain::run(&asked),
+        Command::Detections { name, json } => detections::run(name.as_deref(), json),
         Command::CheckConfig { file } => check_config(&file),
     };
     match done {
@@ -278,6 +319,15 @@ fn check_config(file: &std::path::Path) -> Result<(), Failure> {
     })?;
     println!("{}: ok", file.display());
     Ok(())
+}
+
+/// Prints a whole text.
+fn print_out(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads us has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(Failure::software),
+    }
 }
 
 /// A number of detection threads.

@@ -8,6 +8,8 @@ use slips_core::record::{Record, Stats};
 use slips_input::Report;
 use slips_store::render;
 
+use super::score::Score;
+
 /// Alerts that the summary for people shows; the files and `--json` have all.
 const SHOWN_ALERTS: usize = 20;
 
@@ -30,6 +32,9 @@ pub struct Summary {
     pub rejected: BTreeMap<String, u64>,
     pub records: u64,
     pub seconds: f64,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<Score>,
     #[serde(skip)]
     samples: Vec<String>,
     #[serde(skip)]
@@ -166,6 +171,9 @@ impl Summary {
             if self.alerts.len() > SHOWN_ALERTS {
                 let _ = writeln!(text, "  … and {} more", self.alerts.len() - SHOWN_ALERTS);
             }
+        }
+        if let Some(score) = &self.score {
+            text.push_str(&score.text());
         }
         text
     }

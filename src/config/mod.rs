@@ -1,6 +1,7 @@
 //! `slips.yaml`: read once into an immutable value. Every key has a default; an unknown key or a bad value stops the start
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
+mod detections;
 mod p2p;
 mod sensor;
 mod units;
@@ -17,6 +18,7 @@ use slips_core::settings::{Direction, Limits, Settings};
 use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
+pub use detections::Detections;
 pub use p2p::P2p;
 pub use sensor::Sensor;
 pub use units::{Amount, Length, NetText};
@@ -37,6 +39,8 @@ pub struct Config {
     pub flow_alerts: FlowAlerts,
     #[serde(deserialize_with = "section")]
     pub brute_force_detector: BruteForce,
+    #[serde(deserialize_with = "section")]
+    pub detections: Detections,
     #[serde(rename = "DisabledAlerts", deserialize_with = "section")]
     pub disabled_alerts: DisabledAlerts,
     #[serde(deserialize_with = "section")]
@@ -421,10 +425,9 @@ impl Config {
             threshold.is_finite() && threshold > 0.0,
             "detection.evidence_detection_threshold must be above 0; 0.25 is the default",
         );
-        check(
-            self.brute_force_detector.ssh_attempt_threshold > 0,
-            "brute_force_detector.ssh_attempt_threshold must be at least 1",
-        );
+        for what in self.detections().err().unwrap_or_default() {
+            check(false, &what);
+        }
         check(self.firewall.internal_share <= 100, "firewall.internal_share is in percent, 100 at most");
         check(
             self.firewall.external != Policy::Isolate,

@@ -6,10 +6,9 @@ use std::thread;
 
 use slips_core::detector::Detector;
 use slips_core::intel::{Intelligence, NoIntelligence};
-use slips_core::time::Span;
 
 use crate::cli::{Exit, Failure};
-use crate::config::{Config, Length, ThreatIntelligence};
+use crate::config::{Config, ThreatIntelligence};
 
 /// One shard less than there are processors, at least one: the input needs one too.
 pub fn default_shards() -> usize {
@@ -41,21 +40,10 @@ pub fn registry(
     intel: Arc<dyn Intelligence>,
     gateways: Vec<IpAddr>,
 ) -> Box<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync> {
-    let settings = slips_detect::Settings { gateways, ..detect_settings(config) };
+    // Loading a configuration has told what is wrong with it.
+    let mut settings = config.detections().unwrap_or_default();
+    settings.gateways = gateways;
     Box::new(move || slips_detect::registry(&settings, Arc::clone(&intel)))
-}
-
-fn detect_settings(config: &Config) -> slips_detect::Settings {
-    slips_detect::Settings {
-        ssh_attempt_threshold: config.brute_force_detector.ssh_attempt_threshold,
-        long_connection_threshold: span(config.flow_alerts.long_connection_threshold),
-        data_exfiltration_threshold: config.flow_alerts.data_exfiltration_threshold.0,
-        ..slips_detect::Settings::default()
-    }
-}
-
-fn span(length: Length) -> Span {
-    Span(i64::try_from(length.0.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// What the packet sensor is told. `key` makes uids and hashes unpredictable in a live run; a file gets the same uids each time.

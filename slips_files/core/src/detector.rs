@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use crate::addr::LocalNets;
-use crate::event::{Event, EventKind};
-use crate::evidence::{EvidenceKind, Finding, Proof};
+use crate::event::Event;
+use crate::evidence::{Finding, Proof};
+pub use crate::spec::{Header, Role, Rung, Spec, Threshold, Unit, Usual};
 use crate::time::{PacketTime, WindowId};
 
 /// A profile's place in a shard's tables: dense, from 0, reused after [`Detector::forget`].
@@ -18,38 +19,8 @@ impl Slot {
     }
 }
 
-/// Which side of the event the profile at hand is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
-    /// The originator, the client, the host the record is about.
-    Src,
-    /// The other side.
-    Dst,
-    /// The link as a whole: who answers for whom on it, and who is new there, is seen by nobody alone. Told for the events that
-    /// [`Event::is_of_link`] names; the profile at hand is then [`LINK`], and nobody is to be blamed as it.
-    Link,
-}
-
-impl Role {
-    /// How many roles there are.
-    pub const COUNT: usize = Self::Link as usize + 1;
-}
-
 /// The profile that stands for the link: the group of all its hosts (RFC 1112).
 pub const LINK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(224, 0, 0, 1));
-
-/// What a detection is, for the registry, the configuration and the documentation.
-#[derive(Clone, Copy, Debug)]
-pub struct Spec {
-    /// Short name, snake_case; its section in `slips.yaml`.
-    pub name: &'static str,
-    /// The evidence it can raise.
-    pub kinds: &'static [EvidenceKind],
-    /// The events it wants to see.
-    pub events: &'static [EventKind],
-    /// The sides it wants to see them from.
-    pub roles: &'static [Role],
-}
 
 /// A detection. One value of it lives in each shard and sees the events of that shard's profiles, in the order of the input.
 ///

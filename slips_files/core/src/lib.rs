@@ -23,6 +23,7 @@ pub mod intel;
 pub mod neighbour;
 pub mod record;
 pub mod settings;
+pub mod spec;
 pub mod state;
 pub mod text;
 pub mod time;

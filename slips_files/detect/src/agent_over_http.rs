@@ -1,26 +1,15 @@
 //! An agent that is controlled over HTTP (`COMMAND_AND_CONTROL_CHANNEL`).
-//!
-//! * ATT&CK: T1071.001 Application Layer Protocol: Web Protocols, T1105 Ingress Tool Transfer.
-//! * Rule: a program (curl, Python, PowerShell, Go …; not a browser) posts again and again to one path of a server that it calls by
-//!   address and port, not by name. The paths that frameworks use by default make it certain: Caldera's `/file/download` with
-//!   `POST`, fetched by a program, and after it the agent's posts to the same server.
-//! * Numbers: five posts after the download are critical 0.9 (an agent asks every 30 to 60 s: five minutes). Without a known path 20
-//!   posts are medium, 100 high; never critical, because own scripts do that.
-//! * Why false positives stay out: scripts, exporters and home automation mostly use names, `GET`, or JSON that grows: they stay at medium; a
-//!   download by `POST` to that path is nobody's but Caldera's. Only what our own hosts ask counts, and a download only when it was
-//!   given: whoever asks a server of ours for that path must not have it blocked.
-//! * Evasion: a name, another path, a browser's user agent, TLS.
-//! * Proof: proven, requests that were answered.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::state::PerSlot;
 use slips_core::time::WindowId;
 
-use crate::ladder::{self, Rung, rung};
+use crate::Settings;
+use crate::ladder::{self, Ladder, Rung, rung};
 use crate::table::Table;
 use crate::tally::Trail;
 
@@ -30,12 +19,39 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::CommandAndControlChannel],
     events: &[EventKind::Http],
     roles: &[Role::Src],
+    thresholds: &[POSTS, AGENT],
+    header: Header {
+        detects: "An agent that is controlled over HTTP (`COMMAND_AND_CONTROL_CHANNEL`).",
+        attack: "T1071.001 Application Layer Protocol: Web Protocols, T1105 Ingress Tool Transfer.",
+        rule: "A program (curl, Python, PowerShell, Go …; not a browser) posts again and again to one path of a \
+            server that it calls by address and port, not by name. The paths that frameworks use by default make \
+            it certain: Caldera's `/file/download` with `POST`, fetched by a program, and after it the agent's \
+            posts to the same server.",
+        numbers: "Five posts after the download are critical 0.9 (an agent asks every 30 to 60 s: five minutes). \
+            Without a known path 20 posts are medium, 100 high; never critical, because own scripts do that.",
+        quiet: "Scripts, exporters and home automation mostly use names, `GET`, or JSON that grows: they stay at \
+            medium; a download by `POST` to that path is nobody's but Caldera's. Only what our own hosts ask \
+            counts, and a download only when it was given: whoever asks a server of ours for that path must not \
+            have it blocked.",
+        evasion: "A name, another path, a browser's user agent, TLS.",
+        proof: "Proven, requests that were answered.",
+    },
 };
 
 /// Steps in posts to one server.
-pub const POSTS: [Rung; 2] = [rung(20, ThreatLevel::Medium, 0.5), rung(100, ThreatLevel::High, 0.6)];
+pub const POSTS: Threshold = Threshold::steps(
+    "posts",
+    "posts of a program to one path of a bare address in a window",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Medium, 0.5), rung(100, ThreatLevel::High, 0.6)],
+);
 /// Steps in posts to one server from which an agent was fetched.
-pub const AGENT: [Rung; 2] = [rung(1, ThreatLevel::High, 0.8), rung(5, ThreatLevel::Critical, 0.9)];
+pub const AGENT: Threshold = Threshold::steps(
+    "agent_posts",
+    "posts to a server after it gave Caldera's download",
+    Unit::Count,
+    &[rung(1, ThreatLevel::High, 0.8), rung(5, ThreatLevel::Critical, 0.9)],
+);
 
 /// Where Caldera's server gives out its agents.
 const DOWNLOAD: &str = "/file/download";
@@ -66,8 +82,10 @@ struct Server {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AgentOverHttp {
+    posts: Ladder,
+    agent: Ladder,
     /// Not bound to windows: an agent is fetched once and posts for days.
     servers: PerSlot<Table<(IpAddr, u16), Server>>,
 }
@@ -85,6 +103,15 @@ fn is_by_address(host: &str) -> bool {
 }
 
 impl AgentOverHttp {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            posts: settings.ladder(&SPEC, &POSTS),
+            agent: settings.ladder(&SPEC, &AGENT),
+            servers: PerSlot::default(),
+        }
+    }
+
     fn on_http(&mut self, cx: &mut Cx<'_>, http: &Http) {
         let about = &http.about;
         let servers = self.servers.get_or_default(cx.slot());
@@ -103,12 +130,12 @@ impl AgentOverHttp {
             return;
         }
         server.posts = server.posts.saturating_add(1);
-        let agent = if server.fetched { ladder::step(&AGENT, AGENT[0].at, server.posts) } else { 0 };
-        let posts = ladder::step(&POSTS, POSTS[0].at, server.posts);
+        let agent = if server.fetched { self.agent.step(server.posts) } else { 0 };
+        let posts = self.posts.step(server.posts);
         let rung = if ladder::climb(&mut server.told_agent, agent) {
-            ladder::at_step(&AGENT, agent)
+            self.agent.at_step(agent)
         } else if agent == 0 && ladder::climb(&mut server.told, posts) {
-            ladder::at_step(&POSTS, posts)
+            self.posts.at_step(posts)
         } else {
             None
         };
@@ -174,7 +201,7 @@ mod tests {
     use crate::test_traces::{bench, http, levels};
 
     fn told(fetch: bool, posts: i64, host: &str, user_agent: &str, method: &str) -> Vec<Finding> {
-        let mut bench = bench(AgentOverHttp::default());
+        let mut bench = bench(AgentOverHttp::new(&Settings::default()));
         let request = |uri: &str, n: i64, body| {
             let mut request = http("203.0.113.9", host, uri, n * 10);
             request.method = method.into();
@@ -200,7 +227,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_known_beyond_the_window_in_which_it_was_fetched() {
-        let mut bench = bench(AgentOverHttp::default());
+        let mut bench = bench(AgentOverHttp::new(&Settings::default()));
         let mut post = |uri: &str, second| {
             let mut request = http("203.0.113.9", "203.0.113.9", uri, second);
             (request.method, request.user_agent) = ("POST".into(), "curl/8".into());
@@ -223,7 +250,7 @@ mod tests {
     #[test]
     fn nobody_outside_gets_a_server_of_ours_blocked() {
         let posts = |status, src: &str| {
-            let mut bench = bench(AgentOverHttp::default());
+            let mut bench = bench(AgentOverHttp::new(&Settings::default()));
             let mut told = Vec::new();
             for n in 0..80 {
                 let uri = if n == 0 { DOWNLOAD } else { "/weather" };

@@ -1,28 +1,17 @@
 //! A service of ours answers somebody much more than it is asked (`AMPLIFICATION_ABUSE`): somebody asks in his name, and our
 //! answers flood him.
-//!
-//! * ATT&CK: T1498.002 Network Denial of Service: Reflection Amplification.
-//! * Rule: datagrams of an outside host to a service of a local one that is known to amplify (DNS, NTP, SSDP, memcached, SNMP,
-//!   CLDAP, chargen, QOTD, portmapper, NetBIOS, mDNS, WS-Discovery, Steam, Ubiquiti): ten times as many bytes out as in, summed
-//!   up per service and asker in a window. The host that is asked notices it; the one who asks is not known.
-//! * Numbers: amplification factors of 5 (SNMP, DNS) to 50,000 (memcached) are those of US-CERT alert TA14-017A. Steps at 1, 10
-//!   and 100 MB to one asker in a window.
-//! * Why false positives stay out: a name server with DNSSEC answers five to fifty times what it is asked, but nobody a
-//!   megabyte an hour, except resolvers of providers: that is low. Nobody is blamed and so nobody blocked: the one who is seen
-//!   to ask is the victim.
-//! * Evasion: many victims with little each.
-//! * Proof: unproven, whoever asks.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Flow, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
-use crate::ladder::{self, Rung, rung};
+use crate::Settings;
+use crate::ladder::{self, Ladder, rung};
 use crate::table::Table;
 use crate::tally::Trail;
 
@@ -32,14 +21,36 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::AmplificationAbuse],
     events: &[EventKind::Flow],
     roles: &[Role::Dst],
+    thresholds: &[KILOBYTES],
+    header: Header {
+        detects: "A service of ours answers somebody much more than it is asked (`AMPLIFICATION_ABUSE`): somebody asks \
+            in his name, and our answers flood him.",
+        attack: "T1498.002 Network Denial of Service: Reflection Amplification.",
+        rule: "Datagrams of an outside host to a service of a local one that is known to amplify (DNS, NTP, SSDP, \
+            memcached, SNMP, CLDAP, chargen, QOTD, portmapper, NetBIOS, mDNS, WS-Discovery, Steam, Ubiquiti): \
+            ten times as many bytes out as in, summed up per service and asker in a window. The host that is \
+            asked notices it; the one who asks is not known.",
+        numbers: "Amplification factors of 5 (SNMP, DNS) to 50,000 (memcached) are those of US-CERT alert TA14-017A. \
+            Steps at 1, 10 and 100 MB to one asker in a window.",
+        quiet: "A name server with DNSSEC answers five to fifty times what it is asked, but nobody a megabyte an \
+            hour, except resolvers of providers: that is low. Nobody is blamed and so nobody blocked: the one \
+            who is seen to ask is the victim.",
+        evasion: "Many victims with little each.",
+        proof: "Unproven, whoever asks.",
+    },
 };
 
 /// Steps in kilobytes to one asker.
-pub const KILOBYTES: [Rung; 3] = [
-    rung(1_000, ThreatLevel::Low, 0.6),
-    rung(10_000, ThreatLevel::Medium, 0.6),
-    rung(100_000, ThreatLevel::High, 0.7),
-];
+pub const KILOBYTES: Threshold = Threshold::steps(
+    "answers",
+    "of answers to one asker in a window, ten times what he asked with",
+    Unit::Kilobytes,
+    &[
+        rung(1_000, ThreatLevel::Low, 0.6),
+        rung(10_000, ThreatLevel::Medium, 0.6),
+        rung(100_000, ThreatLevel::High, 0.7),
+    ],
+);
 /// Bytes out for each byte in.
 const FACTOR: u64 = 10;
 /// Askers remembered per service host and window; those who got least make room.
@@ -56,12 +67,18 @@ struct Asker {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Amplification {
+    kilobytes: Ladder,
     askers: Windowed<Table<(IpAddr, u16), Asker>>,
 }
 
 impl Amplification {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { kilobytes: settings.ladder(&SPEC, &KILOBYTES), askers: Windowed::default() }
+    }
+
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let askers = self.askers.get_or_default(cx.slot(), cx.window());
         let key = (flow.src.addr, flow.dst.port);
@@ -73,11 +90,11 @@ impl Amplification {
             return;
         }
         let kilobytes = u32::try_from(asker.answered / 1000).unwrap_or(u32::MAX);
-        let step = ladder::step(&KILOBYTES, KILOBYTES[0].at, kilobytes);
+        let step = self.kilobytes.step(kilobytes);
         if !ladder::climb(&mut asker.told, step) {
             return;
         }
-        let Some(rung) = ladder::at_step(&KILOBYTES, step) else { return };
+        let Some(rung) = self.kilobytes.at_step(step) else { return };
         let text = format!(
             "{} answers {} with {kilobytes} kB to {} kB asked: somebody may ask in its name",
             flow.dst,
@@ -131,7 +148,7 @@ mod tests {
     use crate::test_traces::{Talk, bench, levels};
 
     fn told(n: u32, asked: u64, answered: u64, port: u16) -> Vec<Finding> {
-        let mut bench = bench(Amplification::default());
+        let mut bench = bench(Amplification::new(&Settings::default()));
         let mut flow = Talk::tcp("203.0.113.9", "192.168.1.2", port).carrying(asked, answered).flow();
         flow.proto = Proto::Udp;
         (0..n).flat_map(|_| bench.feed(&Event::Flow(flow.clone()))).collect()

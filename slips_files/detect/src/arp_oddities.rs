@@ -1,23 +1,14 @@
 //! ARP that no orderly host sends: answers to everybody that nobody asked for, and questions for addresses elsewhere.
-//!
-//! * ATT&CK: T1557.002 ARP Cache Poisoning; T1016 System Network Configuration Discovery.
-//! * Rule, `UNSOLICITED_ARP`: replies whose frame and whose target go to the broadcast address, counted per sender and window.
-//! * Rule, `ARP_OUTSIDE_LOCALNET`: distinct targets, neither local nor private, that a local host asks for.
-//! * Numbers: the original tells each packet with low 0.8 and low 0.6. We tell one at low and rise to medium.
-//! * Why false positives stay out: a host that announces its own address (target = sender: after booting, at fail-over) is told
-//!   from the twentieth announcement. Linux with two networks on one wire asks for its second gateway from its first address;
-//!   that is one target and stays low. Nothing here is more than medium: who steals an address is another detection.
-//! * Evasion: unicast answers; see `arp_poisoning`.
-//! * Proof: proven when the sender's hardware address is the one that owns the address.
 
 use slips_core::addr;
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto, Uid};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{Rung, rung};
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of_ip};
 
 /// The registry's entry.
@@ -26,14 +17,45 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::UnsolicitedArp, EvidenceKind::ArpOutsideLocalnet],
     events: &[EventKind::Arp],
     roles: &[Role::Src],
+    thresholds: &[UNSOLICITED, ANNOUNCED, OUTSIDE],
+    header: Header {
+        detects: "ARP that no orderly host sends: answers to everybody that nobody asked for, and questions for \
+            addresses elsewhere.",
+        attack: "T1557.002 ARP Cache Poisoning; T1016 System Network Configuration Discovery.",
+        rule: "`UNSOLICITED_ARP`: replies whose frame and whose target go to the broadcast address, counted per \
+            sender and window. `ARP_OUTSIDE_LOCALNET`: distinct targets, neither local nor private, that a local \
+            host asks for.",
+        numbers: "The original tells each packet with low 0.8 and low 0.6. We tell one at low and rise to medium.",
+        quiet: "A host that announces its own address (target = sender: after booting, at fail-over) is told from \
+            the twentieth announcement. Linux with two networks on one wire asks for its second gateway from its \
+            first address; that is one target and stays low. Nothing here is more than medium: who steals an \
+            address is another detection.",
+        evasion: "Unicast answers; see `arp_poisoning`.",
+        proof: "Proven when the sender's hardware address is the one that owns the address.",
+    },
 };
 
 /// Steps in unsolicited answers about another address than the sender's.
-pub const UNSOLICITED: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.8), rung(100, ThreatLevel::Medium, 0.6)];
+pub const UNSOLICITED: Threshold = Threshold::steps(
+    "unsolicited",
+    "answers to everybody that nobody asked for, in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.8), rung(100, ThreatLevel::Medium, 0.6)],
+);
 /// Steps in announcements of the own address.
-pub const ANNOUNCED: [Rung; 2] = [rung(20, ThreatLevel::Low, 0.4), rung(200, ThreatLevel::Low, 0.8)];
+pub const ANNOUNCED: Threshold = Threshold::steps(
+    "announcements",
+    "announcements of its own address by one host in a window",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Low, 0.4), rung(200, ThreatLevel::Low, 0.8)],
+);
 /// Steps in distinct outside targets.
-pub const OUTSIDE: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.6), rung(16, ThreatLevel::Medium, 0.6)];
+pub const OUTSIDE: Threshold = Threshold::steps(
+    "outside_targets",
+    "addresses elsewhere that one host asks for in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.6), rung(16, ThreatLevel::Medium, 0.6)],
+);
 
 const ONE: Limits = Limits { keys: 1, weighing: 1 };
 
@@ -45,12 +67,13 @@ pub struct ArpOddities {
     outside: Steps<()>,
 }
 
-impl Default for ArpOddities {
-    fn default() -> Self {
+impl ArpOddities {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            unsolicited: Steps::new(&UNSOLICITED, ONE),
-            announced: Steps::new(&ANNOUNCED, ONE),
-            outside: Steps::new(&OUTSIDE, ONE),
+            unsolicited: Steps::new(settings.ladder(&SPEC, &UNSOLICITED), ONE),
+            announced: Steps::new(settings.ladder(&SPEC, &ANNOUNCED), ONE),
+            outside: Steps::new(settings.ladder(&SPEC, &OUTSIDE), ONE),
         }
     }
 }
@@ -117,7 +140,7 @@ mod tests {
     use crate::test_traces::{arp, at, bench, levels};
 
     fn told(n: u8, vary: impl Fn(u8, &mut Arp)) -> Vec<Finding> {
-        let mut bench = bench(ArpOddities::default());
+        let mut bench = bench(ArpOddities::new(&Settings::default()));
         let record = |n| {
             let mut record = arp("192.168.1.15", "192.168.1.20", 2);
             vary(n, &mut record);

@@ -1,22 +1,9 @@
 //! ARP poisoning: a machine claims the address of another one that is there (`MITM_ARP_ATTACK`).
-//!
-//! * ATT&CK: T1557.002 Adversary-in-the-Middle: ARP Cache Poisoning.
-//! * Rule: an IP address belongs to the hardware address that used it first, until that one was silent for half an hour. Whoever
-//!   else sends ARP in its name claims it. Claims are counted per claimant over one to two minutes: those that nobody asked
-//!   for, and those that the owner contradicts (it spoke after the first claim). The attacker is the local address that the
-//!   claimant's hardware address owns, never the address that it claims; if it owns none, its hardware address is named.
-//! * Numbers: the known tools repeat a claim every one to ten seconds, because caches expire. Critical needs a contradicting
-//!   owner and 20 claims, for a gateway 10. The original compares the other way round, and blames the address that is stolen.
-//! * Why false positives stay out: a device that was replaced, a lease that moved, a fail-over without virtual addresses claim
-//!   once or a few times and the owner is silent: at most high. Virtual routers (VRRP, HSRP, GLBP) are known by their hardware
-//!   addresses. Repeaters and proxies answer when asked; that alone counts nothing. A gateway's further addresses stay medium.
-//! * Evasion: claiming rarely; claiming an address before its owner is seen; a forged hardware address hides who it is.
-//! * Proof: proven when the claim comes in a frame of the very hardware address that owns the attacker's address.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
@@ -24,7 +11,7 @@ use slips_core::state::PerSlot;
 
 use crate::Settings;
 use crate::holding::{self, Holding, Said};
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, rung};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -32,21 +19,52 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::MitmArpAttack],
     events: &[EventKind::Arp],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[CLAIMS, GATEWAY_CLAIMS],
+    header: Header {
+        detects: "ARP poisoning: a machine claims the address of another one that is there (`MITM_ARP_ATTACK`).",
+        attack: "T1557.002 Adversary-in-the-Middle: ARP Cache Poisoning.",
+        rule: "An IP address belongs to the hardware address that used it first, until that one was silent for half \
+            an hour. Whoever else sends ARP in its name claims it. Claims are counted per claimant over one to \
+            two minutes: those that nobody asked for, and those that the owner contradicts (it spoke after the \
+            first claim). The attacker is the local address that the claimant's hardware address owns, never the \
+            address that it claims; if it owns none, its hardware address is named.",
+        numbers: "The known tools repeat a claim every one to ten seconds, because caches expire. Critical needs a \
+            contradicting owner and 20 claims, for a gateway 10. The original compares the other way round, and \
+            blames the address that is stolen.",
+        quiet: "A device that was replaced, a lease that moved, a fail-over without virtual addresses claim once or \
+            a few times and the owner is silent: at most high. Virtual routers (VRRP, HSRP, GLBP) are known by \
+            their hardware addresses. Repeaters and proxies answer when asked; that alone counts nothing. A \
+            gateway's further addresses stay medium.",
+        evasion: "Claiming rarely; claiming an address before its owner is seen; a forged hardware address hides who \
+            it is.",
+        proof: "Proven when the claim comes in a frame of the very hardware address that owns the attacker's \
+            address.",
+    },
 };
 
 /// Steps in claims for any host. The last one only when the owner contradicts.
-pub const CLAIMS: [Rung; 4] = [
-    rung(1, ThreatLevel::Low, 0.5),
-    rung(4, ThreatLevel::Medium, 0.6),
-    rung(10, ThreatLevel::High, 0.7),
-    rung(20, ThreatLevel::Critical, 0.9),
-];
+pub const CLAIMS: Threshold = Threshold::steps(
+    "claims",
+    "claims of another's address within one to two minutes",
+    Unit::Count,
+    &[
+        rung(1, ThreatLevel::Low, 0.5),
+        rung(4, ThreatLevel::Medium, 0.6),
+        rung(10, ThreatLevel::High, 0.7),
+        rung(20, ThreatLevel::Critical, 0.9),
+    ],
+);
 /// Steps in claims for a gateway.
-pub const GATEWAY_CLAIMS: [Rung; 3] = [
-    rung(1, ThreatLevel::Medium, 0.6),
-    rung(4, ThreatLevel::High, 0.8),
-    rung(10, ThreatLevel::Critical, 0.95),
-];
+pub const GATEWAY_CLAIMS: Threshold = Threshold::steps(
+    "gateway_claims",
+    "claims of a gateway's address within one to two minutes",
+    Unit::Count,
+    &[
+        rung(1, ThreatLevel::Medium, 0.6),
+        rung(4, ThreatLevel::High, 0.8),
+        rung(10, ThreatLevel::Critical, 0.95),
+    ],
+);
 
 /// The step that a gateway's further addresses reach at most.
 const MEDIUM_STEP: u8 = 2;
@@ -54,6 +72,8 @@ const MEDIUM_STEP: u8 = 2;
 /// See the module.
 #[derive(Debug)]
 pub struct ArpPoisoning {
+    claims: Ladder,
+    gateway_claims: Ladder,
     gateways: Vec<IpAddr>,
     holdings: PerSlot<Holding>,
 }
@@ -61,24 +81,29 @@ pub struct ArpPoisoning {
 impl ArpPoisoning {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { gateways: settings.gateways.clone(), holdings: PerSlot::default() }
+        Self {
+            claims: settings.ladder(&SPEC, &CLAIMS),
+            gateway_claims: settings.ladder(&SPEC, &GATEWAY_CLAIMS),
+            gateways: settings.gateways.clone(),
+            holdings: PerSlot::default(),
+        }
     }
 
     fn on_sender(&mut self, cx: &mut Cx<'_>, arp: &Arp) {
         let gateway = self.gateways.contains(&arp.sender);
-        let ladder: &[Rung] = if gateway { &GATEWAY_CLAIMS } else { &CLAIMS };
+        let ladder = if gateway { self.gateway_claims } else { self.claims };
         let attacker = cx.facts().src_mac_owner;
         let own_gateway = attacker.is_some_and(|ip| self.gateways.contains(&ip));
         let holding = self.holdings.get_or_default(cx.slot());
         let said = Said { mac: arp.sender_mac, at: arp.at, is_answer: arp.op == ArpOp::Reply };
         let Some(claim) = holding.take(said, cx.window(), |claims, contradicted| {
-            let top = if contradicted { ladder.len() } else { ladder.len() - 1 };
-            let top = if own_gateway { MEDIUM_STEP } else { top as u8 };
-            ladder::step(ladder, 1, claims).min(top)
+            let top = if contradicted { ladder.steps() } else { ladder.steps() - 1 };
+            let top = if own_gateway { MEDIUM_STEP } else { top };
+            ladder.step(claims).min(top)
         }) else {
             return;
         };
-        let Some(mut rung) = ladder::at_step(ladder, claim.step) else { return };
+        let Some(mut rung) = ladder.at_step(claim.step) else { return };
         if own_gateway && rung.level > ThreatLevel::Medium {
             (rung.level, rung.confidence) = (ThreatLevel::Medium, Confidence::new(0.6));
         }
@@ -142,7 +167,7 @@ mod tests {
     const GATEWAY: &str = "192.168.1.1";
 
     fn start() -> Bench {
-        let settings = Settings { gateways: vec![at(GATEWAY)], ..Settings::default() };
+        let settings = Settings::with_gateways(vec![at(GATEWAY)]);
         let mut bench = bench(ArpPoisoning::new(&settings));
         bench.facts(Facts { src_mac_owner: Some(at("192.168.1.66")), ..Facts::default() });
         bench

@@ -1,27 +1,16 @@
 //! ARP scan: a host asks for many addresses of its network.
-//!
-//! * ATT&CK: T1018 Remote System Discovery.
-//! * Rule: distinct targets of one sender's ARP requests within 30 s. What is older is aged out, so that a stray request before
-//!   a sweep hides nothing.
-//! * Numbers: 5 targets and 30 s are the original's, which stays at low; we rise to high at 100.
-//! * Why false positives stay out: only more than a /24 within 30 s is critical, because smart speakers and phone apps sweep
-//!   their whole /24 every day. Gratuitous requests, probes from 0.0.0.0 and the gateways of the settings do not count: a gateway
-//!   asks for whomever the outside looks for.
-//! * Evasion: four addresses in 30 s; listening instead of asking.
-//! * Critical is told again every two minutes while it goes on.
-//! * Proof: proven when the requests from the hardware address that owns the sender's address reach the step alone.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Told, rung};
 use crate::tally::Lately;
 use crate::{Settings, attempt};
 
@@ -31,15 +20,40 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::ArpScan],
     events: &[EventKind::Arp],
     roles: &[Role::Src],
+    thresholds: &[TARGETS, WITHIN],
+    header: Header {
+        detects: "ARP scan: a host asks for many addresses of its network.",
+        attack: "T1018 Remote System Discovery.",
+        rule: "Distinct targets of one sender's ARP requests within 30 s. What is older is aged out, so that a \
+            stray request before a sweep hides nothing.",
+        numbers: "5 targets and 30 s are the original's, which stays at low; we rise to high at 100. Critical is told \
+            again every two minutes while it goes on.",
+        quiet: "Only more than a /24 within 30 s is critical, because smart speakers and phone apps sweep their \
+            whole /24 every day. Gratuitous requests, probes from 0.0.0.0 and the gateways of the settings do \
+            not count: a gateway asks for whomever the outside looks for.",
+        evasion: "Four addresses in 30 s; listening instead of asking.",
+        proof: "Proven when the requests from the hardware address that owns the sender's address reach the step \
+            alone.",
+    },
 };
 
+/// For the distinct targets.
+pub const WITHIN: Threshold =
+    Threshold::number("within", "for the distinct targets", Unit::Seconds, 30).within(1, 3600);
+
 /// Steps in distinct targets within the span.
-pub const TARGETS: [Rung; 4] = [
-    rung(5, ThreatLevel::Low, 0.8),
-    rung(25, ThreatLevel::Medium, 0.8),
-    rung(100, ThreatLevel::High, 0.8),
-    rung(300, ThreatLevel::Critical, 1.0),
-];
+pub const TARGETS: Threshold = Threshold::steps(
+    "targets",
+    "addresses that one host asks for within that time",
+    Unit::Count,
+    &[
+        rung(5, ThreatLevel::Low, 0.8),
+        rung(25, ThreatLevel::Medium, 0.8),
+        rung(100, ThreatLevel::High, 0.8),
+        rung(300, ThreatLevel::Critical, 1.0),
+    ],
+)
+.within(2, 320);
 
 /// Targets remembered per sender and window.
 const MAX_TARGETS: usize = 320;
@@ -55,8 +69,8 @@ struct Asked {
 /// See the module.
 #[derive(Debug)]
 pub struct ArpScan {
-    first: u32,
-    span: Span,
+    within: Span,
+    targets: Ladder,
     gateways: Vec<IpAddr>,
     state: Windowed<Asked>,
 }
@@ -65,8 +79,9 @@ impl ArpScan {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            first: settings.arp_scan_targets.max(2),
-            span: settings.arp_scan_span,
+            within: settings.span(&SPEC, &WITHIN),
+            targets: settings.ladder(&SPEC, &TARGETS),
+
             gateways: settings.gateways.clone(),
             state: Windowed::default(),
         }
@@ -82,16 +97,16 @@ impl ArpScan {
             return;
         }
         let asked = self.state.get_or_default(cx.slot(), cx.window());
-        let targets = asked.targets.insert(arp.target, arp.at, self.span, MAX_TARGETS);
-        let step = ladder::step(&TARGETS, self.first, targets);
+        let targets = asked.targets.insert(arp.target, arp.at, self.within, MAX_TARGETS);
+        let step = self.targets.step(targets);
         if attempt::proof_of_source(cx.facts()) == Proof::Proven {
-            asked.proven.insert(arp.target, arp.at, self.span, MAX_TARGETS);
+            asked.proven.insert(arp.target, arp.at, self.within, MAX_TARGETS);
         }
-        let proof = attempt::proof_if(ladder::step(&TARGETS, self.first, asked.proven.len()) >= step);
-        let Some(rung) = asked.told.climb(&TARGETS, step, proof, 1, arp.at) else { return };
+        let proof = attempt::proof_if(self.targets.step(asked.proven.len()) >= step);
+        let Some(rung) = asked.told.climb(&self.targets, step, proof, 1, arp.at) else { return };
         cx.emit(Finding {
             proto: Some(Proto::Arp),
-            text: format!("ARP scan: asked for {targets} addresses within {} s", self.span.0 / 1_000_000),
+            text: format!("ARP scan: asked for {targets} addresses within {} s", self.within.0 / 1_000_000),
             proof,
             ..ladder::finding(cx, EvidenceKind::ArpScan, arp.sender, rung, arp.at)
         });
@@ -140,7 +155,7 @@ mod tests {
     }
 
     fn sweep(n: u32, vary: impl Fn(u32, &mut Arp)) -> Vec<Finding> {
-        let settings = Settings { gateways: vec![at("192.168.0.1")], ..Settings::default() };
+        let settings = Settings::with_gateways(vec![at("192.168.0.1")]);
         let mut bench = bench(ArpScan::new(&settings));
         bench.facts(Facts { src_on_link: true, ..Facts::default() });
         let mut told = Vec::new();

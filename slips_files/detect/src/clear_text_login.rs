@@ -1,19 +1,14 @@
 //! A login in clear text: telnet, rlogin, rsh (`LOGIN`).
-//!
-//! * ATT&CK: T1078 Valid Accounts, T1040 Network Sniffing (what others can read).
-//! * Rule: every login record, per server and outcome. Numbers: none; info, as the original's.
-//! * Why false positives stay out: it weighs nothing. Guessing by telnet is seen by its connections.
-//! * Evasion: encryption, which is what one should use.
-//! * Proof: proven, a dialogue over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Login};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -22,11 +17,25 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::Login],
     events: &[EventKind::Login],
     roles: &[Role::Src],
+    thresholds: &[LOGINS],
+    header: Header {
+        detects: "A login in clear text: telnet, rlogin, rsh (`LOGIN`).",
+        attack: "T1078 Valid Accounts, T1040 Network Sniffing (what others can read).",
+        rule: "every login record, per server and outcome.",
+        numbers: "None; info, as the original's.",
+        quiet: "It weighs nothing. Guessing by telnet is seen by its connections.",
+        evasion: "Encryption, which is what one should use.",
+        proof: "Proven, a dialogue over TCP.",
+    },
 };
 
 /// Told at these counts.
-pub const LOGINS: [Rung; 3] =
-    [rung(1, ThreatLevel::Info, 1.0), rung(10, ThreatLevel::Info, 1.0), rung(100, ThreatLevel::Info, 1.0)];
+pub const LOGINS: Threshold = Threshold::steps(
+    "logins",
+    "logins at one server with one outcome in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 1.0), rung(10, ThreatLevel::Info, 1.0), rung(100, ThreatLevel::Info, 1.0)],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -34,9 +43,10 @@ pub struct ClearTextLogin {
     logins: Steps<(IpAddr, u16)>,
 }
 
-impl Default for ClearTextLogin {
-    fn default() -> Self {
-        Self { logins: Steps::new(&LOGINS, Limits { keys: 256, weighing: 0 }) }
+impl ClearTextLogin {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { logins: Steps::new(settings.ladder(&SPEC, &LOGINS), Limits { keys: 256, weighing: 0 }) }
     }
 }
 
@@ -80,7 +90,7 @@ mod tests {
 
     #[test]
     fn logins_are_info_at_the_first_the_tenth_and_the_hundredth() {
-        let mut bench = bench(ClearTextLogin::default());
+        let mut bench = bench(ClearTextLogin::new(&Settings::default()));
         let record = |n| {
             Event::Login(Box::new(Login {
                 about: about("192.168.1.5", "192.168.1.9", 23, n),

@@ -1,21 +1,14 @@
 //! A host that mines for somebody (`CRYPTO_MINING`).
-//!
-//! * ATT&CK: T1496 Resource Hijacking.
-//! * Rule: a connection of a local host in which Stratum was recognised by content, per server and port.
-//! * Numbers: medium 0.7 for the first, high from the tenth on: programs that come with malware reconnect for ever.
-//! * Why false positives stay out: nothing else speaks Stratum. Who mines on purpose adds its pool to the whitelist; a single
-//!   pool weighs 0.64 an hour and is never an alert by itself. Four servers weigh.
-//! * Evasion: Stratum over TLS.
-//! * Proof: proven, a completed handshake.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Phase, Proto};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -24,10 +17,27 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::CryptoMining],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[CONNECTIONS],
+    header: Header {
+        detects: "A host that mines for somebody (`CRYPTO_MINING`).",
+        attack: "T1496 Resource Hijacking.",
+        rule: "A connection of a local host in which Stratum was recognised by content, per server and port.",
+        numbers: "Medium 0.7 for the first, high from the tenth on: programs that come with malware reconnect for \
+            ever.",
+        quiet: "Nothing else speaks Stratum. Who mines on purpose adds its pool to the whitelist; a single pool \
+            weighs 0.64 an hour and is never an alert by itself. Four servers weigh.",
+        evasion: "Stratum over TLS.",
+        proof: "Proven, a completed handshake.",
+    },
 };
 
 /// Steps in connections to one server.
-pub const CONNECTIONS: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.7), rung(10, ThreatLevel::High, 0.8)];
+pub const CONNECTIONS: Threshold = Threshold::steps(
+    "connections",
+    "connections to one server in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.7), rung(10, ThreatLevel::High, 0.8)],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -35,9 +45,10 @@ pub struct CryptoMining {
     servers: Steps<(IpAddr, u16)>,
 }
 
-impl Default for CryptoMining {
-    fn default() -> Self {
-        Self { servers: Steps::new(&CONNECTIONS, Limits { keys: 64, weighing: 4 }) }
+impl CryptoMining {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { servers: Steps::new(settings.ladder(&SPEC, &CONNECTIONS), Limits { keys: 64, weighing: 4 }) }
     }
 }
 
@@ -80,7 +91,7 @@ mod tests {
     use crate::test_traces::{Talk, bench, levels};
 
     fn told(n: u32, service: &str, src: &str) -> Vec<Finding> {
-        let mut bench = bench(CryptoMining::default());
+        let mut bench = bench(CryptoMining::new(&Settings::default()));
         let mut flow = Talk::tcp(src, "203.0.113.9", 3333).carrying(500, 900).flow();
         flow.service = service.into();
         (0..n)

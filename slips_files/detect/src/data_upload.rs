@@ -1,24 +1,15 @@
 //! Data upload: much data sent to one outside destination.
-//!
-//! * ATT&CK: T1041 Exfiltration Over C2 Channel, T1048 Exfiltration Over Alternative Protocol, T1567 Exfiltration Over Web Service.
-//! * Rule: one flow in which the originator sends 100 MB, or 500 MB from one source to one destination in one window, whatever
-//!   the flows. A linked pair: the sender (info) and the destination (high, 0.6).
-//! * Numbers: the original's, which however sums since its start instead of per window. Told again at each tenfold.
-//! * Why false positives stay out: destinations among our own networks (backups to a NAS) and the gateway are not judged; the
-//!   destination of a backup service gathers 0.48 per sender and window, an alert needs thirty senders.
-//! * Evasion: 99 MB a flow and 499 MB an hour; many destinations; flows of which less than a kilobyte is new at a time.
-//! * Proof: proven when the flow was two-way.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Flow;
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, Rung, rung};
 use crate::table::Table;
 use crate::{Settings, attempt};
 
@@ -28,14 +19,38 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DataUpload],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[MEGABYTES, FLOW],
+    header: Header {
+        detects: "Data upload: much data sent to one outside destination.",
+        attack: "T1041 Exfiltration Over C2 Channel, T1048 Exfiltration Over Alternative Protocol, T1567 Exfiltration \
+            Over Web Service.",
+        rule: "One flow in which the originator sends 100 MB, or 500 MB from one source to one destination in one \
+            window, whatever the flows. A linked pair: the sender (info) and the destination (high, 0.6).",
+        numbers: "The original's, which however sums since its start instead of per window. Told again at each \
+            tenfold.",
+        quiet: "Destinations among our own networks (backups to a NAS) and the gateway are not judged; the \
+            destination of a backup service gathers 0.48 per sender and window, an alert needs thirty senders.",
+        evasion: "99 MB a flow and 499 MB an hour; many destinations; flows of which less than a kilobyte is new at a \
+            time.",
+        proof: "Proven when the flow was two-way.",
+    },
 };
 
+/// Sent in one flow.
+pub const FLOW: Threshold = Threshold::number("flow_upload", "sent in one flow", Unit::Megabytes, 100);
+
 /// Steps in megabytes, for the destination.
-pub const MEGABYTES: [Rung; 3] = [
-    rung(500, ThreatLevel::High, 0.6),
-    rung(5_000, ThreatLevel::High, 0.7),
-    rung(50_000, ThreatLevel::High, 0.8),
-];
+pub const MEGABYTES: Threshold = Threshold::steps(
+    "upload",
+    "sent by one host to one destination in a window",
+    Unit::Megabytes,
+    &[
+        rung(500, ThreatLevel::High, 0.6),
+        rung(5_000, ThreatLevel::High, 0.7),
+        rung(50_000, ThreatLevel::High, 0.8),
+    ],
+)
+.within(1, 1_000_000_000);
 const MEGABYTE: u64 = 1_000_000;
 
 /// Destinations remembered per source and window; those with the least data make room.
@@ -52,8 +67,8 @@ struct Sent {
 /// See the module.
 #[derive(Debug)]
 pub struct DataUpload {
-    per_window: u32,
-    per_flow: u32,
+    flow: u32,
+    megabytes: Ladder,
     gateways: Vec<IpAddr>,
     state: Windowed<Table<IpAddr, Sent>>,
 }
@@ -62,8 +77,8 @@ impl DataUpload {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            per_window: megabytes(settings.data_exfiltration_threshold).max(1),
-            per_flow: megabytes(settings.flow_upload_threshold).max(1),
+            flow: settings.number(&SPEC, &FLOW),
+            megabytes: settings.ladder(&SPEC, &MEGABYTES),
             gateways: settings.gateways.clone(),
             state: Windowed::default(),
         }
@@ -82,14 +97,14 @@ impl DataUpload {
         };
         sent.bytes = sent.bytes.saturating_add(flow.orig_new.bytes);
         let (all, this) = (megabytes(sent.bytes), megabytes(flow.orig.bytes));
-        let mut step = ladder::step(&MEGABYTES, self.per_window, all);
-        if this >= self.per_flow {
+        let mut step = self.megabytes.step(all);
+        if this >= self.flow {
             step = step.max(1);
         }
         if !ladder::climb(&mut sent.told, step) {
             return;
         }
-        let Some(rung) = ladder::at_step(&MEGABYTES, step) else { return };
+        let Some(rung) = self.megabytes.at_step(step) else { return };
         let megabytes = all.max(this);
         tell(cx, flow, rung, megabytes);
     }
@@ -178,8 +193,9 @@ mod tests {
 
     #[test]
     fn a_live_flow_is_summed_by_what_is_new() {
-        let mut bench =
-            bench(DataUpload::new(&Settings { flow_upload_threshold: u64::MAX, ..Settings::default() }));
+        let mut settings = Settings::default();
+        settings.set(&SPEC, &SPEC.thresholds[1], &[1_000_000]).expect("as much in one flow");
+        let mut bench = bench(DataUpload::new(&settings));
         let mut told = Vec::new();
         for n in 1..=10u64 {
             let mut flow = upload(n * 50_000_000).phase(Phase::Update).flow();
@@ -191,7 +207,7 @@ mod tests {
 
     #[test]
     fn backups_at_home_downloads_and_the_gateway_are_silent() {
-        let settings = Settings { gateways: vec![at("203.0.113.1")], ..Settings::default() };
+        let settings = Settings::with_gateways(vec![at("203.0.113.1")]);
         let mut bench = bench(DataUpload::new(&settings));
         for (dst, orig, resp) in [
             ("192.168.1.9", 5_000_000_000, 0),

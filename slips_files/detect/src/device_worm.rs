@@ -1,18 +1,6 @@
 //! Worms of routers, cameras and recorders (`DEVICE_WORM`), as Mirai's descendants spread.
-//!
-//! * ATT&CK: T1190 Exploit Public-Facing Application, T1210 Exploitation of Remote Services, T1110.001 Password Guessing, T1584.008 Network Devices.
-//! * Rule, search: distinct pairs of outside host and port at which a host of ours failed within five to ten minutes, over at least two of
-//!   the ports at which nothing but such devices listens (telnet, Android's debugger, TR-069, UPnP of several makers …); a
-//!   single port is for `horizontal_scan`. Rule, exploits: requests over HTTP that only the exploits of such devices send,
-//!   or that fetch and run a program in a parameter, to distinct servers.
-//! * Numbers: Mirai's descendants try 100 to 1,000 hosts a second, the slowest some a second; 40 pairs, as for a single port of worms. An
-//!   exploit is high at once and critical at three servers: one server may be the owner's own test.
-//! * Why false positives stay out: the requests are whole paths with their parameter; owners' management does not go to many
-//!   hosts outside. Searching inwards is for the other scans.
-//! * Evasion: new exploits; TLS; searching slowly.
-//! * Proof: exploits proven, a request over TCP; search proven by the hardware address.
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
@@ -30,6 +18,24 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DeviceWorm],
     events: &[EventKind::Flow, EventKind::Http],
     roles: &[Role::Src],
+    thresholds: &[],
+    header: Header {
+        detects: "Worms of routers, cameras and recorders (`DEVICE_WORM`), as Mirai's descendants spread.",
+        attack: "T1190 Exploit Public-Facing Application, T1210 Exploitation of Remote Services, T1110.001 Password \
+            Guessing, T1584.008 Network Devices.",
+        rule: "Search: distinct pairs of outside host and port at which a host of ours failed within five to ten \
+            minutes, over at least two of the ports at which nothing but such devices listens (telnet, Android's \
+            debugger, TR-069, UPnP of several makers …); a single port is for `horizontal_scan`. Rule, exploits: \
+            requests over HTTP that only the exploits of such devices send, or that fetch and run a program in a \
+            parameter, to distinct servers.",
+        numbers: "Mirai's descendants try 100 to 1,000 hosts a second, the slowest some a second; 40 pairs, as for a \
+            single port of worms. An exploit is high at once and critical at three servers: one server may be \
+            the owner's own test.",
+        quiet: "The requests are whole paths with their parameter; owners' management does not go to many hosts \
+            outside. Searching inwards is for the other scans.",
+        evasion: "New exploits; TLS; searching slowly.",
+        proof: "Exploits proven, a request over TCP; search proven by the hardware address.",
+    },
 };
 
 /// Steps in pairs of host and port at which a search failed within five to ten minutes.
@@ -162,7 +168,9 @@ impl DeviceWorm {
         worm.servers.insert(member_of_ip(about.dst.addr));
         worm.trail.push(about.uid);
         let step = ladder::step(&EXPLOITED, EXPLOITED[0].at, worm.servers.len());
-        let Some(rung) = worm.exploited.climb(&EXPLOITED, step, Proof::Proven, 1, about.at) else { return };
+        let Some(rung) = worm.exploited.climb(&EXPLOITED, step, Proof::Proven, 1, about.at) else {
+            return;
+        };
         let shown: String = http.uri.chars().take(120).collect();
         let text = format!(
             "an exploit of devices at {} servers, lately {}: `{shown}`",

@@ -1,19 +1,9 @@
 //! Devices on the link: one that is new (`NEW_DEVICE`), and one that uses one address after the other (`DEVICE_CHANGING_IP`).
-//!
-//! * ATT&CK: T1200 Hardware Additions; T1036 Masquerading.
-//! * Rule: hardware addresses that ask or announce by ARP, ask for an address by DHCP, or speak by neighbour discovery, per interface. After
-//!   an hour of watching, one that was not seen before is new. Distinct IPv4 addresses that one of them asks from, per window.
-//! * Numbers: an hour is longer than the caches of all devices that are switched on. Two addresses are the original's rule
-//!   (`DEVICE_CHANGING_IP`, which never fires there); a lease that moves makes two, hopping tools make dozens.
-//! * Why false positives stay out: info; changing addresses names the hardware address, so that it weighs on nobody. Routers,
-//!   which have several addresses, are named in the settings; virtual routers are known by their hardware addresses.
-//! * Evasion: using a known hardware address; saying nothing.
-//! * Proof: unproven: a hardware address is what its sender writes.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{ArpOp, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto};
@@ -22,7 +12,7 @@ use slips_core::time::{PacketTime, Span, WindowId};
 
 use crate::Settings;
 use crate::holding;
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, Rung, rung};
 use crate::steps::member_of_ip;
 use crate::table::Table;
 use crate::tally::Distinct;
@@ -33,13 +23,34 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::NewDevice, EvidenceKind::DeviceChangingIp],
     events: &[EventKind::Arp, EventKind::Dhcp, EventKind::Neighbour],
     roles: &[Role::Link],
+    thresholds: &[ADDRESSES],
+    header: Header {
+        detects: "Devices on the link: one that is new (`NEW_DEVICE`), and one that uses one address after the other \
+            (`DEVICE_CHANGING_IP`).",
+        attack: "T1200 Hardware Additions; T1036 Masquerading.",
+        rule: "Hardware addresses that ask or announce by ARP, ask for an address by DHCP, or speak by neighbour \
+            discovery, per interface. After an hour of watching, one that was not seen before is new. Distinct \
+            IPv4 addresses that one of them asks from, per window.",
+        numbers: "An hour is longer than the caches of all devices that are switched on. Two addresses are the \
+            original's rule (`DEVICE_CHANGING_IP`, which never fires there); a lease that moves makes two, \
+            hopping tools make dozens.",
+        quiet: "Info; changing addresses names the hardware address, so that it weighs on nobody. Routers, which \
+            have several addresses, are named in the settings; virtual routers are known by their hardware \
+            addresses.",
+        evasion: "Using a known hardware address; saying nothing.",
+        proof: "Unproven: a hardware address is what its sender writes.",
+    },
 };
 
 /// The step for a new device.
 pub const NEW: Rung = rung(1, ThreatLevel::Info, 1.0);
 /// Steps in IPv4 addresses of one hardware address.
-pub const ADDRESSES: [Rung; 3] =
-    [rung(2, ThreatLevel::Info, 0.8), rung(8, ThreatLevel::Low, 0.6), rung(32, ThreatLevel::Medium, 0.6)];
+pub const ADDRESSES: Threshold = Threshold::steps(
+    "addresses",
+    "addresses of one device in a window",
+    Unit::Count,
+    &[rung(2, ThreatLevel::Info, 0.8), rung(8, ThreatLevel::Low, 0.6), rung(32, ThreatLevel::Medium, 0.6)],
+);
 
 /// How long a link is watched before a device is new.
 const LEARNING: Span = Span::from_secs(3600);
@@ -69,6 +80,7 @@ struct Net {
 /// See the module.
 #[derive(Debug)]
 pub struct Devices {
+    addresses: Ladder,
     gateways: Vec<IpAddr>,
     links: PerSlot<Table<u16, Net>>,
 }
@@ -103,7 +115,11 @@ fn spoke(event: &Event) -> Option<Spoke> {
 impl Devices {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { gateways: settings.gateways.clone(), links: PerSlot::default() }
+        Self {
+            addresses: settings.ladder(&SPEC, &ADDRESSES),
+            gateways: settings.gateways.clone(),
+            links: PerSlot::default(),
+        }
     }
 
     fn on_spoke(&mut self, cx: &mut Cx<'_>, spoke: &Spoke) {
@@ -130,11 +146,11 @@ impl Devices {
         }
         device.addrs.insert(member_of_ip(addr));
         let addrs = device.addrs.len();
-        let step = ladder::step(&ADDRESSES, ADDRESSES[0].at, addrs);
+        let step = self.addresses.step(addrs);
         if !ladder::climb(&mut device.told, step) {
             return;
         }
-        let Some(rung) = ladder::at_step(&ADDRESSES, step) else { return };
+        let Some(rung) = self.addresses.at_step(step) else { return };
         cx.emit(Finding {
             attacker: Entity::Mac(spoke.mac),
             proto: Some(Proto::Arp),
@@ -184,7 +200,7 @@ mod tests {
     }
 
     fn start() -> Bench {
-        bench(Devices::new(&Settings { gateways: vec![at("192.168.1.1")], ..Settings::default() }))
+        bench(Devices::new(&Settings::with_gateways(vec![at("192.168.1.1")])))
     }
 
     #[test]

@@ -1,25 +1,14 @@
 //! Names that do not exist, one after the other: a bot looks for its server by an algorithm (`DGA_NXDOMAINS`).
-//!
-//! * ATT&CK: T1568.002 Domain Generation Algorithms.
-//! * Rule: distinct registered domains (the last two labels, three below short ones such as `co.uk`) that a client asked for and
-//!   that do not exist, per window; among them those that look random: from eight letters on, five consonants in a row, or few
-//!   vowels, or digits and letters that alternate.
-//! * Numbers: the original tells high at every tenth NXDOMAIN, repeats included, with confidence 0.1. Ours are chosen so that
-//!   a household with an ad blocker stays at low.
-//! * Why false positives stay out: search domains, block lists and ad blockers ask below few registered domains, and only those
-//!   are counted; single labels, reverse lookups and private zones are not. A mail server meets many dead domains, but few of
-//!   them look random: the high steps need that half of them do.
-//! * Evasion: names of dictionary words; few names; DNS over TLS or HTTPS.
-//! * Proof: proven when the client's hardware address owns its address; a question is a datagram.
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, Rung, rung};
 use crate::names;
 use crate::steps::member_of;
 use crate::tally::{Distinct, Trail};
@@ -30,18 +19,43 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DgaNxdomains],
     events: &[EventKind::Dns],
     roles: &[Role::Src],
+    thresholds: &[RANDOM, ANY],
+    header: Header {
+        detects: "Names that do not exist, one after the other: a bot looks for its server by an algorithm \
+            (`DGA_NXDOMAINS`).",
+        attack: "T1568.002 Domain Generation Algorithms.",
+        rule: "Distinct registered domains (the last two labels, three below short ones such as `co.uk`) that a \
+            client asked for and that do not exist, per window; among them those that look random: from eight \
+            letters on, five consonants in a row, or few vowels, or digits and letters that alternate.",
+        numbers: "The original tells high at every tenth NXDOMAIN, repeats included, with confidence 0.1. Ours are \
+            chosen so that a household with an ad blocker stays at low.",
+        quiet: "Search domains, block lists and ad blockers ask below few registered domains, and only those are \
+            counted; single labels, reverse lookups and private zones are not. A mail server meets many dead \
+            domains, but few of them look random: the high steps need that half of them do.",
+        evasion: "Names of dictionary words; few names; DNS over TLS or HTTPS.",
+        proof: "Proven when the client's hardware address owns its address; a question is a datagram.",
+    },
 };
 
 /// Steps in domains that look random, while at least half of all do.
-pub const RANDOM: [Rung; 4] = [
-    rung(10, ThreatLevel::Medium, 0.8),
-    rung(30, ThreatLevel::High, 0.8),
-    rung(100, ThreatLevel::High, 1.0),
-    rung(300, ThreatLevel::Critical, 0.9),
-];
+pub const RANDOM: Threshold = Threshold::steps(
+    "random_domains",
+    "domains that look random and do not exist, asked for by one client in a window",
+    Unit::Count,
+    &[
+        rung(10, ThreatLevel::Medium, 0.8),
+        rung(30, ThreatLevel::High, 0.8),
+        rung(100, ThreatLevel::High, 1.0),
+        rung(300, ThreatLevel::Critical, 0.9),
+    ],
+);
 /// Steps in domains of any look.
-pub const ANY: [Rung; 3] =
-    [rung(20, ThreatLevel::Low, 0.4), rung(60, ThreatLevel::Low, 0.8), rung(200, ThreatLevel::Medium, 0.6)];
+pub const ANY: Threshold = Threshold::steps(
+    "domains",
+    "domains that do not exist, asked for by one client in a window",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Low, 0.4), rung(60, ThreatLevel::Low, 0.8), rung(200, ThreatLevel::Medium, 0.6)],
+);
 
 /// NXDOMAIN (RFC 1035, section 4.1.1).
 const NXDOMAIN: u16 = 3;
@@ -55,12 +69,23 @@ struct Asked {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Dga {
+    random: Ladder,
+    any: Ladder,
     state: Windowed<Asked>,
 }
 
 impl Dga {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            random: settings.ladder(&SPEC, &RANDOM),
+            any: settings.ladder(&SPEC, &ANY),
+            state: Windowed::default(),
+        }
+    }
+
     fn on_dns(&mut self, cx: &mut Cx<'_>, dns: &Dns) {
         let Some(domain) = names::registered(&dns.query) else { return };
         let asked = self.state.get_or_default(cx.slot(), cx.window());
@@ -72,9 +97,9 @@ impl Dga {
         }
         asked.trail.push(dns.about.uid);
         let (any, random) = (asked.any.len(), asked.random.len());
-        let by_look = (random.saturating_mul(2) >= any).then(|| ladder::step(&RANDOM, RANDOM[0].at, random));
-        let by_number = ladder::step(&ANY, ANY[0].at, any);
-        let rungs = [ladder::at_step(&RANDOM, by_look.unwrap_or(0)), ladder::at_step(&ANY, by_number)];
+        let by_look = (random.saturating_mul(2) >= any).then(|| self.random.step(random));
+        let by_number = self.any.step(any);
+        let rungs = [self.random.at_step(by_look.unwrap_or(0)), self.any.at_step(by_number)];
         let weight = |rung: &Rung| rung.level.weight() * rung.confidence.get();
         let Some(rung) = rungs.into_iter().flatten().max_by(|a, b| weight(a).total_cmp(&weight(b))) else {
             return;
@@ -126,7 +151,7 @@ mod tests {
     use crate::test_traces::{bench, dns, levels};
 
     fn told(n: u32, name: impl Fn(u32) -> String) -> Vec<Finding> {
-        let mut bench = bench(Dga::default());
+        let mut bench = bench(Dga::new(&Settings::default()));
         let record = |n| {
             let mut record = dns(&name(n), &[]);
             record.rcode = Some(NXDOMAIN);

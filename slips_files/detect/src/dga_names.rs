@@ -1,18 +1,6 @@
 //! Names as algorithms make them, by their letters alone (`DGA_NAMES`): whoever was found among the names counts too.
-//!
-//! * ATT&CK: T1568.002 Dynamic Resolution: Domain Generation Algorithms.
-//! * Rule: distinct registered domains that a host of ours asks for in a window, whatever the answer: those whose letters follow each other
-//!   as in no language, while they are at least a third of all. `dga` counts names that do not exist, of any look.
-//! * Numbers: a label of eight letters and more looks made when 40 % of its neighbouring letters are pairs that make less than
-//!   3 in 10,000 of English text (counted in 660,000 pairs of licence texts and documentation: 401 of the 676 pairs are so rare), when a
-//!   third and at least four of its signs are digits among letters, or when it is all hexadecimal digits. Of random labels of twelve letters
-//!   84 % are found, of English words of eight letters and more 0.6 %.
-//! * Why false positives stay out: the made-up names of networks for content stand below a registered domain and do not count; a third of all
-//!   is far beyond what browsing asks for; nothing here is critical. Mail servers, which look up any sender's domain, ask for words.
-//! * Evasion: algorithms that put words together; short names; fewer than ten an hour; hiding among hundreds of names.
-//! * Proof: proven when the client's hardware address owns its address.
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Dns, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::state::Windowed;
@@ -30,6 +18,26 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DgaNames],
     events: &[EventKind::Dns],
     roles: &[Role::Src],
+    thresholds: &[],
+    header: Header {
+        detects: "Names as algorithms make them, by their letters alone (`DGA_NAMES`): whoever was found among the \
+            names counts too.",
+        attack: "T1568.002 Dynamic Resolution: Domain Generation Algorithms.",
+        rule: "Distinct registered domains that a host of ours asks for in a window, whatever the answer: those \
+            whose letters follow each other as in no language, while they are at least a third of all. `dga` \
+            counts names that do not exist, of any look.",
+        numbers: "A label of eight letters and more looks made when 40 % of its neighbouring letters are pairs that \
+            make less than 3 in 10,000 of English text (counted in 660,000 pairs of licence texts and \
+            documentation: 401 of the 676 pairs are so rare), when a third and at least four of its signs are \
+            digits among letters, or when it is all hexadecimal digits. Of random labels of twelve letters 84 % \
+            are found, of English words of eight letters and more 0.6 %.",
+        quiet: "The made-up names of networks for content stand below a registered domain and do not count; a third \
+            of all is far beyond what browsing asks for; nothing here is critical. Mail servers, which look up \
+            any sender's domain, ask for words.",
+        evasion: "Algorithms that put words together; short names; fewer than ten an hour; hiding among hundreds of \
+            names.",
+        proof: "Proven when the client's hardware address owns its address.",
+    },
 };
 
 /// Steps in domains that look made.

@@ -1,19 +1,12 @@
 //! DHCP scan: a client requests one address after the other.
-//!
-//! * ATT&CK: T1018 Remote System Discovery, T1498 Network Denial of Service (starvation by a clumsy tool).
-//! * Rule: distinct addresses that one client requests in a window.
-//! * Numbers: 4 is the original's, which repeats its evidence at every fourth; we update one.
-//! * Why false positives stay out: a roaming client asks for its old address and takes the new one, that is two. Nothing here
-//!   is critical.
-//! * Evasion: a new hardware address for each request (starvation): each is another client then.
-//! * Proof: unproven; a request is a datagram.
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Dhcp, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Proto, Uid};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of_ip};
 
 /// The registry's entry.
@@ -22,11 +15,26 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DhcpScan],
     events: &[EventKind::Dhcp],
     roles: &[Role::Src],
+    thresholds: &[ADDRESSES],
+    header: Header {
+        detects: "DHCP scan: a client requests one address after the other.",
+        attack: "T1018 Remote System Discovery, T1498 Network Denial of Service (starvation by a clumsy tool).",
+        rule: "Distinct addresses that one client requests in a window.",
+        numbers: "4 is the original's, which repeats its evidence at every fourth; we update one.",
+        quiet: "A roaming client asks for its old address and takes the new one, that is two. Nothing here is \
+            critical.",
+        evasion: "A new hardware address for each request (starvation): each is another client then.",
+        proof: "Unproven; a request is a datagram.",
+    },
 };
 
 /// Steps in distinct addresses.
-pub const ADDRESSES: [Rung; 3] =
-    [rung(4, ThreatLevel::Medium, 0.6), rung(8, ThreatLevel::Medium, 0.8), rung(32, ThreatLevel::High, 0.9)];
+pub const ADDRESSES: Threshold = Threshold::steps(
+    "addresses",
+    "addresses that one client requests in a window",
+    Unit::Count,
+    &[rung(4, ThreatLevel::Medium, 0.6), rung(8, ThreatLevel::Medium, 0.8), rung(32, ThreatLevel::High, 0.9)],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -34,9 +42,10 @@ pub struct DhcpScan {
     requested: Steps<()>,
 }
 
-impl Default for DhcpScan {
-    fn default() -> Self {
-        Self { requested: Steps::new(&ADDRESSES, Limits { keys: 1, weighing: 1 }) }
+impl DhcpScan {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { requested: Steps::new(settings.ladder(&SPEC, &ADDRESSES), Limits { keys: 1, weighing: 1 }) }
     }
 }
 
@@ -70,7 +79,7 @@ mod tests {
     use crate::test_traces::{at, bench, levels, secs};
 
     fn requests(addrs: impl Iterator<Item = u8>) -> Vec<Finding> {
-        let mut bench = bench(DhcpScan::default());
+        let mut bench = bench(DhcpScan::new(&Settings::default()));
         let request = |n: u8| {
             Event::Dhcp(Box::new(Dhcp {
                 at: secs(0),

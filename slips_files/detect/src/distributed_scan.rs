@@ -1,18 +1,8 @@
 //! A scan that many sources of one network share (`DISTRIBUTED_SCAN`), as the scanned host sees it.
-//!
-//! * ATT&CK: T1046 Network Service Discovery, T1595.001 Active Scanning: Scanning IP Blocks, T1090 Proxy.
-//! * Rule: per host of ours and network outside (/24, IPv6 /48), the distinct ports at which sources of that network failed in a window, where
-//!   at least four sources took part and none of them failed at half of the ports or more (such a one is a scan of its own).
-//! * Numbers: the scanners that map the internet for everybody ask a host for a few ports a day from a network; 20 in an hour, by
-//!   turns, is one scan in parts.
-//! * Why false positives stay out: failures are counted as for the other scans: datagrams that may be answers, and hosts with which
-//!   ours talked lately, are left out. It weighs on nobody.
-//! * Evasion: sources of many networks; fewer ports an hour.
-//! * Proof: unproven: nobody is blamed; whoever forges the addresses of a network gets nobody blocked.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
@@ -31,6 +21,20 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DistributedScan],
     events: &[EventKind::Flow],
     roles: &[Role::Dst],
+    thresholds: &[],
+    header: Header {
+        detects: "A scan that many sources of one network share (`DISTRIBUTED_SCAN`), as the scanned host sees it.",
+        attack: "T1046 Network Service Discovery, T1595.001 Active Scanning: Scanning IP Blocks, T1090 Proxy.",
+        rule: "Per host of ours and network outside (/24, IPv6 /48), the distinct ports at which sources of that \
+            network failed in a window, where at least four sources took part and none of them failed at half of \
+            the ports or more (such a one is a scan of its own).",
+        numbers: "The scanners that map the internet for everybody ask a host for a few ports a day from a network; 20 \
+            in an hour, by turns, is one scan in parts.",
+        quiet: "Failures are counted as for the other scans: datagrams that may be answers, and hosts with which \
+            ours talked lately, are left out. It weighs on nobody.",
+        evasion: "Sources of many networks; fewer ports an hour.",
+        proof: "Unproven: nobody is blamed; whoever forges the addresses of a network gets nobody blocked.",
+    },
 };
 
 /// Steps in ports at which sources of one network failed.

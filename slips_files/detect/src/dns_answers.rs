@@ -1,27 +1,16 @@
 //! Odd DNS answers: text that looks random (`HIGH_ENTROPY_DNS_ANSWER`), and inside addresses for outside names
 //! (`INVALID_DNS_RESOLUTION`).
-//!
-//! * ATT&CK: T1071.004 DNS, T1132 Data Encoding.
-//! * Rule, text: distinct TXT answers of 32 bytes or more with an entropy of at least 5 bits, per registered domain.
-//! * Rule, addresses: an A or AAAA answer that is private, for a name that is not of a private zone. Names that had a public address, too,
-//!   are for `dns_rebinding`.
-//! * Numbers: 5 bits is the original's (`entropy_threshold`); it measures Zeek's prefix too and blames the resolver with medium.
-//!   Info for private answers is the original's.
-//! * Why false positives stay out: keys and proofs that live in TXT (DKIM, SPF, ACME, site verification) are known by their
-//!   names and first words; mDNS is left out. 0.0.0.0 and loopback are what ad blockers answer. Own networks are served by
-//!   split DNS, hence info. Two zones of text weigh.
-//! * Evasion: base32, other record types, less than 32 bytes.
-//! * Proof: proven when the client's hardware address owns its address.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::time::WindowId;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Reached, Steps, member_of};
 use crate::{attempt, names};
 
@@ -31,16 +20,43 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::HighEntropyDnsAnswer, EvidenceKind::InvalidDnsResolution],
     events: &[EventKind::Dns],
     roles: &[Role::Src],
+    thresholds: &[TEXTS, PRIVATE, ENTROPY],
+    header: Header {
+        detects: "Odd DNS answers: text that looks random (`HIGH_ENTROPY_DNS_ANSWER`), and inside addresses for \
+            outside names (`INVALID_DNS_RESOLUTION`).",
+        attack: "T1071.004 DNS, T1132 Data Encoding.",
+        rule: "Text: distinct TXT answers of 32 bytes or more with an entropy of at least 5 bits, per registered \
+            domain. Addresses: an A or AAAA answer that is private, for a name that is not of a private zone. \
+            Names that had a public address, too, are for `dns_rebinding`.",
+        numbers: "5 bits is the original's (`entropy_threshold`); it measures Zeek's prefix too and blames the \
+            resolver with medium. Info for private answers is the original's.",
+        quiet: "Keys and proofs that live in TXT (DKIM, SPF, ACME, site verification) are known by their names and \
+            first words; mDNS is left out. 0.0.0.0 and loopback are what ad blockers answer. Own networks are \
+            served by split DNS, hence info. Two zones of text weigh.",
+        evasion: "Base32, other record types, less than 32 bytes.",
+        proof: "Proven when the client's hardware address owns its address.",
+    },
 };
 
 /// Steps in distinct texts of one registered domain.
-pub const TEXTS: [Rung; 3] =
-    [rung(1, ThreatLevel::Low, 0.6), rung(20, ThreatLevel::Medium, 0.7), rung(200, ThreatLevel::High, 0.8)];
+pub const TEXTS: Threshold = Threshold::steps(
+    "texts",
+    "random texts of one domain in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.6), rung(20, ThreatLevel::Medium, 0.7), rung(200, ThreatLevel::High, 0.8)],
+);
 /// Told at this count of private answers for one name.
-pub const PRIVATE: [Rung; 1] = [rung(1, ThreatLevel::Info, 0.8)];
+pub const PRIVATE: Threshold = Threshold::steps(
+    "private_answers",
+    "answers for an outside name that are private addresses, in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 0.8)],
+);
 
 /// Bits of entropy (`entropy_threshold` of the original).
-pub const ENTROPY: f64 = 5.0;
+pub const ENTROPY: Threshold =
+    Threshold::number("entropy", "bits a byte from which on a text counts as random", Unit::Hundredths, 500)
+        .within(100, 800);
 const MIN_TEXT: usize = 32;
 
 /// First words of texts that are keys or proofs by their purpose.
@@ -51,13 +67,16 @@ const PURPOSES: [&str; 8] = ["v=dkim1", "v=spf1", "v=dmarc1", "v=tlsrpt", "v=sts
 pub struct DnsAnswers {
     texts: Steps<u64>,
     private: Steps<u64>,
+    entropy: f64,
 }
 
-impl Default for DnsAnswers {
-    fn default() -> Self {
+impl DnsAnswers {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            texts: Steps::new(&TEXTS, Limits { keys: 64, weighing: 2 }),
-            private: Steps::new(&PRIVATE, Limits { keys: 64, weighing: 0 }),
+            texts: Steps::new(settings.ladder(&SPEC, &TEXTS), Limits { keys: 64, weighing: 2 }),
+            private: Steps::new(settings.ladder(&SPEC, &PRIVATE), Limits { keys: 64, weighing: 0 }),
+            entropy: f64::from(settings.number(&SPEC, &ENTROPY)) / 100.0,
         }
     }
 }
@@ -81,7 +100,7 @@ impl DnsAnswers {
             return;
         };
         let entropy = names::entropy(text.as_bytes());
-        if entropy < ENTROPY {
+        if entropy < self.entropy {
             return;
         }
         let key = member_of(domain);
@@ -152,7 +171,7 @@ mod tests {
     const RANDOM: &str = "x9Kq2Lm8Zr4Tb7Wn1Yc5Vd3Hg6Jf0PsAeUiOoBtXzQ";
 
     fn texts(n: u32, query: &str, text: impl Fn(u32) -> String) -> Vec<Finding> {
-        let mut bench = bench(DnsAnswers::default());
+        let mut bench = bench(DnsAnswers::new(&Settings::default()));
         let record = |n| {
             let text = text(n);
             let data = DnsData::Text(format!("TXT {} {text}", text.len()));
@@ -182,7 +201,7 @@ mod tests {
     }
 
     fn addresses(query: &str, answers: &[&str]) -> Vec<Finding> {
-        let mut bench = bench(DnsAnswers::default());
+        let mut bench = bench(DnsAnswers::new(&Settings::default()));
         let record = |answer: &&str| Event::Dns(Box::new(dns(query, &[DnsData::Addr(at(answer))])));
         answers.iter().flat_map(|answer| bench.feed(&record(answer))).collect()
     }

@@ -1,20 +1,13 @@
 //! Many reverse lookups within two seconds: who lives in this network? (`DNS_ARPA_SCAN`)
-//!
-//! * ATT&CK: T1590.002 Gather Victim Network Information: DNS, T1018 Remote System Discovery.
-//! * Rule: distinct names below `in-addr.arpa` and `ip6.arpa` that one client asked for within any two seconds.
-//! * Numbers: 10 within 2 s is the original's, with medium 0.7; its clock never restarts, so that one early lookup hides all.
-//! * Why false positives stay out: whoever prints connections with names (netstat, a firewall's log page) asks for dozens at once:
-//!   low up to fifty.
-//! * Evasion: slower.
-//! * Proof: proven when the client's hardware address owns its address.
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::ladder::{self, Rung, rung};
+use crate::Settings;
+use crate::ladder::{self, Ladder, rung};
 use crate::steps::member_of;
 use crate::tally::{Lately, Trail};
 use crate::{attempt, names};
@@ -25,13 +18,34 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DnsArpaScan],
     events: &[EventKind::Dns],
     roles: &[Role::Src],
+    thresholds: &[NAMES, WITHIN],
+    header: Header {
+        detects: "Many reverse lookups within two seconds: who lives in this network? (`DNS_ARPA_SCAN`)",
+        attack: "T1590.002 Gather Victim Network Information: DNS, T1018 Remote System Discovery.",
+        rule: "Distinct names below `in-addr.arpa` and `ip6.arpa` that one client asked for within any two seconds.",
+        numbers: "10 within 2 s is the original's, with medium 0.7; its clock never restarts, so that one early lookup \
+            hides all.",
+        quiet: "Whoever prints connections with names (netstat, a firewall's log page) asks for dozens at once: low \
+            up to fifty.",
+        evasion: "Slower.",
+        proof: "Proven when the client's hardware address owns its address.",
+    },
 };
 
 /// Steps in names within [`WITHIN`].
-pub const NAMES: [Rung; 3] =
-    [rung(10, ThreatLevel::Low, 0.7), rung(50, ThreatLevel::Medium, 0.7), rung(200, ThreatLevel::High, 0.7)];
+pub const NAMES: Threshold = Threshold::steps(
+    "names",
+    "reverse lookups of one client within that time",
+    Unit::Count,
+    &[rung(10, ThreatLevel::Low, 0.7), rung(50, ThreatLevel::Medium, 0.7), rung(200, ThreatLevel::High, 0.7)],
+)
+.within(1, 320);
 /// See [`NAMES`].
-pub const WITHIN: Span = Span::from_secs(2);
+pub const WITHIN: Threshold =
+    Threshold::number("within", "for the distinct names", Unit::Seconds, 2).within(1, 3600);
+
+/// Names remembered of one client: no step is above.
+const MOST_LATELY: usize = 320;
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -41,25 +55,36 @@ struct Asked {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DnsArpaScan {
+    names: Ladder,
+    within: Span,
     state: Windowed<Asked>,
 }
 
 impl DnsArpaScan {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            names: settings.ladder(&SPEC, &NAMES),
+            within: settings.span(&SPEC, &WITHIN),
+            state: Windowed::default(),
+        }
+    }
+
     fn on_dns(&mut self, cx: &mut Cx<'_>, dns: &Dns) {
         let asked = self.state.get_or_default(cx.slot(), cx.window());
-        let n = asked.lately.insert(member_of(&dns.query), dns.about.at, WITHIN, NAMES[2].at as usize);
+        let n = asked.lately.insert(member_of(&dns.query), dns.about.at, self.within, MOST_LATELY);
         asked.trail.push(dns.about.uid);
-        let step = ladder::step(&NAMES, NAMES[0].at, n);
+        let step = self.names.step(n);
         if ladder::climb(&mut asked.told, step)
-            && let Some(rung) = ladder::at_step(&NAMES, step)
+            && let Some(rung) = self.names.at_step(step)
         {
             let uids = asked.trail.take();
             let kind = EvidenceKind::DnsArpaScan;
             cx.emit(Finding {
                 proto: Some(dns.about.proto),
-                text: format!("reverse lookups of {n} addresses within {} s", WITHIN.0 / 1_000_000),
+                text: format!("reverse lookups of {n} addresses within {} s", self.within.0 / 1_000_000),
                 uids,
                 proof: attempt::proof_of_source(cx.facts()),
                 ..ladder::finding(cx, kind, dns.about.src.addr, rung, dns.about.at)
@@ -97,7 +122,7 @@ mod tests {
     use crate::test_traces::{bench, dns, levels, secs};
 
     fn told(n: i64, per_second: i64, name: impl Fn(i64) -> String) -> Vec<Finding> {
-        let mut bench = bench(DnsArpaScan::default());
+        let mut bench = bench(DnsArpaScan::new(&Settings::default()));
         let record = |n| {
             let mut record = dns(&name(n), &[]);
             record.about.at = secs(n / per_second);

@@ -1,20 +1,10 @@
-//! DNS rebinding: a name that leads outside leads inside a moment later (`DNS_REBINDING`), so that a web page reaches into the network.
-//!
-//! * ATT&CK: T1557 Adversary-in-the-Middle, T1189 Drive-by Compromise.
-//! * Rule: one name that had public and private addresses (loopback and unspecified ones included) within a window, or in one answer, for
-//!   one client. Changes from one to the other are counted; a life of at most a minute, or a gateway as target, make it high.
-//! * Numbers: tools that rebind answer with a life of 0 or 1 s and change once per attempt, or at every question. Split DNS changes
-//!   when a client comes into its network, and back when it leaves: twice, with lives of minutes.
-//! * Why false positives stay out: zones that are private by name, and lists that answer 127.0.0.x (DNSBL) for names that begin
-//!   with an address, are left out, and so is 0.0.0.0 or loopback alone, which blockers of advertisements answer: the name must change back
-//!   to a public address, or live at most a minute. Four names weigh, and they weigh on the name, on nobody's address.
-//! * Evasion: other record types (CNAME to a name inside), DNS over HTTPS, hours between the answers.
-//! * Proof: unproven; an answer names whom it likes, so no address in it is blamed.
+//! DNS rebinding: a name that leads outside leads inside a moment later (`DNS_REBINDING`), so that a web page reaches into the
+//! network.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::state::Windowed;
@@ -32,6 +22,24 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DnsRebinding],
     events: &[EventKind::Dns],
     roles: &[Role::Src],
+    thresholds: &[],
+    header: Header {
+        detects: "DNS rebinding: a name that leads outside leads inside a moment later (`DNS_REBINDING`), so that a \
+            web page reaches into the network.",
+        attack: "T1557 Adversary-in-the-Middle, T1189 Drive-by Compromise.",
+        rule: "One name that had public and private addresses (loopback and unspecified ones included) within a \
+            window, or in one answer, for one client. Changes from one to the other are counted; a life of at \
+            most a minute, or a gateway as target, make it high.",
+        numbers: "Tools that rebind answer with a life of 0 or 1 s and change once per attempt, or at every question. \
+            Split DNS changes when a client comes into its network, and back when it leaves: twice, with lives \
+            of minutes.",
+        quiet: "Zones that are private by name, and lists that answer 127.0.0.x (DNSBL) for names that begin with an \
+            address, are left out, and so is 0.0.0.0 or loopback alone, which blockers of advertisements answer: \
+            the name must change back to a public address, or live at most a minute. Four names weigh, and they \
+            weigh on the name, on nobody's address.",
+        evasion: "Other record types (CNAME to a name inside), DNS over HTTPS, hours between the answers.",
+        proof: "Unproven; an answer names whom it likes, so no address in it is blamed.",
+    },
 };
 
 /// Steps in changes between outside and inside.
@@ -181,7 +189,7 @@ mod tests {
     const IN: &str = "192.168.1.9";
 
     fn told(query: &str, ttl: u32, answers: &[&str]) -> Vec<Finding> {
-        let settings = Settings { gateways: vec![at("192.168.1.1")], ..Settings::default() };
+        let settings = Settings::with_gateways(vec![at("192.168.1.1")]);
         let mut bench = bench(DnsRebinding::new(&settings));
         let record = |answer: &&str| {
             let mut record = dns(query, &[DnsData::Addr(at(answer))]);

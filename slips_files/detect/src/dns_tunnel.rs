@@ -1,31 +1,15 @@
 //! Data that travels in the names a client asks for (`DNS_TUNNEL`).
-//!
-//! * ATT&CK: T1071.004 Application Layer Protocol: DNS, T1572 Protocol Tunneling, T1048.003 Exfiltration Over Unencrypted Protocol.
-//! * Rule: per client, zone (the registered part of the name) and window, the distinct names whose part below the zone has at
-//!   least 30 bytes with a label of at least 20; among them how long they are and how many were asked for with a type that
-//!   carries data (TXT, NULL, MX, CNAME, SRV, private ones).
-//! * Numbers: iodine fills names up to 255 bytes with labels of 57 and more, dnscat2 and dns2tcp use labels of 60 and TXT, MX
-//!   or CNAME. An idle iodine sends a new name every few seconds, one that carries data dozens a second. A tunnel is what has 80 bytes on
-//!   average, or 45 and types that carry data in at least half of the names; 300 of those are critical.
-//! * Why false positives stay out: names of content networks are shorter; reputation services of virus scanners and mail filters put
-//!   hashes into names, they are known by their zones and stay info; what is long but no tunnel ends at medium. A host that
-//!   answers DNS questions itself asks for others: it stays info for an hour after each answer. Only what our own hosts ask counts:
-//!   resolvers outside ask a name server of ours whatever a stranger has them ask.
-//! * Evasion: short names, many zones, few names an hour, DNS over TLS or HTTPS; a question asked of the tunnelling host itself; for
-//!   the block, not for what is told: mail once a day, or types that carry no data.
-//! * Proof: proven by names that were asked for with a type that carries data, from the hardware address that owns the client's
-//!   address, if they reach the step alone. Names of other types prove nothing, since a web page can make any client ask for
-//!   hundreds of them; nor do those of a host that was seen with mail within a day, since a mail makes its filter ask for texts.
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
 use slips_core::state::{PerSlot, Windowed};
 use slips_core::time::{PacketTime, Span, WindowId};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, Rung, rung};
 use crate::names;
 use crate::steps::member_of;
 use crate::table::Table;
@@ -37,16 +21,51 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DnsTunnel],
     events: &[EventKind::Dns, EventKind::Flow],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[TUNNEL, LONG],
+    header: Header {
+        detects: "Data that travels in the names a client asks for (`DNS_TUNNEL`).",
+        attack: "T1071.004 Application Layer Protocol: DNS, T1572 Protocol Tunneling, T1048.003 Exfiltration Over \
+            Unencrypted Protocol.",
+        rule: "Per client, zone (the registered part of the name) and window, the distinct names whose part below \
+            the zone has at least 30 bytes with a label of at least 20; among them how long they are and how \
+            many were asked for with a type that carries data (TXT, NULL, MX, CNAME, SRV, private ones).",
+        numbers: "Iodine fills names up to 255 bytes with labels of 57 and more, dnscat2 and dns2tcp use labels of 60 \
+            and TXT, MX or CNAME. An idle iodine sends a new name every few seconds, one that carries data \
+            dozens a second. A tunnel is what has 80 bytes on average, or 45 and types that carry data in at \
+            least half of the names; 300 of those are critical.",
+        quiet: "Names of content networks are shorter; reputation services of virus scanners and mail filters put \
+            hashes into names, they are known by their zones and stay info; what is long but no tunnel ends at \
+            medium. A host that answers DNS questions itself asks for others: it stays info for an hour after \
+            each answer. Only what our own hosts ask counts: resolvers outside ask a name server of ours \
+            whatever a stranger has them ask.",
+        evasion: "Short names, many zones, few names an hour, DNS over TLS or HTTPS; a question asked of the \
+            tunnelling host itself; for the block, not for what is told: mail once a day, or types that carry no \
+            data.",
+        proof: "Proven by names that were asked for with a type that carries data, from the hardware address that \
+            owns the client's address, if they reach the step alone. Names of other types prove nothing, since a \
+            web page can make any client ask for hundreds of them; nor do those of a host that was seen with \
+            mail within a day, since a mail makes its filter ask for texts.",
+    },
 };
 
 /// Steps in distinct names that look like a tunnel's.
-pub const TUNNEL: [Rung; 3] = [
-    rung(30, ThreatLevel::Medium, 0.8),
-    rung(100, ThreatLevel::High, 0.9),
-    rung(300, ThreatLevel::Critical, 0.9),
-];
+pub const TUNNEL: Threshold = Threshold::steps(
+    "tunnel_names",
+    "names below one zone in a window that look like a tunnel",
+    Unit::Count,
+    &[
+        rung(30, ThreatLevel::Medium, 0.8),
+        rung(100, ThreatLevel::High, 0.9),
+        rung(300, ThreatLevel::Critical, 0.9),
+    ],
+);
 /// Steps in distinct names that are merely long.
-pub const LONG: [Rung; 2] = [rung(100, ThreatLevel::Low, 0.5), rung(500, ThreatLevel::Medium, 0.6)];
+pub const LONG: Threshold = Threshold::steps(
+    "long_names",
+    "names below one zone in a window that are merely long",
+    Unit::Count,
+    &[rung(100, ThreatLevel::Low, 0.5), rung(500, ThreatLevel::Medium, 0.6)],
+);
 
 /// Bytes below the zone from which on a name is looked at, and its longest label.
 const LONG_NAME: usize = 30;
@@ -94,8 +113,10 @@ struct Zone {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DnsTunnel {
+    tunnel: Ladder,
+    long: Ladder,
     zones: Windowed<Table<u64, Zone>>,
     /// When a host last answered a question.
     served: PerSlot<PacketTime>,
@@ -130,23 +151,34 @@ impl Zone {
     }
 
     /// The step that was just reached. The three of [`TUNNEL`] stand above the two of [`LONG`].
-    fn climb(&mut self) -> Option<Rung> {
+    fn climb(&mut self, tunnels: &Ladder, long: &Ladder) -> Option<Rung> {
         let n = self.names.len();
         let data = self.with_data.saturating_mul(2) >= n;
         let tunnel = self.mean() >= if data { MEAN_WITH_DATA } else { MEAN };
-        let above = LONG.len() as u8;
-        let step = match ladder::step(&TUNNEL, TUNNEL[0].at, n) {
+        let above = long.steps();
+        let step = match tunnels.step(n) {
             step if tunnel && step > 0 => above + step,
-            _ => ladder::step(&LONG, LONG[0].at, n),
+            _ => long.step(n),
         };
         if !ladder::climb(&mut self.told, step) {
             return None;
         }
-        if step > above { ladder::at_step(&TUNNEL, step - above) } else { ladder::at_step(&LONG, step) }
+        if step > above { tunnels.at_step(step - above) } else { long.at_step(step) }
     }
 }
 
 impl DnsTunnel {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            tunnel: settings.ladder(&SPEC, &TUNNEL),
+            long: settings.ladder(&SPEC, &LONG),
+            zones: Windowed::default(),
+            served: PerSlot::default(),
+            mailed: PerSlot::default(),
+        }
+    }
+
     fn note_mail(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let local = match cx.role() {
             Role::Src => cx.facts().src_local,
@@ -177,7 +209,7 @@ impl DnsTunnel {
         if !zone.add(dns, bytes, !mails && attempt::proof_of_source(cx.facts()) == Proof::Proven) {
             return;
         }
-        let Some(mut rung) = zone.climb() else { return };
+        let Some(mut rung) = zone.climb(&self.tunnel, &self.long) else { return };
         let serves = self.served.get_mut(cx.slot()).is_some_and(|last| at.since(*last) <= SERVES_FOR);
         let known = REPUTATION.iter().any(|zone| zone.eq_ignore_ascii_case(domain));
         if serves || known {
@@ -245,7 +277,7 @@ mod tests {
     use slips_core::detector::Facts;
 
     fn asked(n: u32, qtype: u16, name: impl Fn(u32) -> String) -> Vec<Finding> {
-        let mut bench = bench(DnsTunnel::default());
+        let mut bench = bench(DnsTunnel::new(&Settings::default()));
         let question = |n| Dns { qtype, ..dns(&name(n), &[]) };
         (0..n).flat_map(|n| bench.feed(&Event::Dns(Box::new(question(n))))).collect()
     }
@@ -288,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_resolver_asks_for_others() {
-        let mut bench = bench(DnsTunnel::default());
+        let mut bench = bench(DnsTunnel::new(&Settings::default()));
         let mut served = dns("www.example.org", &[]);
         (served.about.src.addr, served.about.dst.addr) = (at("192.168.1.9"), at("192.168.1.5"));
         bench.feed(&Event::Dns(Box::new(served)));
@@ -301,7 +333,7 @@ mod tests {
     #[test]
     fn a_resolver_outside_is_silent_and_nothing_is_proven() {
         let told = |src: &str| {
-            let mut bench = bench(DnsTunnel::default());
+            let mut bench = bench(DnsTunnel::new(&Settings::default()));
             let ask = |n| {
                 let mut question = dns(&encoded(n, 2), &[]);
                 question.about.src.addr = at(src);
@@ -316,7 +348,7 @@ mod tests {
     #[test]
     fn data_that_the_owner_of_the_address_asks_for_is_proven() {
         let proofs = |on_link: u32, qtype: u16, mail: bool| {
-            let mut bench = bench(DnsTunnel::default());
+            let mut bench = bench(DnsTunnel::new(&Settings::default()));
             if mail {
                 let talk = Talk::tcp("192.168.1.5", "203.0.113.25", 25).carrying(4000, 900);
                 bench.feed(&talk.event());

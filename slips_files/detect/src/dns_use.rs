@@ -1,28 +1,17 @@
 //! Addresses that nobody asked for (`CONNECTION_WITHOUT_DNS`), and names that nobody used (`DNS_WITHOUT_CONNECTION`).
-//!
-//! * ATT&CK: T1095 Non-Application Layer Protocol, T1071.004 DNS, T1568 Dynamic Resolution.
-//! * Rule: of a host of ours that is seen to ask. Without DNS: a connection to an outside address that was in no answer to it within
-//!   a day; counted are distinct addresses. Without connection: a name with outside addresses none of which it contacts within
-//!   half an hour; counted are distinct names.
-//! * Numbers: a day and half an hour are the original's, which counts windows instead of hours and never comes to a decision. A
-//!   host is seen to ask when it asked for ten names, the first one half an hour ago: who asks elsewhere (DNS over HTTPS, a
-//!   resolver of its own) is not judged.
-//! * Why false positives stay out: info, and nothing else: time servers, calls (STUN), peer-to-peer, names that a browser asks for in
-//!   advance do all of this. One evidence each, told at 1, 10, 100 and 1,000.
-//! * Evasion: asking for any name of the address; DNS over HTTPS.
-//! * Proof: proven where the connection was two-way, or by the hardware address.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Outcome, Phase, Proto};
 use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, Span, WindowId};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, member_of, member_of_ip};
 use crate::table::Table;
 use crate::{attempt, names};
@@ -33,15 +22,36 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::ConnectionWithoutDns, EvidenceKind::DnsWithoutConnection],
     events: &[EventKind::Flow, EventKind::Dns],
     roles: &[Role::Src],
+    thresholds: &[COUNTS],
+    header: Header {
+        detects: "Addresses that nobody asked for (`CONNECTION_WITHOUT_DNS`), and names that nobody used \
+            (`DNS_WITHOUT_CONNECTION`).",
+        attack: "T1095 Non-Application Layer Protocol, T1071.004 DNS, T1568 Dynamic Resolution.",
+        rule: "Of a host of ours that is seen to ask. Without DNS: a connection to an outside address that was in \
+            no answer to it within a day; counted are distinct addresses. Without connection: a name with \
+            outside addresses none of which it contacts within half an hour; counted are distinct names.",
+        numbers: "A day and half an hour are the original's, which counts windows instead of hours and never comes to \
+            a decision. A host is seen to ask when it asked for ten names, the first one half an hour ago: who \
+            asks elsewhere (DNS over HTTPS, a resolver of its own) is not judged.",
+        quiet: "Info, and nothing else: time servers, calls (STUN), peer-to-peer, names that a browser asks for in \
+            advance do all of this. One evidence each, told at 1, 10, 100 and 1,000.",
+        evasion: "Asking for any name of the address; DNS over HTTPS.",
+        proof: "Proven where the connection was two-way, or by the hardware address.",
+    },
 };
 
 /// Steps in addresses without a name, and in names without a connection.
-pub const COUNTS: [Rung; 4] = [
-    rung(1, ThreatLevel::Info, 0.1),
-    rung(10, ThreatLevel::Info, 0.3),
-    rung(100, ThreatLevel::Info, 0.5),
-    rung(1000, ThreatLevel::Info, 0.8),
-];
+pub const COUNTS: Threshold = Threshold::steps(
+    "counts",
+    "addresses without a name, and in names without a connection",
+    Unit::Count,
+    &[
+        rung(1, ThreatLevel::Info, 0.1),
+        rung(10, ThreatLevel::Info, 0.3),
+        rung(100, ThreatLevel::Info, 0.5),
+        rung(1000, ThreatLevel::Info, 0.8),
+    ],
+);
 
 const DAY: Span = Span::from_secs(86_400);
 const HALF_AN_HOUR: Span = Span::from_secs(1800);
@@ -80,13 +90,14 @@ pub struct DnsUse {
     unused: Steps<()>,
 }
 
-impl Default for DnsUse {
-    fn default() -> Self {
+impl DnsUse {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         let limits = Limits { keys: 1, weighing: 0 };
         Self {
             clients: PerSlot::default(),
-            nameless: Steps::new(&COUNTS, limits),
-            unused: Steps::new(&COUNTS, limits),
+            nameless: Steps::new(settings.ladder(&SPEC, &COUNTS), limits),
+            unused: Steps::new(settings.ladder(&SPEC, &COUNTS), limits),
         }
     }
 }
@@ -225,7 +236,7 @@ mod tests {
 
     /// A client that asks for so many names, each of which it uses at once.
     fn asking(names: i64) -> Bench {
-        let mut bench = bench(DnsUse::default());
+        let mut bench = bench(DnsUse::new(&Settings::default()));
         for n in 0..names {
             asks(&mut bench, &format!("n{n}.example.org"), "198.51.100.1", n);
             calls(&mut bench, "198.51.100.1", 443, n);

@@ -1,20 +1,12 @@
 //! Requests for the start page of a search engine that ask for nothing: how malware looks whether it is online.
-//!
-//! * ATT&CK: T1016.001 Internet Connection Discovery.
-//! * Rule: `GET /` without a body, in clear text, at one of six sites, per source, site and window.
-//! * Numbers: 4 is the original's, which counts all hosts together and tells every four with medium 1.0; we count each host by
-//!   itself and update one evidence.
-//! * Why false positives stay out: browsers go to these sites by TLS and ask once; systems have hosts of their own for this
-//!   question. Watchdogs do ask like this: medium 0.5, and no more than two sites weigh.
-//! * Evasion: another site, TLS.
-//! * Proof: proven, a request over TCP.
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -23,10 +15,28 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::EmptyConnections],
     events: &[EventKind::Http],
     roles: &[Role::Src],
+    thresholds: &[REQUESTS],
+    header: Header {
+        detects: "Requests for the start page of a search engine that ask for nothing: how malware looks whether it is \
+            online.",
+        attack: "T1016.001 Internet Connection Discovery.",
+        rule: "`GET /` without a body, in clear text, at one of six sites, per source, site and window.",
+        numbers: "4 is the original's, which counts all hosts together and tells every four with medium 1.0; we count \
+            each host by itself and update one evidence.",
+        quiet: "Browsers go to these sites by TLS and ask once; systems have hosts of their own for this question. \
+            Watchdogs do ask like this: medium 0.5, and no more than two sites weigh.",
+        evasion: "Another site, TLS.",
+        proof: "Proven, a request over TCP.",
+    },
 };
 
 /// Steps in requests.
-pub const REQUESTS: [Rung; 2] = [rung(4, ThreatLevel::Medium, 0.5), rung(40, ThreatLevel::Medium, 0.8)];
+pub const REQUESTS: Threshold = Threshold::steps(
+    "requests",
+    "requests for one start page in a window",
+    Unit::Count,
+    &[rung(4, ThreatLevel::Medium, 0.5), rung(40, ThreatLevel::Medium, 0.8)],
+);
 
 const SITES: [&str; 6] = ["bing.com", "google.com", "yandex.com", "yahoo.com", "duckduckgo.com", "gmail.com"];
 
@@ -36,9 +46,15 @@ pub struct EmptyConnections {
     requests: Steps<u8>,
 }
 
-impl Default for EmptyConnections {
-    fn default() -> Self {
-        Self { requests: Steps::new(&REQUESTS, Limits { keys: SITES.len(), weighing: 2 }) }
+impl EmptyConnections {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            requests: Steps::new(
+                settings.ladder(&SPEC, &REQUESTS),
+                Limits { keys: SITES.len(), weighing: 2 },
+            ),
+        }
     }
 }
 
@@ -77,7 +93,7 @@ mod tests {
     use crate::test_traces::{bench, http, levels};
 
     fn told(n: i64, host: &str, uri: &str, body: u64) -> Vec<Finding> {
-        let mut bench = bench(EmptyConnections::default());
+        let mut bench = bench(EmptyConnections::new(&Settings::default()));
         let request = |n| {
             let mut request = http("203.0.113.9", host, uri, n);
             request.request_body_len = body;

@@ -1,21 +1,15 @@
 //! Names asked for where nobody can read along (`DNS_OVER_HTTPS`): DNS over HTTPS, TLS or QUIC at public resolvers.
-//!
-//! * ATT&CK: T1071.004 DNS, T1572 Protocol Tunneling.
-//! * Rule: a TLS or QUIC handshake that names a public resolver, DNS's own protocol in a handshake (`dot`, `doq`), or port 853.
-//! * Numbers: the resolvers that browsers and systems of 2025 offer. The original had a script for it whose answer is never read.
-//! * Why false positives stay out: info: browsers do it by themselves. It says why a host's names are not seen.
-//! * Evasion: a resolver that is not listed; encrypted ClientHello.
-//! * Proof: proven, a handshake over TCP; over UDP by the hardware address.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Tls};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{Rung, rung};
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -24,10 +18,28 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DnsOverHttps],
     events: &[EventKind::Tls],
     roles: &[Role::Src],
+    thresholds: &[HANDSHAKES],
+    header: Header {
+        detects: "Names asked for where nobody can read along (`DNS_OVER_HTTPS`): DNS over HTTPS, TLS or QUIC at \
+            public resolvers.",
+        attack: "T1071.004 DNS, T1572 Protocol Tunneling.",
+        rule: "A TLS or QUIC handshake that names a public resolver, DNS's own protocol in a handshake (`dot`, \
+            `doq`), or port 853.",
+        numbers: "The resolvers that browsers and systems of 2025 offer. The original had a script for it whose answer \
+            is never read.",
+        quiet: "Info: browsers do it by themselves. It says why a host's names are not seen.",
+        evasion: "A resolver that is not listed; encrypted ClientHello.",
+        proof: "Proven, a handshake over TCP; over UDP by the hardware address.",
+    },
 };
 
 /// Steps in handshakes with one resolver.
-pub const HANDSHAKES: [Rung; 2] = [rung(1, ThreatLevel::Info, 0.9), rung(100, ThreatLevel::Info, 0.9)];
+pub const HANDSHAKES: Threshold = Threshold::steps(
+    "handshakes",
+    "handshakes with one resolver",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 0.9), rung(100, ThreatLevel::Info, 0.9)],
+);
 
 /// DNS over TLS and over QUIC (RFC 7858, RFC 9250).
 const OWN_PORT: u16 = 853;
@@ -62,9 +74,10 @@ pub struct EncryptedDns {
     handshakes: Steps<IpAddr>,
 }
 
-impl Default for EncryptedDns {
-    fn default() -> Self {
-        Self { handshakes: Steps::new(&HANDSHAKES, Limits { keys: 16, weighing: 0 }) }
+impl EncryptedDns {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { handshakes: Steps::new(settings.ladder(&SPEC, &HANDSHAKES), Limits { keys: 16, weighing: 0 }) }
     }
 }
 
@@ -109,7 +122,7 @@ mod tests {
     use crate::test_traces::{bench, levels, tls};
 
     fn told(name: &str, port: u16, n: u32) -> Vec<String> {
-        let mut bench = bench(EncryptedDns::default());
+        let mut bench = bench(EncryptedDns::new(&Settings::default()));
         let Event::Tls(mut record) = tls("203.0.113.9", name) else { return Vec::new() };
         record.about.dst.port = port;
         levels(&(0..n).flat_map(|_| bench.feed(&Event::Tls(record.clone()))).collect::<Vec<_>>())

@@ -1,22 +1,14 @@
 //! A program was fetched in clear text (`EXECUTABLE_MIME_TYPE`).
-//!
-//! * ATT&CK: T1105 Ingress Tool Transfer.
-//! * Rule: a response whose content is a program, per server; apart from that, those of servers that were called by their bare
-//!   address. A linked pair: the client with low, the server with low or medium.
-//! * Numbers: low 1.0 for both is the original's, which also takes `octet-stream`, that is anything.
-//! * Why false positives stay out: systems update themselves in clear text, with signatures; one evidence for each server, eight
-//!   servers weigh. A bare address has no business with programs: medium.
-//! * Evasion: TLS, archives, scripts.
-//! * Proof: proven, a request over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -25,12 +17,34 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::ExecutableMimeType],
     events: &[EventKind::Http],
     roles: &[Role::Src],
+    thresholds: &[NAMED, BARE],
+    header: Header {
+        detects: "A program was fetched in clear text (`EXECUTABLE_MIME_TYPE`).",
+        attack: "T1105 Ingress Tool Transfer.",
+        rule: "A response whose content is a program, per server; apart from that, those of servers that were \
+            called by their bare address. A linked pair: the client with low, the server with low or medium.",
+        numbers: "Low 1.0 for both is the original's, which also takes `octet-stream`, that is anything.",
+        quiet: "Systems update themselves in clear text, with signatures; one evidence for each server, eight \
+            servers weigh. A bare address has no business with programs: medium.",
+        evasion: "TLS, archives, scripts.",
+        proof: "Proven, a request over TCP.",
+    },
 };
 
 /// Steps in programs of one server that was called by a name.
-pub const NAMED: [Rung; 1] = [rung(1, ThreatLevel::Low, 0.6)];
+pub const NAMED: Threshold = Threshold::steps(
+    "downloads",
+    "programs from one server that was called by name, in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.6)],
+);
 /// Steps in programs of one server that was called by its address.
-pub const BARE: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.7), rung(10, ThreatLevel::Medium, 0.9)];
+pub const BARE: Threshold = Threshold::steps(
+    "bare_downloads",
+    "programs from one server that was called by its bare address, in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.7), rung(10, ThreatLevel::Medium, 0.9)],
+);
 
 /// Content types of programs.
 const PROGRAMS: [&str; 10] = [
@@ -55,9 +69,13 @@ pub struct ExecutableDownload {
     bare: Steps<IpAddr>,
 }
 
-impl Default for ExecutableDownload {
-    fn default() -> Self {
-        Self { named: Steps::new(&NAMED, LIMITS), bare: Steps::new(&BARE, LIMITS) }
+impl ExecutableDownload {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            named: Steps::new(settings.ladder(&SPEC, &NAMED), LIMITS),
+            bare: Steps::new(settings.ladder(&SPEC, &BARE), LIMITS),
+        }
     }
 }
 
@@ -118,7 +136,7 @@ mod tests {
     use crate::test_traces::{bench, http, levels};
 
     fn told(n: i64, host: &str, mime: &str) -> Vec<Finding> {
-        let mut bench = bench(ExecutableDownload::default());
+        let mut bench = bench(ExecutableDownload::new(&Settings::default()));
         let request = |n| {
             let mut request = http("203.0.113.9", host, "/a", n);
             request.resp_mime_types = vec![mime.into()];

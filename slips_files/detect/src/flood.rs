@@ -1,30 +1,19 @@
 //! Floods, seen from the victim's side: more new connection attempts (`SYN_FLOOD`), datagrams (`UDP_FLOOD`) or pings
 //! (`ICMP_FLOOD`) than are answered.
-//!
-//! * ATT&CK: T1498.001 Direct Network Flood, T1499.001 OS Exhaustion Flood.
-//! * Rule: per victim, and for TCP per port, flows that begin within ten seconds, minus those that were answered or refused; more
-//!   than half of them must stay unanswered. If one source made at least half of it, it is the attacker; otherwise the
-//!   attackers are many sources, and nobody is to be blocked for what anybody could have forged.
-//! * Numbers: 50 unanswered attempts a second for ten seconds are told, 1,000 a second are critical. UDP and ICMP need four times
-//!   as much. They are ours: the original has no such detection, and goes blind at 20,000 flows a minute.
-//! * Why false positives stay out: crowds are answered; connections in flight are not counted in the first two seconds of a
-//!   period; a service that refuses is counted as answering, so that a client in a hurry is no flood; an outage has few attempts
-//!   a second, and none of its clients makes most of them.
-//! * Evasion: 49 attempts a second; a handshake that is completed (then the senders are known).
-//! * Proof: unproven, but for a local source with its own hardware address.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Origin, Outcome, Phase, Proto};
 use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, WindowId};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, Rung, rung};
 use crate::table::Table;
 use crate::tally::Trail;
 
@@ -34,15 +23,38 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::SynFlood, EvidenceKind::UdpFlood, EvidenceKind::IcmpFlood],
     events: &[EventKind::Flow],
     roles: &[Role::Dst],
+    thresholds: &[UNANSWERED],
+    header: Header {
+        detects: "Floods, seen from the victim's side: more new connection attempts (`SYN_FLOOD`), datagrams \
+            (`UDP_FLOOD`) or pings (`ICMP_FLOOD`) than are answered.",
+        attack: "T1498.001 Direct Network Flood, T1499.001 OS Exhaustion Flood.",
+        rule: "Per victim, and for TCP per port, flows that begin within ten seconds, minus those that were \
+            answered or refused; more than half of them must stay unanswered. If one source made at least half \
+            of it, it is the attacker; otherwise the attackers are many sources, and nobody is to be blocked for \
+            what anybody could have forged.",
+        numbers: "50 unanswered attempts a second for ten seconds are told, 1,000 a second are critical. UDP and ICMP \
+            need four times as much. They are ours: the original has no such detection, and goes blind at 20,000 \
+            flows a minute.",
+        quiet: "Crowds are answered; connections in flight are not counted in the first two seconds of a period; a \
+            service that refuses is counted as answering, so that a client in a hurry is no flood; an outage has \
+            few attempts a second, and none of its clients makes most of them.",
+        evasion: "49 attempts a second; a handshake that is completed (then the senders are known).",
+        proof: "Unproven, but for a local source with its own hardware address.",
+    },
 };
 
 /// Steps in unanswered attempts within ten seconds. For UDP and ICMP, [`DATAGRAMS`] times as many.
-pub const UNANSWERED: [Rung; 4] = [
-    rung(500, ThreatLevel::Medium, 0.6),
-    rung(1000, ThreatLevel::High, 0.7),
-    rung(3000, ThreatLevel::High, 0.9),
-    rung(10_000, ThreatLevel::Critical, 0.95),
-];
+pub const UNANSWERED: Threshold = Threshold::steps(
+    "attempts",
+    "unanswered connections within ten seconds (of datagrams and pings four times as many)",
+    Unit::Count,
+    &[
+        rung(500, ThreatLevel::Medium, 0.6),
+        rung(1000, ThreatLevel::High, 0.7),
+        rung(3000, ThreatLevel::High, 0.9),
+        rung(10_000, ThreatLevel::Critical, 0.95),
+    ],
+);
 /// See [`UNANSWERED`].
 pub const DATAGRAMS: u32 = 4;
 
@@ -89,8 +101,9 @@ impl Default for Period {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Flood {
+    unanswered: Ladder,
     victims: PerSlot<Table<Service, Period>>,
 }
 
@@ -148,6 +161,11 @@ impl Period {
 }
 
 impl Flood {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { unanswered: settings.ladder(&SPEC, &UNANSWERED), victims: PerSlot::default() }
+    }
+
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let Some(change) = change_of(flow) else { return };
         let (kind, port, factor) = match flow.proto {
@@ -188,9 +206,9 @@ impl Flood {
         if period.window != cx.window() {
             (period.window, period.told) = (cx.window(), 0);
         }
-        let step = ladder::step(&UNANSWERED, UNANSWERED[0].at, unanswered / factor);
+        let step = self.unanswered.step(unanswered / factor);
         if ladder::climb(&mut period.told, step)
-            && let Some(rung) = ladder::at_step(&UNANSWERED, step)
+            && let Some(rung) = self.unanswered.at_step(step)
         {
             tell(cx, flow, kind, rung, unanswered, period);
         }
@@ -240,7 +258,7 @@ mod tests {
 
     /// `n` attempts from `from(n)` at so many a second; every `answered`th is answered.
     fn told(n: u32, rate: u32, from: impl Fn(u32) -> IpAddr, answered: u32) -> Vec<Finding> {
-        let mut bench = bench(Flood::default());
+        let mut bench = bench(Flood::new(&Settings::default()));
         let mut all = Vec::new();
         for n in 0..n {
             let mut flow = Talk::tcp("203.0.113.9", "192.168.1.10", 80).uid(&format!("C{n}")).flow();
@@ -294,7 +312,7 @@ mod tests {
     #[test]
     fn logs_that_know_the_end_only_count_too_and_datagrams_need_more() {
         let flood = |proto, rate: u32| {
-            let mut bench = bench(Flood::default());
+            let mut bench = bench(Flood::new(&Settings::default()));
             let mut all = Vec::new();
             for n in 0..10 * rate {
                 let mut flow = Talk::tcp("203.0.113.9", "192.168.1.10", 53).flow();

@@ -1,24 +1,9 @@
-//! Passwords guessed where nobody can read along (`PASSWORD_GUESSING`): what logins look like from outside, by flow behaviour; and guessing
-//! that is slow, or that many sources share, as the server sees it.
-//!
-//! * ATT&CK: T1110.001 Password Guessing, T1110.003 Password Spraying, T1110.004 Credential Stuffing.
-//! * Rule, by behaviour: connections to a port of logins (FTP, telnet, SMB, POP3, IMAP, mail submission, RDP, VNC, WinRM, databases) that both
-//!   sides used and that ended within 30 s, nearly all of one size: at least 70 % of the answers in one class of size. Per
-//!   source, server and port in a window. Where logins can be read, or SSH is spoken, the other detections judge and this one keeps silent.
-//! * Rule, the server's side: refused logins and SSH sessions that failed, and connections as above. Slow: of one source over
-//!   half a day to a day, in six different hours. Together: of twenty sources within a window, two each at least.
-//! * Numbers: a wrong password takes hydra, ncrack or medusa a connection each, or one for three to six. From outside 40 are medium, 80 high,
-//!   160 critical when 60 of them fell within one to two minutes. Slow: 30 medium, 100 high; a program with an old password tries every
-//!   few minutes day and night too, so never critical.
-//! * Why false positives stay out: databases are high at most. Between our own hosts, and outwards, databases and mail are used by connections that all look
-//!   alike: low there. Mail programs behind one address come a few times a minute. Sizes that vary are use. Nobody is blamed for what
-//!   many sources did together.
-//! * Evasion: answers of varying size; forms in web pages over TLS; less than 30 attempts a day and source.
-//! * Proof: proven, a connection over TCP that carried data both ways.
+//! Passwords guessed where nobody can read along (`PASSWORD_GUESSING`): what logins look like from outside, by flow behaviour;
+//! and guessing that is slow, or that many sources share, as the server sees it.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{About, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::exchange::AuthOutcome;
@@ -38,6 +23,29 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::PasswordGuessing],
     events: &[EventKind::Flow, EventKind::Auth, EventKind::Ssh],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[],
+    header: Header {
+        detects: "Passwords guessed where nobody can read along (`PASSWORD_GUESSING`): what logins look like from \
+            outside, by flow behaviour; and guessing that is slow, or that many sources share, as the server \
+            sees it.",
+        attack: "T1110.001 Password Guessing, T1110.003 Password Spraying, T1110.004 Credential Stuffing.",
+        rule: "By behaviour: connections to a port of logins (FTP, telnet, SMB, POP3, IMAP, mail submission, RDP, \
+            VNC, WinRM, databases) that both sides used and that ended within 30 s, nearly all of one size: at \
+            least 70 % of the answers in one class of size. Per source, server and port in a window. Where \
+            logins can be read, or SSH is spoken, the other detections judge and this one keeps silent. The \
+            server's side: refused logins and SSH sessions that failed, and connections as above. Slow: of one \
+            source over half a day to a day, in six different hours. Together: of twenty sources within a \
+            window, two each at least.",
+        numbers: "A wrong password takes hydra, ncrack or medusa a connection each, or one for three to six. From \
+            outside 40 are medium, 80 high, 160 critical when 60 of them fell within one to two minutes. Slow: \
+            30 medium, 100 high; a program with an old password tries every few minutes day and night too, so \
+            never critical.",
+        quiet: "Databases are high at most. Between our own hosts, and outwards, databases and mail are used by \
+            connections that all look alike: low there. Mail programs behind one address come a few times a \
+            minute. Sizes that vary are use. Nobody is blamed for what many sources did together.",
+        evasion: "Answers of varying size; forms in web pages over TLS; less than 30 attempts a day and source.",
+        proof: "Proven, a connection over TCP that carried data both ways.",
+    },
 };
 
 /// Steps in connections alike from outside. The last one needs a pace: see [`FAST`].

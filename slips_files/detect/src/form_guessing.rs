@@ -1,19 +1,8 @@
 //! Passwords guessed in forms of web pages, in the clear (`PASSWORD_GUESSING`).
-//!
-//! * ATT&CK: T1110.001 Password Guessing, T1110.004 Credential Stuffing.
-//! * Rule: requests that send something (`POST`, up to 4 kB) to a path that is named like a login, per source, server and path in a window,
-//!   nine tenths of which are answered alike: by the same status and within one class of size. Basic authentication is for
-//!   `login_guessing`, forms over TLS are `flow_guessing`'s where they have a port of their own.
-//! * Numbers: people try a password a few times. 30 are medium, 80 high, 200 critical when 60 of them fell within one to two minutes; hydra
-//!   and ffuf send hundreds a minute.
-//! * Why false positives stay out: only paths of logins count, so what programs post does not; a login that succeeds is answered
-//!   otherwise. Outwards it is low: a page of ours that asks for its session.
-//! * Evasion: TLS; other names; answers that vary.
-//! * Proof: proven, requests over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
@@ -31,6 +20,21 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::PasswordGuessing],
     events: &[EventKind::Http],
     roles: &[Role::Src],
+    thresholds: &[],
+    header: Header {
+        detects: "Passwords guessed in forms of web pages, in the clear (`PASSWORD_GUESSING`).",
+        attack: "T1110.001 Password Guessing, T1110.004 Credential Stuffing.",
+        rule: "Requests that send something (`POST`, up to 4 kB) to a path that is named like a login, per source, \
+            server and path in a window, nine tenths of which are answered alike: by the same status and within \
+            one class of size. Basic authentication is for `login_guessing`, forms over TLS are \
+            `flow_guessing`'s where they have a port of their own.",
+        numbers: "People try a password a few times. 30 are medium, 80 high, 200 critical when 60 of them fell within \
+            one to two minutes; hydra and ffuf send hundreds a minute.",
+        quiet: "Only paths of logins count, so what programs post does not; a login that succeeds is answered \
+            otherwise. Outwards it is low: a page of ours that asks for its session.",
+        evasion: "TLS; other names; answers that vary.",
+        proof: "Proven, requests over TCP.",
+    },
 };
 
 /// Steps in requests answered alike. The last one needs a pace: see [`FAST`].

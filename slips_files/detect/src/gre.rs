@@ -1,19 +1,13 @@
 //! GRE: tunnels that are begun (`GRE_SCAN`) and tunnels that are used (`GRE_TUNNEL`).
-//!
-//! * ATT&CK: T1572 Protocol Tunneling; T1595 Active Scanning (for open tunnel ends).
-//! * Rule: tunnel records of type GRE, per source and far end. Found or begun: scan; anything else: tunnel.
-//! * Numbers: the original tells each with low 1.0. We tell each far end once, and many far ends of one source as a scan that grows.
-//! * Why false positives stay out: networks with GRE have a few fixed ends: low.
-//! * Evasion: other encapsulations.
-//! * Proof: unproven; GRE has no handshake.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Tunnel};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of_ip};
 
 /// The registry's entry.
@@ -22,13 +16,33 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::GreTunnel, EvidenceKind::GreScan],
     events: &[EventKind::Tunnel],
     roles: &[Role::Src],
+    thresholds: &[ENDS, USED],
+    header: Header {
+        detects: "GRE: tunnels that are begun (`GRE_SCAN`) and tunnels that are used (`GRE_TUNNEL`).",
+        attack: "T1572 Protocol Tunneling; T1595 Active Scanning (for open tunnel ends).",
+        rule: "Tunnel records of type GRE, per source and far end. Found or begun: scan; anything else: tunnel.",
+        numbers: "The original tells each with low 1.0. We tell each far end once, and many far ends of one source as \
+            a scan that grows.",
+        quiet: "Networks with GRE have a few fixed ends: low.",
+        evasion: "Other encapsulations.",
+        proof: "Unproven; GRE has no handshake.",
+    },
 };
 
 /// Steps in far ends that are looked for.
-pub const ENDS: [Rung; 3] =
-    [rung(1, ThreatLevel::Low, 0.5), rung(10, ThreatLevel::Medium, 0.8), rung(100, ThreatLevel::High, 0.8)];
+pub const ENDS: Threshold = Threshold::steps(
+    "far_ends",
+    "far ends of tunnels that one host begins in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.5), rung(10, ThreatLevel::Medium, 0.8), rung(100, ThreatLevel::High, 0.8)],
+);
 /// Steps in records of one used tunnel.
-pub const USED: [Rung; 1] = [rung(1, ThreatLevel::Low, 0.5)];
+pub const USED: Threshold = Threshold::steps(
+    "used_ends",
+    "tunnels in use with one far end in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.5)],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -37,11 +51,12 @@ pub struct Gre {
     used: Steps<IpAddr>,
 }
 
-impl Default for Gre {
-    fn default() -> Self {
+impl Gre {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            ends: Steps::new(&ENDS, Limits { keys: 1, weighing: 1 }),
-            used: Steps::new(&USED, Limits { keys: 64, weighing: 8 }),
+            ends: Steps::new(settings.ladder(&SPEC, &ENDS), Limits { keys: 1, weighing: 1 }),
+            used: Steps::new(settings.ladder(&SPEC, &USED), Limits { keys: 64, weighing: 8 }),
         }
     }
 }
@@ -88,7 +103,7 @@ mod tests {
     use crate::test_traces::{about, bench, levels};
 
     fn told(n: i64, kind: &str, action: &str) -> Vec<Finding> {
-        let mut bench = bench(Gre::default());
+        let mut bench = bench(Gre::new(&Settings::default()));
         let record = |n: i64| {
             Event::Tunnel(Box::new(Tunnel {
                 about: about("192.168.1.5", &format!("203.0.113.{n}"), 0, n),

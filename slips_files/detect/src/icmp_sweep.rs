@@ -1,27 +1,15 @@
 //! ICMP sweeps: echo, timestamp or address mask requests from one host to many.
-//!
-//! * ATT&CK: T1018 Remote System Discovery; T1595.001 Active Scanning when the source is remote.
-//! * Rule: distinct hosts asked within a minute, for each kind of request, by when the asking began; what is older is aged out. Hosts that did not answer
-//!   are counted apart. The notices of the ICMP script that the original ships for Zeek raise the same evidence.
-//! * Numbers: the first step at 5 hosts is the original's. Its script never forgets (five pings in a month are a scan), ours
-//!   has a minute.
-//! * Why false positives stay out: monitoring pings many hosts every minute, but they answer: without silent hosts it ends at
-//!   medium. Silent hosts with which a local client lately talked are an outage. Critical is more than a /24 of silent
-//!   hosts within a minute; it is told again every two minutes while that goes on.
-//! * Evasion: four hosts a minute; other types of ICMP.
-//! * Proof: echo requests prove nothing about their sender; proven when those from the hardware address which owns the source's
-//!   address reach the step alone.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Notice};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Origin, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Told, rung};
 use crate::table::Table;
 use crate::tally::{Lately, Trail};
 use crate::{Settings, attempt, zeek_notice};
@@ -36,15 +24,37 @@ pub static SPEC: Spec = Spec {
     ],
     events: &[EventKind::Flow, EventKind::Notice],
     roles: &[Role::Src],
+    thresholds: &[HOSTS],
+    header: Header {
+        detects: "ICMP sweeps: echo, timestamp or address mask requests from one host to many.",
+        attack: "T1018 Remote System Discovery; T1595.001 Active Scanning when the source is remote.",
+        rule: "Distinct hosts asked within a minute, for each kind of request, by when the asking began; what is \
+            older is aged out. Hosts that did not answer are counted apart. The notices of the ICMP script that \
+            the original ships for Zeek raise the same evidence.",
+        numbers: "The first step at 5 hosts is the original's. Its script never forgets (five pings in a month are a \
+            scan), ours has a minute.",
+        quiet: "Monitoring pings many hosts every minute, but they answer: without silent hosts it ends at medium. \
+            Silent hosts with which a local client lately talked are an outage. Critical is more than a /24 of \
+            silent hosts within a minute; it is told again every two minutes while that goes on.",
+        evasion: "Four hosts a minute; other types of ICMP.",
+        proof: "Echo requests prove nothing about their sender; proven when those from the hardware address which \
+            owns the source's address reach the step alone.",
+    },
 };
 
 /// Steps in distinct hosts within a minute. The third and fourth count silent hosts only.
-pub const HOSTS: [Rung; 4] = [
-    rung(5, ThreatLevel::Low, 0.5),
-    rung(16, ThreatLevel::Medium, 0.6),
-    rung(64, ThreatLevel::High, 0.7),
-    rung(300, ThreatLevel::Critical, 0.9),
-];
+pub const HOSTS: Threshold = Threshold::steps(
+    "hosts",
+    "hosts that one source asks within a minute",
+    Unit::Count,
+    &[
+        rung(5, ThreatLevel::Low, 0.5),
+        rung(16, ThreatLevel::Medium, 0.6),
+        rung(64, ThreatLevel::High, 0.7),
+        rung(300, ThreatLevel::Critical, 0.9),
+    ],
+)
+.within(2, 320);
 /// The highest step for hosts that may have answered, and the highest that Zeek's notices reach.
 const ASKED_STEP: u8 = 2;
 const NOTICE_STEP: u8 = 3;
@@ -69,14 +79,14 @@ struct Sweep {
 /// See the module.
 #[derive(Debug)]
 pub struct IcmpSweep {
-    first: u32,
+    hosts: Ladder,
     state: Windowed<Table<EvidenceKind, Sweep>>,
 }
 
 impl IcmpSweep {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { first: settings.icmp_sweep_hosts.max(2), state: Windowed::default() }
+        Self { hosts: settings.ladder(&SPEC, &HOSTS), state: Windowed::default() }
     }
 
     fn sweep(&mut self, cx: &Cx<'_>, kind: EvidenceKind) -> Option<&mut Sweep> {
@@ -85,7 +95,7 @@ impl IcmpSweep {
 
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let Some(kind) = request(flow).filter(|_| attempt::between_hosts(flow)) else { return };
-        let (first, facts) = (self.first, cx.facts());
+        let (steps, facts) = (self.hosts, cx.facts());
         let Some(sweep) = self.sweep(cx, kind) else { return };
         let proven = attempt::proof_of_source(facts) == Proof::Proven;
         if begins(flow) {
@@ -104,14 +114,12 @@ impl IcmpSweep {
                 sweep.proven_silent.insert(flow.dst.addr, flow.start, MINUTE, MAX_HOSTS);
             }
         }
-        let reached = |asked, silent| {
-            ladder::step(&HOSTS, first, asked).min(ASKED_STEP).max(ladder::step(&HOSTS, first, silent))
-        };
+        let reached = |asked, silent| steps.step(asked).min(ASKED_STEP).max(steps.step(silent));
         let step = reached(asked, silent);
         let alone = reached(sweep.proven_asked.len(), sweep.proven_silent.len()) >= step;
         let proof = attempt::proof_if(alone);
         let grown = u32::from(silent > 0 && attempt::is_new_attempt(flow));
-        let Some(rung) = sweep.told.climb(&HOSTS, step, proof, grown, flow.seen) else { return };
+        let Some(rung) = sweep.told.climb(&steps, step, proof, grown, flow.seen) else { return };
         let text = format!("{} of {asked} hosts within a minute, {silent} of them silent", words(kind));
         cx.emit(Finding {
             proto: Some(Proto::Icmp),
@@ -132,10 +140,10 @@ impl IcmpSweep {
             return;
         };
         let hosts = zeek_notice::number_before(&notice.msg, " hosts").unwrap_or(0);
-        let first = self.first;
+        let steps = self.hosts;
         let Some(sweep) = self.sweep(cx, kind) else { return };
-        let step = ladder::step(&HOSTS, first, hosts).min(NOTICE_STEP);
-        let Some(rung) = sweep.told.climb(&HOSTS, step, Proof::Unproven, 0, notice.at) else { return };
+        let step = steps.step(hosts).min(NOTICE_STEP);
+        let Some(rung) = sweep.told.climb(&steps, step, Proof::Unproven, 0, notice.at) else { return };
         cx.emit(Finding {
             proto: Some(Proto::Icmp),
             text: format!("{} of {hosts} hosts, by Zeek", words(kind)),

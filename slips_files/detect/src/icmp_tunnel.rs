@@ -1,27 +1,17 @@
 //! Data that travels in pings (`ICMP_TUNNEL`).
-//!
-//! * ATT&CK: T1095 Non-Application Layer Protocol, T1572 Protocol Tunneling.
-//! * Rule: of one pair of hosts, echoes whose mean payload differs from that of the requests by a quarter and at least 8 bytes.
-//!   A host has to return what it was sent (RFC 792, RFC 4443 section 4.2), so the two are equal whoever pings.
-//! * Numbers: steps in packets each way: 20, 100, 1,000, the last one where 100 kB were carried. Never critical: whoever is pinged
-//!   can answer with more than he was sent, and is not to get the one who asks blocked.
-//! * Why false positives stay out: tools that try sizes (path MTU) lose the large ones and end there; answers that were cut
-//!   short by a filter are smaller than requests: that ends at high, with 0.5.
-//! * Evasion: a tunnel that pads both ways to the same size; fewer than 20 packets a flow.
-//! * Proof: proven when the asker's hardware address owns its address. That echoes go back proves nothing about who asks: requests
-//!   of two sizes in another's name, of which our host answers the larger ones only, look like this too.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Flow, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, rung};
 use crate::table::Table;
 
 /// The registry's entry.
@@ -30,16 +20,42 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::IcmpTunnel],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[LARGER, SMALLER],
+    header: Header {
+        detects: "Data that travels in pings (`ICMP_TUNNEL`).",
+        attack: "T1095 Non-Application Layer Protocol, T1572 Protocol Tunneling.",
+        rule: "Of one pair of hosts, echoes whose mean payload differs from that of the requests by a quarter and \
+            at least 8 bytes. A host has to return what it was sent (RFC 792, RFC 4443 section 4.2), so the two \
+            are equal whoever pings.",
+        numbers: "Steps in packets each way: 20, 100, 1,000, the last one where 100 kB were carried. Never critical: \
+            whoever is pinged can answer with more than he was sent, and is not to get the one who asks blocked.",
+        quiet: "Tools that try sizes (path MTU) lose the large ones and end there; answers that were cut short by a \
+            filter are smaller than requests: that ends at high, with 0.5.",
+        evasion: "A tunnel that pads both ways to the same size; fewer than 20 packets a flow.",
+        proof: "Proven when the asker's hardware address owns its address. That echoes go back proves nothing about \
+            who asks: requests of two sizes in another's name, of which our host answers the larger ones only, \
+            look like this too.",
+    },
 };
 
 /// Steps in packets each way where echoes are larger than requests.
-pub const LARGER: [Rung; 3] = [
-    rung(20, ThreatLevel::Medium, 0.7),
-    rung(100, ThreatLevel::High, 0.8),
-    rung(1000, ThreatLevel::High, 0.9),
-];
+pub const LARGER: Threshold = Threshold::steps(
+    "larger_echoes",
+    "packets each way whose echoes are larger than the requests",
+    Unit::Count,
+    &[
+        rung(20, ThreatLevel::Medium, 0.7),
+        rung(100, ThreatLevel::High, 0.8),
+        rung(1000, ThreatLevel::High, 0.9),
+    ],
+);
 /// Steps in packets each way where they are smaller.
-pub const SMALLER: [Rung; 2] = [rung(20, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::High, 0.5)];
+pub const SMALLER: Threshold = Threshold::steps(
+    "smaller_echoes",
+    "packets each way whose echoes are smaller than the requests",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::High, 0.5)],
+);
 /// What a tunnel at the last step has carried.
 const CARRIED: u64 = 100_000;
 /// The least difference of the means in bytes, and its share of the larger one.
@@ -51,8 +67,10 @@ const MAX_PEERS: usize = 64;
 const ECHO: [u16; 2] = [8, 128];
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct IcmpTunnel {
+    larger: Ladder,
+    smaller: Ladder,
     told: Windowed<Table<IpAddr, u8>>,
 }
 
@@ -65,11 +83,20 @@ fn differing_means(flow: &Flow) -> Option<(u64, u64)> {
 }
 
 impl IcmpTunnel {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            larger: settings.ladder(&SPEC, &LARGER),
+            smaller: settings.ladder(&SPEC, &SMALLER),
+            told: Windowed::default(),
+        }
+    }
+
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let Some((asked, echoed)) = differing_means(flow) else { return };
         let pkts = u32::try_from(flow.orig.pkts.min(flow.resp.pkts)).unwrap_or(u32::MAX);
-        let ladder: &[Rung] = if echoed > asked { &LARGER } else { &SMALLER };
-        let mut step = ladder::step(ladder, 20, pkts);
+        let ladder = if echoed > asked { self.larger } else { self.smaller };
+        let mut step = ladder.step(pkts);
         if flow.orig.bytes.saturating_add(flow.resp.bytes) < CARRIED {
             step = step.min(2);
         }
@@ -83,7 +110,7 @@ impl IcmpTunnel {
         if !ladder::climb(told, step) {
             return;
         }
-        let Some(rung) = ladder::at_step(ladder, step) else { return };
+        let Some(rung) = ladder.at_step(step) else { return };
         let text = format!(
             "data in pings to {}: {asked} bytes in each request, {echoed} in each echo, {pkts} of each",
             flow.dst.addr
@@ -137,7 +164,7 @@ mod tests {
         let mut flow = Talk::icmp("192.168.1.5", "203.0.113.9", 8).flow();
         let volume = |pkts: u64, each: u64| Volume { pkts, bytes: pkts * each, ip_bytes: pkts * (each + 28) };
         (flow.orig, flow.resp) = (volume(pkts, asked), volume(pkts - lost, echoed));
-        bench(IcmpTunnel::default()).feed(&Event::Flow(flow))
+        bench(IcmpTunnel::new(&Settings::default())).feed(&Event::Flow(flow))
     }
 
     #[test]
@@ -162,7 +189,7 @@ mod tests {
     #[test]
     fn echoes_do_not_prove_who_asks() {
         for (src_on_link, proof) in [(false, Proof::Unproven), (true, Proof::Proven)] {
-            let mut bench = bench(IcmpTunnel::default());
+            let mut bench = bench(IcmpTunnel::new(&Settings::default()));
             bench.facts(Facts { src_on_link, ..Facts::default() });
             let mut flow = Talk::icmp("203.0.113.9", "192.168.1.5", 8).flow();
             let volume = |bytes| Volume { pkts: 2000, bytes, ip_bytes: bytes };

@@ -2,35 +2,77 @@
 //! told again every two minutes, so that an attack which outlasts its first block is blocked again.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 
 use slips_core::detector::Cx;
 use slips_core::evidence::{Again, Confidence, EvidenceKind, Finding, Proof, ThreatLevel};
+pub use slips_core::spec::Rung;
 use slips_core::time::{PacketTime, Span};
-
-/// One step: from this magnitude on, so bad and so sure.
-#[derive(Clone, Copy, Debug)]
-pub struct Rung {
-    /// The smallest magnitude of this step.
-    pub at: u32,
-    /// How bad.
-    pub level: ThreatLevel,
-    /// How sure.
-    pub confidence: Confidence,
-}
 
 /// A step at `at`.
 pub const fn rung(at: u32, level: ThreatLevel, confidence: f64) -> Rung {
     Rung { at, level, confidence: Confidence::new(confidence) }
 }
 
-/// The number (from 1) of the highest step of `ladder` that `n` reaches, 0 for none. `first` replaces the first step's
-/// magnitude, which is a setting.
+/// Most steps of one ladder.
+const MOST_RUNGS: usize = 6;
+
+/// The steps of a finding that grows, as the settings have them: their magnitudes do not descend.
+#[derive(Clone, Copy, Debug)]
+pub struct Ladder {
+    rungs: [Rung; MOST_RUNGS],
+    len: usize,
+}
+
+impl Default for Ladder {
+    /// Without any step.
+    fn default() -> Self {
+        Self { rungs: [rung(u32::MAX, ThreatLevel::Info, 0.0); MOST_RUNGS], len: 0 }
+    }
+}
+
+impl Ladder {
+    /// Of these steps, [`MOST_RUNGS`] at most.
+    pub fn new(rungs: impl Iterator<Item = Rung>) -> Self {
+        let mut ladder = Self::default();
+        for (place, rung) in ladder.rungs.iter_mut().zip(rungs) {
+            *place = rung;
+            ladder.len += 1;
+        }
+        ladder
+    }
+
+    /// The number (from 1) of the highest step that `n` reaches, 0 for none.
+    pub fn step(&self, n: u32) -> u8 {
+        self.rungs.iter().take(self.len).take_while(|rung| n >= rung.at).count() as u8
+    }
+
+    /// The step with this number.
+    pub fn at_step(&self, step: u8) -> Option<Rung> {
+        self.rungs.get(..self.len)?.get(usize::from(step).checked_sub(1)?).copied()
+    }
+
+    /// How many steps there are.
+    pub const fn steps(&self) -> u8 {
+        self.len as u8
+    }
+}
+
+impl Deref for Ladder {
+    type Target = [Rung];
+
+    fn deref(&self) -> &[Rung] {
+        self.rungs.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The step of a fixed ladder, whose first magnitude is `first`, that `n` reaches.
 pub fn step(ladder: &[Rung], first: u32, n: u32) -> u8 {
     let above = ladder.iter().skip(1).take_while(|rung| n >= rung.at && n >= first).count();
     if n >= first { 1 + above as u8 } else { 0 }
 }
 
-/// The step with this number.
+/// The step of a fixed ladder with this number.
 pub fn at_step(ladder: &[Rung], step: u8) -> Option<Rung> {
     ladder.get(usize::from(step).checked_sub(1)?).copied()
 }
@@ -118,14 +160,19 @@ impl Told {
 mod tests {
     use super::*;
 
-    const LADDER: [Rung; 3] = [
-        rung(10, ThreatLevel::Medium, 0.5),
-        rung(30, ThreatLevel::High, 0.5),
-        rung(100, ThreatLevel::Critical, 1.0),
-    ];
+    fn ladder(first: u32) -> Ladder {
+        Ladder::new(
+            [
+                rung(first, ThreatLevel::Medium, 0.5),
+                rung(30.max(first), ThreatLevel::High, 0.5),
+                rung(100.max(first), ThreatLevel::Critical, 1.0),
+            ]
+            .into_iter(),
+        )
+    }
 
     #[test]
-    fn a_step_begins_at_its_magnitude_and_the_first_is_a_setting() {
+    fn a_step_begins_at_its_magnitude() {
         for (first, n, expected) in [
             (10, 9, 0),
             (10, 10, 1),
@@ -136,10 +183,11 @@ mod tests {
             (40, 40, 2),
             (3, 3, 1),
         ] {
-            assert_eq!(step(&LADDER, first, n), expected, "first {first} n {n}");
+            assert_eq!(ladder(first).step(n), expected, "first {first} n {n}");
         }
-        assert!(at_step(&LADDER, 0).is_none());
-        assert_eq!(at_step(&LADDER, 3).map(|r| r.level), Some(ThreatLevel::Critical));
+        assert!(ladder(10).at_step(0).is_none() && ladder(10).at_step(4).is_none());
+        assert_eq!(ladder(10).at_step(3).map(|r| r.level), Some(ThreatLevel::Critical));
+        assert_eq!(Ladder::default().step(u32::MAX), 0);
     }
 
     #[test]
@@ -147,7 +195,7 @@ mod tests {
         let mut told = Told::default();
         let mut tells = |step, grown, second| {
             let at = PacketTime::from_secs_micros(second, 0);
-            told.climb(&LADDER, step, Proof::Unproven, grown, at).is_some()
+            told.climb(&ladder(10), step, Proof::Unproven, grown, at).is_some()
         };
         assert!(!tells(0, 1, 0));
         assert!(tells(2, 1, 0));
@@ -165,7 +213,7 @@ mod tests {
     fn what_is_critical_is_told_again_when_it_is_proven() {
         use Proof::{Proven, Unproven};
         let mut told = Told::default();
-        let mut tells = |step, proof| told.climb(&LADDER, step, proof, 1, PacketTime(0)).is_some();
+        let mut tells = |step, proof| told.climb(&ladder(10), step, proof, 1, PacketTime(0)).is_some();
         assert!(tells(2, Unproven));
         assert!(!tells(2, Proven), "not critical");
         assert!(tells(3, Unproven));

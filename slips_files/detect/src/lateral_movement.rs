@@ -1,21 +1,13 @@
 //! One of our hosts goes from one neighbour's management port to the next (`LATERAL_MOVEMENT`).
-//!
-//! * ATT&CK: T1021 Remote Services (.001 RDP, .002 SMB, .004 SSH, .006 WinRM), T1570 Lateral Tool Transfer.
-//! * Rule: distinct local hosts at which a local host got a connection through, per window and port: SMB (139, 445), RPC (135),
-//!   RDP (3389), WinRM (5985, 5986), VNC (5900), SSH (22), telnet (23). Attempts that fail are for the scan detections.
-//! * Numbers: clients use few file servers and fewer desktops. Steps at 10, 25 and 60 hosts; one step of SSH less, because that
-//!   is how machines are managed. Worms reach 60 hosts within minutes.
-//! * Why false positives stay out: it is never critical: a backup or management server at most gathers 0.72 a port and window.
-//! * Evasion: few hosts an hour; other protocols; hosts behind the same switch whose frames do not pass the router.
-//! * Proof: proven, a completed handshake.
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Outcome, Phase, Proto};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{Rung, rung};
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of_ip};
 
 /// The registry's entry.
@@ -24,13 +16,36 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::LateralMovement],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[HOSTS, HOSTS_SSH],
+    header: Header {
+        detects: "One of our hosts goes from one neighbour's management port to the next (`LATERAL_MOVEMENT`).",
+        attack: "T1021 Remote Services (.001 RDP, .002 SMB, .004 SSH, .006 WinRM), T1570 Lateral Tool Transfer.",
+        rule: "Distinct local hosts at which a local host got a connection through, per window and port: SMB (139, \
+            445), RPC (135), RDP (3389), WinRM (5985, 5986), VNC (5900), SSH (22), telnet (23). Attempts that \
+            fail are for the scan detections.",
+        numbers: "Clients use few file servers and fewer desktops. Steps at 10, 25 and 60 hosts; one step of SSH less, \
+            because that is how machines are managed. Worms reach 60 hosts within minutes.",
+        quiet: "It is never critical: a backup or management server at most gathers 0.72 a port and window.",
+        evasion: "Few hosts an hour; other protocols; hosts behind the same switch whose frames do not pass the \
+            router.",
+        proof: "Proven, a completed handshake.",
+    },
 };
 
 /// Steps in hosts at one port.
-pub const HOSTS: [Rung; 3] =
-    [rung(10, ThreatLevel::Low, 0.7), rung(25, ThreatLevel::Medium, 0.8), rung(60, ThreatLevel::High, 0.9)];
+pub const HOSTS: Threshold = Threshold::steps(
+    "hosts",
+    "local hosts at which a local host gets through to one port in a window",
+    Unit::Count,
+    &[rung(10, ThreatLevel::Low, 0.7), rung(25, ThreatLevel::Medium, 0.8), rung(60, ThreatLevel::High, 0.9)],
+);
 /// The same for SSH.
-pub const HOSTS_SSH: [Rung; 2] = [rung(25, ThreatLevel::Low, 0.6), rung(60, ThreatLevel::Medium, 0.6)];
+pub const HOSTS_SSH: Threshold = Threshold::steps(
+    "ssh_hosts",
+    "local hosts at which a local host gets through by SSH in a window",
+    Unit::Count,
+    &[rung(25, ThreatLevel::Low, 0.6), rung(60, ThreatLevel::Medium, 0.6)],
+);
 const SSH: u16 = 22;
 const PORTS: [u16; 8] = [23, 135, 139, 445, 3389, 5900, 5985, 5986];
 
@@ -41,10 +56,14 @@ pub struct LateralMovement {
     hosts_ssh: Steps<u16>,
 }
 
-impl Default for LateralMovement {
-    fn default() -> Self {
+impl LateralMovement {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         let limits = Limits { keys: PORTS.len(), weighing: PORTS.len() as u32 };
-        Self { hosts: Steps::new(&HOSTS, limits), hosts_ssh: Steps::new(&HOSTS_SSH, limits) }
+        Self {
+            hosts: Steps::new(settings.ladder(&SPEC, &HOSTS), limits),
+            hosts_ssh: Steps::new(settings.ladder(&SPEC, &HOSTS_SSH), limits),
+        }
     }
 }
 
@@ -91,7 +110,7 @@ mod tests {
     use crate::test_traces::{Talk, bench, levels};
 
     fn told(hosts: u32, port: u16, dst: &str, bytes: u64) -> Vec<Finding> {
-        let mut bench = bench(LateralMovement::default());
+        let mut bench = bench(LateralMovement::new(&Settings::default()));
         (0..hosts * 2)
             .flat_map(|n| {
                 let flow = Talk::tcp("192.168.1.5", &format!("{dst}.{}", n % hosts), port);

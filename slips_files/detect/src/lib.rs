@@ -6,18 +6,17 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use slips_core::detector::{Detector, Spec};
 use slips_core::intel::{Intelligence, NoIntelligence};
-use slips_core::time::Span;
 
 mod attempt;
 mod holding;
 mod ladder;
 mod names;
 mod ports;
+mod settings;
 mod steps;
 mod table;
 mod tally;
@@ -34,6 +33,7 @@ pub mod beacon;
 pub mod clear_text_login;
 pub mod crypto_mining;
 pub mod data_upload;
+pub mod describe;
 pub mod device_worm;
 pub mod devices;
 pub mod dga;
@@ -88,56 +88,16 @@ pub mod weird_http_method;
 pub mod wrong_protocol;
 pub mod young_domain;
 
-/// The thresholds of the detections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Failed ports of one host that make a vertical scan (default 10, at least 2).
-    pub vertical_scan_ports: u32,
-    /// Failed hosts of one port that make a horizontal scan (default 10, at least 2).
-    pub horizontal_scan_hosts: u32,
-    /// Hosts pinged within a minute that make an ICMP sweep (default 5, at least 2).
-    pub icmp_sweep_hosts: u32,
-    /// Addresses asked for by ARP within [`Self::arp_scan_span`] that make an ARP scan (default 5, at least 2).
-    pub arp_scan_targets: u32,
-    /// See above (default 30 s).
-    pub arp_scan_span: Span,
-    /// `ssh_attempt_threshold`: login attempts from one source at one server that make password guessing (default 9).
-    pub ssh_attempt_threshold: u32,
-    /// Refused connections to one port of one host that are repeated too often (default 5).
-    pub reconnection_attempts: u32,
-    /// The same for telnet, where unanswered ones count too (default 4).
-    pub telnet_attempts: u32,
-    /// `long_connection_threshold`: how long a connection may last (default 1500 s).
-    pub long_connection_threshold: Span,
-    /// `data_exfiltration_threshold`: bytes to one destination in one window that make a data upload (default 500 MB).
-    pub data_exfiltration_threshold: u64,
-    /// Bytes of one flow that make a data upload (default 100 MB).
-    pub flow_upload_threshold: u64,
-    /// Default gateways: they ask by ARP for whomever others look for, and uploads to them are not judged (default none).
-    pub gateways: Vec<IpAddr>,
-}
+pub use settings::{Settings, spec_of, threshold_of};
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            vertical_scan_ports: 10,
-            horizontal_scan_hosts: 10,
-            icmp_sweep_hosts: 5,
-            arp_scan_targets: 5,
-            arp_scan_span: Span::from_secs(30),
-            ssh_attempt_threshold: 9,
-            reconnection_attempts: 5,
-            telnet_attempts: 4,
-            long_connection_threshold: Span::from_secs(1500),
-            data_exfiltration_threshold: 500_000_000,
-            flow_upload_threshold: 100_000_000,
-            gateways: Vec::new(),
-        }
-    }
-}
-
-/// The detectors of one shard, always in this order.
+/// The detectors of one shard that `settings` leave on, always in this order.
 pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detector>> {
+    let mut detectors = all(settings, intel);
+    detectors.retain(|detector| settings.is_enabled(detector.spec()));
+    detectors
+}
+
+fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detector>> {
     vec![
         Box::new(vertical_scan::VerticalScan::new(settings)),
         Box::new(horizontal_scan::HorizontalScan::new(settings)),
@@ -148,63 +108,63 @@ pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dy
         Box::new(long_connection::LongConnection::new(settings)),
         Box::new(data_upload::DataUpload::new(settings)),
         Box::new(listed_address::ListedAddress::new(Arc::clone(&intel))),
-        Box::new(listed_fingerprint::ListedFingerprint::new(Arc::clone(&intel))),
-        Box::<arp_oddities::ArpOddities>::default(),
+        Box::new(listed_fingerprint::ListedFingerprint::new(settings, Arc::clone(&intel))),
+        Box::new(arp_oddities::ArpOddities::new(settings)),
         Box::new(arp_poisoning::ArpPoisoning::new(settings)),
-        Box::<dhcp_scan::DhcpScan>::default(),
-        Box::<smtp_login::SmtpLogin>::default(),
-        Box::<gre::Gre>::default(),
-        Box::<clear_text_login::ClearTextLogin>::default(),
-        Box::<ssh_software::SshSoftware>::default(),
-        Box::<port_zero::PortZero>::default(),
-        Box::<flood::Flood>::default(),
-        Box::<suspicious_user_agent::SuspiciousUserAgent>::default(),
-        Box::<executable_download::ExecutableDownload>::default(),
-        Box::<empty_connections::EmptyConnections>::default(),
-        Box::<weird_http_method::WeirdHttpMethod>::default(),
-        Box::<pastebin_download::PastebinDownload>::default(),
-        Box::<wrong_protocol::WrongProtocol>::default(),
-        Box::<dga::Dga>::default(),
-        Box::<dns_arpa_scan::DnsArpaScan>::default(),
-        Box::<dns_answers::DnsAnswers>::default(),
-        Box::<self_signed_certificate::SelfSignedCertificate>::default(),
+        Box::new(dhcp_scan::DhcpScan::new(settings)),
+        Box::new(smtp_login::SmtpLogin::new(settings)),
+        Box::new(gre::Gre::new(settings)),
+        Box::new(clear_text_login::ClearTextLogin::new(settings)),
+        Box::new(ssh_software::SshSoftware::new(settings)),
+        Box::new(port_zero::PortZero::new(settings)),
+        Box::new(flood::Flood::new(settings)),
+        Box::new(suspicious_user_agent::SuspiciousUserAgent::new(settings)),
+        Box::new(executable_download::ExecutableDownload::new(settings)),
+        Box::new(empty_connections::EmptyConnections::new(settings)),
+        Box::new(weird_http_method::WeirdHttpMethod::new(settings)),
+        Box::new(pastebin_download::PastebinDownload::new(settings)),
+        Box::new(wrong_protocol::WrongProtocol::new(settings)),
+        Box::new(dga::Dga::new(settings)),
+        Box::new(dns_arpa_scan::DnsArpaScan::new(settings)),
+        Box::new(dns_answers::DnsAnswers::new(settings)),
+        Box::new(self_signed_certificate::SelfSignedCertificate::new(settings)),
         Box::new(private_connection::PrivateConnection::new(settings)),
-        Box::<unknown_port::UnknownPort>::default(),
+        Box::new(unknown_port::UnknownPort::new(settings)),
         Box::<beacon::Beacon>::default(),
-        Box::<dns_tunnel::DnsTunnel>::default(),
-        Box::<icmp_tunnel::IcmpTunnel>::default(),
-        Box::<crypto_mining::CryptoMining>::default(),
-        Box::<lateral_movement::LateralMovement>::default(),
-        Box::<spread_scan::SpreadScan>::default(),
-        Box::<amplification::Amplification>::default(),
-        Box::<tool_certificate::ToolCertificate>::default(),
-        Box::<agent_over_http::AgentOverHttp>::default(),
-        Box::<remote_procedure::RemoteProcedure>::default(),
-        Box::<login_guessing::LoginGuessing>::default(),
-        Box::<stealer::Stealer>::default(),
+        Box::new(dns_tunnel::DnsTunnel::new(settings)),
+        Box::new(icmp_tunnel::IcmpTunnel::new(settings)),
+        Box::new(crypto_mining::CryptoMining::new(settings)),
+        Box::new(lateral_movement::LateralMovement::new(settings)),
+        Box::new(spread_scan::SpreadScan::new(settings)),
+        Box::new(amplification::Amplification::new(settings)),
+        Box::new(tool_certificate::ToolCertificate::new(settings)),
+        Box::new(agent_over_http::AgentOverHttp::new(settings)),
+        Box::new(remote_procedure::RemoteProcedure::new(settings)),
+        Box::new(login_guessing::LoginGuessing::new(settings)),
+        Box::new(stealer::Stealer::new(settings)),
         Box::new(rogue_dhcp::RogueDhcp::new(settings)),
         Box::new(ndp_spoofing::NdpSpoofing::new(settings)),
         Box::new(rogue_router::RogueRouter::new(settings)),
         Box::new(devices::Devices::new(settings)),
-        Box::<name_poisoning::NamePoisoning>::default(),
+        Box::new(name_poisoning::NamePoisoning::new(settings)),
         Box::new(dns_rebinding::DnsRebinding::new(settings)),
         Box::<dga_names::DgaNames>::default(),
         Box::<flow_guessing::FlowGuessing>::default(),
         Box::<device_worm::DeviceWorm>::default(),
-        Box::<odd_certificate::OddCertificate>::default(),
-        Box::<dns_use::DnsUse>::default(),
-        Box::<user_agents::UserAgents>::default(),
-        Box::<encrypted_dns::EncryptedDns>::default(),
-        Box::<other_localnet::OtherLocalnet>::default(),
-        Box::<dns_exploit::DnsExploit>::default(),
-        Box::<location_leak::LocationLeak>::default(),
+        Box::new(odd_certificate::OddCertificate::new(settings)),
+        Box::new(dns_use::DnsUse::new(settings)),
+        Box::new(user_agents::UserAgents::new(settings)),
+        Box::new(encrypted_dns::EncryptedDns::new(settings)),
+        Box::new(other_localnet::OtherLocalnet::new(settings)),
+        Box::new(dns_exploit::DnsExploit::new(settings)),
+        Box::new(location_leak::LocationLeak::new(settings)),
         Box::<form_guessing::FormGuessing>::default(),
         Box::<distributed_scan::DistributedScan>::default(),
-        Box::new(young_domain::YoungDomain::new(intel)),
+        Box::new(young_domain::YoungDomain::new(settings, intel)),
     ]
 }
 
 /// What the registry holds, in its order, for the configuration and the documentation.
 pub fn specs() -> Vec<&'static Spec> {
-    registry(&Settings::default(), Arc::new(NoIntelligence)).iter().map(|detector| detector.spec()).collect()
+    all(&Settings::default(), Arc::new(NoIntelligence)).iter().map(|detector| detector.spec()).collect()
 }

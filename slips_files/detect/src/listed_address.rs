@@ -1,23 +1,10 @@
 //! Connection to or from an address that the owner's own list of indicators names as malicious.
-//!
-//! * ATT&CK: T1071 Application Layer Protocol (command and control), T1571 Non-Standard Port; T1190 and T1595 when the listed
-//!   side began.
-//! * Rule: a flow whose source or destination is listed, looked up for each pair of hosts, so that a second victim is not
-//!   missed. Towards: a linked pair, the listed address with the list's level and the local host with low. From: the listed
-//!   address with the list's level. The level critical therefore blocks at the first packet of a listed host. A connection that
-//!   one of ours tries is told when it is known how it went, milliseconds later: then it is proven.
-//! * Numbers: each flow counts up to 128, where the weight of a repeated fact ends; then every doubling is told. Critical is told
-//!   again every two minutes while contacts go on, so that a C&C server is blocked again when its first block has ended.
-//! * Why false positives stay out: the owner wrote the list. ICMP from our own hosts is not judged: it is mostly the refusal of
-//!   somebody else's packet.
-//! * Evasion: an address that is not listed.
-//! * Proof: proven once the flow was two-way; a local host also by its hardware address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use slips_core::addr;
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Again, Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Phase, Proto};
@@ -36,6 +23,24 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::ToBlacklistedIp, EvidenceKind::FromBlacklistedIp],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[],
+    header: Header {
+        detects: "Connection to or from an address that the owner's own list of indicators names as malicious.",
+        attack: "T1071 Application Layer Protocol (command and control), T1571 Non-Standard Port; T1190 and T1595 \
+            when the listed side began.",
+        rule: "A flow whose source or destination is listed, looked up for each pair of hosts, so that a second \
+            victim is not missed. Towards: a linked pair, the listed address with the list's level and the local \
+            host with low. From: the listed address with the list's level. The level critical therefore blocks \
+            at the first packet of a listed host. A connection that one of ours tries is told when it is known \
+            how it went, milliseconds later: then it is proven.",
+        numbers: "Each flow counts up to 128, where the weight of a repeated fact ends; then every doubling is told. \
+            Critical is told again every two minutes while contacts go on, so that a C&C server is blocked again \
+            when its first block has ended.",
+        quiet: "The owner wrote the list. ICMP from our own hosts is not judged: it is mostly the refusal of \
+            somebody else's packet.",
+        evasion: "An address that is not listed.",
+        proof: "Proven once the flow was two-way; a local host also by its hardware address.",
+    },
 };
 
 /// Pairs remembered per source and window; those with the fewest flows make room.

@@ -1,23 +1,15 @@
 //! A TLS client (`MALICIOUS_JA3`) or server (`MALICIOUS_JA3S`) whose fingerprint the owner's list names.
-//!
-//! * ATT&CK: T1071.001 Web Protocols, T1573 Encrypted Channel.
-//! * Rule: JA3 and JA3S of each handshake, looked up in one list, as in the original. JA3: the client, with the list's level.
-//!   JA3S: a linked pair, the server with the list's level and the client with low.
-//! * Numbers: each server once, then at 10 and 100 handshakes.
-//! * Why false positives stay out: a fingerprint names a library, not a program; others may share it. Hence high at most, unless
-//!   the owner writes critical, and confidence 0.8, which alone is no alert.
-//! * Evasion: another library; what shuffles its extensions has no stable JA3.
-//! * Proof: proven, a handshake over TCP.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Tls};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::intel::{Indicator, Intelligence};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -26,11 +18,28 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::MaliciousJa3, EvidenceKind::MaliciousJa3s],
     events: &[EventKind::Tls],
     roles: &[Role::Src],
+    thresholds: &[HANDSHAKES],
+    header: Header {
+        detects: "A TLS client (`MALICIOUS_JA3`) or server (`MALICIOUS_JA3S`) whose fingerprint the owner's list \
+            names.",
+        attack: "T1071.001 Web Protocols, T1573 Encrypted Channel.",
+        rule: "JA3 and JA3S of each handshake, looked up in one list, as in the original. JA3: the client, with the \
+            list's level. JA3S: a linked pair, the server with the list's level and the client with low.",
+        numbers: "Each server once, then at 10 and 100 handshakes.",
+        quiet: "A fingerprint names a library, not a program; others may share it. Hence high at most, unless the \
+            owner writes critical, and confidence 0.8, which alone is no alert.",
+        evasion: "Another library; what shuffles its extensions has no stable JA3.",
+        proof: "Proven, a handshake over TCP.",
+    },
 };
 
 /// Told at these counts; the level is the list's.
-pub const HANDSHAKES: [Rung; 3] =
-    [rung(1, ThreatLevel::High, 0.8), rung(10, ThreatLevel::High, 0.85), rung(100, ThreatLevel::High, 0.89)];
+pub const HANDSHAKES: Threshold = Threshold::steps(
+    "handshakes",
+    "handshakes with one server in a window (the level is that of the list)",
+    Unit::Count,
+    &[rung(1, ThreatLevel::High, 0.8), rung(10, ThreatLevel::High, 0.85), rung(100, ThreatLevel::High, 0.89)],
+);
 
 const LIMITS: Limits = Limits { keys: 256, weighing: 16 };
 
@@ -42,9 +51,13 @@ pub struct ListedFingerprint {
 }
 
 impl ListedFingerprint {
-    /// With these indicators.
-    pub fn new(intel: Arc<dyn Intelligence>) -> Self {
-        Self { intel, clients: Steps::new(&HANDSHAKES, LIMITS), servers: Steps::new(&HANDSHAKES, LIMITS) }
+    /// With these settings and indicators.
+    pub fn new(settings: &Settings, intel: Arc<dyn Intelligence>) -> Self {
+        Self {
+            intel,
+            clients: Steps::new(settings.ladder(&SPEC, &HANDSHAKES), LIMITS),
+            servers: Steps::new(settings.ladder(&SPEC, &HANDSHAKES), LIMITS),
+        }
     }
 
     fn on_client(&mut self, cx: &mut Cx<'_>, tls: &Tls, listed: &Indicator) {
@@ -133,7 +146,7 @@ mod tests {
     fn told(n: u32, vary: impl Fn(&mut Tls)) -> Vec<Finding> {
         let indicator =
             Indicator { level: ThreatLevel::Critical, description: "Trickbot".into(), source: "own".into() };
-        let mut bench = bench(ListedFingerprint::new(Arc::new(List(indicator))));
+        let mut bench = bench(ListedFingerprint::new(&Settings::default(), Arc::new(List(indicator))));
         let Event::Tls(mut handshake) = tls("203.0.113.9", "x.example.org") else { return Vec::new() };
         vary(&mut handshake);
         let event = Event::Tls(handshake);

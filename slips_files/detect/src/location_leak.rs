@@ -1,23 +1,14 @@
 //! Where somebody is, told in the clear (`NETWORK_GPS_LOCATION_LEAKED`): coordinates in the addresses of requests over HTTP.
-//!
-//! * ATT&CK: T1430 Location Tracking, T1040 Network Sniffing.
-//! * Rule: a request's path or referrer names a latitude and a longitude as parameters (`lat`, `latitude`; `lon`, `lng`, `long`, `longitude`),
-//!   or both in one (`ll`, `q`, `latlon`, `location`, `locations`, `path`), each with two decimals at least and in its range. Per server.
-//! * Numbers: the words are those of the rule that the original ships for YARA, which it runs over whole capture files only.
-//! * Why no YARA: yara-x brings a compiler to machine code (wasmtime) of some 200 crates and tens of megabytes, and payload beyond what
-//!   the readers keep is not handed on; requests are where these leaks are.
-//! * Why false positives stay out: low once, for the client alone; the server is information. Numbers out of range are no coordinates.
-//! * Evasion: the body of a request; TLS, which is the cure.
-//! * Proof: proven, a request over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -26,10 +17,29 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::NetworkGpsLocationLeaked],
     events: &[EventKind::Http],
     roles: &[Role::Src],
+    thresholds: &[REQUESTS],
+    header: Header {
+        detects: "Where somebody is, told in the clear (`NETWORK_GPS_LOCATION_LEAKED`): coordinates in the addresses \
+            of requests over HTTP.",
+        attack: "T1430 Location Tracking, T1040 Network Sniffing.",
+        rule: "A request's path or referrer names a latitude and a longitude as parameters (`lat`, `latitude`; \
+            `lon`, `lng`, `long`, `longitude`), or both in one (`ll`, `q`, `latlon`, `location`, `locations`, \
+            `path`), each with two decimals at least and in its range. Per server.",
+        numbers: "The words are those of the rule that the original ships for YARA, which it runs over whole capture \
+            files only.",
+        quiet: "Low once, for the client alone; the server is information. Numbers out of range are no coordinates.",
+        evasion: "The body of a request; TLS, which is the cure.",
+        proof: "Proven, a request over TCP.",
+    },
 };
 
 /// Steps in requests to one server.
-pub const REQUESTS: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.9), rung(100, ThreatLevel::Low, 1.0)];
+pub const REQUESTS: Threshold = Threshold::steps(
+    "requests",
+    "requests to one server",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.9), rung(100, ThreatLevel::Low, 1.0)],
+);
 
 const LATITUDE: [&str; 2] = ["lat", "latitude"];
 const LONGITUDE: [&str; 4] = ["lon", "lng", "long", "longitude"];
@@ -43,9 +53,10 @@ pub struct LocationLeak {
     servers: Steps<IpAddr>,
 }
 
-impl Default for LocationLeak {
-    fn default() -> Self {
-        Self { servers: Steps::new(&REQUESTS, Limits { keys: 32, weighing: 2 }) }
+impl LocationLeak {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { servers: Steps::new(settings.ladder(&SPEC, &REQUESTS), Limits { keys: 32, weighing: 2 }) }
     }
 }
 
@@ -127,7 +138,7 @@ mod tests {
     use crate::test_traces::{bench, http, levels};
 
     fn told(n: u32, uri: &str) -> Vec<String> {
-        let mut bench = bench(LocationLeak::default());
+        let mut bench = bench(LocationLeak::new(&Settings::default()));
         let request = Event::Http(Box::new(http("203.0.113.9", "weather.example.org", uri, 0)));
         levels(&(0..n).flat_map(|_| bench.feed(&request)).collect::<Vec<_>>())
     }

@@ -1,21 +1,9 @@
-//! Passwords guessed in any protocol that shows who logs in (`PASSWORD_GUESSING`): FTP, telnet, IMAP, POP3, HTTP, SMB, RDP, VNC, Kerberos, LDAP,
-//! RADIUS, MySQL, PostgreSQL, Redis, MQTT, SIP and SOCKS. SSH and SMTP have detections of their own.
-//!
-//! * ATT&CK: T1110.001 Password Guessing, T1110.003 Password Spraying, T1078 Valid Accounts.
-//! * Rule: per source, server, port and window, the refused logins; RDP and VNC encrypt the answer, so each connection that names a
-//!   user or answers the challenge is an attempt there. Spraying: distinct servers that refused one source. From the server's side: refused logins
-//!   of ten sources and more, none of which need stand out.
-//! * Numbers: 10 refusals are what a forgotten password makes. Critical are 40 within five to ten minutes with three names
-//!   or with a pace that no person types at (40 within a minute); slow guessing ends at high, and so does who tries one name at leisure. A login
-//!   that succeeds after 20 refusals of the same name is told as critical.
-//! * Why false positives stay out: a program with an old password repeats one name for ever: at most high, 0.64 an hour. A server that
-//!   asks first (HTTP 401, Kerberos pre-authentication) has refused nothing. Nobody is blamed for what many sources did together.
-//! * Evasion: encrypted protocols other than RDP; forms in web pages; fewer than ten tries an hour and source and server.
-//! * Proof: proven over TCP; a datagram proves its sender only by his hardware address.
+//! Passwords guessed in any protocol that shows who logs in (`PASSWORD_GUESSING`): FTP, telnet, IMAP, POP3, HTTP, SMB, RDP,
+//! VNC, Kerberos, LDAP, RADIUS, MySQL, PostgreSQL, Redis, MQTT, SIP and SOCKS. SSH and SMTP have detections of their own.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::exchange::{App, Auth, AuthOutcome};
@@ -23,8 +11,9 @@ use slips_core::flow::Proto;
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Rung, Told, rung};
 use crate::steps::{member_of, member_of_ip};
 use crate::table::Table;
 use crate::tally::{Distinct, Pace, Trail};
@@ -35,20 +24,61 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::PasswordGuessing],
     events: &[EventKind::Auth],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[REFUSED, SPRAYED, TOGETHER, LET_IN],
+    header: Header {
+        detects: "Passwords guessed in any protocol that shows who logs in (`PASSWORD_GUESSING`): FTP, telnet, IMAP, \
+            POP3, HTTP, SMB, RDP, VNC, Kerberos, LDAP, RADIUS, MySQL, PostgreSQL, Redis, MQTT, SIP and SOCKS. \
+            SSH and SMTP have detections of their own.",
+        attack: "T1110.001 Password Guessing, T1110.003 Password Spraying, T1078 Valid Accounts.",
+        rule: "Per source, server, port and window, the refused logins; RDP and VNC encrypt the answer, so each \
+            connection that names a user or answers the challenge is an attempt there. Spraying: distinct \
+            servers that refused one source. From the server's side: refused logins of ten sources and more, \
+            none of which need stand out.",
+        numbers: "10 refusals are what a forgotten password makes. Critical are 40 within five to ten minutes with \
+            three names or with a pace that no person types at (40 within a minute); slow guessing ends at high, \
+            and so does who tries one name at leisure. A login that succeeds after 20 refusals of the same name \
+            is told as critical.",
+        quiet: "A program with an old password repeats one name for ever: at most high, 0.64 an hour. A server that \
+            asks first (HTTP 401, Kerberos pre-authentication) has refused nothing. Nobody is blamed for what \
+            many sources did together.",
+        evasion: "Encrypted protocols other than RDP; forms in web pages; fewer than ten tries an hour and source and \
+            server.",
+        proof: "Proven over TCP; a datagram proves its sender only by his hardware address.",
+    },
 };
 
 /// Steps in refused logins at one server. The last one needs a pace: see [`FAST`].
-pub const REFUSED: [Rung; 3] = [
-    rung(10, ThreatLevel::Medium, 0.7),
-    rung(20, ThreatLevel::High, 0.8),
-    rung(40, ThreatLevel::Critical, 0.95),
-];
+pub const REFUSED: Threshold = Threshold::steps(
+    "refused",
+    "logins of one source that one server refuses in a window",
+    Unit::Count,
+    &[
+        rung(10, ThreatLevel::Medium, 0.7),
+        rung(20, ThreatLevel::High, 0.8),
+        rung(40, ThreatLevel::Critical, 0.95),
+    ],
+);
 /// Steps in servers that refused.
-pub const SPRAYED: [Rung; 2] = [rung(5, ThreatLevel::Medium, 0.7), rung(20, ThreatLevel::High, 0.9)];
+pub const SPRAYED: Threshold = Threshold::steps(
+    "servers",
+    "servers that refuse one source in a window",
+    Unit::Count,
+    &[rung(5, ThreatLevel::Medium, 0.7), rung(20, ThreatLevel::High, 0.9)],
+);
 /// Steps in sources that one server refused.
-pub const TOGETHER: [Rung; 2] = [rung(10, ThreatLevel::Low, 0.7), rung(50, ThreatLevel::Medium, 0.8)];
+pub const TOGETHER: Threshold = Threshold::steps(
+    "sources",
+    "sources that one server refuses in a window, twice each on average",
+    Unit::Count,
+    &[rung(10, ThreatLevel::Low, 0.7), rung(50, ThreatLevel::Medium, 0.8)],
+);
 /// A login that succeeds after so many refusals.
-pub const LET_IN: Rung = rung(20, ThreatLevel::Critical, 0.9);
+pub const LET_IN: Threshold = Threshold::steps(
+    "let_in_after",
+    "refusals of a name in a window, after which the name is let in",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Critical, 0.9)],
+);
 
 /// Refusals within one to two of these make the last step: of several names, or of any within the shorter one.
 const MINUTES: Span = Span::from_secs(300);
@@ -57,6 +87,8 @@ const FAST: u32 = 40;
 const SEVERAL: u32 = 3;
 /// The step of [`REFUSED`] that slow guessing does not pass.
 const SLOW_STEP: u8 = 2;
+/// Where there is no step.
+const NEVER: Rung = rung(u32::MAX, ThreatLevel::Info, 0.0);
 /// Servers remembered per source and window; those with the fewest refusals make room.
 const MAX_SERVERS: usize = 64;
 /// Names remembered per server.
@@ -92,8 +124,12 @@ struct Door {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LoginGuessing {
+    refused: Ladder,
+    sprayed: Ladder,
+    together: Ladder,
+    let_in: Rung,
     sources: Windowed<Source>,
     doors: Windowed<Door>,
 }
@@ -119,14 +155,26 @@ fn proof_of(auth: &Auth, cx: &Cx<'_>) -> Proof {
 }
 
 impl Server {
-    fn step(&self) -> u8 {
-        let step = ladder::step(&REFUSED, REFUSED[0].at, self.refused);
+    fn step(&self, refused: &Ladder) -> u8 {
+        let step = refused.step(self.refused);
         let several = self.users.len() >= SEVERAL && self.minutes.sum() >= FAST;
         if several || self.minute.sum() >= FAST { step } else { step.min(SLOW_STEP) }
     }
 }
 
 impl LoginGuessing {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            refused: settings.ladder(&SPEC, &REFUSED),
+            sprayed: settings.ladder(&SPEC, &SPRAYED),
+            together: settings.ladder(&SPEC, &TOGETHER),
+            let_in: settings.ladder(&SPEC, &LET_IN).at_step(1).unwrap_or(NEVER),
+            sources: Windowed::default(),
+            doors: Windowed::default(),
+        }
+    }
+
     fn on_refused(&mut self, cx: &mut Cx<'_>, auth: &Auth) {
         let about = &auth.about;
         let source = self.sources.get_or_default(cx.slot(), cx.window());
@@ -146,8 +194,8 @@ impl LoginGuessing {
         server.trail.push(about.uid);
         source.sprayed.insert(member_of_ip(about.dst.addr));
         let proof = proof_of(auth, cx);
-        let step = server.step().max(server.told.step());
-        if let Some(rung) = server.told.climb(&REFUSED, step, proof, 1, about.at) {
+        let step = server.step(&self.refused).max(server.told.step());
+        if let Some(rung) = server.told.climb(&self.refused, step, proof, 1, about.at) {
             let text = format!(
                 "{} guessing at {}: {} logins, {} names",
                 auth.app.name(),
@@ -159,8 +207,8 @@ impl LoginGuessing {
             tell(cx, auth, rung, proof, text, uids);
         }
         let sprayed = source.sprayed.len();
-        if ladder::climb(&mut source.spray, ladder::step(&SPRAYED, SPRAYED[0].at, sprayed))
-            && let Some(rung) = ladder::at_step(&SPRAYED, source.spray)
+        if ladder::climb(&mut source.spray, self.sprayed.step(sprayed))
+            && let Some(rung) = self.sprayed.at_step(source.spray)
         {
             let text = format!("logins refused by {sprayed} servers, lately by {}", about.dst);
             let finding = ladder::finding(cx, EvidenceKind::PasswordGuessing, about.src.addr, rung, about.at);
@@ -173,7 +221,7 @@ impl LoginGuessing {
         let Some(source) = self.sources.get_mut(cx.slot(), cx.window()) else { return };
         let Some(server) = source.servers.get_mut(&(about.dst.addr, about.dst.port)) else { return };
         let refused = server.by_user.get_mut(&member_of(&auth.user)).map_or(0, |refused| *refused);
-        if refused < LET_IN.at || std::mem::replace(&mut server.let_in, true) {
+        if refused < self.let_in.at || std::mem::replace(&mut server.let_in, true) {
             return;
         }
         let text = format!(
@@ -182,7 +230,7 @@ impl LoginGuessing {
             about.dst
         );
         let proof = proof_of(auth, cx);
-        tell(cx, auth, LET_IN, proof, text, vec![about.uid]);
+        tell(cx, auth, self.let_in, proof, text, vec![about.uid]);
     }
 
     /// The server's side.
@@ -194,11 +242,11 @@ impl LoginGuessing {
         door.trail.push(about.uid);
         // Several tries each: sources that fail once are users.
         let sources = door.sources.len();
-        let step = ladder::step(&TOGETHER, TOGETHER[0].at, sources);
+        let step = self.together.step(sources);
         if door.refused < sources.saturating_mul(2) || !ladder::climb(&mut door.told, step) {
             return;
         }
-        let Some(rung) = ladder::at_step(&TOGETHER, step) else { return };
+        let Some(rung) = self.together.at_step(step) else { return };
         let text = format!("{} sources guess at {}: {} logins", sources, about.dst, door.refused);
         let uids = door.trail.take();
         cx.emit(Finding {
@@ -281,7 +329,7 @@ mod tests {
 
     /// `n` attempts of one host, one every `gap` tenths of a second, with so many names.
     fn told(app: App, n: i64, gap: i64, names: i64, outcome: AuthOutcome) -> Vec<Finding> {
-        let mut bench = bench(LoginGuessing::default());
+        let mut bench = bench(LoginGuessing::new(&Settings::default()));
         (0..n)
             .flat_map(|n| {
                 let user = format!("u{}", n % names);
@@ -316,7 +364,7 @@ mod tests {
     #[test]
     fn a_login_after_many_refusals_is_told() {
         for (refused, expected) in [(19, None), (20, Some("critical 0.9"))] {
-            let mut bench = bench(LoginGuessing::default());
+            let mut bench = bench(LoginGuessing::new(&Settings::default()));
             for n in 0..refused {
                 bench.feed(&login(App::Pop3, "203.0.113.9", "192.168.1.2", n * 60, "joe", Failed));
             }
@@ -331,7 +379,7 @@ mod tests {
 
     #[test]
     fn one_try_at_each_of_many_servers_is_spraying() {
-        let mut bench = bench(LoginGuessing::default());
+        let mut bench = bench(LoginGuessing::new(&Settings::default()));
         let told: Vec<Finding> = (0..30)
             .flat_map(|n| {
                 let server = format!("192.168.1.{}", n + 1);
@@ -343,7 +391,7 @@ mod tests {
 
     #[test]
     fn many_sources_together_are_seen_by_the_server_and_nobody_is_blamed() {
-        let mut bench = bench(LoginGuessing::default());
+        let mut bench = bench(LoginGuessing::new(&Settings::default()));
         let told: Vec<Finding> = (0..200)
             .flat_map(|n| {
                 let source = format!("203.0.113.{}", n % 60 + 1);

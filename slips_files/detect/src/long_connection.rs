@@ -1,22 +1,13 @@
 //! Long connection: a connection that lasts unusually long.
-//!
-//! * ATT&CK: T1571 Non-Standard Port, T1219 Remote Access Tools, T1572 Protocol Tunneling: interactive control keeps one
-//!   connection open.
-//! * Rule: a flow between two hosts that both took part lasts longer than the threshold. Live flows are told while they last.
-//! * Numbers: 1,500 s and the confidence (share of a day) are the original's; it tells at the end, we at 1,500 s, 4 h, 12 h, 24 h.
-//! * Why false positives stay out: level low; VPNs, mail push and consoles do it, so of one source and window only the first 16
-//!   connections weigh anything (0.2 each at most).
-//! * Evasion: reconnect every 24 minutes.
-//! * Proof: proven when the flow was two-way.
 
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Outcome, Phase, Proto};
 use slips_core::state::PerSlot;
 use slips_core::time::WindowId;
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, rung};
 use crate::table::Table;
 use crate::tally::key_of;
 use crate::{Settings, attempt};
@@ -27,15 +18,35 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::LongConnection],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[SECONDS],
+    header: Header {
+        detects: "Long connection: a connection that lasts unusually long.",
+        attack: "T1571 Non-Standard Port, T1219 Remote Access Tools, T1572 Protocol Tunneling: interactive control \
+            keeps one connection open.",
+        rule: "A flow between two hosts that both took part lasts longer than the threshold. Live flows are told \
+            while they last.",
+        numbers: "1,500 s and the confidence (share of a day) are the original's; it tells at the end, we at 1,500 s, \
+            4 h, 12 h, 24 h.",
+        quiet: "Level low; VPNs, mail push and consoles do it, so of one source and window only the first 16 \
+            connections weigh anything (0.2 each at most).",
+        evasion: "Reconnect every 24 minutes.",
+        proof: "Proven when the flow was two-way.",
+    },
 };
 
 /// Steps in seconds; the confidence is the share of a day.
-pub const SECONDS: [Rung; 4] = [
-    rung(1500, ThreatLevel::Low, 0.02),
-    rung(14_400, ThreatLevel::Low, 0.17),
-    rung(43_200, ThreatLevel::Low, 0.5),
-    rung(86_400, ThreatLevel::Low, 1.0),
-];
+pub const SECONDS: Threshold = Threshold::steps(
+    "duration",
+    "that a connection lasts",
+    Unit::Seconds,
+    &[
+        rung(1500, ThreatLevel::Low, 0.02),
+        rung(14_400, ThreatLevel::Low, 0.17),
+        rung(43_200, ThreatLevel::Low, 0.5),
+        rung(86_400, ThreatLevel::Low, 1.0),
+    ],
+)
+.within(1, 31_536_000);
 const DAY: f64 = 86_400.0;
 
 /// Open long connections remembered per source.
@@ -55,23 +66,22 @@ struct Longs {
 /// See the module.
 #[derive(Debug)]
 pub struct LongConnection {
-    first: u32,
+    seconds: Ladder,
     state: PerSlot<Longs>,
 }
 
 impl LongConnection {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        let first = (settings.long_connection_threshold.0 / 1_000_000).clamp(1, i64::from(u32::MAX)) as u32;
-        Self { first, state: PerSlot::default() }
+        Self { seconds: settings.ladder(&SPEC, &SECONDS), state: PerSlot::default() }
     }
 
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let Some(duration) = flow.duration else { return };
         let seconds = (duration.0 / 1_000_000).clamp(0, i64::from(u32::MAX)) as u32;
         // Longer than the threshold, not as long.
-        let step = ladder::step(&SECONDS, self.first, seconds);
-        let over = step > 0 && (seconds > self.first || duration.0 % 1_000_000 > 0);
+        let step = self.seconds.step(seconds);
+        let over = step > 0 && (self.seconds.step(seconds - 1) > 0 || duration.0 % 1_000_000 > 0);
         if !over
             || flow.proto == Proto::Icmp
             || flow.outcome() == Outcome::NotEstablished
@@ -96,7 +106,7 @@ impl LongConnection {
             }
             longs.told += 1;
         }
-        let Some(mut rung) = ladder::at_step(&SECONDS, step) else { return };
+        let Some(mut rung) = self.seconds.at_step(step) else { return };
         rung.confidence = Confidence::new(duration.as_secs_f64() / DAY);
         if longs.told > MAX_WEIGHING {
             rung.level = ThreatLevel::Info;

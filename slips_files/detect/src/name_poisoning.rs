@@ -1,24 +1,14 @@
 //! Name poisoning: a host answers to names that are not its own (`NAME_POISONING`), as Responder and Inveigh do.
-//!
-//! * ATT&CK: T1557.001 Adversary-in-the-Middle: LLMNR/NBT-NS Poisoning and SMB Relay.
-//! * Rule: distinct names that one host of ours answers to by LLMNR and NetBIOS, or gives its own address for by multicast DNS, per
-//!   window. `wpad` and `isatap`, which Windows looks for by itself, count at once.
-//! * Numbers: a host has one name in LLMNR, and by NetBIOS its own, its workgroup's and the browser's. A poisoner answers every
-//!   mistyped name: four are medium, twenty critical. Multicast DNS lets servers announce aliases: twice as many, high at most.
-//! * Why false positives stay out: printers, reflectors and sleep proxies tell the addresses of others, which does not count; services
-//!   (`_ipp._tcp`) are no hosts. Who was asked alone, as a name server of NetBIOS is, may answer for others.
-//! * Evasion: answering rarely, or one victim only (Responder's `-A` answers nobody); several addresses.
-//! * Proof: proven when the flow began with the answer and the answering hardware address owns the address; else unproven, an answer is
-//!   a datagram.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{Rung, rung};
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of};
 
 /// The registry's entry.
@@ -27,20 +17,51 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::NamePoisoning],
     events: &[EventKind::Dns],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[ANSWERED, MULTICAST, BAIT],
+    header: Header {
+        detects: "Name poisoning: a host answers to names that are not its own (`NAME_POISONING`), as Responder and \
+            Inveigh do.",
+        attack: "T1557.001 Adversary-in-the-Middle: LLMNR/NBT-NS Poisoning and SMB Relay.",
+        rule: "Distinct names that one host of ours answers to by LLMNR and NetBIOS, or gives its own address for \
+            by multicast DNS, per window. `wpad` and `isatap`, which Windows looks for by itself, count at once.",
+        numbers: "A host has one name in LLMNR, and by NetBIOS its own, its workgroup's and the browser's. A poisoner \
+            answers every mistyped name: four are medium, twenty critical. Multicast DNS lets servers announce \
+            aliases: twice as many, high at most.",
+        quiet: "Printers, reflectors and sleep proxies tell the addresses of others, which does not count; services \
+            (`_ipp._tcp`) are no hosts. Who was asked alone, as a name server of NetBIOS is, may answer for \
+            others.",
+        evasion: "Answering rarely, or one victim only (Responder's `-A` answers nobody); several addresses.",
+        proof: "Proven when the flow began with the answer and the answering hardware address owns the address; else \
+            unproven, an answer is a datagram.",
+    },
 };
 
 /// Steps in names answered to by LLMNR and NetBIOS.
-pub const ANSWERED: [Rung; 4] = [
-    rung(4, ThreatLevel::Medium, 0.6),
-    rung(8, ThreatLevel::High, 0.8),
-    rung(20, ThreatLevel::Critical, 0.9),
-    rung(60, ThreatLevel::Critical, 1.0),
-];
+pub const ANSWERED: Threshold = Threshold::steps(
+    "answered",
+    "names in a window for which one host answers",
+    Unit::Count,
+    &[
+        rung(4, ThreatLevel::Medium, 0.6),
+        rung(8, ThreatLevel::High, 0.8),
+        rung(20, ThreatLevel::Critical, 0.9),
+        rung(60, ThreatLevel::Critical, 1.0),
+    ],
+);
 /// Steps in names of its own address by multicast DNS.
-pub const MULTICAST: [Rung; 3] =
-    [rung(8, ThreatLevel::Low, 0.5), rung(20, ThreatLevel::Medium, 0.7), rung(60, ThreatLevel::High, 0.8)];
+pub const MULTICAST: Threshold = Threshold::steps(
+    "multicast_answered",
+    "names in a window for which one host answers by mDNS",
+    Unit::Count,
+    &[rung(8, ThreatLevel::Low, 0.5), rung(20, ThreatLevel::Medium, 0.7), rung(60, ThreatLevel::High, 0.8)],
+);
 /// The step for names that Windows looks for by itself.
-pub const BAIT: [Rung; 1] = [rung(1, ThreatLevel::Medium, 0.7)];
+pub const BAIT: Threshold = Threshold::steps(
+    "bait",
+    "answers for a name that nobody has",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.7)],
+);
 
 const NETBIOS: u16 = 137;
 const MDNS: u16 = 5353;
@@ -54,13 +75,14 @@ pub struct NamePoisoning {
     bait: Steps<()>,
 }
 
-impl Default for NamePoisoning {
-    fn default() -> Self {
+impl NamePoisoning {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         let limits = Limits { keys: 1, weighing: 1 };
         Self {
-            answered: Steps::new(&ANSWERED, limits),
-            multicast: Steps::new(&MULTICAST, limits),
-            bait: Steps::new(&BAIT, limits),
+            answered: Steps::new(settings.ladder(&SPEC, &ANSWERED), limits),
+            multicast: Steps::new(settings.ladder(&SPEC, &MULTICAST), limits),
+            bait: Steps::new(settings.ladder(&SPEC, &BAIT), limits),
         }
     }
 }
@@ -132,7 +154,7 @@ mod tests {
     const ATTACKER: &str = "192.168.1.66";
 
     fn answers(n: u32, port: u16, own: bool, name: impl Fn(u32) -> String) -> Vec<Finding> {
-        let mut bench = bench(NamePoisoning::default());
+        let mut bench = bench(NamePoisoning::new(&Settings::default()));
         let answer = at(if own { ATTACKER } else { "192.168.1.9" });
         (0..n)
             .flat_map(|n| {
@@ -163,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_name_server_of_netbios_is_asked_alone() {
-        let mut bench = bench(NamePoisoning::default());
+        let mut bench = bench(NamePoisoning::new(&Settings::default()));
         for n in 0..99 {
             let mut record = dns(&format!("pc{n}"), &[DnsData::Addr(at("192.168.1.9"))]);
             (record.about.dst.port, record.rtt) = (NETBIOS, Some(slips_core::time::Span::from_millis(1)));

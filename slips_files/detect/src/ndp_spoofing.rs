@@ -1,19 +1,9 @@
-//! Neighbour spoofing: a machine claims by IPv6's neighbour discovery the address of another one that is there (`MITM_NDP_ATTACK`).
-//!
-//! * ATT&CK: T1557 Adversary-in-the-Middle (the IPv6 form of T1557.002).
-//! * Rule: the rule of ARP poisoning. An IPv6 address belongs to the hardware address that used it first, until that one was silent for
-//!   half an hour. Advertisements of it, and solicitations and router advertisements in its name, from another hardware
-//!   address are claims; they are counted per claimant over one to two minutes, unless somebody asked and the owner says nothing.
-//!   Routers, which are gateways named in the settings and whoever the owner of an address advertises as one, are judged sooner.
-//! * Numbers: those of `arp_poisoning`; the known tools (THC-IPv6, bettercap) repeat a claim every one to five seconds.
-//! * Why false positives stay out: advertisements without the override flag are of proxies and anycast (RFC 4861, section 7.2.8) and
-//!   count nothing; fail-over with virtual addresses is known; a replaced device claims a few times and the owner is silent: at most high.
-//! * Evasion: claiming rarely, or before the owner is seen; an advertisement that this host does not see.
-//! * Proof: proven when the frame comes from the hardware address that owns the attacker's address.
+//! Neighbour spoofing: a machine claims by IPv6's neighbour discovery the address of another one that is there
+//! (`MITM_NDP_ATTACK`).
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof};
 use slips_core::flow::{MacAddr, Proto};
@@ -23,7 +13,7 @@ use slips_core::state::PerSlot;
 use crate::Settings;
 use crate::arp_poisoning::{CLAIMS, GATEWAY_CLAIMS};
 use crate::holding::{self, Holding, Said};
-use crate::ladder::{self, Rung};
+use crate::ladder::{self, Ladder};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -31,6 +21,25 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::MitmNdpAttack],
     events: &[EventKind::Neighbour],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[CLAIMS, GATEWAY_CLAIMS],
+    header: Header {
+        detects: "Neighbour spoofing: a machine claims by IPv6's neighbour discovery the address of another one that \
+            is there (`MITM_NDP_ATTACK`).",
+        attack: "T1557 Adversary-in-the-Middle (the IPv6 form of T1557.002).",
+        rule: "The rule of ARP poisoning. An IPv6 address belongs to the hardware address that used it first, until \
+            that one was silent for half an hour. Advertisements of it, and solicitations and router \
+            advertisements in its name, from another hardware address are claims; they are counted per claimant \
+            over one to two minutes, unless somebody asked and the owner says nothing. Routers, which are \
+            gateways named in the settings and whoever the owner of an address advertises as one, are judged \
+            sooner.",
+        numbers: "Those of `arp_poisoning`; the known tools (THC-IPv6, bettercap) repeat a claim every one to five \
+            seconds.",
+        quiet: "Advertisements without the override flag are of proxies and anycast (RFC 4861, section 7.2.8) and \
+            count nothing; fail-over with virtual addresses is known; a replaced device claims a few times and \
+            the owner is silent: at most high.",
+        evasion: "Claiming rarely, or before the owner is seen; an advertisement that this host does not see.",
+        proof: "Proven when the frame comes from the hardware address that owns the attacker's address.",
+    },
 };
 
 #[derive(Debug, Default)]
@@ -43,6 +52,8 @@ struct Address {
 /// See the module.
 #[derive(Debug)]
 pub struct NdpSpoofing {
+    claims: Ladder,
+    gateway_claims: Ladder,
     gateways: Vec<IpAddr>,
     addresses: PerSlot<Address>,
 }
@@ -64,7 +75,12 @@ fn said(message: &Neighbour, role: Role) -> Option<(Said, bool)> {
 impl NdpSpoofing {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { gateways: settings.gateways.clone(), addresses: PerSlot::default() }
+        Self {
+            claims: settings.ladder(&SPEC, &CLAIMS),
+            gateway_claims: settings.ladder(&SPEC, &GATEWAY_CLAIMS),
+            gateways: settings.gateways.clone(),
+            addresses: PerSlot::default(),
+        }
     }
 
     fn on_said(&mut self, cx: &mut Cx<'_>, message: &Neighbour, said: Said, routes: bool) {
@@ -74,16 +90,16 @@ impl NdpSpoofing {
         }
         let address = self.addresses.get_or_default(cx.slot());
         let gateway = self.gateways.contains(&whose) || address.router.is_some_and(|mac| mac != said.mac);
-        let ladder: &[Rung] = if gateway { &GATEWAY_CLAIMS } else { &CLAIMS };
+        let ladder = if gateway { self.gateway_claims } else { self.claims };
         let claim = address.holding.take(said, cx.window(), |claims, contradicted| {
-            let top = if contradicted { ladder.len() } else { ladder.len() - 1 };
-            ladder::step(ladder, 1, claims).min(top as u8)
+            let top = if contradicted { ladder.steps() } else { ladder.steps() - 1 };
+            ladder.step(claims).min(top)
         });
         if routes && address.holding.is_owner(said.mac) {
             address.router = Some(said.mac);
         }
         let Some(claim) = claim else { return };
-        let Some(rung) = ladder::at_step(ladder, claim.step) else { return };
+        let Some(rung) = ladder.at_step(claim.step) else { return };
         let attacker = attacker(cx, message);
         let whose_text = if gateway { "the router's address" } else { "the address" };
         let but = if claim.contradicted { ", whose owner contradicts" } else { "" };

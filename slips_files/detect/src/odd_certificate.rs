@@ -1,27 +1,16 @@
 //! Odd certificates, where TLS 1.2 and older shows them: expired, not yet valid, of an absurd life or named like an address
-//! (`ODD_CERTIFICATE`); made out to a large company that the server is not (`INCOMPATIBLE_CN`); made out to another name than the one
-//! asked for (`CN_URL_MISMATCH`).
-//!
-//! * ATT&CK: T1587.003 Digital Certificates, T1588.004 Digital Certificates, T1036.005 Match Legitimate Name, T1557 Adversary-in-the-Middle.
-//! * Rule: of the server's own certificate in a handshake that was completed with an outside server. Incompatible: the common name is
-//!   in a domain of Google, Microsoft, Apple, Facebook or Twitter, the name asked for is not, and no other name of the certificate
-//!   is the one asked for. Mismatch: neither the common name nor any alternative name covers the name asked for, nor shares its registered domain.
-//! * Numbers: a life of more than ten years is no authority's (398 days since 2020, CA/Browser Forum). Levels are the original's, for
-//!   mismatch lower: it asks WHOIS who owns both names, which needs the network.
-//! * Why false positives stay out: whole domains, no fragments (the original finds `apple` in Pineapple, and calls www.google.com
-//!   incompatible with itself); content networks show certificates with many names, all of which are looked at; a handshake that the client
-//!   broke off is left out. Local servers are left out. Four servers of one source weigh, low each: never an alert.
-//! * Evasion: TLS 1.3 hides certificates; a free certificate.
-//! * Proof: proven, a handshake over TCP.
+//! (`ODD_CERTIFICATE`); made out to a large company that the server is not (`INCOMPATIBLE_CN`); made out to another name than
+//! the one asked for (`CN_URL_MISMATCH`).
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Tls};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::time::Span;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::names;
 use crate::steps::{Limits, Steps, in_steps, member_of};
 
@@ -31,14 +20,50 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::OddCertificate, EvidenceKind::IncompatibleCn, EvidenceKind::CnUrlMismatch],
     events: &[EventKind::Tls],
     roles: &[Role::Src],
+    thresholds: &[ODD, INCOMPATIBLE, MISMATCH],
+    header: Header {
+        detects: "Odd certificates, where TLS 1.2 and older shows them: expired, not yet valid, of an absurd life or \
+            named like an address (`ODD_CERTIFICATE`); made out to a large company that the server is not \
+            (`INCOMPATIBLE_CN`); made out to another name than the one asked for (`CN_URL_MISMATCH`).",
+        attack: "T1587.003 Digital Certificates, T1588.004 Digital Certificates, T1036.005 Match Legitimate Name, \
+            T1557 Adversary-in-the-Middle.",
+        rule: "Of the server's own certificate in a handshake that was completed with an outside server. \
+            Incompatible: the common name is in a domain of Google, Microsoft, Apple, Facebook or Twitter, the \
+            name asked for is not, and no other name of the certificate is the one asked for. Mismatch: neither \
+            the common name nor any alternative name covers the name asked for, nor shares its registered \
+            domain.",
+        numbers: "A life of more than ten years is no authority's (398 days since 2020, CA/Browser Forum). Levels are \
+            the original's, for mismatch lower: it asks WHOIS who owns both names, which needs the network.",
+        quiet: "Whole domains, no fragments (the original finds `apple` in Pineapple, and calls www.google.com \
+            incompatible with itself); content networks show certificates with many names, all of which are \
+            looked at; a handshake that the client broke off is left out. Local servers are left out. Four \
+            servers of one source weigh, low each: never an alert.",
+        evasion: "TLS 1.3 hides certificates; a free certificate.",
+        proof: "Proven, a handshake over TCP.",
+    },
 };
 
 /// The step for an odd certificate of one server.
-pub const ODD: [Rung; 2] = [rung(1, ThreatLevel::Info, 0.8), rung(20, ThreatLevel::Low, 0.5)];
+pub const ODD: Threshold = Threshold::steps(
+    "odd",
+    "The step for an odd certificate of one server",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 0.8), rung(20, ThreatLevel::Low, 0.5)],
+);
 /// The step for a certificate of a large company.
-pub const INCOMPATIBLE: [Rung; 1] = [rung(1, ThreatLevel::Medium, 0.9)];
+pub const INCOMPATIBLE: Threshold = Threshold::steps(
+    "incompatible",
+    "The step for a certificate of a large company",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.9)],
+);
 /// The step for a certificate of another name.
-pub const MISMATCH: [Rung; 2] = [rung(1, ThreatLevel::Info, 0.8), rung(20, ThreatLevel::Low, 0.8)];
+pub const MISMATCH: Threshold = Threshold::steps(
+    "mismatch",
+    "The step for a certificate of another name",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 0.8), rung(20, ThreatLevel::Low, 0.8)],
+);
 
 /// A longer life is no authority's.
 const ABSURD_LIFE: Span = Span::from_secs(10 * 366 * 86_400);
@@ -139,13 +164,14 @@ pub struct OddCertificate {
     mismatch: Steps<u64>,
 }
 
-impl Default for OddCertificate {
-    fn default() -> Self {
+impl OddCertificate {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         let limits = Limits { keys: 64, weighing: 4 };
         Self {
-            odd: Steps::new(&ODD, limits),
-            incompatible: Steps::new(&INCOMPATIBLE, limits),
-            mismatch: Steps::new(&MISMATCH, limits),
+            odd: Steps::new(settings.ladder(&SPEC, &ODD), limits),
+            incompatible: Steps::new(settings.ladder(&SPEC, &INCOMPATIBLE), limits),
+            mismatch: Steps::new(settings.ladder(&SPEC, &MISMATCH), limits),
         }
     }
 }
@@ -301,7 +327,7 @@ mod tests {
 
     /// Handshakes at which a certificate of `subject` with these further names was shown, valid so many days from a day ago.
     fn shown(n: u32, asked: &str, subject: &str, sans: &[&str], days: i64) -> Vec<Finding> {
-        let mut bench = bench(OddCertificate::default());
+        let mut bench = bench(OddCertificate::new(&Settings::default()));
         let Event::Tls(mut record) = tls("203.0.113.9", asked) else { return Vec::new() };
         (record.fields.subject, record.fields.cert_sha1) = (subject.into(), "0".into());
         record.fields.san_dns = sans.iter().map(|name| (*name).into()).collect();

@@ -1,24 +1,16 @@
 //! Somebody inside talks with a private network that is not ours (`DIFFERENT_LOCALNET`).
-//!
-//! * ATT&CK: T1018 Remote System Discovery, T1557 Adversary-in-the-Middle, T1572 Protocol Tunneling.
-//! * Rule: flows between a host of ours and a private address (RFC 1918, unique local IPv6) outside the networks that are ours: the router's
-//!   own networks and routes live, `client_ips` for files. Distinct far hosts per host of ours and window, answered or not.
-//! * Numbers: the original calls one flow high 1.0, guesses our network from the first private address, and finds LLMNR and link-local.
-//! * Why false positives stay out: single addresses, link-local, carrier-grade NAT and groups are left out; tunnels and second
-//!   routers make a few: low. Where our networks are not known, all private ones are ours and nothing is told. One key a host weighs.
-//! * Evasion: using an address of our networks.
-//! * Proof: proven where the flow was two-way, or by the hardware address.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Phase, Proto};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{Rung, rung};
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of_ip};
 
 /// The registry's entry.
@@ -27,11 +19,30 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DifferentLocalnet],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[HOSTS],
+    header: Header {
+        detects: "Somebody inside talks with a private network that is not ours (`DIFFERENT_LOCALNET`).",
+        attack: "T1018 Remote System Discovery, T1557 Adversary-in-the-Middle, T1572 Protocol Tunneling.",
+        rule: "Flows between a host of ours and a private address (RFC 1918, unique local IPv6) outside the \
+            networks that are ours: the router's own networks and routes live, `client_ips` for files. Distinct \
+            far hosts per host of ours and window, answered or not.",
+        numbers: "The original calls one flow high 1.0, guesses our network from the first private address, and finds \
+            LLMNR and link-local.",
+        quiet: "Single addresses, link-local, carrier-grade NAT and groups are left out; tunnels and second routers \
+            make a few: low. Where our networks are not known, all private ones are ours and nothing is told. \
+            One key a host weighs.",
+        evasion: "Using an address of our networks.",
+        proof: "Proven where the flow was two-way, or by the hardware address.",
+    },
 };
 
 /// Steps in far hosts.
-pub const HOSTS: [Rung; 3] =
-    [rung(1, ThreatLevel::Info, 0.8), rung(10, ThreatLevel::Low, 0.5), rung(100, ThreatLevel::Medium, 0.5)];
+pub const HOSTS: Threshold = Threshold::steps(
+    "hosts",
+    "far hosts",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 0.8), rung(10, ThreatLevel::Low, 0.5), rung(100, ThreatLevel::Medium, 0.5)],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -39,9 +50,10 @@ pub struct OtherLocalnet {
     hosts: Steps<()>,
 }
 
-impl Default for OtherLocalnet {
-    fn default() -> Self {
-        Self { hosts: Steps::new(&HOSTS, Limits { keys: 1, weighing: 1 }) }
+impl OtherLocalnet {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { hosts: Steps::new(settings.ladder(&SPEC, &HOSTS), Limits { keys: 1, weighing: 1 }) }
     }
 }
 
@@ -87,7 +99,7 @@ mod tests {
 
     fn told(dsts: impl Iterator<Item = String>) -> Vec<String> {
         let ours = Net::new(at("192.168.1.0"), 24).into_iter().collect();
-        let mut bench = Bench::new(Box::new(OtherLocalnet::default()));
+        let mut bench = Bench::new(Box::new(OtherLocalnet::new(&Settings::default())));
         bench.local_nets(LocalNets::new(ours));
         let all: Vec<Finding> = dsts
             .enumerate()

@@ -1,18 +1,11 @@
 //! A text was fetched from a paste site.
-//!
-//! * ATT&CK: T1102 Web Service, T1105 Ingress Tool Transfer.
-//! * Rule: `GET` in clear text with more than 700 bytes in the response, or a TLS handshake, with a paste site.
-//! * Numbers: 700 bytes and info are the original's. Its TLS variant never works; ours does without the size, which a handshake
-//!   hides.
-//! * Why false positives stay out: it weighs nothing; people read there too.
-//! * Evasion: any other site.
-//! * Proof: proven, a request over TCP.
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{About, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -21,12 +14,29 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::PastebinDownload],
     events: &[EventKind::Http, EventKind::Tls],
     roles: &[Role::Src],
+    thresholds: &[DOWNLOADS, MIN_BYTES],
+    header: Header {
+        detects: "A text was fetched from a paste site.",
+        attack: "T1102 Web Service, T1105 Ingress Tool Transfer.",
+        rule: "`GET` in clear text with more than 700 bytes in the response, or a TLS handshake, with a paste site.",
+        numbers: "700 bytes and info are the original's. Its TLS variant never works; ours does without the size, \
+            which a handshake hides.",
+        quiet: "It weighs nothing; people read there too.",
+        evasion: "Any other site.",
+        proof: "Proven, a request over TCP.",
+    },
 };
 
 /// Told at these counts.
-pub const DOWNLOADS: [Rung; 2] = [rung(1, ThreatLevel::Info, 1.0), rung(20, ThreatLevel::Info, 1.0)];
+pub const DOWNLOADS: Threshold = Threshold::steps(
+    "downloads",
+    "texts from one site in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 1.0), rung(20, ThreatLevel::Info, 1.0)],
+);
 /// Bytes of a response that are worth telling (`pastebin_download_threshold` of the original).
-pub const MIN_BYTES: u64 = 700;
+pub const MIN_BYTES: Threshold =
+    Threshold::number("min_bytes", "that a text has at least", Unit::Bytes, 700).within(1, 1_000_000_000);
 
 const SITES: [&str; 6] =
     ["pastebin.com", "paste.ee", "rentry.co", "hastebin.com", "ghostbin.com", "0bin.net"];
@@ -35,11 +45,19 @@ const SITES: [&str; 6] =
 #[derive(Debug)]
 pub struct PastebinDownload {
     downloads: Steps<u8>,
+    min_bytes: u64,
 }
 
-impl Default for PastebinDownload {
-    fn default() -> Self {
-        Self { downloads: Steps::new(&DOWNLOADS, Limits { keys: SITES.len(), weighing: 0 }) }
+impl PastebinDownload {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            downloads: Steps::new(
+                settings.ladder(&SPEC, &DOWNLOADS),
+                Limits { keys: SITES.len(), weighing: 0 },
+            ),
+            min_bytes: settings.number(&SPEC, &MIN_BYTES).into(),
+        }
     }
 }
 
@@ -72,7 +90,7 @@ impl Detector for PastebinDownload {
 
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         match event {
-            Event::Http(http) if http.method == "GET" && http.response_body_len > MIN_BYTES => {
+            Event::Http(http) if http.method == "GET" && http.response_body_len > self.min_bytes => {
                 if let Some(site) = site_of(&http.host) {
                     self.tell(cx, &http.about, site);
                 }
@@ -93,7 +111,7 @@ mod tests {
     use crate::test_traces::{bench, http, levels, tls};
 
     fn told(host: &str, bytes: u64) -> Vec<Finding> {
-        let mut bench = bench(PastebinDownload::default());
+        let mut bench = bench(PastebinDownload::new(&Settings::default()));
         let mut request = http("203.0.113.9", host, "/raw/x", 0);
         request.response_body_len = bytes;
         bench.feed(&Event::Http(Box::new(request)))
@@ -108,7 +126,7 @@ mod tests {
 
     #[test]
     fn tls_counts_too_and_other_sites_are_silent() {
-        let mut bench = bench(PastebinDownload::default());
+        let mut bench = bench(PastebinDownload::new(&Settings::default()));
         assert_eq!(bench.feed(&tls("203.0.113.9", "pastebin.com")).len(), 1);
         assert!(bench.feed(&tls("203.0.113.9", "pastebin.com")).is_empty());
         for host in ["notpastebin.com", "pastebin.com.example.org", "com", ""] {

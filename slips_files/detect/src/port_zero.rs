@@ -1,23 +1,15 @@
 //! A flow from or to port 0, which no service has and no system hands out.
-//!
-//! * ATT&CK: T1595 Active Scanning (fingerprinting of systems by how they answer).
-//! * Rule: TCP and UDP flows between single hosts with port 0 on either side, per source and destination.
-//! * Numbers: the original tells each flow with high 0.8, and blames the addressee of a packet to port 0. We blame who sent it,
-//!   begin at medium and update one evidence.
-//! * Why false positives stay out: fragments have no ports, and the sensor knows; of one source only the first four
-//!   destinations weigh anything, and nothing here is critical.
-//! * Evasion: any other port.
-//! * Proof: proven only by the hardware address; one datagram is enough to be told.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{Rung, rung};
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -26,10 +18,27 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::Port0Connection],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[FLOWS],
+    header: Header {
+        detects: "A flow from or to port 0, which no service has and no system hands out.",
+        attack: "T1595 Active Scanning (fingerprinting of systems by how they answer).",
+        rule: "TCP and UDP flows between single hosts with port 0 on either side, per source and destination.",
+        numbers: "The original tells each flow with high 0.8, and blames the addressee of a packet to port 0. We blame \
+            who sent it, begin at medium and update one evidence.",
+        quiet: "Fragments have no ports, and the sensor knows; of one source only the first four destinations weigh \
+            anything, and nothing here is critical.",
+        evasion: "Any other port.",
+        proof: "Proven only by the hardware address; one datagram is enough to be told.",
+    },
 };
 
 /// Steps in flows.
-pub const FLOWS: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.6), rung(10, ThreatLevel::High, 0.8)];
+pub const FLOWS: Threshold = Threshold::steps(
+    "flows",
+    "flows of one source to one host in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.6), rung(10, ThreatLevel::High, 0.8)],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -37,9 +46,10 @@ pub struct PortZero {
     flows: Steps<IpAddr>,
 }
 
-impl Default for PortZero {
-    fn default() -> Self {
-        Self { flows: Steps::new(&FLOWS, Limits { keys: 64, weighing: 4 }) }
+impl PortZero {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { flows: Steps::new(settings.ladder(&SPEC, &FLOWS), Limits { keys: 64, weighing: 4 }) }
     }
 }
 
@@ -81,7 +91,7 @@ mod tests {
     use slips_core::flow::Phase;
 
     fn flows(n: u32, dst: &str, port: u16) -> Vec<Finding> {
-        let mut bench = bench(PortZero::default());
+        let mut bench = bench(PortZero::new(&Settings::default()));
         let flow = |n, phase| Talk::tcp("203.0.113.9", dst, port).uid(&format!("C{n}")).phase(phase).event();
         (0..n)
             .flat_map(|n| [flow(n, Phase::Start), flow(n, Phase::End)])
@@ -99,7 +109,7 @@ mod tests {
     fn other_ports_groups_and_icmp_are_silent() {
         assert!(flows(20, "192.168.1.5", 1).is_empty());
         assert!(flows(20, "224.0.0.251", 0).is_empty());
-        let mut bench = bench(PortZero::default());
+        let mut bench = bench(PortZero::new(&Settings::default()));
         assert!(bench.feed(&Talk::icmp("192.168.1.5", "203.0.113.9", 0).event()).is_empty());
     }
 }

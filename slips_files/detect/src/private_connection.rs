@@ -1,15 +1,9 @@
 //! A local host goes to another local host (`CONNECTION_TO_PRIVATE_IP`).
-//!
-//! * ATT&CK: T1021 Remote Services (what moves inside looks like this too).
-//! * Rule: the first flow of a pair of local hosts in a window in which both took part. Numbers: none; info, as the original's, which tells every flow.
-//! * Why false positives stay out: it weighs nothing; 64 pairs of one host and window are told. Gateways, DNS and DHCP are left
-//!   out, broadcasts and groups too.
-//! * Evasion: irrelevant. * Proof: as the flow.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::Flow;
@@ -25,6 +19,17 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::ConnectionToPrivateIp],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[],
+    header: Header {
+        detects: "A local host goes to another local host (`CONNECTION_TO_PRIVATE_IP`).",
+        attack: "T1021 Remote Services (what moves inside looks like this too).",
+        rule: "the first flow of a pair of local hosts in a window in which both took part.",
+        numbers: "None; info, as the original's, which tells every flow.",
+        quiet: "It weighs nothing; 64 pairs of one host and window are told. Gateways, DNS and DHCP are left out, \
+            broadcasts and groups too.",
+        evasion: "Irrelevant.",
+        proof: "As the flow.",
+    },
 };
 
 /// Pairs of one source and window that are told; further ones are not.
@@ -103,7 +108,7 @@ mod tests {
     use crate::test_traces::{Talk, at, bench, levels};
 
     fn told(dst: impl Fn(u32) -> String, port: u16, n: u32) -> Vec<Finding> {
-        let settings = Settings { gateways: vec![at("192.168.1.1")], ..Settings::default() };
+        let settings = Settings::with_gateways(vec![at("192.168.1.1")]);
         let mut bench = bench(PrivateConnection::new(&settings));
         (0..n)
             .flat_map(|n| bench.feed(&Talk::tcp("192.168.1.5", &dst(n), port).carrying(1, 1).event()))

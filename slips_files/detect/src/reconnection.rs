@@ -1,25 +1,15 @@
 //! Multiple reconnection attempts: the same refused connection again and again.
-//!
-//! * ATT&CK: T1071 (a bot whose server is gone), T1110 Brute Force and T1078.001 Default Accounts for telnet.
-//! * Rule: per source, window, destination and port, TCP connections that were refused (`REJ`). Telnet (ports 23 and 2323
-//!   together): attempts that failed in any way, because bots knock where nobody answers.
-//! * Numbers: 5 refusals and 4 telnet failures are the original's; it repeats its evidence every 5 (300 refusals in an hour
-//!   alert), we update one.
-//! * Why false positives stay out: clients of a stopped service do this all day, so it never rises above medium, and of one
-//!   source only the first 16 destinations weigh anything.
-//! * Evasion: four attempts per window.
-//! * Proof: as for the scans; a refusal proves nothing about who asked.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{ConnState, Flow, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, rung};
 use crate::table::Table;
 use crate::tally::{Once, Trail};
 use crate::{Settings, attempt};
@@ -30,17 +20,41 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::MultipleReconnectionAttempts],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[ANY, TELNET],
+    header: Header {
+        detects: "Multiple reconnection attempts: the same refused connection again and again.",
+        attack: "T1071 (a bot whose server is gone), T1110 Brute Force and T1078.001 Default Accounts for telnet.",
+        rule: "Per source, window, destination and port, TCP connections that were refused (`REJ`). Telnet (ports \
+            23 and 2323 together): attempts that failed in any way, because bots knock where nobody answers.",
+        numbers: "5 refusals and 4 telnet failures are the original's; it repeats its evidence every 5 (300 refusals \
+            in an hour alert), we update one.",
+        quiet: "Clients of a stopped service do this all day, so it never rises above medium, and of one source only \
+            the first 16 destinations weigh anything.",
+        evasion: "Four attempts per window.",
+        proof: "As for the scans; a refusal proves nothing about who asked.",
+    },
 };
 
 /// Steps for any port.
-pub const ANY: [Rung; 3] = [
-    rung(5, ThreatLevel::Medium, 0.5),
-    rung(50, ThreatLevel::Medium, 0.7),
-    rung(500, ThreatLevel::Medium, 0.9),
-];
+pub const ANY: Threshold = Threshold::steps(
+    "attempts",
+    "refused connections of one source to one port of one host in a window",
+    Unit::Count,
+    &[
+        rung(5, ThreatLevel::Medium, 0.5),
+        rung(50, ThreatLevel::Medium, 0.7),
+        rung(500, ThreatLevel::Medium, 0.9),
+    ],
+)
+.within(2, 1_000_000);
 /// Steps for telnet.
-pub const TELNET: [Rung; 3] =
-    [rung(4, ThreatLevel::Medium, 0.5), rung(16, ThreatLevel::High, 0.6), rung(64, ThreatLevel::High, 0.8)];
+pub const TELNET: Threshold = Threshold::steps(
+    "telnet_attempts",
+    "failed telnet connections of one source to one host in a window",
+    Unit::Count,
+    &[rung(4, ThreatLevel::Medium, 0.5), rung(16, ThreatLevel::High, 0.6), rung(64, ThreatLevel::High, 0.8)],
+)
+.within(2, 1_000_000);
 
 /// Ports of telnet; the first stands for both.
 const TELNET_PORTS: [u16; 2] = [23, 2323];
@@ -67,16 +81,19 @@ struct Peer {
 /// See the module.
 #[derive(Debug)]
 pub struct Reconnection {
-    any: u32,
-    telnet: u32,
+    any: Ladder,
+    telnet: Ladder,
     state: Windowed<Attempts>,
 }
 
 impl Reconnection {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        let (any, telnet) = (settings.reconnection_attempts.max(2), settings.telnet_attempts.max(2));
-        Self { any, telnet, state: Windowed::default() }
+        Self {
+            any: settings.ladder(&SPEC, &ANY),
+            telnet: settings.ladder(&SPEC, &TELNET),
+            state: Windowed::default(),
+        }
     }
 
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
@@ -99,8 +116,8 @@ impl Reconnection {
         };
         peer.attempts = peer.attempts.saturating_add(1);
         peer.trail.push(flow.uid);
-        let (ladder, first) = if telnet { (&TELNET, self.telnet) } else { (&ANY, self.any) };
-        let step = ladder::step(ladder, first, peer.attempts);
+        let ladder = if telnet { &self.telnet } else { &self.any };
+        let step = ladder.step(peer.attempts);
         if !ladder::climb(&mut peer.told, step) {
             return;
         }
@@ -108,7 +125,7 @@ impl Reconnection {
             attempts.weighing += 1;
             peer.weighs = true;
         }
-        let Some(mut rung) = ladder::at_step(ladder, step) else { return };
+        let Some(mut rung) = ladder.at_step(step) else { return };
         if !peer.weighs {
             rung.level = ThreatLevel::Info;
         }

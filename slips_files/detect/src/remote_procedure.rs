@@ -1,28 +1,15 @@
 //! Windows hosts managed as attackers do it: calls over DCE/RPC, alone or over SMB (`REMOTE_EXECUTION`, `CREDENTIAL_ACCESS`,
 //! `REMOTE_DISCOVERY`, `EXPLOIT_ATTEMPT`).
-//!
-//! * ATT&CK: T1569.002 Service Execution, T1053.005 Scheduled Task, T1047 Windows Management Instrumentation, T1021.003 Distributed Component Object
-//!   Model, T1003.006 DCSync, T1207 Rogue Domain Controller, T1003.004 LSA Secrets, T1555 Credentials from Password Stores, T1187 Forced
-//!   Authentication, T1210 Exploitation of Remote Services, T1087 and T1135 Discovery.
-//! * Rule: certain operations of certain interfaces, per pair of hosts and technique in a window; the table [`CALLS`] names them with
-//!   their technique. Logins over Netlogon are counted: a trial of CVE-2020-1472 takes 256 of them on average. A compressed SMB message whose
-//!   sizes overflow is CVE-2020-0796.
-//! * Numbers: the operations are those of MS-SCMR, MS-TSCH, MS-WMI, MS-DRSR, MS-LSAD, MS-BKRP, MS-RPRN, MS-EFSR, MS-DFSNM, MS-SRVS and MS-RRP. Domain
-//!   controllers replicate with each other by the call that DCSync uses, and administrators create services: 0.35 to 0.64 a pair and
-//!   window, of which eight weigh. Critical is only what no administration does.
-//! * Why false positives stay out: clients of a domain log in, look up names and read policies all day: these calls are not in
-//!   the table. Discovery is low: file managers ask for shares.
-//! * Evasion: encrypted SMB 3; other interfaces; tools on the host itself.
-//! * Proof: proven, a connection over TCP that carried data.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::exchange::{App, Operation};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -36,20 +23,70 @@ pub static SPEC: Spec = Spec {
     ],
     events: &[EventKind::Operation],
     roles: &[Role::Src],
+    thresholds: &[EXECUTION, SECRETS, DISCOVERY, ACCOUNTS, NETLOGON, EXPLOIT],
+    header: Header {
+        detects: "Windows hosts managed as attackers do it: calls over DCE/RPC, alone or over SMB (`REMOTE_EXECUTION`, \
+            `CREDENTIAL_ACCESS`, `REMOTE_DISCOVERY`, `EXPLOIT_ATTEMPT`).",
+        attack: "T1569.002 Service Execution, T1053.005 Scheduled Task, T1047 Windows Management Instrumentation, \
+            T1021.003 Distributed Component Object Model, T1003.006 DCSync, T1207 Rogue Domain Controller, \
+            T1003.004 LSA Secrets, T1555 Credentials from Password Stores, T1187 Forced Authentication, T1210 \
+            Exploitation of Remote Services, T1087 and T1135 Discovery.",
+        rule: "Certain operations of certain interfaces, per pair of hosts and technique in a window; the table \
+            `CALLS` names them with their technique. Logins over Netlogon are counted: a trial of CVE-2020-1472 \
+            takes 256 of them on average. A compressed SMB message whose sizes overflow is CVE-2020-0796.",
+        numbers: "The operations are those of MS-SCMR, MS-TSCH, MS-WMI, MS-DRSR, MS-LSAD, MS-BKRP, MS-RPRN, MS-EFSR, \
+            MS-DFSNM, MS-SRVS and MS-RRP. Domain controllers replicate with each other by the call that DCSync \
+            uses, and administrators create services: 0.35 to 0.64 a pair and window, of which eight weigh. \
+            Critical is only what no administration does.",
+        quiet: "Clients of a domain log in, look up names and read policies all day: these calls are not in the \
+            table. Discovery is low: file managers ask for shares.",
+        evasion: "Encrypted SMB 3; other interfaces; tools on the host itself.",
+        proof: "Proven, a connection over TCP that carried data.",
+    },
 };
 
 /// Steps in calls that run something.
-pub const EXECUTION: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.7), rung(10, ThreatLevel::Medium, 0.9)];
+pub const EXECUTION: Threshold = Threshold::steps(
+    "executions",
+    "calls between two hosts that run or change something, by one technique in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.7), rung(10, ThreatLevel::Medium, 0.9)],
+);
 /// Steps in calls for secrets.
-pub const SECRETS: [Rung; 2] = [rung(1, ThreatLevel::High, 0.7), rung(10, ThreatLevel::High, 0.8)];
+pub const SECRETS: Threshold = Threshold::steps(
+    "secrets",
+    "calls between two hosts for secrets, by one technique in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::High, 0.7), rung(10, ThreatLevel::High, 0.8)],
+);
 /// Steps in calls that look around.
-pub const DISCOVERY: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.3), rung(10, ThreatLevel::Low, 0.5)];
+pub const DISCOVERY: Threshold = Threshold::steps(
+    "discoveries",
+    "calls between two hosts that look around, by one technique in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.3), rung(10, ThreatLevel::Low, 0.5)],
+);
 /// Steps in changes of accounts, which administrators make too.
-pub const ACCOUNTS: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.5), rung(10, ThreatLevel::Medium, 0.7)];
+pub const ACCOUNTS: Threshold = Threshold::steps(
+    "accounts",
+    "changes of accounts, which administrators make too",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.5), rung(10, ThreatLevel::Medium, 0.7)],
+);
 /// Steps in logins of a machine account over Netlogon.
-pub const NETLOGON: [Rung; 2] = [rung(20, ThreatLevel::High, 0.9), rung(100, ThreatLevel::Critical, 0.95)];
+pub const NETLOGON: Threshold = Threshold::steps(
+    "netlogon_logins",
+    "logins over Netlogon between two hosts in a window",
+    Unit::Count,
+    &[rung(20, ThreatLevel::High, 0.9), rung(100, ThreatLevel::Critical, 0.95)],
+);
 /// The step for messages that only exploits send.
-pub const EXPLOIT: [Rung; 1] = [rung(1, ThreatLevel::Critical, 0.95)];
+pub const EXPLOIT: Threshold = Threshold::steps(
+    "exploits",
+    "messages between two hosts that only an exploit sends",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Critical, 0.95)],
+);
 
 /// What a call is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,16 +212,17 @@ pub struct RemoteProcedure {
     exploits: Counts,
 }
 
-impl Default for RemoteProcedure {
-    fn default() -> Self {
+impl RemoteProcedure {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         let limits = Limits { keys: 64, weighing: 8 };
         Self {
-            execution: Steps::new(&EXECUTION, limits),
-            secrets: Steps::new(&SECRETS, limits),
-            discovery: Steps::new(&DISCOVERY, limits),
-            netlogon: Steps::new(&NETLOGON, limits),
-            accounts: Steps::new(&ACCOUNTS, limits),
-            exploits: Steps::new(&EXPLOIT, limits),
+            execution: Steps::new(settings.ladder(&SPEC, &EXECUTION), limits),
+            secrets: Steps::new(settings.ladder(&SPEC, &SECRETS), limits),
+            discovery: Steps::new(settings.ladder(&SPEC, &DISCOVERY), limits),
+            netlogon: Steps::new(settings.ladder(&SPEC, &NETLOGON), limits),
+            accounts: Steps::new(settings.ladder(&SPEC, &ACCOUNTS), limits),
+            exploits: Steps::new(settings.ladder(&SPEC, &EXPLOIT), limits),
         }
     }
 }
@@ -234,7 +272,7 @@ mod tests {
     use crate::test_traces::{about, bench, levels};
 
     fn told(times: i64, app: App, action: &'static str, object: &str, detail: &str) -> Vec<Finding> {
-        let mut bench = bench(RemoteProcedure::default());
+        let mut bench = bench(RemoteProcedure::new(&Settings::default()));
         let call = |n| {
             Event::Operation(Box::new(Operation {
                 about: about("192.168.1.5", "192.168.1.9", 445, n),

@@ -1,22 +1,9 @@
-//! Forged address service: a DHCP server that is not the network's (`ROGUE_DHCP_SERVER`), and clients that use it up (`DHCP_STARVATION`).
-//!
-//! * ATT&CK: T1557.003 Adversary-in-the-Middle: DHCP Spoofing; T1498 Network Denial of Service for starvation.
-//! * Rule, servers: who gives addresses on a link within ten minutes of the first DHCP seen there is its server, and so are the gateways
-//!   named in the settings; where a gateway serves, everybody else is a newcomer at once. Distinct clients to whom a newcomer
-//!   offered an address, per window. High and critical only while one of the network's servers still answers; by DHCPv6 also
-//!   where clients asked in vain before (mitm6).
-//! * Rule, starvation: distinct hardware addresses that ask within a minute.
-//! * Numbers: a household has one server and a campus a fail-over pair that both answer from the start. Six clients led away while the
-//!   network's server is there is no misunderstanding. dhcpstarv, yersinia and dhcpig ask with 30 to 1,000 addresses a minute; an
-//!   office of a hundred after a power cut reaches the first step.
-//! * Why false positives stay out: a server that replaced another one is not contradicted: medium at most, and the network's after
-//!   a day of silence of the old ones. What came through a relay is another link's and is not judged.
-//! * Evasion: serving first; offering in the name of the network's server; answering single victims (medium).
-//! * Proof: unproven; an offer is a datagram. Nobody is blamed for starvation: its hardware addresses are made up.
+//! Forged address service: a DHCP server that is not the network's (`ROGUE_DHCP_SERVER`), and clients that use it up
+//! (`DHCP_STARVATION`).
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dhcp, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto};
@@ -24,7 +11,7 @@ use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, Span, WindowId};
 
 use crate::Settings;
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Told, rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Lately, Trail};
 
@@ -34,14 +21,51 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::RogueDhcpServer, EvidenceKind::DhcpStarvation],
     events: &[EventKind::Dhcp],
     roles: &[Role::Link],
+    thresholds: &[CLIENTS, ASKING],
+    header: Header {
+        detects: "Forged address service: a DHCP server that is not the network's (`ROGUE_DHCP_SERVER`), and clients \
+            that use it up (`DHCP_STARVATION`).",
+        attack: "T1557.003 Adversary-in-the-Middle: DHCP Spoofing; T1498 Network Denial of Service for starvation.",
+        rule: "Servers: who gives addresses on a link within ten minutes of the first DHCP seen there is its \
+            server, and so are the gateways named in the settings; where a gateway serves, everybody else is a \
+            newcomer at once. Distinct clients to whom a newcomer offered an address, per window. High and \
+            critical only while one of the network's servers still answers; by DHCPv6 also where clients asked \
+            in vain before (mitm6). Starvation: distinct hardware addresses that ask within a minute.",
+        numbers: "A household has one server and a campus a fail-over pair that both answer from the start. Six \
+            clients led away while the network's server is there is no misunderstanding. dhcpstarv, yersinia and \
+            dhcpig ask with 30 to 1,000 addresses a minute; an office of a hundred after a power cut reaches the \
+            first step.",
+        quiet: "A server that replaced another one is not contradicted: medium at most, and the network's after a \
+            day of silence of the old ones. What came through a relay is another link's and is not judged.",
+        evasion: "Serving first; offering in the name of the network's server; answering single victims (medium).",
+        proof: "Unproven; an offer is a datagram. Nobody is blamed for starvation: its hardware addresses are made \
+            up.",
+    },
 };
 
 /// Steps in clients to whom a newcomer offered an address.
-pub const CLIENTS: [Rung; 3] =
-    [rung(1, ThreatLevel::Medium, 0.6), rung(3, ThreatLevel::High, 0.8), rung(6, ThreatLevel::Critical, 0.9)];
+pub const CLIENTS: Threshold = Threshold::steps(
+    "clients",
+    "clients to whom a new server offers addresses in a window",
+    Unit::Count,
+    &[
+        rung(1, ThreatLevel::Medium, 0.6),
+        rung(3, ThreatLevel::High, 0.8),
+        rung(6, ThreatLevel::Critical, 0.9),
+    ],
+);
 /// Steps in hardware addresses that ask within a minute.
-pub const ASKING: [Rung; 3] =
-    [rung(40, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::Medium, 0.8), rung(300, ThreatLevel::High, 0.9)];
+pub const ASKING: Threshold = Threshold::steps(
+    "asking",
+    "hardware addresses that ask for an address within a minute",
+    Unit::Count,
+    &[
+        rung(40, ThreatLevel::Low, 0.6),
+        rung(100, ThreatLevel::Medium, 0.8),
+        rung(300, ThreatLevel::High, 0.9),
+    ],
+)
+.within(2, 320);
 
 /// How long a link is watched before a server is a newcomer.
 const LEARNING: Span = Span::from_secs(600);
@@ -50,6 +74,8 @@ const GONE_AFTER: Span = Span::from_secs(86_400);
 /// Steps of [`CLIENTS`] without a contradiction: of a server that may have replaced another, and of the first one ever.
 const REPLACED_STEP: u8 = 1;
 const FIRST_STEP: u8 = 2;
+/// The highest step of [`CLIENTS`]: the network's own server answers too.
+const CONTRADICTED_STEP: u8 = 3;
 const MINUTE: Span = Span::from_secs(60);
 /// Links, servers of a link, newcomers that are remembered.
 const MAX_LINKS: usize = 64;
@@ -84,6 +110,8 @@ struct Net {
 /// See the module.
 #[derive(Debug)]
 pub struct RogueDhcp {
+    clients: Ladder,
+    asking: Ladder,
     gateways: Vec<IpAddr>,
     links: PerSlot<Table<(u16, bool), Net>>,
 }
@@ -109,7 +137,7 @@ impl Net {
     /// The highest step for a newcomer that was first seen at `first`.
     fn top(&self, is_six: bool, first: PacketTime) -> u8 {
         if self.servers.iter().any(|(_, seen, _)| *seen >= first) {
-            CLIENTS.len() as u8
+            CONTRADICTED_STEP
         } else if is_six && self.servers.is_empty() {
             FIRST_STEP
         } else {
@@ -121,7 +149,12 @@ impl Net {
 impl RogueDhcp {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { gateways: settings.gateways.clone(), links: PerSlot::default() }
+        Self {
+            clients: settings.ladder(&SPEC, &CLIENTS),
+            asking: settings.ladder(&SPEC, &ASKING),
+            gateways: settings.gateways.clone(),
+            links: PerSlot::default(),
+        }
     }
 
     fn on_dhcp(&mut self, cx: &mut Cx<'_>, dhcp: &Dhcp) {
@@ -135,7 +168,7 @@ impl RogueDhcp {
             (net.window, net.starving, net.told) = (Some(cx.window()), 0, 0);
         }
         if let Some(mac) = dhcp.mac {
-            on_asking(cx, net, dhcp, mac);
+            on_asking(cx, &self.asking, net, dhcp, mac);
         }
         let since = *net.since.get_or_insert(dhcp.at);
         let servers = || dhcp.other_servers.iter().copied().chain(dhcp.server);
@@ -145,14 +178,15 @@ impl RogueDhcp {
                 let is_gateway = self.gateways.contains(&server);
                 let is_known = is_gateway || net.servers.iter().any(|(known, ..)| *known == server);
                 if is_known == at_first && !net.knows(server, is_gateway, since, dhcp.at) {
-                    on_newcomer(cx, net, dhcp, server, is_six);
+                    on_newcomer(cx, &self.clients, net, dhcp, server);
                 }
             }
         }
     }
 }
 
-fn on_newcomer(cx: &mut Cx<'_>, net: &mut Net, dhcp: &Dhcp, server: IpAddr, is_six: bool) {
+fn on_newcomer(cx: &mut Cx<'_>, ladder: &Ladder, net: &mut Net, dhcp: &Dhcp, server: IpAddr) {
+    let is_six = server.is_ipv6();
     let grown = |newcomer: &Newcomer| u64::from(newcomer.clients.len());
     let Some(newcomer) = net.newcomers.get_or_insert(server, MAX_NEWCOMERS, grown) else { return };
     if newcomer.window != Some(cx.window()) {
@@ -174,12 +208,12 @@ fn on_newcomer(cx: &mut Cx<'_>, net: &mut Net, dhcp: &Dhcp, server: IpAddr, is_s
     let clients = newcomer.clients.len();
     let mut told = newcomer.told;
     let top = net.top(is_six, first);
-    let step = ladder::step(&CLIENTS, CLIENTS[0].at, clients).min(top).max(told.step());
-    let rung = told.climb(&CLIENTS, step, Proof::Unproven, 1, dhcp.at);
+    let step = ladder.step(clients).min(top).max(told.step());
+    let rung = told.climb(ladder, step, Proof::Unproven, 1, dhcp.at);
     let Some(newcomer) = net.newcomers.get_mut(&server) else { return };
     newcomer.told = told;
     let Some(rung) = rung else { return };
-    let but = if top == CLIENTS.len() as u8 { ", while the network's own server answers" } else { "" };
+    let but = if top == CONTRADICTED_STEP { ", while the network's own server answers" } else { "" };
     let version = if is_six { "DHCPv6" } else { "DHCP" };
     cx.emit(Finding {
         proto: Some(Proto::Udp),
@@ -190,16 +224,16 @@ fn on_newcomer(cx: &mut Cx<'_>, net: &mut Net, dhcp: &Dhcp, server: IpAddr, is_s
     });
 }
 
-fn on_asking(cx: &mut Cx<'_>, net: &mut Net, dhcp: &Dhcp, mac: MacAddr) {
+fn on_asking(cx: &mut Cx<'_>, ladder: &Ladder, net: &mut Net, dhcp: &Dhcp, mac: MacAddr) {
     if !dhcp.msg_types.iter().any(|kind| matches!(kind.as_str(), "DISCOVER" | "REQUEST" | "SOLICIT")) {
         return;
     }
     let asking = net.asking.insert(mac, dhcp.at, MINUTE, MAX_ASKING);
-    let step = ladder::step(&ASKING, ASKING[0].at, asking);
+    let step = ladder.step(asking);
     if !ladder::climb(&mut net.starving, step) {
         return;
     }
-    let Some(rung) = ladder::at_step(&ASKING, step) else { return };
+    let Some(rung) = ladder.at_step(step) else { return };
     let uids = dhcp.uids.iter().take(1).copied().collect();
     cx.emit(Finding {
         attacker: Entity::Many,
@@ -268,7 +302,7 @@ mod tests {
 
     #[test]
     fn where_the_gateway_serves_nobody_else_is_learnt() {
-        let settings = Settings { gateways: vec![at("192.168.1.1")], ..Settings::default() };
+        let settings = Settings::with_gateways(vec![at("192.168.1.1")]);
         let mut bench = watched(&settings);
         assert_eq!(levels(&asks(&mut bench, 2, &["192.168.1.66", "192.168.1.1"], 60)), ["medium 0.6"]);
     }

@@ -1,21 +1,8 @@
 //! A host says by IPv6 that it is a router, and is not the network's (`ROGUE_ROUTER`).
-//!
-//! * ATT&CK: T1557 Adversary-in-the-Middle, T1565.002 Transmitted Data Manipulation, T1498 for floods of advertisements.
-//! * Rule: routers that advertise within the first half hour in which a link is watched, and gateways named in the settings, are the
-//!   network's. Whoever begins later is a newcomer; his advertisements and redirects are counted per window. Critical is a
-//!   newcomer who repeats himself fast while one of the network's routers is there, or where the link had none at all. Floods: senders of
-//!   advertisements within a minute.
-//! * Numbers: RFC 4861 lets a router advertise itself every 3 to 1,800 s and answer soliciting hosts once in 3 s; radvd's default is 200 to
-//!   600 s. The known tools (THC-IPv6, mitm6, bettercap) repeat every one to five seconds: 10 in one to two minutes.
-//! * Why false positives stay out: advertisements that make nobody's default router, name no name server and give only unique local
-//!   prefixes are those of Thread border routers and say nothing. A router that is replaced or added advertises rarely: high at
-//!   most, 0.64 a window. A router that was silent for a day is gone, and its successor is the network's.
-//! * Evasion: advertising within the first half hour; in the name of the router itself, which `ndp_spoofing` sees.
-//! * Proof: proven when the frame comes from the hardware address that owns the attacker's address. Nobody is blamed for a flood.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
@@ -24,7 +11,7 @@ use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, Span, WindowId};
 
 use crate::Settings;
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Told, rung};
 use crate::table::Table;
 use crate::tally::{Lately, Pace};
 
@@ -34,16 +21,48 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::RogueRouter],
     events: &[EventKind::Neighbour],
     roles: &[Role::Link],
+    thresholds: &[ADVERTISED, SENDERS],
+    header: Header {
+        detects: "A host says by IPv6 that it is a router, and is not the network's (`ROGUE_ROUTER`).",
+        attack: "T1557 Adversary-in-the-Middle, T1565.002 Transmitted Data Manipulation, T1498 for floods of \
+            advertisements.",
+        rule: "Routers that advertise within the first half hour in which a link is watched, and gateways named in \
+            the settings, are the network's. Whoever begins later is a newcomer; his advertisements and \
+            redirects are counted per window. Critical is a newcomer who repeats himself fast while one of the \
+            network's routers is there, or where the link had none at all. Floods: senders of advertisements \
+            within a minute.",
+        numbers: "RFC 4861 lets a router advertise itself every 3 to 1,800 s and answer soliciting hosts once in 3 s; \
+            radvd's default is 200 to 600 s. The known tools (THC-IPv6, mitm6, bettercap) repeat every one to \
+            five seconds: 10 in one to two minutes.",
+        quiet: "Advertisements that make nobody's default router, name no name server and give only unique local \
+            prefixes are those of Thread border routers and say nothing. A router that is replaced or added \
+            advertises rarely: high at most, 0.64 a window. A router that was silent for a day is gone, and its \
+            successor is the network's.",
+        evasion: "Advertising within the first half hour; in the name of the router itself, which `ndp_spoofing` sees.",
+        proof: "Proven when the frame comes from the hardware address that owns the attacker's address. Nobody is \
+            blamed for a flood.",
+    },
 };
 
 /// Steps in advertisements of one newcomer. The last one needs a pace: see [`FAST`].
-pub const ADVERTISED: [Rung; 3] = [
-    rung(1, ThreatLevel::Medium, 0.6),
-    rung(5, ThreatLevel::High, 0.8),
-    rung(10, ThreatLevel::Critical, 0.9),
-];
+pub const ADVERTISED: Threshold = Threshold::steps(
+    "advertised",
+    "advertisements of a new router in a window",
+    Unit::Count,
+    &[
+        rung(1, ThreatLevel::Medium, 0.6),
+        rung(5, ThreatLevel::High, 0.8),
+        rung(10, ThreatLevel::Critical, 0.9),
+    ],
+);
 /// Steps in senders of advertisements within a minute.
-pub const SENDERS: [Rung; 2] = [rung(20, ThreatLevel::Medium, 0.6), rung(100, ThreatLevel::High, 0.8)];
+pub const SENDERS: Threshold = Threshold::steps(
+    "senders",
+    "senders of router advertisements within a minute",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Medium, 0.6), rung(100, ThreatLevel::High, 0.8)],
+)
+.within(2, 128);
 
 /// How long a link is watched before a router is a newcomer.
 const LEARNING: Span = Span::from_secs(1800);
@@ -87,6 +106,8 @@ struct Net {
 /// See the module.
 #[derive(Debug)]
 pub struct RogueRouter {
+    advertised: Ladder,
+    senders: Ladder,
     gateways: Vec<IpAddr>,
     links: PerSlot<Table<u16, Net>>,
 }
@@ -126,7 +147,12 @@ impl Net {
 impl RogueRouter {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { gateways: settings.gateways.clone(), links: PerSlot::default() }
+        Self {
+            advertised: settings.ladder(&SPEC, &ADVERTISED),
+            senders: settings.ladder(&SPEC, &SENDERS),
+            gateways: settings.gateways.clone(),
+            links: PerSlot::default(),
+        }
     }
 
     fn on_message(&mut self, cx: &mut Cx<'_>, message: &Neighbour) {
@@ -143,7 +169,7 @@ impl RogueRouter {
             return;
         }
         let senders = net.senders.insert(message.src, message.at, MINUTE, MAX_SENDERS);
-        on_senders(cx, net, senders, message);
+        on_senders(cx, &self.senders, net, senders, message);
         let is_gateway = self.gateways.contains(&message.src);
         let is_redirect = matches!(message.message, Discovery::Redirect { .. });
         let known = if is_redirect {
@@ -152,20 +178,20 @@ impl RogueRouter {
             net.knows(message.src, is_gateway, message.at)
         };
         if !known && !is_gateway {
-            on_newcomer(cx, net, message, what);
+            on_newcomer(cx, &self.advertised, net, message, what);
         }
     }
 }
 
-fn on_senders(cx: &mut Cx<'_>, net: &mut Net, senders: u32, message: &Neighbour) {
+fn on_senders(cx: &mut Cx<'_>, ladder: &Ladder, net: &mut Net, senders: u32, message: &Neighbour) {
     if net.window != Some(cx.window()) {
         (net.window, net.flood, net.told) = (Some(cx.window()), 0, 0);
     }
-    let step = ladder::step(&SENDERS, SENDERS[0].at, senders);
+    let step = ladder.step(senders);
     if !ladder::climb(&mut net.flood, step) {
         return;
     }
-    let Some(rung) = ladder::at_step(&SENDERS, step) else { return };
+    let Some(rung) = ladder.at_step(step) else { return };
     cx.emit(Finding {
         attacker: Entity::Many,
         proto: Some(Proto::Icmp),
@@ -174,7 +200,7 @@ fn on_senders(cx: &mut Cx<'_>, net: &mut Net, senders: u32, message: &Neighbour)
     });
 }
 
-fn on_newcomer(cx: &mut Cx<'_>, net: &mut Net, message: &Neighbour, what: &str) {
+fn on_newcomer(cx: &mut Cx<'_>, ladder: &Ladder, net: &mut Net, message: &Neighbour, what: &str) {
     let contradicted = net.is_contradicted(message.at);
     let grown = |newcomer: &Newcomer| u64::from(newcomer.said);
     let Some(newcomer) = net.newcomers.get_or_insert(message.src, MAX_NEWCOMERS, grown) else { return };
@@ -188,7 +214,7 @@ fn on_newcomer(cx: &mut Cx<'_>, net: &mut Net, message: &Neighbour, what: &str) 
     newcomer.said = newcomer.said.saturating_add(1);
     newcomer.pace.add(message.at, 1, MINUTE);
     let fast = newcomer.pace.sum() >= FAST && contradicted;
-    let step = ladder::step(&ADVERTISED, ADVERTISED[0].at, newcomer.said);
+    let step = ladder.step(newcomer.said);
     let step = if fast { step } else { step.min(SLOW_STEP) }.max(newcomer.told.step());
     let owner = cx.facts().src_mac_owner;
     let on_link = cx.facts().src_on_link || owner.is_some();
@@ -197,7 +223,7 @@ fn on_newcomer(cx: &mut Cx<'_>, net: &mut Net, message: &Neighbour, what: &str) 
     } else {
         Proof::Unproven
     };
-    let Some(rung) = newcomer.told.climb(&ADVERTISED, step, proof, 1, message.at) else { return };
+    let Some(rung) = newcomer.told.climb(ladder, step, proof, 1, message.at) else { return };
     let attacker = owner.unwrap_or(message.src);
     cx.emit(Finding {
         proto: Some(Proto::Icmp),

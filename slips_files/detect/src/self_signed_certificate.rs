@@ -1,19 +1,13 @@
 //! A server shows a certificate that only itself vouches for.
-//!
-//! * ATT&CK: T1587.003 Develop Capabilities: Digital Certificates, T1573.002 Asymmetric Cryptography.
-//! * Rule: the validation says self-signed, or subject and issuer are the same name, per server and port. A linked pair.
-//! * Numbers: low 0.5 for both sides is the original's.
-//! * Why false positives stay out: own devices do this; local servers are info. Eight servers of one source weigh.
-//! * Evasion: TLS 1.3 hides certificates; a free certificate.
-//! * Proof: proven, a handshake over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Tls};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -22,10 +16,26 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::SelfSignedCertificate],
     events: &[EventKind::Tls],
     roles: &[Role::Src],
+    thresholds: &[HANDSHAKES],
+    header: Header {
+        detects: "A server shows a certificate that only itself vouches for.",
+        attack: "T1587.003 Develop Capabilities: Digital Certificates, T1573.002 Asymmetric Cryptography.",
+        rule: "The validation says self-signed, or subject and issuer are the same name, per server and port. A \
+            linked pair.",
+        numbers: "Low 0.5 for both sides is the original's.",
+        quiet: "Own devices do this; local servers are info. Eight servers of one source weigh.",
+        evasion: "TLS 1.3 hides certificates; a free certificate.",
+        proof: "Proven, a handshake over TCP.",
+    },
 };
 
 /// Steps in handshakes with one server.
-pub const HANDSHAKES: [Rung; 1] = [rung(1, ThreatLevel::Low, 0.5)];
+pub const HANDSHAKES: Threshold = Threshold::steps(
+    "handshakes",
+    "handshakes with one server and port in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.5)],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -33,9 +43,10 @@ pub struct SelfSignedCertificate {
     outside: Steps<(IpAddr, u16)>,
 }
 
-impl Default for SelfSignedCertificate {
-    fn default() -> Self {
-        Self { outside: Steps::new(&HANDSHAKES, Limits { keys: 256, weighing: 8 }) }
+impl SelfSignedCertificate {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { outside: Steps::new(settings.ladder(&SPEC, &HANDSHAKES), Limits { keys: 256, weighing: 8 }) }
     }
 }
 
@@ -106,7 +117,7 @@ mod tests {
     use crate::test_traces::{bench, levels, tls};
 
     fn told(n: u32, dst: &str, subject: &str, issuer: &str, status: &str) -> Vec<Finding> {
-        let mut bench = bench(SelfSignedCertificate::default());
+        let mut bench = bench(SelfSignedCertificate::new(&Settings::default()));
         let Event::Tls(mut handshake) = tls(dst, "x.example.org") else { return Vec::new() };
         handshake.fields.subject = subject.into();
         handshake.fields.issuer = issuer.into();

@@ -1,24 +1,16 @@
 //! Logins that a mail server refuses (`BAD_SMTP_LOGIN`), and many of them within seconds (`SMTP_LOGIN_BRUTEFORCE`).
-//!
-//! * ATT&CK: T1110 Brute Force; T1078 Valid Accounts (stolen ones that no longer work, as malware that mails its loot uses them).
-//! * Rule: the server's last reply says that the login failed: code 535 or 534, enhanced status 5.7.8, or the words of the
-//!   original. Counted per server and window; apart from that, within any 10 s per client.
-//! * Numbers: 3 within 10 s is the original's, which tells each with high 1.0. We begin mildly and are critical at 30 within
-//!   10 s, three a second, which no mail program does.
-//! * Why false positives stay out: a telephone with an old password tries every few minutes, for each account: high at most.
-//! * Evasion: TLS hides the replies; four seconds between guesses.
-//! * Proof: proven, a dialogue over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Smtp};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::ladder::{self, Rung, rung};
+use crate::Settings;
+use crate::ladder::{self, Ladder, rung};
 use crate::steps::{Limits, Steps};
 use crate::tally::{Lately, Trail};
 
@@ -28,20 +20,47 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::BadSmtpLogin, EvidenceKind::SmtpLoginBruteforce],
     events: &[EventKind::Smtp],
     roles: &[Role::Src],
+    thresholds: &[REFUSED, BRUTE, WITHIN],
+    header: Header {
+        detects: "Logins that a mail server refuses (`BAD_SMTP_LOGIN`), and many of them within seconds \
+            (`SMTP_LOGIN_BRUTEFORCE`).",
+        attack: "T1110 Brute Force; T1078 Valid Accounts (stolen ones that no longer work, as malware that mails its \
+            loot uses them).",
+        rule: "The server's last reply says that the login failed: code 535 or 534, enhanced status 5.7.8, or the \
+            words of the original. Counted per server and window; apart from that, within any 10 s per client.",
+        numbers: "3 within 10 s is the original's, which tells each with high 1.0. We begin mildly and are critical at \
+            30 within 10 s, three a second, which no mail program does.",
+        quiet: "A telephone with an old password tries every few minutes, for each account: high at most.",
+        evasion: "TLS hides the replies; four seconds between guesses.",
+        proof: "Proven, a dialogue over TCP.",
+    },
 };
 
 /// Steps in refused logins at one server.
-pub const REFUSED: [Rung; 3] =
-    [rung(1, ThreatLevel::Low, 0.8), rung(3, ThreatLevel::Medium, 0.8), rung(20, ThreatLevel::High, 0.9)];
+pub const REFUSED: Threshold = Threshold::steps(
+    "refused",
+    "logins that one server refuses one client in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.8), rung(3, ThreatLevel::Medium, 0.8), rung(20, ThreatLevel::High, 0.9)],
+);
 /// Steps in refused logins within [`WITHIN`].
-pub const BRUTE: [Rung; 3] = [
-    rung(3, ThreatLevel::Medium, 0.9),
-    rung(10, ThreatLevel::High, 0.9),
-    rung(30, ThreatLevel::Critical, 1.0),
-];
+pub const BRUTE: Threshold = Threshold::steps(
+    "burst",
+    "refused logins of one client within that time",
+    Unit::Count,
+    &[
+        rung(3, ThreatLevel::Medium, 0.9),
+        rung(10, ThreatLevel::High, 0.9),
+        rung(30, ThreatLevel::Critical, 1.0),
+    ],
+)
+.within(1, 320);
 /// See [`BRUTE`].
-pub const WITHIN: Span = Span::from_secs(10);
+pub const WITHIN: Threshold =
+    Threshold::number("within", "for the refused logins", Unit::Seconds, 10).within(1, 3600);
 
+/// Refusals remembered of one client: no step is above.
+const MOST_LATELY: usize = 320;
 const SERVERS: Limits = Limits { keys: 256, weighing: 16 };
 
 #[derive(Debug, Default)]
@@ -56,12 +75,20 @@ struct Burst {
 #[derive(Debug)]
 pub struct SmtpLogin {
     refused: Steps<(IpAddr, u16)>,
+    burst: Ladder,
+    within: Span,
     bursts: Windowed<Burst>,
 }
 
-impl Default for SmtpLogin {
-    fn default() -> Self {
-        Self { refused: Steps::new(&REFUSED, SERVERS), bursts: Windowed::default() }
+impl SmtpLogin {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            refused: Steps::new(settings.ladder(&SPEC, &REFUSED), SERVERS),
+            burst: settings.ladder(&SPEC, &BRUTE),
+            within: settings.span(&SPEC, &WITHIN),
+            bursts: Windowed::default(),
+        }
     }
 }
 
@@ -94,13 +121,13 @@ impl SmtpLogin {
         let burst = self.bursts.get_or_default(cx.slot(), cx.window());
         burst.serial = burst.serial.wrapping_add(1);
         burst.trail.push(about.uid);
-        let n = burst.lately.insert(burst.serial, about.at, WITHIN, BRUTE[2].at as usize);
-        let step = ladder::step(&BRUTE, BRUTE[0].at, n);
+        let n = burst.lately.insert(burst.serial, about.at, self.within, MOST_LATELY);
+        let step = self.burst.step(n);
         if ladder::climb(&mut burst.told, step)
-            && let Some(rung) = ladder::at_step(&BRUTE, step)
+            && let Some(rung) = self.burst.at_step(step)
         {
             let kind = EvidenceKind::SmtpLoginBruteforce;
-            let text = format!("{n} logins refused by mail servers within {} s", WITHIN.0 / 1_000_000);
+            let text = format!("{n} logins refused by mail servers within {} s", self.within.0 / 1_000_000);
             let uids = burst.trail.take();
             let finding = ladder::finding(cx, kind, about.src.addr, rung, about.at);
             cx.emit(Finding { proto: Some(Proto::Tcp), proof: Proof::Proven, text, uids, ..finding });
@@ -136,7 +163,7 @@ mod tests {
     use crate::test_traces::{about, bench, levels};
 
     fn told(n: i64, apart: i64, reply: &str, kind: EvidenceKind) -> Vec<Finding> {
-        let mut bench = bench(SmtpLogin::default());
+        let mut bench = bench(SmtpLogin::new(&Settings::default()));
         let record = |second| {
             Event::Smtp(Box::new(Smtp {
                 about: about("192.168.1.5", "203.0.113.25", 587, second),

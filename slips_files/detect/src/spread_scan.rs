@@ -1,28 +1,18 @@
 //! Scans that no single port and no single host shows: several ports of several hosts (`BLOCK_PORT_SCAN`), and few attempts an
 //! hour that are many a day (`SLOW_PORT_SCAN`).
-//!
-//! * ATT&CK: T1046 Network Service Discovery, T1595.001 Active Scanning: Scanning IP Blocks.
-//! * Rule: per source, the distinct pairs of local host and port at which it failed (as for the other scans). Block: in one window,
-//!   at five hosts and five ports at least. Slow: in the last twelve to twenty-four hours, over three different hours at least.
-//! * Numbers: block 60, 200, 600 pairs; slow 20, 60, 200. nmap's `-T1` tries a port every 15 s, which the other scans see; `-T0`
-//!   one in five minutes, 288 a day.
-//! * Why false positives stay out: only our own hosts count as targets, so what a client fails at outside is nothing here; a
-//!   host with which our hosts lately talked is no discovery; datagrams from service ports, from those of discovery (SSDP, mDNS …)
-//!   or to clients' ports are answers. Old peers of a peer-to-peer program come back to one port of one host.
-//! * Evasion: many sources; fewer than twenty pairs a day; UDP to ports from 32,768 up.
-//! * Proof: proven, if the pairs that were tried from the hardware address that owns the source's address reach the step alone.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Facts, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Facts, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
 use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, WindowId};
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Rung, Told, rung};
 use crate::steps::member_of_ip;
 use crate::tally::{Distinct, Trail};
 
@@ -32,26 +22,59 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::BlockPortScan, EvidenceKind::SlowPortScan],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[BLOCK, SLOW, BLOCK_HOSTS, BLOCK_PORTS, SLOW_HOURS],
+    header: Header {
+        detects: "Scans that no single port and no single host shows: several ports of several hosts \
+            (`BLOCK_PORT_SCAN`), and few attempts an hour that are many a day (`SLOW_PORT_SCAN`).",
+        attack: "T1046 Network Service Discovery, T1595.001 Active Scanning: Scanning IP Blocks.",
+        rule: "Per source, the distinct pairs of local host and port at which it failed (as for the other scans). \
+            Block: in one window, at five hosts and five ports at least. Slow: in the last twelve to twenty-four \
+            hours, over three different hours at least.",
+        numbers: "Block 60, 200, 600 pairs; slow 20, 60, 200. nmap's `-T1` tries a port every 15 s, which the other \
+            scans see; `-T0` one in five minutes, 288 a day.",
+        quiet: "Only our own hosts count as targets, so what a client fails at outside is nothing here; a host with \
+            which our hosts lately talked is no discovery; datagrams from service ports, from those of discovery \
+            (SSDP, mDNS …) or to clients' ports are answers. Old peers of a peer-to-peer program come back to \
+            one port of one host.",
+        evasion: "Many sources; fewer than twenty pairs a day; UDP to ports from 32,768 up.",
+        proof: "Proven, if the pairs that were tried from the hardware address that owns the source's address reach \
+            the step alone.",
+    },
 };
 
 /// Steps in pairs of host and port within a window.
-pub const BLOCK: [Rung; 3] = [
-    rung(60, ThreatLevel::Medium, 0.8),
-    rung(200, ThreatLevel::High, 0.9),
-    rung(600, ThreatLevel::Critical, 1.0),
-];
+pub const BLOCK: Threshold = Threshold::steps(
+    "block_pairs",
+    "pairs of local host and port at which one source fails in a window",
+    Unit::Count,
+    &[
+        rung(60, ThreatLevel::Medium, 0.8),
+        rung(200, ThreatLevel::High, 0.9),
+        rung(600, ThreatLevel::Critical, 1.0),
+    ],
+);
 /// Steps in pairs of host and port within half a day to a day.
-pub const SLOW: [Rung; 3] = [
-    rung(20, ThreatLevel::Medium, 0.6),
-    rung(60, ThreatLevel::High, 0.8),
-    rung(200, ThreatLevel::Critical, 0.9),
-];
+pub const SLOW: Threshold = Threshold::steps(
+    "slow_pairs",
+    "pairs of local host and port at which one source fails in half a day",
+    Unit::Count,
+    &[
+        rung(20, ThreatLevel::Medium, 0.6),
+        rung(60, ThreatLevel::High, 0.8),
+        rung(200, ThreatLevel::Critical, 0.9),
+    ],
+);
 
 /// Hosts and ports that make a block.
-const BLOCK_HOSTS: u32 = 5;
-const BLOCK_PORTS: u32 = 5;
+pub const BLOCK_HOSTS: Threshold =
+    Threshold::number("block_hosts", "hosts at least among the pairs of a block", Unit::Count, 5);
+/// See [`BLOCK_HOSTS`].
+pub const BLOCK_PORTS: Threshold =
+    Threshold::number("block_ports", "ports at least among the pairs of a block", Unit::Count, 5);
 /// Different hours that make it slow.
-const SLOW_HOURS: u32 = 3;
+pub const SLOW_HOURS: Threshold =
+    Threshold::number("slow_hours", "different hours at least in which a slow scan tries", Unit::Count, 3)
+        .within(1, 12);
 const HOUR: i64 = 3600 * 1_000_000;
 const HALF_DAY: i64 = 12 * HOUR;
 
@@ -99,9 +122,20 @@ struct Source {
     probes: Option<Box<Probes>>,
 }
 
+/// The thresholds that hold.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    block: Ladder,
+    slow: Ladder,
+    block_hosts: u32,
+    block_ports: u32,
+    slow_hours: u32,
+}
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SpreadScan {
+    rules: Rules,
     sources: PerSlot<Source>,
 }
 
@@ -175,30 +209,42 @@ impl Probes {
         self.slow = Told::default();
     }
 
-    fn block(&mut self, at: PacketTime) -> Option<(Rung, Proof, u32)> {
-        let spread = self.hosts.len() >= BLOCK_HOSTS && self.ports.len() >= BLOCK_PORTS;
+    fn block(&mut self, rules: &Rules, at: PacketTime) -> Option<(Rung, Proof, u32)> {
+        let spread = self.hosts.len() >= rules.block_hosts && self.ports.len() >= rules.block_ports;
         if !spread {
             return None;
         }
-        let step = |n| ladder::step(&BLOCK, BLOCK[0].at, n);
+        let step = |n| rules.block.step(n);
         let n = self.pairs.all.len();
         let proof = attempt::proof_if(step(self.pairs.proven) >= step(n));
-        Some((self.block.climb(&BLOCK, step(n), proof, 1, at)?, proof, n))
+        Some((self.block.climb(&rules.block, step(n), proof, 1, at)?, proof, n))
     }
 
-    fn slow(&mut self, at: PacketTime) -> Option<(Rung, Proof, u32)> {
-        if self.hours.count_ones() < SLOW_HOURS {
+    fn slow(&mut self, rules: &Rules, at: PacketTime) -> Option<(Rung, Proof, u32)> {
+        if self.hours.count_ones() < rules.slow_hours {
             return None;
         }
-        let step = |n| ladder::step(&SLOW, SLOW[0].at, n);
+        let step = |n| rules.slow.step(n);
         let n = (self.running.all.len() + self.previous.all.len()).saturating_sub(self.again);
         let proven = (self.running.proven + self.previous.proven).saturating_sub(self.again_proven);
         let proof = attempt::proof_if(step(proven) >= step(n));
-        Some((self.slow.climb(&SLOW, step(n), proof, 1, at)?, proof, n))
+        Some((self.slow.climb(&rules.slow, step(n), proof, 1, at)?, proof, n))
     }
 }
 
 impl SpreadScan {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        let rules = Rules {
+            block: settings.ladder(&SPEC, &BLOCK),
+            slow: settings.ladder(&SPEC, &SLOW),
+            block_hosts: settings.number(&SPEC, &BLOCK_HOSTS),
+            block_ports: settings.number(&SPEC, &BLOCK_PORTS),
+            slow_hours: settings.number(&SPEC, &SLOW_HOURS),
+        };
+        Self { rules, sources: PerSlot::default() }
+    }
+
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let facts = cx.facts();
         let source = self.sources.get_or_default(cx.slot());
@@ -209,7 +255,7 @@ impl SpreadScan {
         let probes = source.probes.get_or_insert_default();
         probes.add(cx, flow, facts);
         let at = flow.seen;
-        let (block, slow) = (probes.block(at), probes.slow(at));
+        let (block, slow) = (probes.block(&self.rules, at), probes.slow(&self.rules, at));
         if block.is_none() && slow.is_none() {
             return;
         }
@@ -261,7 +307,7 @@ mod tests {
 
     /// `n` attempts of one source, one every `gap` seconds, at what `target` says.
     fn told(n: u32, gap: i64, kind: EvidenceKind, target: impl Fn(u32) -> (String, u16)) -> Vec<Finding> {
-        let mut bench = bench(SpreadScan::default());
+        let mut bench = bench(SpreadScan::new(&Settings::default()));
         (0..n)
             .flat_map(|n| {
                 let (host, port) = target(n);
@@ -325,7 +371,7 @@ mod tests {
 
     #[test]
     fn answers_to_discovery_are_silent() {
-        let mut bench = bench(SpreadScan::default());
+        let mut bench = bench(SpreadScan::new(&Settings::default()));
         for n in 0..400u16 {
             let mut flow =
                 Talk::tcp("192.168.1.132", "192.168.1.129", 33_000 + n).at(i64::from(n) * 60).flow();
@@ -338,7 +384,7 @@ mod tests {
 
     #[test]
     fn what_fails_outside_is_silent() {
-        let mut bench = bench(SpreadScan::default());
+        let mut bench = bench(SpreadScan::new(&Settings::default()));
         for n in 0..700u16 {
             let host = format!("203.0.113.{}", n % 250);
             assert!(bench.feed(&Talk::tcp("192.168.1.5", &host, 1 + n).event()).is_empty());
@@ -347,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_the_owner_of_the_address_did_itself_is_proven() {
-        let mut bench = bench(SpreadScan::default());
+        let mut bench = bench(SpreadScan::new(&Settings::default()));
         bench.facts(Facts { src_on_link: true, ..Facts::default() });
         let told: Vec<Finding> = (0..70)
             .flat_map(|n| {

@@ -1,23 +1,16 @@
-//! What a host's SSH software tells: several versions of it (`MULTIPLE_SSH_VERSIONS`), and logins that succeed (`SSH_SUCCESSFUL`).
-//!
-//! * ATT&CK: T1021.004 Remote Services: SSH.
-//! * Rule: distinct versions of one program, client or server at one port, that a host shows in a window, from software records
-//!   and from the banners of handshakes. A login counts as successful only when the record says so; the original guesses
-//!   from 4,290 bytes, which failed guessing exceeds too.
-//! * Numbers: the second version is the original's, with medium 0.9 for every line that differs from the first one ever seen.
-//! * Why false positives stay out: a window, so that an upgrade is told once; each program by itself, so that git, ansible and a
-//!   terminal on one machine are no finding. Several machines behind one address are: low, from the fourth version medium.
-//! * Evasion: one version for all. * Proof: proven, a dialogue over TCP.
+//! What a host's SSH software tells: several versions of it (`MULTIPLE_SSH_VERSIONS`), and logins that succeed
+//! (`SSH_SUCCESSFUL`).
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Software, Ssh};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Proto, Uid};
 use slips_core::time::PacketTime;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of};
 
 /// The registry's entry.
@@ -26,14 +19,38 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::MultipleSshVersions, EvidenceKind::SshSuccessful],
     events: &[EventKind::Software, EventKind::Ssh],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[VERSIONS, LOGINS],
+    header: Header {
+        detects: "What a host's SSH software tells: several versions of it (`MULTIPLE_SSH_VERSIONS`), and logins that \
+            succeed (`SSH_SUCCESSFUL`).",
+        attack: "T1021.004 Remote Services: SSH.",
+        rule: "Distinct versions of one program, client or server at one port, that a host shows in a window, from \
+            software records and from the banners of handshakes. A login counts as successful only when the \
+            record says so; the original guesses from 4,290 bytes, which failed guessing exceeds too.",
+        numbers: "The second version is the original's, with medium 0.9 for every line that differs from the first one \
+            ever seen.",
+        quiet: "A window, so that an upgrade is told once; each program by itself, so that git, ansible and a \
+            terminal on one machine are no finding. Several machines behind one address are: low, from the \
+            fourth version medium.",
+        evasion: "One version for all.",
+        proof: "Proven, a dialogue over TCP.",
+    },
 };
 
 /// Steps in versions of one program.
-pub const VERSIONS: [Rung; 3] =
-    [rung(2, ThreatLevel::Low, 0.6), rung(4, ThreatLevel::Medium, 0.6), rung(10, ThreatLevel::Medium, 0.9)];
+pub const VERSIONS: Threshold = Threshold::steps(
+    "versions",
+    "versions of one program that a host shows in a window",
+    Unit::Count,
+    &[rung(2, ThreatLevel::Low, 0.6), rung(4, ThreatLevel::Medium, 0.6), rung(10, ThreatLevel::Medium, 0.9)],
+);
 /// Told at these counts of successful logins at one server.
-pub const LOGINS: [Rung; 3] =
-    [rung(1, ThreatLevel::Info, 0.8), rung(10, ThreatLevel::Info, 0.8), rung(100, ThreatLevel::Info, 0.8)];
+pub const LOGINS: Threshold = Threshold::steps(
+    "logins",
+    "successful logins of one source at one server in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 0.8), rung(10, ThreatLevel::Info, 0.8), rung(100, ThreatLevel::Info, 0.8)],
+);
 
 /// A client, or a server at this port.
 type Side = Option<u16>;
@@ -45,11 +62,12 @@ pub struct SshSoftware {
     logins: Steps<(IpAddr, u16)>,
 }
 
-impl Default for SshSoftware {
-    fn default() -> Self {
+impl SshSoftware {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            versions: Steps::new(&VERSIONS, Limits { keys: 32, weighing: 2 }),
-            logins: Steps::new(&LOGINS, Limits { keys: 256, weighing: 0 }),
+            versions: Steps::new(settings.ladder(&SPEC, &VERSIONS), Limits { keys: 32, weighing: 2 }),
+            logins: Steps::new(settings.ladder(&SPEC, &LOGINS), Limits { keys: 256, weighing: 0 }),
         }
     }
 }
@@ -168,7 +186,7 @@ mod tests {
     }
 
     fn clients(banners: &[&str]) -> Vec<Finding> {
-        let mut bench = bench(SshSoftware::default());
+        let mut bench = bench(SshSoftware::new(&Settings::default()));
         banners.iter().flat_map(|banner| bench.feed(&session(banner, None))).collect()
     }
 
@@ -188,7 +206,7 @@ mod tests {
 
     #[test]
     fn software_records_and_banners_are_one_count() {
-        let mut bench = bench(SshSoftware::default());
+        let mut bench = bench(SshSoftware::new(&Settings::default()));
         let software = |major| {
             Event::Software(Box::new(Software {
                 at: secs(0),
@@ -208,7 +226,7 @@ mod tests {
 
     #[test]
     fn only_a_login_that_is_known_to_succeed_is_told() {
-        let mut bench = bench(SshSoftware::default());
+        let mut bench = bench(SshSoftware::new(&Settings::default()));
         assert!(bench.feed(&session("", None)).is_empty());
         assert!(bench.feed(&session("", Some(false))).is_empty());
         let told = bench.feed(&session("", Some(true)));

@@ -1,23 +1,13 @@
 //! A program that steals passwords reports by mail or FTP (`STOLEN_CREDENTIALS`).
-//!
-//! * ATT&CK: T1048.003 Exfiltration Over Unencrypted Protocol, T1555 Credentials from Password Stores, T1056.001 Keylogging.
-//! * Rule: a mail to an outside server whose subject has the form of the families that mail their loot: a tag for what it holds
-//!   (`PW_` passwords, `CO_` cookies, `KL_` keys, `SC_` screen …) before user and machine, or the family's own name; an upload by FTP whose file
-//!   has the tag, user and machine, and the moment. A mail whose subject names the machine that sends it, by the name that Windows gave it, is high.
-//! * Numbers: tags and forms are those that public analyses of Agent Tesla, OriginLogger, Snake, HawkEye and MassLogger give. One
-//!   report is critical 0.95.
-//! * Why false positives stay out: the tag, the machine's own greeting or the moment have to be there together; names of families are
-//!   whole phrases that reports of other programs do not carry. A backup program that mails from a desktop is high at most.
-//! * Evasion: mail over TLS, HTTP, chat services; other forms.
-//! * Proof: proven, a dialogue over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{About, Event, EventKind, Ftp, Smtp};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -26,12 +16,40 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::StolenCredentials],
     events: &[EventKind::Smtp, EventKind::Ftp],
     roles: &[Role::Src],
+    thresholds: &[KNOWN, OWN_NAME],
+    header: Header {
+        detects: "A program that steals passwords reports by mail or FTP (`STOLEN_CREDENTIALS`).",
+        attack: "T1048.003 Exfiltration Over Unencrypted Protocol, T1555 Credentials from Password Stores, T1056.001 \
+            Keylogging.",
+        rule: "A mail to an outside server whose subject has the form of the families that mail their loot: a tag \
+            for what it holds (`PW_` passwords, `CO_` cookies, `KL_` keys, `SC_` screen …) before user and \
+            machine, or the family's own name; an upload by FTP whose file has the tag, user and machine, and \
+            the moment. A mail whose subject names the machine that sends it, by the name that Windows gave it, \
+            is high.",
+        numbers: "Tags and forms are those that public analyses of Agent Tesla, OriginLogger, Snake, HawkEye and \
+            MassLogger give. One report is critical 0.95.",
+        quiet: "The tag, the machine's own greeting or the moment have to be there together; names of families are \
+            whole phrases that reports of other programs do not carry. A backup program that mails from a \
+            desktop is high at most.",
+        evasion: "Mail over TLS, HTTP, chat services; other forms.",
+        proof: "Proven, a dialogue over TCP.",
+    },
 };
 
 /// The step for a report in a form that is known.
-pub const KNOWN: [Rung; 1] = [rung(1, ThreatLevel::Critical, 0.95)];
+pub const KNOWN: Threshold = Threshold::steps(
+    "reports",
+    "reports in the form of a known family, to one server in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Critical, 0.95)],
+);
 /// Steps in mails that name the machine that sends them.
-pub const OWN_NAME: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.7), rung(5, ThreatLevel::High, 0.7)];
+pub const OWN_NAME: Threshold = Threshold::steps(
+    "own_name_mails",
+    "mails whose subject names the machine that sends them, to one server in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.7), rung(5, ThreatLevel::High, 0.7)],
+);
 
 /// Passwords, cookies, keys, screen, contacts, credit cards, clipboard.
 const TAGS: [&str; 8] = ["PW", "CO", "KL", "SC", "CN", "CC", "CB", "CD"];
@@ -55,10 +73,14 @@ pub struct Stealer {
     own_name: Steps<(IpAddr, u16)>,
 }
 
-impl Default for Stealer {
-    fn default() -> Self {
+impl Stealer {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         let limits = Limits { keys: 32, weighing: 8 };
-        Self { known: Steps::new(&KNOWN, limits), own_name: Steps::new(&OWN_NAME, limits) }
+        Self {
+            known: Steps::new(settings.ladder(&SPEC, &KNOWN), limits),
+            own_name: Steps::new(settings.ladder(&SPEC, &OWN_NAME), limits),
+        }
     }
 }
 
@@ -167,7 +189,12 @@ mod tests {
     }
 
     fn mailed(helo: &str, subject: &str) -> Vec<String> {
-        levels(&bench(Stealer::default()).feed(&mail("192.168.1.5", "203.0.113.25", helo, subject)))
+        levels(&bench(Stealer::new(&Settings::default())).feed(&mail(
+            "192.168.1.5",
+            "203.0.113.25",
+            helo,
+            subject,
+        )))
     }
 
     fn stored(command: &str, arg: &str) -> Vec<String> {
@@ -179,7 +206,7 @@ mod tests {
             reply_code: Some(226),
             data_port: None,
         }));
-        levels(&bench(Stealer::default()).feed(&event))
+        levels(&bench(Stealer::new(&Settings::default())).feed(&event))
     }
 
     #[test]
@@ -214,6 +241,6 @@ mod tests {
     #[test]
     fn what_others_send_to_our_server_is_not_judged() {
         let event = mail("203.0.113.25", "192.168.1.5", "x", "PW_admin/DESKTOP-AB12CD3");
-        assert!(bench(Stealer::default()).feed(&event).is_empty());
+        assert!(bench(Stealer::new(&Settings::default())).feed(&event).is_empty());
     }
 }

@@ -12,7 +12,7 @@ use slips_core::flow::{Flow, Uid};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, WindowId};
 
-use crate::ladder::{self, Rung};
+use crate::ladder::{self, Ladder, Rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Once, Trail};
 
@@ -50,7 +50,7 @@ struct Count {
 /// See the module.
 #[derive(Debug)]
 pub struct Steps<K> {
-    ladder: &'static [Rung],
+    ladder: Ladder,
     limits: Limits,
     state: Windowed<Counts<K>>,
 }
@@ -74,8 +74,8 @@ impl Reached {
 }
 
 impl<K: Copy + Eq + Hash> Steps<K> {
-    /// Counts that climb `ladder`, whose first step's magnitude is what it says.
-    pub fn new(ladder: &'static [Rung], limits: Limits) -> Self {
+    /// Counts that climb `ladder`.
+    pub fn new(ladder: Ladder, limits: Limits) -> Self {
         Self { ladder, limits, state: Windowed::default() }
     }
 
@@ -110,12 +110,11 @@ impl<K: Copy + Eq + Hash> Steps<K> {
             return None;
         }
         count.trail.push(uid);
-        let first = self.ladder.first().map_or(u32::MAX, |rung| rung.at);
-        let step = ladder::step(self.ladder, first, count.n);
+        let step = self.ladder.step(count.n);
         if !ladder::climb(&mut count.told, step) {
             return None;
         }
-        let mut rung = ladder::at_step(self.ladder, step)?;
+        let mut rung = self.ladder.at_step(step)?;
         if !count.weighs && rung.level > ThreatLevel::Info && counts.weighing < self.limits.weighing {
             counts.weighing += 1;
             count.weighs = true;

@@ -1,23 +1,14 @@
 //! A client that names itself as malware or an attack tool does.
-//!
-//! * ATT&CK: T1071.001 Web Protocols, T1190 Exploit Public-Facing Application, T1595.002 Vulnerability Scanning.
-//! * Rule: the user agent contains, in any letter case, an exploit (`${jndi:`), the name of known malware's client, or that of a
-//!   scanner. Per server.
-//! * Numbers: the original tells each request with high 1.0 and knows httpsend, chm_msdn, jndi, tesseract and `pb`; we leave
-//!   `pb` out, which is in many harmless names.
-//! * Why false positives stay out: whole names of tools, no fragments; scanners are medium, because owners scan themselves and
-//!   surveys of the internet knock everywhere; nothing here is critical, and eight servers of one source weigh.
-//! * Evasion: any other name.
-//! * Proof: proven, a request over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -26,12 +17,35 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::SuspiciousUserAgent],
     events: &[EventKind::Http],
     roles: &[Role::Src],
+    thresholds: &[BAD, TOOL],
+    header: Header {
+        detects: "A client that names itself as malware or an attack tool does.",
+        attack: "T1071.001 Web Protocols, T1190 Exploit Public-Facing Application, T1595.002 Vulnerability Scanning.",
+        rule: "The user agent contains, in any letter case, an exploit (`${jndi:`), the name of known malware's \
+            client, or that of a scanner. Per server.",
+        numbers: "The original tells each request with high 1.0 and knows httpsend, chm_msdn, jndi, tesseract and \
+            `pb`; we leave `pb` out, which is in many harmless names.",
+        quiet: "Whole names of tools, no fragments; scanners are medium, because owners scan themselves and surveys \
+            of the internet knock everywhere; nothing here is critical, and eight servers of one source weigh.",
+        evasion: "Any other name.",
+        proof: "Proven, a request over TCP.",
+    },
 };
 
 /// Steps in requests with an exploit or of malware.
-pub const BAD: [Rung; 2] = [rung(1, ThreatLevel::High, 0.8), rung(20, ThreatLevel::High, 1.0)];
+pub const BAD: Threshold = Threshold::steps(
+    "malware_requests",
+    "requests of an exploit or a known malware to one server in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::High, 0.8), rung(20, ThreatLevel::High, 1.0)],
+);
 /// Steps in requests of scanners.
-pub const TOOL: [Rung; 2] = [rung(1, ThreatLevel::Medium, 0.6), rung(100, ThreatLevel::High, 0.7)];
+pub const TOOL: Threshold = Threshold::steps(
+    "scanner_requests",
+    "requests of a scanner to one server in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.6), rung(100, ThreatLevel::High, 0.7)],
+);
 
 /// Exploits and malware, lower case.
 const BAD_NAMES: [&str; 5] = ["jndi:", "httpsend", "chm_msdn", "tesseract", "() { :"];
@@ -60,9 +74,13 @@ pub struct SuspiciousUserAgent {
     tool: Steps<IpAddr>,
 }
 
-impl Default for SuspiciousUserAgent {
-    fn default() -> Self {
-        Self { bad: Steps::new(&BAD, LIMITS), tool: Steps::new(&TOOL, LIMITS) }
+impl SuspiciousUserAgent {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            bad: Steps::new(settings.ladder(&SPEC, &BAD), LIMITS),
+            tool: Steps::new(settings.ladder(&SPEC, &TOOL), LIMITS),
+        }
     }
 }
 
@@ -113,7 +131,7 @@ mod tests {
     use crate::test_traces::{bench, http, levels};
 
     fn told(n: i64, agent: &str) -> Vec<Finding> {
-        let mut bench = bench(SuspiciousUserAgent::default());
+        let mut bench = bench(SuspiciousUserAgent::new(&Settings::default()));
         let request = |n| {
             let mut request = http("203.0.113.9", "example.org", "/", n);
             request.user_agent = agent.into();

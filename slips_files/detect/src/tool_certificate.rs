@@ -1,25 +1,14 @@
 //! A server shows a certificate that a tool of attackers makes by default (`MALICIOUS_SSL_CERT`).
-//!
-//! * ATT&CK: T1219 Remote Access Software, T1573.002 Asymmetric Cryptography, T1588.004 Obtain Capabilities: Digital Certificates.
-//! * Rule: subject or issuer of the certificate of an outside server, as its tool writes it by default; or one that is
-//!   self-signed, has a common name and nothing else, ends in the year 9999 and is shown to a client that named no server.
-//! * Numbers: the names are those that the public sources of the tools (AsyncRAT, DcRat, VenomRAT, Quasar, Cobalt Strike, PoshC2,
-//!   Covenant, Havoc, Merlin, Mythic, Sliver) and reports on them give. 9999 is the largest date of .NET, which these builders write. A name is certain
-//!   (critical 0.95); without one it is critical 0.9. A linked pair: the client is infected, the server controls it.
-//! * Why false positives stay out: nobody else calls his certificate so; whole names are compared, not parts of words. A client
-//!   that refused the handshake is not accused: a web page can send any browser to such a server, and no browser accepts it. Nor is
-//!   a server that delivers to others and takes every certificate, of mail and of XMPP: whoever writes to it chooses where it answers.
-//! * Evasion: a certificate of its own; TLS 1.3, which hides it.
-//! * Proof: proven, a handshake over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Tls, TlsFields};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::time::PacketTime;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 
 /// The registry's entry.
@@ -28,12 +17,41 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::MaliciousSslCert],
     events: &[EventKind::Tls],
     roles: &[Role::Src],
+    thresholds: &[NAMED, ENDLESS],
+    header: Header {
+        detects: "A server shows a certificate that a tool of attackers makes by default (`MALICIOUS_SSL_CERT`).",
+        attack: "T1219 Remote Access Software, T1573.002 Asymmetric Cryptography, T1588.004 Obtain Capabilities: \
+            Digital Certificates.",
+        rule: "Subject or issuer of the certificate of an outside server, as its tool writes it by default; or one \
+            that is self-signed, has a common name and nothing else, ends in the year 9999 and is shown to a \
+            client that named no server.",
+        numbers: "The names are those that the public sources of the tools (AsyncRAT, DcRat, VenomRAT, Quasar, Cobalt \
+            Strike, PoshC2, Covenant, Havoc, Merlin, Mythic, Sliver) and reports on them give. 9999 is the \
+            largest date of .NET, which these builders write. A name is certain (critical 0.95); without one it \
+            is critical 0.9. A linked pair: the client is infected, the server controls it.",
+        quiet: "Nobody else calls his certificate so; whole names are compared, not parts of words. A client that \
+            refused the handshake is not accused: a web page can send any browser to such a server, and no \
+            browser accepts it. Nor is a server that delivers to others and takes every certificate, of mail and \
+            of XMPP: whoever writes to it chooses where it answers.",
+        evasion: "A certificate of its own; TLS 1.3, which hides it.",
+        proof: "Proven, a handshake over TCP.",
+    },
 };
 
 /// The step for a name that is known.
-pub const NAMED: [Rung; 1] = [rung(1, ThreatLevel::Critical, 0.95)];
+pub const NAMED: Threshold = Threshold::steps(
+    "named",
+    "handshakes with a certificate that a tool writes by default",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Critical, 0.95)],
+);
 /// The step for a certificate that never ends.
-pub const ENDLESS: [Rung; 1] = [rung(1, ThreatLevel::Critical, 0.9)];
+pub const ENDLESS: Threshold = Threshold::steps(
+    "endless",
+    "handshakes with a bare certificate that ends in the year 9999",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Critical, 0.9)],
+);
 
 /// An attribute of a distinguished name and the tool that writes it.
 const TOOLS: [(&str, &str); 18] = [
@@ -70,10 +88,14 @@ pub struct ToolCertificate {
     endless: Steps<(IpAddr, u16)>,
 }
 
-impl Default for ToolCertificate {
-    fn default() -> Self {
+impl ToolCertificate {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         let limits = Limits { keys: 64, weighing: 64 };
-        Self { named: Steps::new(&NAMED, limits), endless: Steps::new(&ENDLESS, limits) }
+        Self {
+            named: Steps::new(settings.ladder(&SPEC, &NAMED), limits),
+            endless: Steps::new(settings.ladder(&SPEC, &ENDLESS), limits),
+        }
     }
 }
 
@@ -150,7 +172,7 @@ mod tests {
     use crate::test_traces::{bench, levels, tls};
 
     fn told(dst: &str, server_name: &str, subject: &str, issuer: &str, until: i64) -> Vec<Finding> {
-        let mut bench = bench(ToolCertificate::default());
+        let mut bench = bench(ToolCertificate::new(&Settings::default()));
         let Event::Tls(mut handshake) = tls(dst, server_name) else { return Vec::new() };
         handshake.fields.subject = subject.into();
         handshake.fields.issuer = issuer.into();
@@ -173,7 +195,7 @@ mod tests {
         let Event::Tls(mut handshake) = tls("203.0.113.9", "") else { return };
         handshake.fields.subject = "CN=AsyncRAT Server".into();
         handshake.fields.established = false;
-        let told = bench(ToolCertificate::default()).feed(&Event::Tls(handshake));
+        let told = bench(ToolCertificate::new(&Settings::default())).feed(&Event::Tls(handshake));
         let attackers: Vec<String> = told.iter().map(|told| told.attacker.to_string()).collect();
         assert_eq!(attackers, ["203.0.113.9"]);
     }
@@ -184,7 +206,7 @@ mod tests {
             let Event::Tls(mut handshake) = tls("203.0.113.9", "") else { return };
             handshake.fields.subject = "CN=AsyncRAT Server".into();
             handshake.about.heard = heard;
-            let told = bench(ToolCertificate::default()).feed(&Event::Tls(handshake));
+            let told = bench(ToolCertificate::new(&Settings::default())).feed(&Event::Tls(handshake));
             assert!(!told.is_empty() && told.iter().all(|told| told.proof == proof), "{heard}");
         }
     }
@@ -195,7 +217,7 @@ mod tests {
         handshake.fields.subject = "CN=AsyncRAT Server".into();
         handshake.fields.established = true;
         handshake.about.dst.port = 25;
-        let told = bench(ToolCertificate::default()).feed(&Event::Tls(handshake));
+        let told = bench(ToolCertificate::new(&Settings::default())).feed(&Event::Tls(handshake));
         let attackers: Vec<String> = told.iter().map(|told| told.attacker.to_string()).collect();
         assert_eq!(attackers, ["203.0.113.9"]);
     }

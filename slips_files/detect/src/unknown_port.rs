@@ -1,24 +1,15 @@
 //! A connection to a port that belongs to no known service (`UNKNOWN_PORT`), and to several such ports of one host
 //! (`CONNECTION_TO_MULTIPLE_PORTS`).
-//!
-//! * ATT&CK: T1571 Non-Standard Port.
-//! * Rule: TCP connections of local hosts to others that were established, at ports of no known service, in which no protocol was
-//!   recognised; per host and port. Several ports: distinct ones of one host.
-//! * Numbers: the original tells each flow with high 1.0 (medium when nobody answers), which is what most of its alerts are made
-//!   of. Two ports are the original's for the second, with info 0.5.
-//! * Why false positives stay out: low; recognised protocols are known services wherever they are; what a host fails at is for
-//!   the scan detections. UDP is not judged, because games, calls and peer-to-peer use any port; 16 pairs of one host weigh.
-//! * Evasion: a known port.
-//! * Proof: proven, a completed handshake.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Phase, Proto};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
 use crate::{attempt, ports};
 
@@ -28,14 +19,37 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::UnknownPort, EvidenceKind::ConnectionToMultiplePorts],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[CONNECTIONS, PORTS],
+    header: Header {
+        detects: "A connection to a port that belongs to no known service (`UNKNOWN_PORT`), and to several such ports \
+            of one host (`CONNECTION_TO_MULTIPLE_PORTS`).",
+        attack: "T1571 Non-Standard Port.",
+        rule: "TCP connections of local hosts to others that were established, at ports of no known service, in \
+            which no protocol was recognised; per host and port. Several ports: distinct ones of one host.",
+        numbers: "The original tells each flow with high 1.0 (medium when nobody answers), which is what most of its \
+            alerts are made of. Two ports are the original's for the second, with info 0.5.",
+        quiet: "Low; recognised protocols are known services wherever they are; what a host fails at is for the scan \
+            detections. UDP is not judged, because games, calls and peer-to-peer use any port; 16 pairs of one \
+            host weigh.",
+        evasion: "A known port.",
+        proof: "Proven, a completed handshake.",
+    },
 };
 
 /// Steps in connections to one port of one host.
-pub const CONNECTIONS: [Rung; 3] =
-    [rung(1, ThreatLevel::Low, 0.3), rung(10, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::Low, 0.9)];
+pub const CONNECTIONS: Threshold = Threshold::steps(
+    "connections",
+    "connections to one unknown port of one host in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.3), rung(10, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::Low, 0.9)],
+);
 /// Told at these numbers of unknown ports of one host.
-pub const PORTS: [Rung; 3] =
-    [rung(2, ThreatLevel::Info, 0.5), rung(8, ThreatLevel::Info, 0.5), rung(32, ThreatLevel::Info, 0.5)];
+pub const PORTS: Threshold = Threshold::steps(
+    "ports",
+    "unknown ports of one host in a window",
+    Unit::Count,
+    &[rung(2, ThreatLevel::Info, 0.5), rung(8, ThreatLevel::Info, 0.5), rung(32, ThreatLevel::Info, 0.5)],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -44,11 +58,12 @@ pub struct UnknownPort {
     ports: Steps<IpAddr>,
 }
 
-impl Default for UnknownPort {
-    fn default() -> Self {
+impl UnknownPort {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            connections: Steps::new(&CONNECTIONS, Limits { keys: 256, weighing: 16 }),
-            ports: Steps::new(&PORTS, Limits { keys: 128, weighing: 0 }),
+            connections: Steps::new(settings.ladder(&SPEC, &CONNECTIONS), Limits { keys: 256, weighing: 16 }),
+            ports: Steps::new(settings.ladder(&SPEC, &PORTS), Limits { keys: 128, weighing: 0 }),
         }
     }
 }
@@ -106,7 +121,7 @@ mod tests {
     use slips_core::flow::{ConnState, Service};
 
     fn told(n: u32, port: impl Fn(u32) -> u16, vary: impl Fn(&mut Flow), kind: EvidenceKind) -> Vec<Finding> {
-        let mut bench = bench(UnknownPort::default());
+        let mut bench = bench(UnknownPort::new(&Settings::default()));
         let flow = |n| {
             let talk = Talk::tcp("192.168.1.5", "203.0.113.9", port(n)).carrying(50, 30);
             let mut flow = talk.uid(&format!("C{n}")).flow();

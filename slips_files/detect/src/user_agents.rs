@@ -1,23 +1,15 @@
-//! What HTTP clients say of themselves: several operating systems behind one address (`MULTIPLE_USER_AGENT`), one that contradicts itself
-//! (`INCOMPATIBLE_USER_AGENT`), and that there is HTTP in the clear at all (`HTTP_TRAFFIC`).
-//!
-//! * ATT&CK: T1071.001 Web Protocols, T1036 Masquerading, T1040 Network Sniffing for what is sent in the clear.
-//! * Rule: the operating system is read from the user agent's own words, without asking anybody. Distinct systems of one host in a window.
-//!   Contradicting: two systems in one user agent, or a browser on a system for which it was never made. Requests are counted.
-//! * Numbers: the original asks a web service and compares with the hardware's maker, and never decides when it gets no answer.
-//! * Why false positives stay out: virtual machines, phones behind one address and programs that pretend are common: info. User agents
-//!   with a reason to name several systems (Windows Phone, `like Mac OS X`, Apple's services) are known; four servers weigh.
-//! * Evasion: a consistent user agent; TLS.
-//! * Proof: proven, a request over TCP.
+//! What HTTP clients say of themselves: several operating systems behind one address (`MULTIPLE_USER_AGENT`), one that
+//! contradicts itself (`INCOMPATIBLE_USER_AGENT`), and that there is HTTP in the clear at all (`HTTP_TRAFFIC`).
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Reached, Steps, in_steps};
 
 /// The registry's entry.
@@ -26,18 +18,50 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::MultipleUserAgent, EvidenceKind::IncompatibleUserAgent, EvidenceKind::HttpTraffic],
     events: &[EventKind::Http],
     roles: &[Role::Src],
+    thresholds: &[SYSTEMS, CONTRADICTIONS, REQUESTS],
+    header: Header {
+        detects: "What HTTP clients say of themselves: several operating systems behind one address \
+            (`MULTIPLE_USER_AGENT`), one that contradicts itself (`INCOMPATIBLE_USER_AGENT`), and that there is \
+            HTTP in the clear at all (`HTTP_TRAFFIC`).",
+        attack: "T1071.001 Web Protocols, T1036 Masquerading, T1040 Network Sniffing for what is sent in the clear.",
+        rule: "The operating system is read from the user agent's own words, without asking anybody. Distinct \
+            systems of one host in a window. Contradicting: two systems in one user agent, or a browser on a \
+            system for which it was never made. Requests are counted.",
+        numbers: "The original asks a web service and compares with the hardware's maker, and never decides when it \
+            gets no answer.",
+        quiet: "Virtual machines, phones behind one address and programs that pretend are common: info. User agents \
+            with a reason to name several systems (Windows Phone, `like Mac OS X`, Apple's services) are known; \
+            four servers weigh.",
+        evasion: "A consistent user agent; TLS.",
+        proof: "Proven, a request over TCP.",
+    },
 };
 
 /// Steps in operating systems of one host.
-pub const SYSTEMS: [Rung; 2] = [rung(2, ThreatLevel::Info, 0.5), rung(4, ThreatLevel::Info, 1.0)];
+pub const SYSTEMS: Threshold = Threshold::steps(
+    "systems",
+    "operating systems of one host",
+    Unit::Count,
+    &[rung(2, ThreatLevel::Info, 0.5), rung(4, ThreatLevel::Info, 1.0)],
+);
 /// Steps in requests with a user agent that contradicts itself, per server.
-pub const CONTRADICTIONS: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.6), rung(20, ThreatLevel::Medium, 0.6)];
+pub const CONTRADICTIONS: Threshold = Threshold::steps(
+    "contradictions",
+    "requests with a user agent that contradicts itself, per server",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.6), rung(20, ThreatLevel::Medium, 0.6)],
+);
 /// Steps in requests in the clear to outside.
-pub const REQUESTS: [Rung; 3] = [
-    rung(1, ThreatLevel::Info, 1.0),
-    rung(100, ThreatLevel::Info, 1.0),
-    rung(10_000, ThreatLevel::Info, 1.0),
-];
+pub const REQUESTS: Threshold = Threshold::steps(
+    "requests",
+    "requests in the clear to outside",
+    Unit::Count,
+    &[
+        rung(1, ThreatLevel::Info, 1.0),
+        rung(100, ThreatLevel::Info, 1.0),
+        rung(10_000, ThreatLevel::Info, 1.0),
+    ],
+);
 
 /// An operating system, as far as user agents tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +82,17 @@ pub struct UserAgents {
     requests: Steps<()>,
 }
 
-impl Default for UserAgents {
-    fn default() -> Self {
+impl UserAgents {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         let one = Limits { keys: 1, weighing: 1 };
         Self {
-            systems: Steps::new(&SYSTEMS, one),
-            contradictions: Steps::new(&CONTRADICTIONS, Limits { keys: 64, weighing: 4 }),
-            requests: Steps::new(&REQUESTS, one),
+            systems: Steps::new(settings.ladder(&SPEC, &SYSTEMS), one),
+            contradictions: Steps::new(
+                settings.ladder(&SPEC, &CONTRADICTIONS),
+                Limits { keys: 64, weighing: 4 },
+            ),
+            requests: Steps::new(settings.ladder(&SPEC, &REQUESTS), one),
         }
     }
 }
@@ -183,7 +211,7 @@ mod tests {
         "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/128.0 Mobile Safari/537.36";
 
     fn told(kind: EvidenceKind, agents: &[&str]) -> Vec<String> {
-        let mut bench = bench(UserAgents::default());
+        let mut bench = bench(UserAgents::new(&Settings::default()));
         let requests = agents.iter().map(|agent| {
             let mut request = http("203.0.113.9", "example.org", "/", 0);
             request.user_agent = (*agent).into();

@@ -1,30 +1,15 @@
 //! Vertical port scan: one source fails at many ports of one host.
-//!
-//! * ATT&CK: T1046 Network Service Discovery; T1595.001 Active Scanning when the source is remote.
-//! * Rule: per source, window, target and transport, the distinct destination ports of failed attempts (refused, unanswered,
-//!   aborted, half open on purpose, or without SYN: FIN, null, Xmas, ACK and Maimon scans). Zeek's `Scan::Port_Scan` notices raise the same evidence.
-//! * Numbers: the first step at 10 ports is what the original does in effect (its documents say 5 or 6). 100 closed ports of one
-//!   host are critical: nmap's quick scan tries 100, its usual one 1,000, within seconds.
-//!   A target with which a local client lately talked is given three times as many, for FTP transfers whose data ports fail.
-//!   UDP: an unanswered datagram is weak, so steps are wider and end below certainty.
-//! * Why false positives stay out: clients retry the same few ports; peer-to-peer programs fail at many hosts, a port each.
-//!   UDP ports from 33,000 up are not counted (traceroute, mtr, media, answers to ephemeral ports), nor are answers seen
-//!   one-sided of hosts that ours talk with, to eight ports of a target.
-//! * Critical is told again every two minutes while attempts go on.
-//! * Evasion: fewer than ten ports per window and target; open ports alone, by completed connections; many sources.
-//! * Proof: attempts that fail prove nothing about their sender. Proven when the ports that were tried from the hardware address
-//!   which owns the source's address reach the step alone; probes without SYN never are.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Facts, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Facts, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Notice};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Rung, Told, rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Trail};
 use crate::{Settings, attempt, zeek_notice};
@@ -35,27 +20,59 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::VerticalPortScan],
     events: &[EventKind::Flow, EventKind::Notice],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[TCP, UDP],
+    header: Header {
+        detects: "Vertical port scan: one source fails at many ports of one host.",
+        attack: "T1046 Network Service Discovery; T1595.001 Active Scanning when the source is remote.",
+        rule: "Per source, window, target and transport, the distinct destination ports of failed attempts \
+            (refused, unanswered, aborted, half open on purpose, or without SYN: FIN, null, Xmas, ACK and Maimon \
+            scans). Zeek's `Scan::Port_Scan` notices raise the same evidence.",
+        numbers: "The first step at 10 ports is what the original does in effect (its documents say 5 or 6). 100 \
+            closed ports of one host are critical: nmap's quick scan tries 100, its usual one 1,000, within \
+            seconds. A target with which a local client lately talked is given three times as many, for FTP \
+            transfers whose data ports fail. UDP: an unanswered datagram is weak, so steps are wider and end \
+            below certainty. Critical is told again every two minutes while attempts go on.",
+        quiet: "Clients retry the same few ports; peer-to-peer programs fail at many hosts, a port each. UDP ports \
+            from 33,000 up are not counted (traceroute, mtr, media, answers to ephemeral ports), nor are answers \
+            seen one-sided of hosts that ours talk with, to eight ports of a target.",
+        evasion: "Fewer than ten ports per window and target; open ports alone, by completed connections; many \
+            sources.",
+        proof: "Attempts that fail prove nothing about their sender. Proven when the ports that were tried from the \
+            hardware address which owns the source's address reach the step alone; probes without SYN never are.",
+    },
 };
 
 /// Steps for TCP.
-pub const TCP: [Rung; 5] = [
-    rung(10, ThreatLevel::Medium, 0.7),
-    rung(30, ThreatLevel::High, 0.8),
-    rung(100, ThreatLevel::Critical, 1.0),
-    rung(300, ThreatLevel::Critical, 1.0),
-    rung(1000, ThreatLevel::Critical, 1.0),
-];
+pub const TCP: Threshold = Threshold::steps(
+    "ports",
+    "TCP ports of one host at which one source fails in a window",
+    Unit::Count,
+    &[
+        rung(10, ThreatLevel::Medium, 0.7),
+        rung(30, ThreatLevel::High, 0.8),
+        rung(100, ThreatLevel::Critical, 1.0),
+        rung(300, ThreatLevel::Critical, 1.0),
+        rung(1000, ThreatLevel::Critical, 1.0),
+    ],
+)
+.within(2, 65_535);
 /// The number of the step before the first critical one, and the ports that a target lately talked to must exceed to pass it.
 const BELOW_CRITICAL: u8 = 2;
 const TALKED_CRITICAL: u32 = 300;
 
 /// Steps for UDP.
-pub const UDP: [Rung; 4] = [
-    rung(10, ThreatLevel::Low, 0.6),
-    rung(60, ThreatLevel::Medium, 0.7),
-    rung(150, ThreatLevel::High, 0.8),
-    rung(500, ThreatLevel::Critical, 0.9),
-];
+pub const UDP: Threshold = Threshold::steps(
+    "udp_ports",
+    "UDP ports of one host at which one source fails in a window",
+    Unit::Count,
+    &[
+        rung(10, ThreatLevel::Low, 0.6),
+        rung(60, ThreatLevel::Medium, 0.7),
+        rung(150, ThreatLevel::High, 0.8),
+        rung(500, ThreatLevel::Critical, 0.9),
+    ],
+)
+.within(2, 65_535);
 
 /// Targets remembered per source and window; those with the fewest ports make room.
 const MAX_TARGETS: usize = 256;
@@ -79,14 +96,19 @@ struct Target {
 /// See the module.
 #[derive(Debug)]
 pub struct VerticalScan {
-    first: u32,
+    tcp: Ladder,
+    udp: Ladder,
     state: Windowed<Table<(IpAddr, Proto), Target>>,
 }
 
 impl VerticalScan {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { first: settings.vertical_scan_ports.max(2), state: Windowed::default() }
+        Self {
+            tcp: settings.ladder(&SPEC, &TCP),
+            udp: settings.ladder(&SPEC, &UDP),
+            state: Windowed::default(),
+        }
     }
 
     fn target(&mut self, cx: &Cx<'_>, addr: IpAddr, proto: Proto) -> Option<&mut Target> {
@@ -104,7 +126,7 @@ impl VerticalScan {
         if !counts || !failed || !attempt::between_hosts(flow) {
             return;
         }
-        let first = self.first;
+        let steps = (self.tcp, self.udp);
         let Some(target) = self.target(cx, flow.dst.addr, flow.proto) else { return };
         if attempt::looks_like_answer(flow, facts) && target.excuses(flow.dst.port) {
             return;
@@ -116,7 +138,11 @@ impl VerticalScan {
         target.trail.push(flow.uid);
         target.talked |= facts.src_local && facts.dst_talked;
         target.proven += u32::from(new && attempt::is_proven(flow, facts));
-        let Some((rung, proof)) = target.climb(flow, first) else { return };
+        let Some((rung, proof)) =
+            target.climb(flow, if flow.proto == Proto::Tcp { &steps.0 } else { &steps.1 })
+        else {
+            return;
+        };
         let ports = target.ports.len();
         let least = if target.ports.is_bound() { "at least " } else { "" };
         let text =
@@ -137,11 +163,12 @@ impl VerticalScan {
         }
         let Some(victim) = zeek_notice::address_after(&notice.msg, "of host ").or(notice.dst) else { return };
         let proto = notice.proto.unwrap_or(Proto::Tcp);
+        let steps = self.tcp;
         let Some(target) = self.target(cx, victim, proto) else { return };
         // Zeek tells once, at its own threshold (15 ports in 5 minutes), and is silent about the rest.
         let ports = zeek_notice::number_after(&notice.msg, "at least ").unwrap_or(0);
-        let step = ladder::step(&TCP, 0, ports).max(BELOW_CRITICAL);
-        let Some(rung) = target.told.climb(&TCP, step, Proof::Unproven, 0, notice.at) else { return };
+        let step = steps.step(ports).max(BELOW_CRITICAL);
+        let Some(rung) = target.told.climb(&steps, step, Proof::Unproven, 0, notice.at) else { return };
         cx.emit(Finding {
             victim: Some(Entity::Ip(victim)),
             proto: Some(proto),
@@ -153,14 +180,13 @@ impl VerticalScan {
 
 impl Target {
     /// The step to tell, if any, and whether the proven attempts alone reach it.
-    fn climb(&mut self, flow: &Flow, first: u32) -> Option<(Rung, Proof)> {
+    fn climb(&mut self, flow: &Flow, ladder: &Ladder) -> Option<(Rung, Proof)> {
         let tcp = flow.proto == Proto::Tcp;
-        let ladder: &[Rung] = if tcp { &TCP } else { &UDP };
-        let mut step = ladder::step(ladder, first, self.ports.len());
+        let mut step = ladder.step(self.ports.len());
         if tcp && self.talked && self.ports.len() < TALKED_CRITICAL {
             step = step.min(BELOW_CRITICAL);
         }
-        let proof = attempt::proof_if(ladder::step(ladder, first, self.proven) >= step);
+        let proof = attempt::proof_if(ladder.step(self.proven) >= step);
         let rung = self.told.climb(ladder, step, proof, 1, flow.seen)?;
         Some((rung, proof))
     }

@@ -1,20 +1,13 @@
 //! A method that HTTP does not know.
-//!
-//! * ATT&CK: T1071.001 Web Protocols (a protocol that only looks like HTTP), T1595.002 Vulnerability Scanning.
-//! * Rule: oddity records of that name; distinct methods per server, so that one client that always does the same is one.
-//! * Numbers: the original tells each with medium 0.9. We begin at low.
-//! * Why false positives stay out: methods of WebDAV, UPnP, RTSP and Microsoft's tunnels are known here even if the reader does
-//!   not know them. Nothing here is more than medium.
-//! * Evasion: a known method.
-//! * Proof: proven, a request over TCP.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Weird};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of};
 
 /// The registry's entry.
@@ -23,10 +16,27 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::WeirdHttpMethod],
     events: &[EventKind::Weird],
     roles: &[Role::Src],
+    thresholds: &[METHODS],
+    header: Header {
+        detects: "A method that HTTP does not know.",
+        attack: "T1071.001 Web Protocols (a protocol that only looks like HTTP), T1595.002 Vulnerability Scanning.",
+        rule: "Oddity records of that name; distinct methods per server, so that one client that always does the \
+            same is one.",
+        numbers: "The original tells each with medium 0.9. We begin at low.",
+        quiet: "Methods of WebDAV, UPnP, RTSP and Microsoft's tunnels are known here even if the reader does not \
+            know them. Nothing here is more than medium.",
+        evasion: "A known method.",
+        proof: "Proven, a request over TCP.",
+    },
 };
 
 /// Steps in distinct methods at one server.
-pub const METHODS: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.9), rung(3, ThreatLevel::Medium, 0.9)];
+pub const METHODS: Threshold = Threshold::steps(
+    "methods",
+    "unknown methods at one server in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.9), rung(3, ThreatLevel::Medium, 0.9)],
+);
 
 /// Methods outside the core of HTTP that honest software uses.
 const KNOWN: [&str; 24] = [
@@ -62,9 +72,10 @@ pub struct WeirdHttpMethod {
     methods: Steps<IpAddr>,
 }
 
-impl Default for WeirdHttpMethod {
-    fn default() -> Self {
-        Self { methods: Steps::new(&METHODS, Limits { keys: 256, weighing: 8 }) }
+impl WeirdHttpMethod {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { methods: Steps::new(settings.ladder(&SPEC, &METHODS), Limits { keys: 256, weighing: 8 }) }
     }
 }
 
@@ -104,7 +115,7 @@ mod tests {
     use crate::test_traces::{about, bench, levels};
 
     fn told(name: &str, methods: &[&str]) -> Vec<Finding> {
-        let mut bench = bench(WeirdHttpMethod::default());
+        let mut bench = bench(WeirdHttpMethod::new(&Settings::default()));
         let record = |method: &str| {
             Event::Weird(Box::new(Weird {
                 about: about("192.168.1.5", "203.0.113.9", 80, 0),

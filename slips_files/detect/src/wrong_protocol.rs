@@ -1,28 +1,18 @@
 //! Something else than HTTP at port 80 (`NON_HTTP_PORT_80_CONNECTION`), something else than TLS at port 443
 //! (`NON_SSL_PORT_443_CONNECTION`).
-//!
-//! * ATT&CK: T1571 Non-Standard Port, T1095 Non-Application Layer Protocol.
-//! * Rule: a TCP connection seen from its handshake on, nothing of it missing, with bytes from both sides, in which the protocol of
-//!   the port was not recognised when the flow ended or was told again. Per server and port; a server with which this
-//!   client spoke the right protocol in the same window is left alone. Port 80: a linked pair.
-//! * Numbers: the original tells each flow with low (client) and medium (server) 0.8, after waiting five minutes of wall clock
-//!   for a better flow. We do not wait, begin lower and rise with the number of flows.
-//! * Why false positives stay out: partial captures and flows that were joined in the middle are not judged; VPNs, messengers
-//!   and games at these ports stay at medium, and of one source eight servers weigh.
-//! * Evasion: a wrapper that looks right.
-//! * Proof: proven once the flow was two-way.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Origin, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
+use crate::Settings;
 use crate::attempt;
-use crate::ladder::{Rung, rung};
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps};
 use crate::table::Table;
 
@@ -32,12 +22,38 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::NonHttpPort80, EvidenceKind::NonSslPort443],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
+    thresholds: &[PORT_80, PORT_443],
+    header: Header {
+        detects: "Something else than HTTP at port 80 (`NON_HTTP_PORT_80_CONNECTION`), something else than TLS at port \
+            443 (`NON_SSL_PORT_443_CONNECTION`).",
+        attack: "T1571 Non-Standard Port, T1095 Non-Application Layer Protocol.",
+        rule: "A TCP connection seen from its handshake on, nothing of it missing, with bytes from both sides, in \
+            which the protocol of the port was not recognised when the flow ended or was told again. Per server \
+            and port; a server with which this client spoke the right protocol in the same window is left alone. \
+            Port 80: a linked pair.",
+        numbers: "The original tells each flow with low (client) and medium (server) 0.8, after waiting five minutes \
+            of wall clock for a better flow. We do not wait, begin lower and rise with the number of flows.",
+        quiet: "Partial captures and flows that were joined in the middle are not judged; VPNs, messengers and games \
+            at these ports stay at medium, and of one source eight servers weigh.",
+        evasion: "A wrapper that looks right.",
+        proof: "Proven once the flow was two-way.",
+    },
 };
 
 /// Steps in flows of one server at port 80: its client is low, the server as bad as this.
-pub const PORT_80: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.8), rung(10, ThreatLevel::Medium, 0.8)];
+pub const PORT_80: Threshold = Threshold::steps(
+    "port_80_connections",
+    "connections to port 80 of one server in a window that are not HTTP",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.8), rung(10, ThreatLevel::Medium, 0.8)],
+);
 /// Steps in flows of one server at port 443.
-pub const PORT_443: [Rung; 2] = [rung(1, ThreatLevel::Low, 0.8), rung(10, ThreatLevel::Medium, 0.8)];
+pub const PORT_443: Threshold = Threshold::steps(
+    "port_443_connections",
+    "connections to port 443 of one server in a window that are not TLS",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Low, 0.8), rung(10, ThreatLevel::Medium, 0.8)],
+);
 
 const LIMITS: Limits = Limits { keys: 256, weighing: 8 };
 /// Servers remembered with which the right protocol was spoken.
@@ -51,11 +67,12 @@ pub struct WrongProtocol {
     right: Windowed<Table<(IpAddr, u16), ()>>,
 }
 
-impl Default for WrongProtocol {
-    fn default() -> Self {
+impl WrongProtocol {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            port_80: Steps::new(&PORT_80, LIMITS),
-            port_443: Steps::new(&PORT_443, LIMITS),
+            port_80: Steps::new(settings.ladder(&SPEC, &PORT_80), LIMITS),
+            port_443: Steps::new(settings.ladder(&SPEC, &PORT_443), LIMITS),
             right: Windowed::default(),
         }
     }
@@ -164,7 +181,7 @@ mod tests {
     use slips_core::flow::{ConnState, History, Service};
 
     fn told(n: u32, port: u16, vary: impl Fn(&mut Flow)) -> Vec<Finding> {
-        let mut bench = bench(WrongProtocol::default());
+        let mut bench = bench(WrongProtocol::new(&Settings::default()));
         let flow = |n| {
             let mut flow = Talk::tcp("192.168.1.5", "203.0.113.9", port).carrying(5, 3).flow();
             flow.history = History::new("ShADadFf");
@@ -203,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_server_that_spoke_it_rightly_is_left_alone() {
-        let mut bench = bench(WrongProtocol::default());
+        let mut bench = bench(WrongProtocol::new(&Settings::default()));
         let mut flow = Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(500, 300).flow();
         (flow.history, flow.service) = (History::new("ShADad"), Service::new("ssl"));
         assert!(bench.feed(&Event::Flow(flow.clone())).is_empty());

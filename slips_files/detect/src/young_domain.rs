@@ -1,21 +1,14 @@
 //! A name that was registered lately is asked for (`YOUNG_DOMAIN`).
-//!
-//! * ATT&CK: T1583.001 Acquire Infrastructure: Domains, T1568 Dynamic Resolution.
-//! * Rule: the registered domain of a question that was answered is younger than sixty days, by what threat intelligence knows of it
-//!   ([`Intelligence::domain_age_days`]); where it knows nothing, nothing is told. Distinct domains per client.
-//! * Numbers: sixty days are the original's, which asks WHOIS and misses the first question because the answer comes later.
-//! * Why false positives stay out: info for the client; the domain is low, and weighs on nobody's address.
-//! * Evasion: buying an old domain.
-//! * Proof: proven when the client's hardware address owns its address.
 
 use std::sync::Arc;
 
-use slips_core::detector::{Cx, Detector, Role, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::intel::Intelligence;
 
-use crate::ladder::{Rung, rung};
+use crate::Settings;
+use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of};
 use crate::{attempt, names};
 
@@ -25,10 +18,28 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::YoungDomain],
     events: &[EventKind::Dns],
     roles: &[Role::Src],
+    thresholds: &[QUESTIONS],
+    header: Header {
+        detects: "A name that was registered lately is asked for (`YOUNG_DOMAIN`).",
+        attack: "T1583.001 Acquire Infrastructure: Domains, T1568 Dynamic Resolution.",
+        rule: "The registered domain of a question that was answered is younger than sixty days, by what threat \
+            intelligence knows of it ([`Intelligence::domain_age_days`]); where it knows nothing, nothing is \
+            told. Distinct domains per client.",
+        numbers: "Sixty days are the original's, which asks WHOIS and misses the first question because the answer \
+            comes later.",
+        quiet: "Info for the client; the domain is low, and weighs on nobody's address.",
+        evasion: "Buying an old domain.",
+        proof: "Proven when the client's hardware address owns its address.",
+    },
 };
 
 /// Steps in questions for one young domain.
-pub const QUESTIONS: [Rung; 2] = [rung(1, ThreatLevel::Info, 1.0), rung(100, ThreatLevel::Info, 1.0)];
+pub const QUESTIONS: Threshold = Threshold::steps(
+    "questions",
+    "questions for one young domain",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Info, 1.0), rung(100, ThreatLevel::Info, 1.0)],
+);
 /// Domains of this age and older are not young.
 pub const YOUNG_DAYS: u32 = 60;
 
@@ -40,8 +51,11 @@ pub struct YoungDomain {
 
 impl YoungDomain {
     /// With what is known about domains.
-    pub fn new(intel: Arc<dyn Intelligence>) -> Self {
-        Self { intel, questions: Steps::new(&QUESTIONS, Limits { keys: 64, weighing: 0 }) }
+    pub fn new(settings: &Settings, intel: Arc<dyn Intelligence>) -> Self {
+        Self {
+            intel,
+            questions: Steps::new(settings.ladder(&SPEC, &QUESTIONS), Limits { keys: 64, weighing: 0 }),
+        }
     }
 }
 
@@ -96,7 +110,7 @@ mod tests {
     }
 
     fn told(intel: impl Intelligence + 'static, query: &str) -> Vec<String> {
-        let mut bench = bench(YoungDomain::new(Arc::new(intel)));
+        let mut bench = bench(YoungDomain::new(&Settings::default(), Arc::new(intel)));
         levels(&(0..9).flat_map(|_| bench.feed(&Event::Dns(Box::new(dns(query, &[]))))).collect::<Vec<_>>())
     }
 

@@ -25,6 +25,6 @@ pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, StoreError};
 pub use sqlite::{
     Block, BlockId, BlockState, Blocks, KeptEnvelope, NewBlock, Outcome, PeerBook, PeerStanding, Sqlite,
-    SqliteLimits,
+    SqliteLimits, StoredAlert, StoredBlock, StoredEvidence, StoredFlow, Stories, Story,
 };
 pub use zeek::{ZeekFormat, ZeekLogs};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::*;
-use crate::detector::{Closing, Cx, Role, Slot, Spec};
+use crate::detector::{Closing, Cx, Header, Role, Slot, Spec};
 use crate::event::EventKind;
 use crate::evidence::{Again, EvidenceKind, Finding, Proof, ThreatLevel};
 use crate::flow::{Endpoint, Flow, Phase, Proto};
@@ -25,6 +25,8 @@ const SPEC: Spec = Spec {
     kinds: &[EvidenceKind::VerticalPortScan, EvidenceKind::LongConnection, EvidenceKind::DataUpload],
     events: &[EventKind::Flow],
     roles: &[Role::Src, Role::Dst],
+    thresholds: &[],
+    header: Header::EMPTY,
 };
 
 impl Detector for Counter {
@@ -287,6 +289,8 @@ const PARROT: Spec = Spec {
     kinds: &[EvidenceKind::VerticalPortScan],
     events: &[EventKind::Flow, EventKind::Weird],
     roles: &[Role::Src],
+    thresholds: &[],
+    header: Header::EMPTY,
 };
 
 impl Detector for Parrot {

@@ -1,27 +1,9 @@
 //! Beaconing: contacts that come back like a clock (`COMMAND_AND_CONTROL_CHANNEL`).
-//!
-//! * ATT&CK: T1071 Application Layer Protocol, T1573 Encrypted Channel, T1029 Scheduled Transfer, T1095 Non-Application Layer Protocol.
-//! * Rule: flows of one source to one host and port outside (TCP, UDP, QUIC; pings), and its questions below one registered domain whose
-//!   names differ or that ask for texts. Of the last twenty, the median absolute deviation of the
-//!   intervals and of the bytes sent, each divided by the median. Once more, and more strictly, with each interval taken by its
-//!   distance to the next multiple of the median, up to four, so that missing beats do not matter. Over hours and days: the state is
-//!   not bound to a window, and of a host that talks with very many, whoever comes back has a place before who comes once.
-//! * Numbers: a beat needs ten intervals of at least a second, dispersion of at most 0.3 in time and 0.1 in size. Implants jitter
-//!   by 10 to 50 % of their interval, whose deviation is a quarter of it or less. Critical are 500 refused contacts within a window,
-//!   at a port of no known service, of a server that never let the source in and with which nobody of ours talked: Remcos tries twice
-//!   a second for ever; programs that wait longer from try to try never come so far. The original's network judges letters of flows
-//!   and never sees Zeek's.
-//! * Why false positives stay out: a clock alone is what clients of all kinds have: info, and low from a hundred beats on, where a known
-//!   protocol is spoken at a known port, and for pings. Worse is a clock with a protocol that nobody recognises at a port of no known
-//!   service, or one that is refused again and again; over UDP (games, calls, tunnels keep their ways open) half as bad. Questions below
-//!   a domain count only when they differ. Local services are not judged; four peers of one source weigh.
-//! * Evasion: jitter of more than the interval, several servers, one long connection.
-//! * Proof: proven where the connections were two-way; refused ones by the hardware address.
 
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Dns, Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{ConnState, Flow, Phase, Proto};
@@ -45,6 +27,32 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::CommandAndControlChannel],
     events: &[EventKind::Flow, EventKind::Dns],
     roles: &[Role::Src],
+    thresholds: &[],
+    header: Header {
+        detects: "Beaconing: contacts that come back like a clock (`COMMAND_AND_CONTROL_CHANNEL`).",
+        attack: "T1071 Application Layer Protocol, T1573 Encrypted Channel, T1029 Scheduled Transfer, T1095 \
+            Non-Application Layer Protocol.",
+        rule: "Flows of one source to one host and port outside (TCP, UDP, QUIC; pings), and its questions below \
+            one registered domain whose names differ or that ask for texts. Of the last twenty, the median \
+            absolute deviation of the intervals and of the bytes sent, each divided by the median. Once more, \
+            and more strictly, with each interval taken by its distance to the next multiple of the median, up \
+            to four, so that missing beats do not matter. Over hours and days: the state is not bound to a \
+            window, and of a host that talks with very many, whoever comes back has a place before who comes \
+            once.",
+        numbers: "A beat needs ten intervals of at least a second, dispersion of at most 0.3 in time and 0.1 in size. \
+            Implants jitter by 10 to 50 % of their interval, whose deviation is a quarter of it or less. \
+            Critical are 500 refused contacts within a window, at a port of no known service, of a server that \
+            never let the source in and with which nobody of ours talked: Remcos tries twice a second for ever; \
+            programs that wait longer from try to try never come so far. The original's network judges letters \
+            of flows and never sees Zeek's.",
+        quiet: "A clock alone is what clients of all kinds have: info, and low from a hundred beats on, where a \
+            known protocol is spoken at a known port, and for pings. Worse is a clock with a protocol that \
+            nobody recognises at a port of no known service, or one that is refused again and again; over UDP \
+            (games, calls, tunnels keep their ways open) half as bad. Questions below a domain count only when \
+            they differ. Local services are not judged; four peers of one source weigh.",
+        evasion: "Jitter of more than the interval, several servers, one long connection.",
+        proof: "Proven where the connections were two-way; refused ones by the hardware address.",
+    },
 };
 
 /// Steps in beats where a known protocol or port is used.

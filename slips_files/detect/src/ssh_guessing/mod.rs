@@ -1,34 +1,15 @@
 //! SSH password guessing: one source tries logins at a server again and again.
-//!
-//! * ATT&CK: T1110.001 Password Guessing, T1110.003 Password Spraying, T1021.004 SSH.
-//! * Rule: login attempts per source, window, server and port. An attempt is known from the handshake record (`ssh.log`, the
-//!   sensor) where it tells of logins, or judged by the shape of the flow where it does not: see [`session`]. Record and flow of
-//!   one connection are one session, whichever comes first. Zeek's `SSH::Password_Guessing` notices raise evidence about the
-//!   source. Failing at many servers (spraying) is told apart.
-//! * Numbers: 9 attempts, the doubling steps 9, 10, 12, 16, 24, 40, 72, 136 … and the confidence are the original's, which stays at
-//!   medium. Ours is high from 24 sure attempts (40 unsure ones), and critical at 30 sure ones within one to two minutes:
-//!   a run of hydra makes 30 in its first thirteen seconds. Sure are failures that the record tells. Unsure ones, known by the
-//!   flow's shape, are critical at 72 in one to two minutes. A client that names itself as a guessing tool's library adds a
-//!   little confidence and no more: builds and backups use the same libraries. Critical is told again every two minutes while
-//!   attempts go on.
-//! * Why false positives stay out: a cron job with a wrong key fails once a minute; automation (git, ansible, rsync) succeeds,
-//!   and a session after a login sends more than a refused one; `ssh-keyscan` and service checks never get to a login.
-//!   Unsure attempts outwards need repeated tries within connections, which only passwords have. A server where a quarter of the sessions
-//!   succeed is not told critical on unsure ones.
-//! * Evasion: eight attempts per window and server; many sources; compression, which hides failures from the record, and fewer
-//!   than 40 attempts a minute.
-//! * Proof: a login attempt follows a completed handshake: proven.
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Notice, Ssh};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Endpoint, Flow, Outcome, Phase, Proto, Uid};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, Span, WindowId};
 
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Rung, Told, rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Pace, Trail, key_of, key_of_record};
 use crate::{Settings, attempt, zeek_notice};
@@ -45,16 +26,57 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::PasswordGuessing],
     events: &[EventKind::Flow, EventKind::Ssh, EventKind::Notice],
     roles: &[Role::Src],
+    thresholds: &[SPRAYED, ATTEMPTS, HIGH_SURE, HIGH_UNSURE, CRITICAL_SURE, CRITICAL_UNSURE],
+    header: Header {
+        detects: "SSH password guessing: one source tries logins at a server again and again.",
+        attack: "T1110.001 Password Guessing, T1110.003 Password Spraying, T1021.004 SSH.",
+        rule: "Login attempts per source, window, server and port. An attempt is known from the handshake record \
+            (`ssh.log`, the sensor) where it tells of logins, or judged by the shape of the flow where it does \
+            not. Record and flow of one connection are one session, whichever comes first. Zeek's \
+            `SSH::Password_Guessing` notices raise evidence about the source. Failing at many servers (spraying) \
+            is told apart.",
+        numbers: "9 attempts, the doubling steps 9, 10, 12, 16, 24, 40, 72, 136 … and the confidence are the \
+            original's, which stays at medium. Ours is high from 24 sure attempts (40 unsure ones), and critical \
+            at 30 sure ones within one to two minutes: a run of hydra makes 30 in its first thirteen seconds. \
+            Sure are failures that the record tells. Unsure ones, known by the flow's shape, are critical at 72 \
+            in one to two minutes. A client that names itself as a guessing tool's library adds a little \
+            confidence and no more: builds and backups use the same libraries. Critical is told again every two \
+            minutes while attempts go on.",
+        quiet: "A cron job with a wrong key fails once a minute; automation (git, ansible, rsync) succeeds, and a \
+            session after a login sends more than a refused one; `ssh-keyscan` and service checks never get to a \
+            login. Unsure attempts outwards need repeated tries within connections, which only passwords have. A \
+            server where a quarter of the sessions succeed is not told critical on unsure ones.",
+        evasion: "Eight attempts per window and server; many sources; compression, which hides failures from the \
+            record, and fewer than 40 attempts a minute.",
+        proof: "A login attempt follows a completed handshake: proven.",
+    },
 };
+
+/// Login attempts of one source at one server in a window.
+pub const ATTEMPTS: Threshold =
+    Threshold::number("attempts", "login attempts of one source at one server in a window", Unit::Count, 9);
 
 /// Attempts for full confidence, as in the original.
 const SURELY: u32 = 30;
 /// Sure and unsure attempts that are high.
-const HIGH_SURE: u32 = 24;
-const HIGH_UNSURE: u32 = 40;
+pub const HIGH_SURE: Threshold = Threshold::number("high", "failed logins that are high", Unit::Count, 24);
+/// See [`HIGH_SURE`].
+pub const HIGH_UNSURE: Threshold =
+    Threshold::number("high_unsure", "attempts known by their shape only that are high", Unit::Count, 40);
 /// Sure and unsure attempts within one to two minutes that are critical.
-const CRITICAL_SURE: u32 = 30;
-const CRITICAL_UNSURE: u32 = 72;
+pub const CRITICAL_SURE: Threshold = Threshold::number(
+    "critical",
+    "failed logins within one to two minutes that are critical",
+    Unit::Count,
+    30,
+);
+/// See [`CRITICAL_SURE`].
+pub const CRITICAL_UNSURE: Threshold = Threshold::number(
+    "critical_unsure",
+    "attempts known by their shape only, within one to two minutes, that are critical",
+    Unit::Count,
+    72,
+);
 /// What unsure attempts are worth at most, and when they are critical.
 const CONFIDENCE_UNSURE: f64 = 0.7;
 const CONFIDENCE_UNSURE_CRITICAL: f64 = 0.95;
@@ -66,7 +88,12 @@ const STEPS: u8 = 32;
 const MINUTE: Span = Span::from_secs(60);
 
 /// Steps in servers at which one source fails.
-pub const SPRAYED: [Rung; 2] = [rung(10, ThreatLevel::Medium, 0.7), rung(30, ThreatLevel::High, 0.8)];
+pub const SPRAYED: Threshold = Threshold::steps(
+    "servers",
+    "servers at which the logins of one source fail in a window",
+    Unit::Count,
+    &[rung(10, ThreatLevel::Medium, 0.7), rung(30, ThreatLevel::High, 0.8)],
+);
 /// Zeek's notice: 30 failed connections of one source in 30 minutes, which a cron job with a wrong key makes too.
 const BY_ZEEK: Rung = rung(30, ThreatLevel::High, 0.9);
 
@@ -99,10 +126,21 @@ struct Server {
     critical: bool,
 }
 
+/// The numbers that hold.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    attempts: u32,
+    high_sure: u32,
+    high_unsure: u32,
+    critical_sure: u32,
+    critical_unsure: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct SshGuessing {
-    threshold: u32,
+    rules: Rules,
+    sprayed: Ladder,
     state: Windowed<Guesses>,
 }
 
@@ -118,7 +156,17 @@ struct Seen {
 impl SshGuessing {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { threshold: settings.ssh_attempt_threshold.max(1), state: Windowed::default() }
+        Self {
+            rules: Rules {
+                attempts: settings.number(&SPEC, &ATTEMPTS),
+                high_sure: settings.number(&SPEC, &HIGH_SURE),
+                high_unsure: settings.number(&SPEC, &HIGH_UNSURE),
+                critical_sure: settings.number(&SPEC, &CRITICAL_SURE),
+                critical_unsure: settings.number(&SPEC, &CRITICAL_UNSURE),
+            },
+            sprayed: settings.ladder(&SPEC, &SPRAYED),
+            state: Windowed::default(),
+        }
     }
 
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
@@ -144,7 +192,7 @@ impl SshGuessing {
 
     /// Takes over what `change` learns about a session and tells what follows.
     fn learn(&mut self, cx: &mut Cx<'_>, seen: &Seen, change: impl FnOnce(&mut Session)) {
-        let threshold = self.threshold;
+        let rules = self.rules;
         let guesses = self.state.get_or_default(cx.slot(), cx.window());
         let key = (seen.server.addr, seen.server.port);
         let Some(server) = guesses.servers.get_or_insert(key, MAX_SERVERS, |s| u64::from(s.attempts)) else {
@@ -153,14 +201,14 @@ impl SshGuessing {
         let (sure, grown) = server.learn(seen, change);
         let facts = cx.facts();
         let outwards = facts.src_local && !facts.dst_local;
-        if let Some(rung) = server.climb(threshold, outwards, grown, seen.known) {
+        if let Some(rung) = server.climb(&rules, outwards, grown, seen.known) {
             cx.emit(server.finding(cx, seen, rung));
         }
         if sure && guesses.sprayed.insert(seen.server.addr) {
             let servers = guesses.sprayed.len();
-            let step = ladder::step(&SPRAYED, SPRAYED[0].at, servers);
+            let step = self.sprayed.step(servers);
             if ladder::climb(&mut guesses.sprayed_told, step)
-                && let Some(rung) = ladder::at_step(&SPRAYED, step)
+                && let Some(rung) = self.sprayed.at_step(step)
             {
                 let uids = if seen.uid.is_empty() { Vec::new() } else { vec![seen.uid] };
                 cx.emit(Finding {
@@ -222,18 +270,18 @@ impl Server {
     }
 
     /// The step to tell, if any.
-    fn climb(&mut self, threshold: u32, outwards: bool, grown: u32, at: PacketTime) -> Option<Rung> {
-        let over = self.attempts.checked_sub(threshold)?;
+    fn climb(&mut self, rules: &Rules, outwards: bool, grown: u32, at: PacketTime) -> Option<Rung> {
+        let over = self.attempts.checked_sub(rules.attempts)?;
         let bucket = (over + 1).ilog2() as u8;
         let mostly_sure = self.sure.saturating_mul(2) >= self.attempts;
         let repeated = self.attempts >= self.failing.saturating_mul(2);
-        let unsure_critical = self.pace.sum() >= CRITICAL_UNSURE
+        let unsure_critical = self.pace.sum() >= rules.critical_unsure
             && self.succeeded.saturating_mul(4) <= self.failing
             && (repeated || !outwards);
-        self.critical |= self.pace_sure.sum() >= CRITICAL_SURE || unsure_critical;
+        self.critical |= self.pace_sure.sum() >= rules.critical_sure || unsure_critical;
         let level = if self.critical {
             ThreatLevel::Critical
-        } else if self.sure >= HIGH_SURE || self.attempts >= HIGH_UNSURE {
+        } else if self.sure >= rules.high_sure || self.attempts >= rules.high_unsure {
             ThreatLevel::High
         } else {
             ThreatLevel::Medium
@@ -243,7 +291,7 @@ impl Server {
         if !self.told.is_news(step, level, Proof::Proven, grown, at) {
             return None;
         }
-        let confidence = confidence(self.attempts, threshold, self.tool);
+        let confidence = confidence(self.attempts, rules.attempts, self.tool);
         let confidence = match (mostly_sure, self.critical) {
             (true, true) => 1.0,
             (true, false) => confidence,

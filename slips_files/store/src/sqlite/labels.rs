@@ -216,7 +216,7 @@ impl Sieve {
 
 /// 32 bits of a keyed mix (multiply and fold, 8 bytes at a time). It must stay the same for the life of a database, which
 /// std's hashers do not promise; two flows with one fingerprint cost a look at the row, nothing more.
-fn fingerprint(seed: u64, uid: &Uid) -> u32 {
+pub(super) fn fingerprint(seed: u64, uid: &Uid) -> u32 {
     let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
     let mut mix = |word: u64| {
         let product = u128::from(state ^ word) * 0x2d35_8dcc_aa6c_78a5_u128;

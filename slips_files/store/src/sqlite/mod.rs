@@ -9,6 +9,7 @@ mod flows;
 mod labels;
 mod peers;
 mod schema;
+mod story;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use slips_core::record::Record;
 
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerStanding};
+pub use story::{StoredAlert, StoredBlock, StoredEvidence, StoredFlow, Stories, Story};
 
 use crate::sink::{Clock, RecordSink, StoreError};
 use flows::FlowWriter;

@@ -88,6 +88,11 @@ impl Durability {
     }
 }
 
+/// The current layout.
+pub(super) const fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
 /// Opens or makes the database and brings it to the current layout.
 pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
     open_with(path, durability, MIGRATIONS)
@@ -149,7 +154,7 @@ fn migrate(db: &mut Connection, migrations: &[&str]) -> rusqlite::Result<Migrate
 }
 
 /// An empty database is anybody's; one with tables must carry our mark.
-fn is_ours(db: &Connection) -> rusqlite::Result<bool> {
+pub(super) fn is_ours(db: &Connection) -> rusqlite::Result<bool> {
     let id: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(id == APPLICATION_ID || (id == 0 && tables == 0))
