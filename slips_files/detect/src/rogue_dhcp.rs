@@ -28,15 +28,17 @@ pub static SPEC: Spec = Spec {
         attack: "T1557.003 Adversary-in-the-Middle: DHCP Spoofing; T1498 Network Denial of Service for starvation.",
         rule: "Servers: who gives addresses on a link within ten minutes of the first DHCP seen there is its \
             server, and so are the gateways named in the settings; where a gateway serves, everybody else is a \
-            newcomer at once. Distinct clients to whom a newcomer offered an address, per window. High and \
-            critical only while one of the network's servers still answers; by DHCPv6 also where clients asked \
-            in vain before (mitm6). Starvation: distinct hardware addresses that ask within a minute.",
+            newcomer at once. Distinct clients to whom a newcomer offered an address, or who chose it, per window. \
+            Critical only after one of the network's servers answered the same clients twice; by DHCPv6 high also \
+            where clients asked in vain before (mitm6). Starvation: distinct hardware addresses that ask within a \
+            minute.",
         numbers: "A household has one server and a campus a fail-over pair that both answer from the start. Six \
             clients led away while the network's server is there is no misunderstanding. dhcpstarv, yersinia and \
             dhcpig ask with 30 to 1,000 addresses a minute; an office of a hundred after a power cut reaches the \
             first step.",
-        quiet: "A server that replaced another one is not contradicted: medium at most, and the network's after a \
-            day of silence of the old ones. What came through a relay is another link's and is not judged.",
+        quiet: "A server that replaced another one is not contradicted, nor is one of a pair that shares the clients \
+            among itself: medium at most, and the network's after a day of silence of the old ones. What came \
+            through a relay is another link's and is not judged.",
         evasion: "Serving first; offering in the name of the network's server; answering single victims (medium).",
         proof: "Unproven; an offer is a datagram. Nobody is blamed for starvation: its hardware addresses are made \
             up.",
@@ -76,6 +78,8 @@ const REPLACED_STEP: u8 = 1;
 const FIRST_STEP: u8 = 2;
 /// The highest step of [`CLIENTS`]: the network's own server answers too.
 const CONTRADICTED_STEP: u8 = 3;
+/// Transactions in which both answered; a pair that shares the clients among itself never does.
+const CONTESTED: u32 = 2;
 const MINUTE: Span = Span::from_secs(60);
 /// Links, servers of a link, newcomers that are remembered.
 const MAX_LINKS: usize = 64;
@@ -88,7 +92,8 @@ const MAX_ASKING: usize = 320;
 
 #[derive(Debug, Default)]
 struct Newcomer {
-    first: Option<PacketTime>,
+    /// Transactions in which one of the network's servers answered, too.
+    contested: u32,
     clients: Distinct<u64>,
     trail: Trail,
     window: Option<WindowId>,
@@ -134,9 +139,9 @@ impl Net {
         learns
     }
 
-    /// The highest step for a newcomer that was first seen at `first`.
-    fn top(&self, is_six: bool, first: PacketTime) -> u8 {
-        if self.servers.iter().any(|(_, seen, _)| *seen >= first) {
+    /// The highest step for a newcomer.
+    fn top(&self, is_six: bool, contested: u32) -> u8 {
+        if contested >= CONTESTED {
             CONTRADICTED_STEP
         } else if is_six && self.servers.is_empty() {
             FIRST_STEP
@@ -173,26 +178,37 @@ impl RogueDhcp {
         let since = *net.since.get_or_insert(dhcp.at);
         let servers = || dhcp.other_servers.iter().copied().chain(dhcp.server);
         // The network's own first: who answers with them in the same transaction is contradicted.
+        let mut contested = false;
         for at_first in [true, false] {
             for server in servers() {
                 let is_gateway = self.gateways.contains(&server);
                 let is_known = is_gateway || net.servers.iter().any(|(known, ..)| *known == server);
+                contested |= is_known;
                 if is_known == at_first && !net.knows(server, is_gateway, since, dhcp.at) {
-                    on_newcomer(cx, &self.clients, net, dhcp, server);
+                    on_newcomer(cx, &self.clients, net, dhcp, Newcome { server, contested });
                 }
             }
         }
     }
 }
 
-fn on_newcomer(cx: &mut Cx<'_>, ladder: &Ladder, net: &mut Net, dhcp: &Dhcp, server: IpAddr) {
+/// A server that is not the network's, and whether one of those answered in the same transaction.
+#[derive(Clone, Copy)]
+struct Newcome {
+    server: IpAddr,
+    contested: bool,
+}
+
+fn on_newcomer(cx: &mut Cx<'_>, ladder: &Ladder, net: &mut Net, dhcp: &Dhcp, newcome: Newcome) {
+    let Newcome { server, contested } = newcome;
     let is_six = server.is_ipv6();
     let grown = |newcomer: &Newcomer| u64::from(newcomer.clients.len());
     let Some(newcomer) = net.newcomers.get_or_insert(server, MAX_NEWCOMERS, grown) else { return };
     if newcomer.window != Some(cx.window()) {
-        *newcomer = Newcomer { window: Some(cx.window()), first: newcomer.first, ..Newcomer::default() };
+        *newcomer =
+            Newcomer { window: Some(cx.window()), contested: newcomer.contested, ..Newcomer::default() };
     }
-    let first = *newcomer.first.get_or_insert(dhcp.at);
+    newcomer.contested = newcomer.contested.saturating_add(u32::from(contested));
     let mac = dhcp.mac.unwrap_or(MacAddr::ZERO);
     let [a, b, c, d, e, f] = mac.0;
     if !newcomer.clients.insert(u64::from_be_bytes([0, 0, a, b, c, d, e, f])) {
@@ -205,15 +221,16 @@ fn on_newcomer(cx: &mut Cx<'_>, ladder: &Ladder, net: &mut Net, dhcp: &Dhcp, ser
         net.told += 1;
     }
     newcomer.trail.push(dhcp.uids.first().copied().unwrap_or_default());
-    let clients = newcomer.clients.len();
+    let (clients, contested) = (newcomer.clients.len(), newcomer.contested);
     let mut told = newcomer.told;
-    let top = net.top(is_six, first);
+    let top = net.top(is_six, contested);
     let step = ladder.step(clients).min(top).max(told.step());
     let rung = told.climb(ladder, step, Proof::Unproven, 1, dhcp.at);
     let Some(newcomer) = net.newcomers.get_mut(&server) else { return };
     newcomer.told = told;
     let Some(rung) = rung else { return };
-    let but = if top == CONTRADICTED_STEP { ", while the network's own server answers" } else { "" };
+    let but =
+        if top == CONTRADICTED_STEP { ", while the network's own server answers them, too" } else { "" };
     let version = if is_six { "DHCPv6" } else { "DHCP" };
     cx.emit(Finding {
         proto: Some(Proto::Udp),
@@ -312,6 +329,18 @@ mod tests {
         assert_eq!(levels(&rogue(40, &["192.168.1.2"])), ["medium 0.6"]);
         let mut bench = watched(&Settings::default());
         assert!((0..30).all(|n| asks(&mut bench, n, &["192.168.1.2"], 90_000 + i64::from(n)).is_empty()));
+    }
+
+    #[test]
+    fn a_pair_that_shares_the_clients_is_never_contradicted() {
+        let mut bench = watched(&Settings::default());
+        let told: Vec<Finding> = (0..60)
+            .flat_map(|n| {
+                let server = ["192.168.1.1", "192.168.1.2"][usize::from(n % 2)];
+                asks(&mut bench, n, &[server], 700 + i64::from(n) * 20)
+            })
+            .collect();
+        assert_eq!(levels(&told), ["medium 0.6"]);
     }
 
     #[test]
