@@ -35,7 +35,8 @@ pub static SPEC: Spec = Spec {
             `CALLS` names them with their technique. Logins over Netlogon are counted: a trial of CVE-2020-1472 \
             takes 256 of them on average. A compressed SMB message whose sizes overflow is CVE-2020-0796.",
         numbers: "The operations are those of MS-SCMR, MS-TSCH, MS-WMI, MS-DRSR, MS-LSAD, MS-BKRP, MS-RPRN, MS-EFSR, \
-            MS-DFSNM, MS-SRVS and MS-RRP. Domain controllers replicate with each other by the call that DCSync \
+            MS-DFSNM, MS-SRVS, MS-SAMR and MS-RRP; the classes made by DCOM are those of T1021.003 (MMC20.Application, \
+            ShellWindows and others). Domain controllers replicate with each other by the call that DCSync \
             uses, and administrators create services: 0.35 to 0.64 a pair and window, of which eight weigh. \
             Critical is only what no administration does.",
         quiet: "Clients of a domain log in, look up names and read policies all day: these calls are not in the \
