@@ -90,6 +90,8 @@ pub struct Quotas {
     pub control: Rate,
     /// All of these, where they come late in a snapshot: as many as can hold at once, and then more than by gossip.
     pub late: Rate,
+    /// Orders of an authority: an owner's own fleet has to follow, also when one of it is attacked by many.
+    pub orders: Rate,
 }
 
 impl Default for Quotas {
@@ -100,6 +102,7 @@ impl Default for Quotas {
             retractions: Rate::per_minute(60, 12),
             control: Rate::per_minute(64, 6),
             late: Rate::per_minute(8192, 60),
+            orders: Rate::per_minute(512, 60),
         }
     }
 }
@@ -126,6 +129,11 @@ impl Buckets {
             Kind::Roster | Kind::Announce | Kind::List => (3, self.quotas.control),
         };
         self.take_of(author, class, rate, now)
+    }
+
+    /// Takes a token of `author`, an authority, for an order to block.
+    pub fn take_order(&mut self, author: NodeId, now: Moment) -> bool {
+        self.take_of(author, 5, self.quotas.orders, now)
     }
 
     /// Takes a token of `author` for a message that came in a snapshot.

@@ -198,7 +198,7 @@ impl Response {
 }
 
 impl Sight {
-    fn to_wire(&self) -> wire::Seen {
+    pub(crate) fn to_wire(&self) -> wire::Seen {
         let percent = |percent: Percent| (percent.share() * 100.0).round() as u32;
         wire::Seen {
             indicator: Some(self.indicator.to_wire()),
@@ -208,7 +208,7 @@ impl Sight {
         }
     }
 
-    fn from_wire(wire: &wire::Seen) -> Option<Self> {
+    pub(crate) fn from_wire(wire: &wire::Seen) -> Option<Self> {
         let percent = |n: u32| Percent::of(f64::from(n) / 100.0);
         Some(Self {
             indicator: Indicator::from_wire(wire.indicator.as_ref()?).ok()?,

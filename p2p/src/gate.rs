@@ -94,6 +94,8 @@ pub struct Accepted {
     pub opened: Opened,
     /// Its author.
     pub author: Membership,
+    /// The exact bytes, which prove it to others.
+    pub envelope: Vec<u8>,
 }
 
 /// The limits of time.
@@ -202,6 +204,9 @@ impl Gate {
             return refuse(Why::Broken);
         }
         let within = match path {
+            Path::Gossip if kind == Kind::Block && member.role == Role::Authority => {
+                self.buckets.take_order(author, clock.now)
+            }
             Path::Gossip => self.buckets.take(author, kind, clock.now),
             Path::Snapshot => self.buckets.take_late(author, clock.now),
         };
@@ -209,7 +214,7 @@ impl Gate {
             return refuse(Why::Quota);
         }
         self.replay.take(author, epoch, seq);
-        Ok(Accepted { opened, author: member })
+        Ok(Accepted { opened, author: member, envelope: bytes.to_vec() })
     }
 
     fn is_fresh(&self, issued: Moment, until: Moment, path: Path, now: Moment) -> bool {
@@ -246,8 +251,8 @@ pub const fn may_say(role: Role, kind: Kind) -> bool {
     match kind {
         // Whoever is listened to at all may hand on a roster: the organisation's signature is what counts.
         Kind::Announce | Kind::Roster => true,
-        Kind::Report | Kind::Retract | Kind::List => role as u8 >= Role::Reporter as u8,
-        Kind::Block => role as u8 >= Role::Blamer as u8,
+        // What a reporter asks to have blocked is taken for a report: it cannot know what it is to whom.
+        Kind::Report | Kind::Block | Kind::Retract | Kind::List => role as u8 >= Role::Reporter as u8,
     }
 }
 
@@ -351,7 +356,7 @@ mod tests {
         assert_eq!(stranger, Verdict::Ignore(Why::Stranger));
         for (role, said) in [
             (Role::Observer, vec![Kind::Announce]),
-            (Role::Reporter, vec![Kind::Report, Kind::Retract, Kind::Announce, Kind::List]),
+            (Role::Reporter, vec![Kind::Report, Kind::Block, Kind::Retract, Kind::Announce, Kind::List]),
             (Role::Blamer, vec![Kind::Report, Kind::Block, Kind::Retract, Kind::Announce, Kind::List]),
         ] {
             for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Roster) {

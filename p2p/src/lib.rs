@@ -30,6 +30,7 @@ pub mod opinion;
 pub mod privacy;
 pub mod replay;
 pub mod roster;
+pub mod share;
 mod text;
 pub mod trust;
 pub mod wire;

@@ -232,6 +232,11 @@ pub struct Announce {
 pub struct Name(Box<str>);
 
 impl Name {
+    /// What a router is called that has no name.
+    pub fn nameless() -> Self {
+        Self("router".into())
+    }
+
     /// From a text; `None` when it has another form.
     pub fn new(text: &str) -> Option<Self> {
         let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';

@@ -109,6 +109,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The process that talks with peers; the daemon, or slips-p2p.service, starts it.
+    #[command(hide = true, name = "p2p-node")]
+    P2pNode {
+        /// Where the daemon listens. Default: the standard input is a socket to it.
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
     /// Say what is wrong with a configuration file, all of it.
     #[command(after_help = "Example:\n  slips check-config /etc/slips/slips.yaml")]
     CheckConfig {
@@ -282,6 +289,7 @@ pub fn main() -> ExitCode {
         Command::Unblock { net } => firewall::ask_daemon(&Ask::Unblock(net)),
         Command::Explain(asked) => explain::run(&asked),
         Command::Detections { name, json } => detections::run(name.as_deref(), json),
+        Command::P2pNode { socket } => daemon::peers::process::run(socket.as_deref()),
         Command::CheckConfig { file } => check_config(&file),
     };
     match done {

@@ -19,7 +19,7 @@ use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
 pub use detections::Detections;
-pub use p2p::P2p;
+pub use p2p::{P2p, PeerMode, PeerNode};
 pub use sensor::Sensor;
 pub use units::{Amount, Length, NetText};
 

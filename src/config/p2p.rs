@@ -1,4 +1,4 @@
-//! The section `p2p`: where this router is reached by its peers, and what it calls itself.
+//! The section `p2p`: how far peers may move this router, where it is reached by them, and what it calls itself.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,40 @@ use slips_p2p::message::Name;
 
 use crate::peers::table::{PORT, PeerAddress, parse_name};
 
+/// How far peers may move us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerMode {
+    /// It is told what would have been done.
+    Observe,
+    /// They help our own evidence over the bar.
+    Assist,
+    /// Three groups of them can have somebody blocked before we see anything.
+    Preempt,
+}
+
+/// Who runs the process that talks with peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerNode {
+    /// The daemon starts it.
+    Child,
+    /// It is a unit of its own and comes to `p2p.socket`.
+    Service,
+}
+
 /// `p2p`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct P2p {
+    /// How far peers may move us.
+    pub mode: PeerMode,
+    /// Whether our own findings are told to them.
+    pub share: bool,
+    /// Who runs the node.
+    pub node: PeerNode,
+    /// Where a node that is a unit of its own finds the daemon.
+    pub socket: PathBuf,
     /// Keys and the table of peers; empty: `p2p` below `output.directory`.
     pub directory: PathBuf,
     /// What we call ourselves towards those whom we invite; empty: the host's name.
@@ -27,6 +57,10 @@ impl Default for P2p {
     fn default() -> Self {
         let any = |ip: std::net::IpAddr| PeerAddress((ip, PORT).into());
         Self {
+            mode: PeerMode::Assist,
+            share: true,
+            node: PeerNode::Child,
+            socket: "/run/slips/p2p.sock".into(),
             directory: PathBuf::new(),
             name: None,
             listen: vec![any([0; 4].into()), any([0u16; 8].into())],
@@ -39,5 +73,21 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Name>, D::Error> {
     match String::deserialize(from)?.as_str() {
         "" => Ok(None),
         text => parse_name(text).map(Some).map_err(D::Error::custom),
+    }
+}
+
+impl P2p {
+    /// What we call ourselves.
+    pub fn own_name(&self) -> Name {
+        let host = || {
+            let host = nix::unistd::gethostname().ok()?.into_string().ok()?;
+            Name::new(host.split('.').next().unwrap_or_default().to_ascii_lowercase().as_str())
+        };
+        self.name.clone().or_else(host).unwrap_or_else(Name::nameless)
+    }
+
+    /// Where the node listens, as libp2p writes it.
+    pub fn listen_addresses(&self) -> Vec<String> {
+        self.listen.iter().map(ToString::to_string).collect()
     }
 }

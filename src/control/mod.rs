@@ -18,6 +18,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use slips_core::addr::Net;
 
 use crate::daemon::bell::Rope;
+use crate::daemon::peers::Word;
 
 /// The name in the network namespace.
 const NAME: &[u8] = b"slips-control";
@@ -157,6 +158,14 @@ pub struct Pending {
     pub answer: SyncSender<Answer>,
 }
 
+/// Who takes what is asked: each with what wakes it.
+pub struct Ends {
+    /// The responder.
+    pub responder: (SyncSender<Pending>, Rope),
+    /// Peers. They are told, too, when the owner lifts a block.
+    pub peers: (SyncSender<Word>, Rope),
+}
+
 /// The daemon's end. Dropping it does not end the thread; [`Server::stop`] does.
 pub struct Server {
     stopping: Arc<AtomicBool>,
@@ -164,8 +173,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and passes what it hears to `to`, whose reader waits for a ring, until stopped. Returns the thread's work to be spawned by the caller.
-    pub fn listen(to: SyncSender<Pending>, rope: Rope) -> io::Result<(Self, impl FnOnce() + Send)> {
+    /// Listens and passes what it hears to whom it concerns, until stopped. Returns the thread's work to be spawned by the caller.
+    pub fn listen(to: Ends) -> io::Result<(Self, impl FnOnce() + Send)> {
         let address = SocketAddr::from_abstract_name(NAME)?;
         let listener = UnixListener::bind_addr(&address)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -177,7 +186,7 @@ impl Server {
                 }
                 if let Ok(client) = client {
                     // A client that goes away or stalls harms only itself.
-                    let _ = serve(client, &to, &rope);
+                    let _ = serve(client, &to);
                 }
             }
         };
@@ -192,7 +201,7 @@ impl Server {
     }
 }
 
-fn serve(client: UnixStream, to: &SyncSender<Pending>, rope: &Rope) -> io::Result<()> {
+fn serve(client: UnixStream, to: &Ends) -> io::Result<()> {
     let peer = getsockopt(&client.as_fd(), PeerCredentials)?;
     let own = nix::unistd::geteuid();
     if peer.uid() != 0 && peer.uid() != own.as_raw() {
@@ -204,23 +213,45 @@ fn serve(client: UnixStream, to: &SyncSender<Pending>, rope: &Rope) -> io::Resul
     BufReader::new((&client).take(MAX_LINE)).read_line(&mut line)?;
     let answer = match Ask::parse(&line) {
         Err(error) => Err(error),
-        Ok(ask) => {
-            let (answer, answered) = sync_channel(1);
-            match to.try_send(Pending { ask, answer }) {
-                Ok(()) => {
-                    rope.ring();
-                    let answer = answered.recv_timeout(PATIENCE);
-                    answer.unwrap_or_else(|_| Err("the daemon is too busy; try again".into()))
-                }
-                Err(_) => Err("the daemon is too busy; try again".into()),
-            }
-        }
+        Ok(ask) => hand_over(ask, to),
     };
     let text = match answer {
         Ok(text) => format!("ok {text}\n"),
         Err(text) => format!("no {text}\n"),
     };
     (&client).write_all(text.as_bytes())
+}
+
+/// Gives what is asked to whom it concerns, and waits for the answer.
+fn hand_over(ask: Ask, to: &Ends) -> Answer {
+    let busy = || Err("the daemon is too busy; try again".into());
+    let (answer, answered) = sync_channel(1);
+    let lifted = if let Ask::Unblock(net) = ask { Some(net) } else { None };
+    let given = match &ask {
+        Ask::Peers(_) => to.tell_peers(Word::Asked(Pending { ask, answer })),
+        _ => {
+            let given = to.responder.0.try_send(Pending { ask, answer }).is_ok();
+            to.responder.1.ring();
+            given
+        }
+    };
+    if !given {
+        return busy();
+    }
+    let answer = answered.recv_timeout(PATIENCE).unwrap_or_else(|_| busy());
+    if let (Some(net), Ok(_)) = (lifted, &answer) {
+        // Whoever asked for the block was wrong. A full queue costs that lesson only.
+        to.tell_peers(Word::Unblocked(net));
+    }
+    answer
+}
+
+impl Ends {
+    fn tell_peers(&self, word: Word) -> bool {
+        let given = self.peers.0.try_send(word).is_ok();
+        self.peers.1.ring();
+        given
+    }
 }
 
 /// Why the daemon could not be asked.

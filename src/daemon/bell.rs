@@ -31,9 +31,12 @@ impl Bell {
     /// Waits until it rings, or one of the others has something to read, or this time is over; it is silent again then. What came into a
     /// queue before the ring is there to be read.
     pub fn wait(&self, others: &[BorrowedFd<'_>], at_most: Duration) {
-        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut all: Vec<PollFd<'_>> =
-            std::iter::once(self.0.as_fd()).chain(others.iter().copied()).map(readable).collect();
+        self.wait_for(others.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect(), at_most);
+    }
+
+    /// The same, for others that are waited for in other ways, too.
+    pub fn wait_for<'a>(&'a self, mut all: Vec<PollFd<'a>>, at_most: Duration) {
+        all.push(PollFd::new(self.0.as_fd(), PollFlags::POLLIN));
         // Whole milliseconds and never too early, or the last one would be spent in turns without end.
         let millis = at_most.as_micros().div_ceil(1000);
         let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);

@@ -7,6 +7,8 @@ use slips_core::alert::{Alert, Cause};
 use slips_core::evidence::Proof;
 use slips_core::record::Stats;
 use slips_core::time::{PacketTime, Span};
+use slips_p2p::identity::NodeId;
+use slips_p2p::message::Name;
 use slips_store::render;
 use slips_systemd::journal::{Entry, Field, Kind, Priority};
 
@@ -155,4 +157,68 @@ const fn mode_name(mode: Mode) -> &'static str {
         Mode::Enforce => "enforce",
         Mode::Monitor => "monitor",
     }
+}
+
+/// A peer in an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Its name, or its id.
+    pub name: &'a str,
+    /// Its id.
+    pub id: NodeId,
+}
+
+fn of_peer(kind: Kind, peer: Named<'_>, message: std::fmt::Arguments<'_>) -> Entry {
+    Entry::new(kind, message).with(Field::Peer, peer.name).with(Field::PeerId, peer.id)
+}
+
+/// A peer is connected, or no more.
+pub fn peer_connected(peer: Named<'_>, is: bool) -> Entry {
+    let (kind, what) = if is { (Kind::PeerConnected, "is connected") } else { (Kind::PeerGone, "is gone") };
+    of_peer(kind, peer, format_args!("peer {} {what}", peer.name))
+}
+
+/// A router joined our network, or we joined that of another.
+pub fn peer_joined(peer: Named<'_>, ours: bool) -> Entry {
+    let what = if ours { "used an invite of ours" } else { "let us in" };
+    of_peer(Kind::PeerJoined, peer, format_args!("peer {} {what}", peer.name))
+}
+
+/// A router did not let us in.
+pub fn peer_refused(peer: Named<'_>) -> Entry {
+    of_peer(
+        Kind::PeerRefused,
+        peer,
+        format_args!("{} did not let us in: the invite is used, ended or withdrawn", peer.name),
+    )
+}
+
+/// A peer is not believed any more.
+pub fn peer_quarantined(peer: Named<'_>, reason: &str) -> Entry {
+    of_peer(
+        Kind::PeerQuarantined,
+        peer,
+        format_args!("peer {} is not believed any more: {reason}", peer.name),
+    )
+    .with(Field::Reason, reason)
+}
+
+/// A peer said something.
+pub fn peer_report(peer: Named<'_>, about: &str, what: &str) -> Entry {
+    of_peer(Kind::PeerReport, peer, format_args!("peer {} about {about}: {what}", peer.name))
+        .with(Field::Target, about)
+        .with(Field::Reason, what)
+}
+
+/// Peers would have had something blocked.
+pub fn peer_advice(about: &str, reason: &str) -> Entry {
+    Entry::new(Kind::PeerAdvice, format_args!("{about} would be blocked on the word of peers: {reason}"))
+        .with(Field::Target, about)
+        .with(Field::Reason, reason)
+}
+
+/// The process that talks with peers was started the first time.
+pub fn peers_begin(name: &Name, sandbox: &str) -> Entry {
+    let text = format!("{name} talks with peers; the process that does has {sandbox}");
+    Entry::new(Kind::Start, &text).with(Field::Component, "peers").with(Field::Version, VERSION)
 }

@@ -7,6 +7,7 @@ mod clocks;
 mod entries;
 mod interfaces;
 mod outbox;
+pub mod peers;
 mod protect;
 mod pulse;
 mod responder;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! capture threads ─▶ engine threads ─▶ judge ─┬▶ responder thread (firewall, book, journal)
-//!                                             └▶ sinks thread (alerts.json, alerts.log, SQLite)
+//!                                             ├▶ sinks thread (alerts.json, alerts.log, SQLite)
+//!                                             └▶ peers thread ─▶ the node's process
 //! main thread: signals, watchdog, status
 //! ```
 //! It ends downstream: the capture stops, the queues run empty, windows are closed, files are flushed, then the firewall is let go
@@ -10,7 +11,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -30,10 +31,10 @@ use super::outbox::{LANE_QUEUE, Lane, Shed, WhenFull};
 use super::pulse::{Losses, Pulse};
 use super::responder::{AdviceLine, Gauges, Responder, Ways};
 use super::signals::{Asked, Signals};
-use super::{build, capture, entries, interfaces, protect, responder, sinks};
+use super::{build, capture, entries, interfaces, peers, protect, responder, sinks};
 use crate::cli::{Exit, Failure};
 use crate::config::{Bridge, Config, Mode};
-use crate::control::{ASK_QUEUE, Server};
+use crate::control::{ASK_QUEUE, Ends, Server};
 
 /// How often the main thread looks after things.
 const LOOK: Duration = Duration::from_millis(500);
@@ -75,15 +76,27 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
     let (to_sinks, for_sinks) = sync_channel(LANE_QUEUE);
     let is_alert: fn(&Record) -> bool = |record| matches!(record, Record::Alert(_));
+    let peers_bell = Bell::new().map_err(Failure::software)?;
+    let (to_peers, for_peers) = sync_channel(LANE_QUEUE);
+    let (to_words, words) = sync_channel(ASK_QUEUE);
+    let to_engine = peers::EngineLine::default();
+    let (to_advice, advice) = AdviceLine::new(bell.rope());
+    let peers = peers::build(config, environment, &watched, to_engine.clone(), to_advice, open_journal())?;
     let lanes = [Lane::new(to_responder, is_alert).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
     let shed = lanes.each_ref().map(Lane::shed);
-    let mut outbox = Outbox { lanes: Some(lanes), pulse: Arc::clone(&pulse) };
+    let mut outbox = Outbox {
+        lanes: Some(lanes),
+        peers: Some(Lane::new(to_peers, peers::wants).ringing(peers_bell.rope())),
+        has_peers: peers.active(),
+        pulse: Arc::clone(&pulse),
+    };
     let (input, engine) =
         pipeline::start(&settings, &*registry, build::default_shards(), move |records| outbox.pass(&records))
             .map_err(Failure::software)?;
 
     let (to_asks, asks) = sync_channel(ASK_QUEUE);
-    let control = match Server::listen(to_asks, bell.rope()) {
+    let ends = Ends { responder: (to_asks, bell.rope()), peers: (to_words.clone(), peers_bell.rope()) };
+    let control = match Server::listen(ends) {
         Ok((server, work)) => {
             // Only when no other daemon is here: what stands would be its.
             if config.firewall.mode == Mode::Monitor {
@@ -98,11 +111,16 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         }
     };
     responder.say(&entries::start(&watched, config.firewall.mode));
-    // Whoever speaks for peers is given the line.
-    let (advisers, advice) = AdviceLine::new(bell.rope());
-    drop(advisers);
     let finder = spawn("protect", find)?;
     let responder = spawn("responder", move || responder.run(&for_responder, &advice, &asks, &bell))?;
+    to_engine.open(input.clone());
+    let rope = peers_bell.rope();
+    let reload = move || {
+        // A full queue has a word of its own in it, or the directory is read soon.
+        let _ = to_words.try_send(peers::Word::Reload);
+        rope.ring();
+    };
+    let peers = spawn("peers", move || peers.run(&for_peers, &words, &peers_bell))?;
     let keeper = {
         let pulse = Arc::clone(&pulse);
         spawn("sinks", move || keep(&for_sinks, sinks, &pulse))?
@@ -118,11 +136,12 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     drop(input);
 
     tell(&notifier, &[State::Ready, State::Status("watching")]);
-    let reason = watch(&signals, &notifier, &pulse, &shed, &gauges, config)?;
+    let reason = watch(&signals, &notifier, &pulse, &shed, &gauges, config, &reload)?;
 
     tell(&notifier, &[State::Stopping, State::Status("ending: the queues run empty")]);
     enforce_deadline(signals)?;
     pulse.stopping.store(true, Ordering::Relaxed);
+    to_engine.close();
     for stopper in stoppers {
         stopper.stop();
     }
@@ -131,6 +150,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let stats =
         engine.join().map_err(|name| Failure::new(Exit::Software, format!("the {name} thread panicked")))?;
     let kept = join(keeper)?;
+    join(peers)?;
     let mut responder = join(responder)?;
     if let Some((server, listening)) = control {
         server.stop();
@@ -205,6 +225,9 @@ fn open_journal() -> Journal {
 /// Hands records to the lanes; when it is dropped with the judge, the lanes get what was held back.
 struct Outbox {
     lanes: Option<[Lane; 2]>,
+    peers: Option<Lane>,
+    /// Without peers nobody is woken for them.
+    has_peers: Arc<AtomicBool>,
     pulse: Arc<Pulse>,
 }
 
@@ -215,6 +238,9 @@ impl Outbox {
         let stopping = self.pulse.stopping.load(Ordering::Relaxed);
         let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };
         for lane in self.lanes.iter_mut().flatten() {
+            lane.offer(records, when_full);
+        }
+        if let Some(lane) = self.peers.as_mut().filter(|_| self.has_peers.load(Ordering::Relaxed)) {
             lane.offer(records, when_full);
         }
     }
@@ -232,7 +258,7 @@ fn ended_flows(records: &[Record]) -> u64 {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        for lane in self.lanes.take().into_iter().flatten() {
+        for lane in self.lanes.take().into_iter().flatten().chain(self.peers.take()) {
             lane.finish();
         }
     }
@@ -287,6 +313,7 @@ fn watch(
     shed: &[Arc<Shed>],
     gauges: &Gauges,
     config: &Config,
+    reload: &dyn Fn(),
 ) -> Result<&'static str, Failure> {
     let mut heart = Heartbeat::default();
     let clock = Clocks::default().steady;
@@ -296,7 +323,10 @@ fn watch(
         match signals.wait(LOOK).map_err(Failure::software)? {
             Some(Asked::Stop) => return Ok("asked by a signal"),
             Some(Asked::Reload) => {
-                eprintln!("slips: configuration is read at the start only; restart the service to change it");
+                eprintln!(
+                    "slips: peers are read again; the configuration is at the start only: restart the service to change it"
+                );
+                reload();
             }
             None => {}
         }

@@ -105,7 +105,8 @@ impl Council {
         Ruling::Block { indicator: indicator.clone(), term, basis, opinion }
     }
 
-    fn is_refuted(&self, indicator: &Indicator, now: Moment) -> bool {
+    /// Whether the owner said that it is no attacker, and that holds still.
+    pub fn is_refuted(&self, indicator: &Indicator, now: Moment) -> bool {
         self.refuted.get(indicator).is_some_and(|until| now < *until)
     }
 

@@ -448,6 +448,23 @@ impl Council {
         self.standings.insert(peer, standing);
     }
 
+    /// What the owner refuted, and until when it is not blocked on advice; for disk.
+    pub fn refuted(&self) -> impl Iterator<Item = (&Indicator, Moment)> {
+        self.refuted.iter().map(|(indicator, until)| (indicator, *until))
+    }
+
+    /// Takes back what [`Council::refuted`] gave.
+    pub fn restore_refuted(&mut self, indicator: Indicator, until: Moment) {
+        if self.refuted.len() < REMEMBERED {
+            self.refuted.insert(indicator, until);
+        }
+    }
+
+    /// Takes back what [`Council::breaker`] gave before a restart.
+    pub const fn restore_breaker(&mut self, until: Moment) {
+        self.breaker = Some(until);
+    }
+
     /// The owner pardons a peer: it begins again from its configured weight.
     pub fn pardon(&mut self, peer: NodeId, now: Moment) {
         if let Some(standing) = self.standings.get_mut(&peer) {

@@ -43,7 +43,7 @@ impl Scene {
         let head =
             Head { net: NetId([0; 8]), author: id(n), epoch: 1, seq: 1, issued: self.now, ttl: HOUR * 24 };
         let author = self.members.find(id(n), self.now).expect("a peer");
-        let accepted = Accepted { opened: Opened { head, message }, author };
+        let accepted = Accepted { opened: Opened { head, message }, author, envelope: Vec::new() };
         self.council.hear(&accepted, &self.members, self.now)
     }
 

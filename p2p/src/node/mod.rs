@@ -12,6 +12,7 @@ mod behaviour;
 mod codec;
 mod discipline;
 mod door;
+pub mod link;
 mod run;
 mod serve;
 #[cfg(test)]
@@ -136,6 +137,8 @@ pub enum Command {
     },
     /// From now on these are the members.
     Members(Box<Members>),
+    /// Keep this envelope of an earlier run, which may be our own, for those who missed it.
+    Keep(Vec<u8>),
     /// How far a peer is believed, 0 to 1: the better believed keep their place when room is scarce.
     Believe(NodeId, f64),
     /// Ask the connected peers what they saw of these, at most 32.
@@ -199,6 +202,8 @@ pub enum Told {
     Published {
         /// The number.
         seq: u64,
+        /// As it was signed.
+        envelope: Vec<u8>,
     },
     /// A router used an invite of ours; it is let in with the weight of an unconfirmed peer.
     Joined {

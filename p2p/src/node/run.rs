@@ -231,6 +231,7 @@ impl Node {
                 self.publish_waiting();
             }
             Command::Members(members) => self.set_members(*members),
+            Command::Keep(envelope) => self.keep(envelope),
             Command::Believe(id, trust) => {
                 if let Some(peer) = peer_of(id) {
                     self.gossip().set_application_score(&peer, behaviour::score_of(trust));
@@ -274,9 +275,18 @@ impl Node {
             };
             let bytes = message.seal(&head, &self.key);
             let topic = self.topics.for_kind(message.message().kind()).hash();
-            self.archive.put(&head, message.message(), bytes);
+            self.archive.put(&head, message.message(), bytes.clone());
             self.send(topic, (head.author, head.epoch, head.seq));
-            self.tell(Told::Published { seq: self.seq });
+            self.tell(Told::Published { seq: self.seq, envelope: bytes });
+        }
+    }
+
+    /// Keeps what was published or taken in an earlier run, and holds still.
+    fn keep(&mut self, envelope: Vec<u8>) {
+        if let Ok(opened) = envelope::open(&envelope, self.net)
+            && opened.head.until() > self.now()
+        {
+            self.archive.put(&opened.head, &opened.message, envelope);
         }
     }
 
@@ -482,7 +492,7 @@ impl Node {
         }
         match self.gate.judge(&message.data, Path::Gossip, &self.members, clock) {
             Verdict::Accept(accepted) => {
-                self.take(accepted, message.data.clone());
+                self.take(accepted);
                 MessageAcceptance::Accept
             }
             Verdict::Ignore(_) => {
@@ -520,7 +530,7 @@ impl Node {
     }
 
     /// Keeps what was accepted, learns what concerns the node itself, and tells the daemon.
-    pub(super) fn take(&mut self, accepted: Box<Accepted>, bytes: Vec<u8>) {
+    pub(super) fn take(&mut self, accepted: Box<Accepted>) {
         let head = &accepted.opened.head;
         match &accepted.opened.message {
             Message::Roster(signed) => {
@@ -542,7 +552,7 @@ impl Node {
         }
         self.sync_pause = self.limits.resync;
         self.next_sync = self.next_sync.min(self.now().plus(self.sync_pause));
-        self.archive.put(head, &accepted.opened.message, bytes);
+        self.archive.put(head, &accepted.opened.message, accepted.envelope.clone());
         self.tell(Told::Heard(accepted));
     }
 

@@ -180,7 +180,7 @@ impl Node {
             match self.gate.judge(&bytes, Path::Snapshot, &self.members, clock) {
                 Verdict::Accept(accepted) => {
                     new += 1;
-                    self.take(accepted, bytes);
+                    self.take(accepted);
                 }
                 Verdict::Ignore(_) => {}
                 Verdict::Reject(_) => {

@@ -55,7 +55,14 @@ fn key(n: u16) -> NodeKey {
 fn limits() -> Limits {
     let open = Rate::per_second(100_000, 100_000);
     Limits {
-        quotas: Quotas { reports: open, blocks: open, retractions: open, control: open, late: open },
+        quotas: Quotas {
+            reports: open,
+            blocks: open,
+            retractions: open,
+            control: open,
+            late: open,
+            orders: open,
+        },
         neighbour: open,
         publish: open,
         publish_queue: 4096,

@@ -87,7 +87,14 @@ pub fn limits() -> Limits {
 pub fn open_limits() -> Limits {
     let open = Rate::per_second(1_000_000, 1_000_000);
     Limits {
-        quotas: Quotas { reports: open, blocks: open, retractions: open, control: open, late: open },
+        quotas: Quotas {
+            reports: open,
+            blocks: open,
+            retractions: open,
+            control: open,
+            late: open,
+            orders: open,
+        },
         neighbour: open,
         publish: open,
         publish_queue: 65_536,

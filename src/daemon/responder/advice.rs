@@ -63,7 +63,6 @@ impl AdviceLine {
         (Self { to, rope }, from)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the wiring of peers, which is not there yet"))]
     /// Hands advice over without waiting; false when too much waits already, and it should be said again.
     pub fn give(&self, advice: Advice) -> bool {
         let given = self.to.try_send(advice).is_ok();

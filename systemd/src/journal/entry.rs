@@ -67,6 +67,10 @@ fields! {
     Component = "SLIPS_COMPONENT",
     /// How many entries or packets were lost.
     Dropped = "SLIPS_DROPPED",
+    /// The peer: the name that the owner gave it, or its id.
+    Peer = "SLIPS_PEER",
+    /// The id of the peer.
+    PeerId = "SLIPS_PEER_ID",
     /// Flows seen since the start.
     Flows = "SLIPS_FLOWS",
     /// Alerts raised since the start.

@@ -48,12 +48,40 @@ pub enum Kind {
     Stop,
     /// A part does not work as it should, or works again.
     Degraded,
+    /// A peer is connected.
+    PeerConnected,
+    /// A peer is connected no more.
+    PeerGone,
+    /// A router joined by an invite, ours or another's.
+    PeerJoined,
+    /// A router did not let us in.
+    PeerRefused,
+    /// A peer is not believed any more.
+    PeerQuarantined,
+    /// A peer said something.
+    PeerReport,
+    /// Peers would have had something blocked.
+    PeerAdvice,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: &'static [Self] =
-        &[Self::Alert, Self::Block, Self::Unblock, Self::Refusal, Self::Start, Self::Stop, Self::Degraded];
+    pub const ALL: &'static [Self] = &[
+        Self::Alert,
+        Self::Block,
+        Self::Unblock,
+        Self::Refusal,
+        Self::Start,
+        Self::Stop,
+        Self::Degraded,
+        Self::PeerConnected,
+        Self::PeerGone,
+        Self::PeerJoined,
+        Self::PeerRefused,
+        Self::PeerQuarantined,
+        Self::PeerReport,
+        Self::PeerAdvice,
+    ];
 
     /// The `MESSAGE_ID`; the catalog has the same.
     pub const fn message_id(self) -> u128 {
@@ -65,6 +93,13 @@ impl Kind {
             Self::Start => 0x83e4_a877_59f3_4cf8_b03d_bf85_8071_e15e,
             Self::Stop => 0x1799_ad13_477c_40fd_a7b5_25bc_a619_3693,
             Self::Degraded => 0xe853_9130_b3de_4b80_8dfd_a003_38fb_1cad,
+            Self::PeerConnected => 0xf580_a932_05ce_9e91_168d_976a_1fac_e215,
+            Self::PeerGone => 0xe823_c5f9_fd0b_8e02_a4a8_c759_298e_d3e5,
+            Self::PeerJoined => 0xbd9d_22c0_244b_a8d7_e47b_9f23_7869_6074,
+            Self::PeerRefused => 0x520b_42d2_b725_fb85_e7dc_0a5c_cea9_e8e4,
+            Self::PeerQuarantined => 0xc8a5_7759_51a5_751c_1fb8_f868_200c_a1d8,
+            Self::PeerReport => 0x3097_3ec7_438b_30c2_45ae_dc9c_43a5_a114,
+            Self::PeerAdvice => 0x40fa_c8c6_1747_051f_5d24_924c_b100_4869,
         }
     }
 
@@ -72,8 +107,11 @@ impl Kind {
     pub const fn priority(self) -> Priority {
         match self {
             Self::Alert | Self::Refusal | Self::Degraded => Priority::Warning,
+            Self::PeerRefused | Self::PeerQuarantined => Priority::Warning,
             Self::Block | Self::Start | Self::Stop => Priority::Notice,
+            Self::PeerJoined | Self::PeerAdvice => Priority::Notice,
             Self::Unblock => Priority::Info,
+            Self::PeerConnected | Self::PeerGone | Self::PeerReport => Priority::Info,
         }
     }
 
@@ -87,6 +125,13 @@ impl Kind {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Degraded => "degraded",
+            Self::PeerConnected => "peer-connected",
+            Self::PeerGone => "peer-gone",
+            Self::PeerJoined => "peer-joined",
+            Self::PeerRefused => "peer-refused",
+            Self::PeerQuarantined => "peer-quarantined",
+            Self::PeerReport => "peer-report",
+            Self::PeerAdvice => "peer-advice",
         }
     }
 }

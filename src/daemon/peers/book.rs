@@ -1,0 +1,302 @@
+//! What outlives the daemon: taken from peers.sqlite at the start, written to it at the end of each turn in one transaction.
+
+use slips_p2p::envelope;
+use slips_p2p::gate::Accepted;
+use slips_p2p::identity::{NetId, NodeId};
+use slips_p2p::indicator::Indicator;
+use slips_p2p::message::{Kind, Message};
+use slips_p2p::moment::Moment;
+use slips_p2p::trust::Standing;
+use slips_p2p::wire;
+use slips_store::{KeptEnvelope, Outcome, PeerBook, PeerStanding, StoreError};
+
+use super::{Ids, Peers, gate_of};
+
+/// Envelopes that are kept: as many words as the council keeps.
+const MOST: u32 = 65_536;
+/// What moved the trust in peers is kept for 90 days.
+const OUTCOMES_FOR: u64 = 90 * 86_400_000;
+
+/// What is to be written.
+#[derive(Default)]
+pub(super) struct Unwritten {
+    /// Whose standing changed.
+    pub standings: Ids,
+    /// Of whom something was taken.
+    pub taken: Ids,
+    /// What was said.
+    pub envelopes: Vec<KeptEnvelope>,
+    /// What moved trust.
+    pub outcomes: Vec<Outcome>,
+    /// What the owner refuted.
+    pub refuted: Vec<(Vec<u8>, u64)>,
+    /// Until when the breaker is open.
+    pub breaker: Option<u64>,
+    /// We said something: its number must be on disk before the next start.
+    pub said: bool,
+}
+
+impl Unwritten {
+    fn is_empty(&self) -> bool {
+        self.standings.is_empty()
+            && self.taken.is_empty()
+            && self.envelopes.is_empty()
+            && self.outcomes.is_empty()
+            && self.refuted.is_empty()
+            && self.breaker.is_none()
+            && !self.said
+    }
+}
+
+/// About what an envelope is: a newer one of the same author takes its place.
+fn about(message: &Message) -> String {
+    match message {
+        Message::Report(report) => report.indicator.to_string(),
+        Message::Block(block) => block.report.indicator.to_string(),
+        Message::Retract(retract) => retract.indicator.as_ref().map_or("all".into(), Indicator::to_string),
+        Message::Roster(_) => "roster".into(),
+        Message::Announce(_) => "announce".into(),
+        Message::List(entries) => format!("list {} {}", entries.list, entries.version),
+    }
+}
+
+impl Peers {
+    /// Opens the book and takes from it what an earlier run left. Without a book all works, but nothing outlives the daemon.
+    pub(super) fn open(&mut self, now: Moment) -> Result<(), String> {
+        let Some((own, psk)) = self.state.as_ref().and_then(|state| Some((state.id?, state.psk(now)?)))
+        else {
+            return Err("the key of this router is missing".into());
+        };
+        let mut gate = gate_of(&psk, own);
+        if self.book.is_none() {
+            match PeerBook::open(&self.settings.book) {
+                Ok(book) => self.book = Some(book),
+                Err(error) => self.book_failed(&error),
+            }
+        }
+        self.number(now);
+        self.in_book(|book| {
+            for (author, taken) in book.replay()? {
+                // A window that cannot be read is one that we never had: times still bound what is taken.
+                let _ = gate.replay.restore(NodeId(author), &taken);
+            }
+            Ok(())
+        });
+        self.gate = Some(gate);
+        self.restore_council(now);
+        self.restore_words(NetId::of(&psk), own, now);
+        Ok(())
+    }
+
+    /// The epoch and number of our last message. Without a note of it the epoch grows, or what we say would seem said already.
+    fn number(&mut self, now: Moment) {
+        let epoch = self.state.as_ref().map_or(0, |state| state.book.epoch);
+        let mut noted = (None, None);
+        self.in_book(|book| {
+            noted = (book.counter("epoch")?, book.counter("seq")?);
+            Ok(())
+        });
+        self.said = match noted {
+            (Some(known), Some(seq)) if known == epoch => (epoch, seq),
+            _ => {
+                let grown = now.0.max(epoch.saturating_add(1));
+                self.change(|state| state.book.epoch = grown);
+                self.unwritten.said = true;
+                (grown, 0)
+            }
+        };
+    }
+
+    fn restore_council(&mut self, now: Moment) {
+        let (mut standings, mut refuted, mut breaker) = (Vec::new(), Vec::new(), None);
+        self.in_book(|book| {
+            standings = book.standings()?;
+            refuted = book.refuted()?;
+            breaker = book.counter("breaker")?;
+            Ok(())
+        });
+        for (peer, kept) in standings {
+            let standing = Standing {
+                base: kept.base,
+                confirmed: kept.confirmed,
+                refuted: kept.refuted,
+                at: Moment(kept.at),
+                losses: kept.losses,
+                quarantined: kept.quarantined,
+                today: kept.today,
+            };
+            self.council.restore_standing(NodeId(peer), standing);
+        }
+        for (accused, until) in refuted.into_iter().filter(|(_, until)| *until > now.0) {
+            if let Some(indicator) = indicator_from(&accused) {
+                self.council.restore_refuted(indicator, Moment(until));
+            }
+        }
+        if let Some(until) = breaker {
+            self.council.restore_breaker(Moment(until));
+        }
+    }
+
+    /// What was said before and holds still is heard again, without being told again.
+    fn restore_words(&mut self, net: NetId, own: NodeId, now: Moment) {
+        for kept in self.envelopes(now) {
+            // They were checked when they came; a disk can be changed by others.
+            let Ok(opened) = envelope::open(&kept.envelope, net) else { continue };
+            if opened.head.author == own {
+                self.sharing.restore(&opened.message, opened.head.issued, opened.head.until());
+                continue;
+            }
+            let Some(author) =
+                self.state.as_ref().and_then(|state| state.members().find(opened.head.author, now))
+            else {
+                continue;
+            };
+            if let Some(state) = &self.state {
+                self.members = state.members();
+            }
+            let accepted = Accepted { opened, author, envelope: kept.envelope };
+            let rulings = self.council.hear(&accepted, &self.members, now);
+            self.obey(rulings);
+        }
+    }
+
+    fn envelopes(&mut self, now: Moment) -> Vec<KeptEnvelope> {
+        let mut kept = Vec::new();
+        self.in_book(|book| {
+            kept = book.envelopes(now.0)?;
+            Ok(())
+        });
+        kept
+    }
+
+    /// The envelopes that hold still, for a new node.
+    pub(super) fn kept(&mut self, now: Moment) -> Vec<Vec<u8>> {
+        self.write();
+        self.envelopes(now).into_iter().map(|kept| kept.envelope).collect()
+    }
+
+    /// Notes an envelope, so that it outlives us and the node.
+    pub(super) fn keep(&mut self, message: &Message, head: &envelope::Head, envelope: Vec<u8>) {
+        if message.kind() == Kind::Roster {
+            // The directory has it.
+            return;
+        }
+        self.unwritten.envelopes.push(KeptEnvelope {
+            author: head.author.0,
+            about: about(message),
+            place: (head.epoch, head.seq),
+            until: head.until().0,
+            envelope,
+        });
+    }
+
+    /// Writes what changed in this turn.
+    pub(super) fn write(&mut self) {
+        if self.unwritten.is_empty() {
+            return;
+        }
+        let unwritten = std::mem::take(&mut self.unwritten);
+        let standings: Vec<(NodeId, Standing)> =
+            self.council.standings().filter(|(peer, _)| unwritten.standings.contains(peer)).collect();
+        let windows: Vec<(NodeId, Vec<u8>)> = match &self.gate {
+            Some(gate) => {
+                gate.replay.persist().filter(|(author, _)| unwritten.taken.contains(author)).collect()
+            }
+            None => Vec::new(),
+        };
+        let said = self.said;
+        let work = move |book: &mut PeerBook| {
+            for (peer, standing) in &standings {
+                book.set_standing(&peer.0, &to_kept(standing))?;
+            }
+            for (author, taken) in &windows {
+                book.set_replay(&author.0, taken)?;
+            }
+            for kept in &unwritten.envelopes {
+                book.keep(kept)?;
+            }
+            for outcome in &unwritten.outcomes {
+                book.note(outcome)?;
+            }
+            for (accused, until) in &unwritten.refuted {
+                book.set_refuted(accused, *until)?;
+            }
+            if let Some(until) = unwritten.breaker {
+                book.set_counter("breaker", until)?;
+            }
+            if unwritten.said {
+                book.set_counter("epoch", said.0)?;
+                book.set_counter("seq", said.1)?;
+            }
+            Ok(())
+        };
+        // A number that was used must never be used again: others would take what it stands for as said already.
+        let durable = unwritten.said;
+        self.in_book(|book| if durable { book.durably(work) } else { book.all(work) });
+    }
+
+    /// Drops from the book what holds no longer.
+    pub(super) fn forget(&mut self, now: Moment) {
+        self.in_book(|book| book.forget(now.0, now.0.saturating_sub(OUTCOMES_FOR), MOST));
+    }
+
+    /// Does something in the book, if there is one; a book that fails stops nothing.
+    pub(super) fn in_book(&mut self, work: impl FnOnce(&mut PeerBook) -> Result<(), StoreError>) {
+        if let Some(book) = &mut self.book
+            && let Err(error) = work(book)
+        {
+            self.book_failed(&error);
+        }
+    }
+
+    fn book_failed(&mut self, error: &StoreError) {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        self.complain(&format!("what is known of peers may not outlive a restart: {error}{cause}"));
+    }
+}
+
+fn to_kept(standing: &Standing) -> PeerStanding {
+    PeerStanding {
+        base: standing.base,
+        confirmed: standing.confirmed,
+        refuted: standing.refuted,
+        at: standing.at.0,
+        losses: standing.losses,
+        quarantined: standing.quarantined,
+        today: standing.today,
+    }
+}
+
+/// The bytes of an indicator, as on the wire.
+pub(super) fn indicator_bytes(indicator: &Indicator) -> Vec<u8> {
+    let wire = indicator.to_wire();
+    let mut bytes = vec![u8::try_from(wire.r#type).unwrap_or(0), u8::try_from(wire.prefix).unwrap_or(0)];
+    bytes.extend(wire.value);
+    bytes
+}
+
+fn indicator_from(bytes: &[u8]) -> Option<Indicator> {
+    let (head, value) = bytes.split_first_chunk::<2>()?;
+    let [kind, prefix] = *head;
+    let wire = wire::Indicator { r#type: kind.into(), value: value.to_vec(), prefix: prefix.into() };
+    Indicator::from_wire(&wire).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_indicator_is_read_as_it_was_kept() {
+        for indicator in [
+            Indicator::host([198, 51, 100, 7].into()).expect("public"),
+            Indicator::net("2001:db8:5::/48".parse().expect("net"))
+                .unwrap_or_else(|_| Indicator::net("198.51.100.0/24".parse().expect("net")).expect("public")),
+            Indicator::domain("evil.example.org").expect("domain"),
+            Indicator::Ja3([7; 16]),
+        ] {
+            assert_eq!(indicator_from(&indicator_bytes(&indicator)), Some(indicator));
+        }
+        assert_eq!(indicator_from(&[1]), None);
+    }
+}

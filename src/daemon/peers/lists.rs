@@ -1,0 +1,131 @@
+//! Named blocklists: what this router publishes, and what it does with those that it follows.
+
+use std::collections::BTreeSet;
+
+use slips_p2p::indicator::Indicator;
+use slips_p2p::lists::{Change, HOLDS, Of};
+use slips_p2p::message::{Message, Percent};
+use slips_p2p::moment::Moment;
+use slips_p2p::node::link::ToNode;
+use slips_p2p::share::report_of;
+
+use super::Peers;
+use crate::daemon::entries;
+use crate::daemon::responder::Advice;
+use crate::peers::table::Policy;
+
+/// How bad and how sure an entry of a list is that only scores: a list says no more than that it names somebody.
+const SCORE: f64 = 0.8;
+const CONFIDENCE: f64 = 0.8;
+
+impl Peers {
+    /// From now on the lists are those that the directory names.
+    pub(super) fn read_lists(&mut self) {
+        let now = self.now();
+        match self.store.published(now) {
+            Ok(wanted) => self.published.set(wanted, now),
+            Err(error) => self.complain(&error.to_string()),
+        }
+        self.policies = self.state.as_ref().map(crate::peers::State::followed).unwrap_or_default();
+        let wanted: BTreeSet<Of> = self.policies.keys().cloned().collect();
+        let (changes, new) = self.followed.set(&wanted);
+        self.list_changed(changes);
+        if !new.is_empty() {
+            self.hear_lists_again(&new, now);
+        }
+    }
+
+    /// Parts of newly followed lists may be here already.
+    fn hear_lists_again(&mut self, new: &[Of], now: Moment) {
+        let Some(net) = self.psk().map(|psk| slips_p2p::identity::NetId::of(&psk)) else { return };
+        for envelope in self.kept(now) {
+            let Ok(opened) = slips_p2p::envelope::open(&envelope, net) else { continue };
+            if let Message::List(part) = &opened.message
+                && new.iter().any(|(author, list)| *author == opened.head.author && *list == part.list)
+            {
+                let changes = self.followed.hear(opened.head.author, part, opened.head.until());
+                self.list_changed(changes);
+            }
+        }
+    }
+
+    /// Says what of our lists is to be said now, and lets go what others do not say any more.
+    pub(super) fn tend_lists(&mut self) {
+        let (now, steady) = (self.now(), (self.clocks.steady)());
+        while let Some(part) = self.published.due(now) {
+            let list = part.list.clone();
+            match self.privacy.clear(Message::List(part)) {
+                Ok(message) => self.node.send(ToNode::Publish { message, ttl: HOLDS }, steady),
+                Err(error) => self.complain(&format!("a part of the list {list} is not published: {error}")),
+            }
+        }
+        let over = self.followed.expire(now);
+        self.list_changed(over);
+    }
+
+    /// Carries out what became of entries of followed lists.
+    pub(super) fn list_changed(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Listed { of, indicator, until } => self.listed(&of, &indicator, until),
+                Change::Unlisted { of, indicator } => self.unlisted(&of, &indicator),
+            }
+        }
+    }
+
+    fn listed(&mut self, of: &Of, indicator: &Indicator, until: Moment) {
+        let now = self.now();
+        match self.policies.get(of) {
+            Some(Policy::Block) if self.council.is_refuted(indicator, now) => {}
+            Some(Policy::Block) => {
+                let Some(net) = indicator.as_net() else { return };
+                let why = format!("on the list {} of peer {}", of.1, self.name_of(of.0));
+                let (for_, source) = (until.since(now), self.list_source(of));
+                self.ask_responder(Advice::Block { net, for_, source, why });
+            }
+            Some(Policy::Score) => {
+                let report = report_of(indicator, Percent::of(SCORE), Percent::of(CONFIDENCE), now);
+                let rulings = self.council.hear_report(of.0, &report, None, now, until, &self.members, now);
+                self.obey(rulings);
+            }
+            Some(Policy::Log) => {
+                self.logged.insert(indicator.clone(), (of.clone(), Moment(0)));
+            }
+            None => {}
+        }
+    }
+
+    fn unlisted(&mut self, of: &Of, indicator: &Indicator) {
+        self.logged.remove(indicator);
+        // Also when it is followed no more: whatever was done with it ends. A score ends with its time.
+        if let Some(net) = indicator.as_net() {
+            let source = self.list_source(of);
+            self.ask_responder(Advice::Retract { net, source });
+        }
+    }
+
+    fn list_source(&self, (author, list): &Of) -> String {
+        // The id, since a name may change while its blocks stand; short enough for the book.
+        let id: String = author.to_string().chars().rev().take(LETTERS).collect();
+        format!("list/{list}/{id}")
+    }
+
+    /// Somebody on a list that is only told of had traffic with us.
+    pub(super) fn met(&mut self, indicator: &Indicator) {
+        let now = self.now();
+        let Some((of, told)) = self.logged.get_mut(indicator) else { return };
+        if now.since(*told) < TELL_AGAIN {
+            return;
+        }
+        *told = now;
+        let ((author, list), about) = (of.clone(), indicator.to_string());
+        self.say_of(author, |peer| {
+            entries::peer_report(peer, &about, &format!("it is on the list {list}, and had traffic with us"))
+        });
+    }
+}
+
+/// Letters of an id that tell peers apart.
+const LETTERS: usize = 12;
+/// Traffic with somebody on a list is told so often.
+const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -1,0 +1,543 @@
+//! Peers, as the daemon has them: one thread owns what they said, how far they are believed, and the process that talks with them.
+//!
+//! ```text
+//! engine ─records─▶ peers thread ─advice─▶ engine (evidence), responder (blocks)
+//! command line ───▶   │    ▲                journal, peers.sqlite
+//!                     ▼    │ frames over a socket
+//!                  node's process ◀─ libp2p ─▶ other routers
+//! ```
+//! It never holds anybody up: whoever tells it something drops or keeps it when the queue is full, and the node is read and written without
+//! waiting. When the node dies, blocking goes on, and another node is started.
+
+mod book;
+mod heard;
+pub mod link;
+mod lists;
+mod node;
+mod ours;
+pub mod process;
+mod rulings;
+mod sandbox;
+mod told;
+mod wiring;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags};
+use slips_core::addr::Net;
+use slips_core::event::Event;
+use slips_core::record::Record;
+use slips_p2p::bucket::{Quotas, Rate};
+use slips_p2p::council::{Council, Mode, Rules};
+use slips_p2p::exchange::Sight;
+use slips_p2p::gate::Gate;
+use slips_p2p::identity::{NetId, NodeId};
+use slips_p2p::indicator::Indicator;
+use slips_p2p::lists::{Followed, Of, Published};
+use slips_p2p::members::Members;
+use slips_p2p::message::Name;
+use slips_p2p::moment::{Clock, Moment};
+use slips_p2p::node::link::{Start, ToNode};
+use slips_p2p::privacy::Privacy;
+use slips_p2p::share::Sharing;
+use slips_store::PeerBook;
+use slips_systemd::journal::{Entry, Journal};
+
+use super::bell::Bell;
+use super::clocks::Clocks;
+use super::entries::{self, Named};
+use super::responder::Advice;
+use crate::config;
+use crate::control::Pending;
+use crate::peers::table::Policy;
+use crate::peers::{State, Store};
+use node::{Happened, Node, Origin};
+pub use wiring::{EngineLine, build, wants};
+
+/// How often the thread looks after things while there are peers.
+const TICK: Duration = Duration::from_secs(1);
+/// How often blocks on advice, who is protected, and how far peers are believed, are looked at.
+const COUNCIL_EVERY: Duration = Duration::from_secs(5);
+const PROTECT_EVERY: Duration = Duration::from_secs(30);
+const BELIEVE_EVERY: Duration = Duration::from_secs(300);
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// Without peers there is nothing to do but to wait for words.
+const IDLE: Duration = Duration::from_secs(3600);
+/// The same trouble is told once in this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const MAX_COMPLAINTS: usize = 32;
+/// Advice to the responder that waits because its queue was full.
+const MAX_UNGIVEN: usize = 1024;
+/// Own findings that are remembered for the questions of peers.
+const MAX_SEEN: usize = 4096;
+
+/// The ways from here to others.
+pub struct Ways {
+    /// Tells the engine what peers say; false when it does not take it now.
+    pub advise: Box<dyn Fn(Event) -> bool + Send>,
+    /// Asks the responder for a block; false when it does not take it now.
+    pub respond: Box<dyn Fn(Advice) -> bool + Send>,
+    /// Who must never be blocked; `None` when that cannot be found out now.
+    pub protect: Box<dyn Fn() -> Option<Vec<Net>> + Send>,
+}
+
+/// What does not change while the daemon runs.
+pub struct Settings {
+    /// `p2p` of the configuration.
+    pub p2p: config::P2p,
+    /// `firewall` of the configuration: for how long we block.
+    pub firewall: config::Firewall,
+    /// The weight of an alert.
+    pub alert_weight: f64,
+    /// Networks that are ours: never told to anybody.
+    pub own: Vec<Net>,
+    /// peers.sqlite.
+    pub book: PathBuf,
+}
+
+/// What others ask of the thread.
+pub enum Word {
+    /// A command of the command line.
+    Asked(Pending),
+    /// The owner lifted a block: whoever asked for it was wrong.
+    Unblocked(Net),
+    /// Read the directory again.
+    Reload,
+}
+
+/// In whose name each block was asked for.
+type Lent = BTreeMap<Indicator, String>;
+
+/// See the module.
+pub struct Peers {
+    store: Store,
+    settings: Settings,
+    ways: Ways,
+    journal: Journal,
+    clocks: Clocks,
+    /// Whether records are of any use here; the outbox looks.
+    active: Arc<AtomicBool>,
+    state: Option<State>,
+    members: Members,
+    gate: Option<Gate>,
+    council: Council,
+    privacy: Privacy,
+    sharing: Sharing,
+    node: Node,
+    book: Option<PeerBook>,
+    /// The epoch and number of our last message.
+    said: (u64, u64),
+    /// What we saw ourselves, for the questions of peers; and in what order.
+    seen: BTreeMap<Indicator, Sight>,
+    seen_order: VecDeque<Indicator>,
+    /// Blocklists: ours, those that are followed and what is done with them, and whom to tell of only, with when that was last.
+    published: Published,
+    followed: Followed,
+    policies: BTreeMap<Of, Policy>,
+    logged: BTreeMap<Indicator, (Of, Moment)>,
+    /// In whose name each block on advice was asked for.
+    lent: Lent,
+    ungiven: VecDeque<Advice>,
+    unadvised: VecDeque<Event>,
+    /// What is to be written at the end of the turn.
+    unwritten: book::Unwritten,
+    /// Joins that the node was told of.
+    joining: Option<NodeId>,
+    last_seen: BTreeMap<NodeId, Moment>,
+    synced: bool,
+    due: Due,
+    complaints: BTreeMap<String, Duration>,
+}
+
+/// Steady times at which things are done next.
+#[derive(Debug, Default)]
+struct Due {
+    council: Duration,
+    protect: Duration,
+    believe: Duration,
+    forget: Duration,
+}
+
+impl Peers {
+    /// With what the directory says.
+    pub fn new(store: Store, settings: Settings, ways: Ways, journal: Journal, clocks: Clocks) -> Self {
+        let mode = match settings.p2p.mode {
+            config::PeerMode::Observe => Mode::Observe,
+            config::PeerMode::Assist => Mode::Assist,
+            config::PeerMode::Preempt => Mode::Preempt,
+        };
+        let now = Moment(u64::try_from((clocks.wall)() / 1000).unwrap_or(0));
+        let privacy = Privacy { own: settings.own.clone(), ..Privacy::default() };
+        Self {
+            store,
+            settings,
+            ways,
+            journal,
+            clocks,
+            active: Arc::default(),
+            state: None,
+            members: Members::default(),
+            gate: None,
+            council: Council::new(mode, Rules::default()),
+            privacy,
+            sharing: Sharing::default(),
+            node: Node::new(Origin::Child),
+            book: None,
+            said: (0, 0),
+            seen: BTreeMap::new(),
+            seen_order: VecDeque::new(),
+            published: Published::new(now),
+            followed: Followed::default(),
+            policies: BTreeMap::new(),
+            logged: BTreeMap::new(),
+            lent: BTreeMap::new(),
+            ungiven: VecDeque::new(),
+            unadvised: VecDeque::new(),
+            unwritten: book::Unwritten::default(),
+            joining: None,
+            last_seen: BTreeMap::new(),
+            synced: false,
+            due: Due::default(),
+            complaints: BTreeMap::new(),
+        }
+    }
+
+    /// Whether records are of any use here.
+    pub fn active(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.active)
+    }
+
+    /// Lets a service be the node instead of a child.
+    pub fn serve_at(&mut self, listener: UnixListener) {
+        self.node = Node::new(Origin::Service(listener));
+    }
+
+    /// Works until all senders of records are gone. Whoever sends rings the bell.
+    pub fn run(mut self, records: &Receiver<Vec<Record>>, words: &Receiver<Word>, bell: &Bell) {
+        // What is wrong was told.
+        let _ = self.reload();
+        loop {
+            let more = match records.try_recv() {
+                Ok(batch) => {
+                    if self.is_active() {
+                        batch.iter().for_each(|record| self.take_record(record));
+                    }
+                    true
+                }
+                Err(TryRecvError::Empty) => false,
+                Err(TryRecvError::Disconnected) => break,
+            };
+            while let Ok(word) = words.try_recv() {
+                self.take_word(word);
+            }
+            if self.is_active() {
+                self.turn();
+            }
+            if !more {
+                self.wait(bell);
+            }
+        }
+        self.write();
+        self.node.stop((self.clocks.steady)());
+    }
+
+    fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    fn wait(&self, bell: &Bell) {
+        let steady = (self.clocks.steady)();
+        if !self.is_active() {
+            return bell.wait(&[], IDLE);
+        }
+        let due = self.node.due().saturating_sub(steady).min(TICK);
+        match self.node.waits_for() {
+            Some((socket, writes)) => {
+                let flags = if writes { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
+                bell.wait_for(vec![PollFd::new(socket, flags)], due);
+            }
+            None => bell.wait(&[], due),
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment(u64::try_from((self.clocks.wall)() / 1000).unwrap_or(0))
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { now: self.now(), synced: self.synced }
+    }
+
+    fn take_word(&mut self, word: Word) {
+        match word {
+            Word::Asked(pending) => {
+                let answer = self.answer(&pending.ask);
+                // Whoever asked may be gone.
+                let _ = pending.answer.try_send(answer);
+            }
+            Word::Unblocked(net) if self.is_active() => self.refuted_by_owner(net),
+            Word::Unblocked(_) => {}
+            Word::Reload => {
+                let _ = self.reload();
+            }
+        }
+    }
+
+    /// Reads the directory again, and lets all of it hold from now on; says how that went.
+    pub(super) fn reload(&mut self) -> Result<String, String> {
+        let state = match self.store.load() {
+            Ok(state) => state,
+            Err(error) => {
+                let text = error.to_string();
+                self.complain(&text);
+                return Err(text);
+            }
+        };
+        let (now, steady) = (self.now(), (self.clocks.steady)());
+        let psk = |state: &State| state.psk(now);
+        let before = self.state.as_ref().map(|state| (state.id, psk(state)));
+        let changed = before.is_some_and(|before| before != (state.id, psk(&state)));
+        if !state.enabled(now) || state.key.is_none() {
+            let lacks_key = state.enabled(now) && state.key.is_none();
+            self.active.store(false, Ordering::Relaxed);
+            self.node.replace(steady);
+            self.state = Some(state);
+            self.forget_removed(Members::default());
+            self.read_lists();
+            if lacks_key {
+                let text = "the key of this router is not readable: see slips peers id".to_owned();
+                self.complain(&text);
+                return Err(text);
+            }
+            return Ok("there is nobody to talk with: no peer, no open invite".into());
+        }
+        let members = state.members();
+        self.state = Some(state);
+        if changed || !self.is_active() {
+            self.node.replace(steady);
+            if let Err(text) = self.open(now) {
+                self.complain(&text);
+            }
+        }
+        self.forget_removed(members);
+        self.pardon(now);
+        self.read_lists();
+        self.tell_members(steady);
+        self.active.store(true, Ordering::Relaxed);
+        Ok(format!("{} peers", self.members.admitted(now).len()))
+    }
+
+    /// Who is a peer no more is not heard any more: what he said goes.
+    fn forget_removed(&mut self, members: Members) {
+        let now = self.now();
+        let before = self.members.admitted(now);
+        let gone: Vec<NodeId> = before.into_iter().filter(|id| members.find(*id, now).is_none()).collect();
+        for id in &gone {
+            let rulings = self.council.removed(*id, &self.members, now);
+            self.obey(rulings);
+            let id = id.0;
+            self.in_book(|book| book.forget_author(&id));
+        }
+        self.members = members;
+    }
+
+    fn pardon(&mut self, now: Moment) {
+        let pardons = self.state.as_ref().map(|state| state.book.pardons.clone()).unwrap_or_default();
+        if pardons.is_empty() {
+            return;
+        }
+        for id in &pardons {
+            self.council.pardon(*id, now);
+            self.unwritten.standings.insert(*id);
+        }
+        self.change(|state| state.book.pardons.retain(|id| !pardons.contains(id)));
+    }
+
+    /// Changes the directory; what it says then holds here, too.
+    fn change(&mut self, work: impl FnOnce(&mut State)) {
+        let changed = self.store.change(self.now(), |state| {
+            work(state);
+            Ok::<State, crate::peers::Error>(state.clone())
+        });
+        match changed {
+            Ok(state) => {
+                self.members = state.members();
+                self.state = Some(state);
+            }
+            Err(error) => self.complain(&error.to_string()),
+        }
+    }
+
+    /// Tells the node who is a member, and what it is to join.
+    fn tell_members(&mut self, steady: Duration) {
+        let now = self.now();
+        let Some(state) = &self.state else { return };
+        let open = state.book.open(now);
+        let join = state.book.joining(now).cloned();
+        self.node.send(ToNode::Members(self.members.clone()), steady);
+        self.node.send(ToNode::Invites(open), steady);
+        match join {
+            Some(invite) if self.joining != Some(invite.inviter) && self.node.is_up() => {
+                self.joining = Some(invite.inviter);
+                self.node.send(ToNode::Join(invite), steady);
+            }
+            Some(_) => {}
+            None => self.joining = None,
+        }
+    }
+
+    /// One look at everything.
+    fn turn(&mut self) {
+        let steady = (self.clocks.steady)();
+        for happened in self.node.turn(steady) {
+            match happened {
+                Happened::Ready(sandbox) => self.begin(&sandbox),
+                Happened::Told(word) => self.hear(word),
+                Happened::Lost(why) => {
+                    self.joining = None;
+                    self.complain(&format!("the node is gone, another is started: {why}"));
+                }
+            }
+        }
+        self.tick(steady);
+        self.hand_over();
+        self.write();
+    }
+
+    fn tick(&mut self, steady: Duration) {
+        let now = self.now();
+        let due = |at: &mut Duration, every: Duration| {
+            let is = steady >= *at;
+            if is {
+                *at = steady.saturating_add(every);
+            }
+            is
+        };
+        if due(&mut self.due.protect, PROTECT_EVERY) {
+            if let Some(nets) = (self.ways.protect)() {
+                self.privacy.protected = nets.clone();
+                let rulings = self.council.protect(nets);
+                self.obey(rulings);
+            }
+            self.look_at_clock(steady);
+        }
+        if due(&mut self.due.council, COUNCIL_EVERY) {
+            let rulings = self.council.tick(&self.members, now);
+            self.obey(rulings);
+        }
+        if due(&mut self.due.believe, BELIEVE_EVERY) {
+            for id in self.members.admitted(now) {
+                self.tell_trust(id);
+            }
+        }
+        if due(&mut self.due.forget, FORGET_EVERY) {
+            self.forget(now);
+        }
+        self.tend_lists();
+        while let Some(question) = self.sharing.question(now) {
+            self.node.send(ToNode::Ask(question), steady);
+        }
+    }
+
+    fn look_at_clock(&mut self, steady: Duration) {
+        let synced = is_synced();
+        if synced != self.synced {
+            self.synced = synced;
+            self.node.send(ToNode::Synced(synced), steady);
+        }
+        if !self.clock().is_sane() {
+            self.complain("the clock of this router is not set: nothing is said to peers, and nothing of theirs is judged, before it is");
+        }
+    }
+
+    fn tell_trust(&mut self, id: NodeId) {
+        let trust = self.council.trust(id, &self.members, self.now());
+        self.node.send(ToNode::Believe(id, trust), (self.clocks.steady)());
+    }
+
+    /// Tells a node that came what to be.
+    fn begin(&mut self, sandbox: &str) {
+        let (now, steady) = (self.now(), (self.clocks.steady)());
+        let Some((key, psk, invites)) = self
+            .state
+            .as_ref()
+            .and_then(|state| Some((state.key.clone()?, state.psk(now)?, state.book.open(now))))
+        else {
+            return;
+        };
+        let replay = self.gate.as_ref().map(|gate| gate.replay.persist().collect()).unwrap_or_default();
+        let start = Start {
+            key,
+            psk,
+            epoch: self.said.0,
+            last_seq: self.said.1,
+            name: self.own_name(),
+            listen: self.settings.p2p.listen_addresses(),
+            members: self.members.clone(),
+            invites,
+            replay,
+            synced: self.synced,
+        };
+        let kept = self.kept(now);
+        self.node.begin(start, kept.into_iter(), steady);
+        self.joining = None;
+        self.tell_members(steady);
+        self.due.believe = steady;
+        if self.node.starts == 1 {
+            self.journal.send(&entries::peers_begin(&self.own_name(), sandbox));
+        }
+    }
+
+    fn own_name(&self) -> Name {
+        self.settings.p2p.own_name()
+    }
+
+    /// What the owner calls a peer.
+    fn name_of(&self, id: NodeId) -> String {
+        let named =
+            self.state.as_ref().and_then(|state| state.table.peer(id)).and_then(|row| row.name.as_ref());
+        named.map_or_else(|| id.to_string(), Name::to_string)
+    }
+
+    fn say_of(&mut self, id: NodeId, entry: impl FnOnce(Named<'_>) -> Entry) {
+        let name = self.name_of(id);
+        self.journal.send(&entry(Named { name: &name, id }));
+    }
+
+    /// Tells of trouble, the same once a minute.
+    fn complain(&mut self, text: &str) {
+        let now = (self.clocks.steady)();
+        self.complaints.retain(|_, told| now.saturating_sub(*told) < COMPLAIN_EVERY);
+        if self.complaints.len() < MAX_COMPLAINTS && !self.complaints.contains_key(text) {
+            self.complaints.insert(text.to_owned(), now);
+            self.journal.send(&entries::degraded("peers", text));
+        }
+    }
+}
+
+/// Whether the system's clock may be believed. systemd-timesyncd says so by a file; where it does not run nobody says, and a clock that is
+/// not before this protocol is taken for set.
+fn is_synced() -> bool {
+    let timesync = std::path::Path::new("/run/systemd/timesync");
+    !timesync.is_dir() || timesync.join("synchronized").exists()
+}
+
+/// A gate for envelopes that the node took already: what it says is checked again, but for its rates.
+fn gate_of(psk: &[u8; 32], own: NodeId) -> Gate {
+    let late = Rate::per_second(100_000, 10_000);
+    Gate::new(NetId::of(psk), own, Quotas { late, ..Quotas::default() })
+}
+
+/// All addresses that share one with `net`.
+fn overlaps(indicator: &Indicator, net: Net) -> bool {
+    indicator.as_net().is_some_and(|held| held.overlaps(net))
+}
+
+/// Bounded by the number of members: each is one of them.
+type Ids = BTreeSet<NodeId>;

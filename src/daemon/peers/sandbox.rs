@@ -1,0 +1,101 @@
+//! What the node's process gives up before it talks to anybody: it faces strangers and needs nothing but its sockets.
+
+use anyhow::{Context, Result};
+use caps::{CapSet, CapsHashSet};
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope,
+};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+/// Memory of the process in bytes: more than the limits of the node allow it to need, and less than hurts a small router. Beyond it the
+/// process ends and is started anew.
+const MEMORY: u64 = 96 << 20;
+/// Connections are bounded at 64, two for each peer; the rest is for listeners and the runtime.
+const FILES: u64 = 256;
+/// Threads of its user, among which may be the daemon's own. libp2p's timer has one; nothing can be executed, as no file can be read.
+const THREADS: u64 = 256;
+/// Nobody, where the program was started by root.
+const NOBODY: u32 = 65_534;
+
+/// Gives up what it can; says what was given up. `bound` is whether the process dies with its parent.
+///
+/// # Errors
+/// When something is kept that a node must not have.
+pub fn enter(bound: bool) -> Result<String> {
+    prctl::set_no_new_privs().context("cannot give up new privileges")?;
+    limit()?;
+    let files = confine_files()?;
+    let user = leave_root()?;
+    drop_capabilities()?;
+    // After the change of the user, which takes both away.
+    prctl::set_dumpable(false).context("cannot forbid being traced")?;
+    if bound {
+        prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the daemon")?;
+    }
+    Ok(format!("no capabilities, {user}, {files}"))
+}
+
+fn limit() -> Result<()> {
+    for (resource, most) in [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_NOFILE, FILES),
+        (Resource::RLIMIT_DATA, MEMORY),
+        (Resource::RLIMIT_NPROC, THREADS),
+    ] {
+        setrlimit(resource, most, most).with_context(|| format!("cannot limit {resource:?}"))?;
+    }
+    Ok(())
+}
+
+/// No file but those of our own process, by which its memory is measured; no abstract socket and no signal to others.
+fn confine_files() -> Result<&'static str> {
+    let abi = ABI::V6;
+    let own = PathFd::new("/proc/self").context("cannot open /proc/self")?;
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|rules| rules.scope(Scope::from_all(abi)))
+        .and_then(Ruleset::create)
+        .and_then(|rules| rules.add_rule(PathBeneath::new(own, AccessFs::ReadFile)))
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .context("cannot give up files")?;
+    Ok(match status.ruleset {
+        RulesetStatus::FullyEnforced => "no files",
+        RulesetStatus::PartiallyEnforced => "no files (as far as this kernel can)",
+        RulesetStatus::NotEnforced => "files of its user (this kernel has no Landlock)",
+    })
+}
+
+/// Root becomes nobody; any other user stays.
+fn leave_root() -> Result<&'static str> {
+    if !Uid::effective().is_root() {
+        return Ok("no root");
+    }
+    for capability in caps::all() {
+        // One that this kernel does not know cannot be dropped, nor be had.
+        let _ = caps::drop(None, CapSet::Bounding, capability);
+    }
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    setgroups(&[]).context("cannot leave root's groups")?;
+    setresgid(group, group, group).context("cannot leave root's group")?;
+    setresuid(user, user, user).context("cannot leave root")?;
+    Ok("no root")
+}
+
+fn drop_capabilities() -> Result<()> {
+    let held = |set| caps::read(None, set).map(|held| !held.is_empty()).unwrap_or(true);
+    // Where the unit forbids capset there is nothing left to drop: the daemon clears what a child would inherit.
+    if [CapSet::Permitted, CapSet::Inheritable].into_iter().any(held) {
+        for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+            caps::set(None, set, &CapsHashSet::new()).context("cannot give up capabilities")?;
+        }
+    }
+    if [CapSet::Permitted, CapSet::Effective, CapSet::Inheritable, CapSet::Ambient].into_iter().any(held) {
+        anyhow::bail!("capabilities are left");
+    }
+    Ok(())
+}
