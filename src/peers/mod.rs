@@ -32,8 +32,6 @@
 //!   `peers-reports [INDICATOR]`: `{"reports": [{"by", "about", "kind", "score": 0 to 1, "confidence": 0 to 1, "evidence": [],
 //!   "issued_ms", "until_ms"}], "more": bool}`, newest first, with an indicator also `"weight"` and `"groups"` of the opinion.
 
-#![allow(dead_code, reason = "half of it is the daemon's, whose node is not wired yet")]
-
 pub mod book;
 pub mod files;
 mod published;

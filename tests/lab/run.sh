@@ -26,6 +26,7 @@ tests=(
     blocks_stand_beside_firewalld
     blocks_stand_beside_fail2ban
     after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked
+    two_administrators_do_what_the_handbook_tells_them
 )
 
 complain() {
@@ -262,6 +263,15 @@ after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked() {
         sort -n | tail -n 1) packets dropped, $((after - before)) leaked"
     [ $status = 0 ] || complain "$(tail -n 3 "$dir/kills.log"); $((after - before)) leaked" || return 1
     [ "$after" = "$before" ] || complain "$((after - before)) packets leaked; $note"
+}
+
+# Routers of their own, which docs/peers.md is about.
+two_administrators_do_what_the_handbook_tells_them() {
+    local status=0
+    env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/handbook.py" "$slips" "$repo/docs/peers.md" >"$dir/handbook.log" 2>&1 || status=$?
+    note=$(tail -n 1 "$dir/handbook.log")
+    [ $status = 0 ] || why=$(head -n 3 "$dir/handbook.log")
+    return $status
 }
 
 run_test() {

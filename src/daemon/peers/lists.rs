@@ -23,15 +23,39 @@ impl Peers {
     pub(super) fn read_lists(&mut self) {
         let now = self.now();
         match self.store.published(now) {
-            Ok(wanted) => self.published.set(wanted, now),
+            Ok(mut wanted) => {
+                for list in wanted.values_mut() {
+                    // What is ours, or never blocked here, is told to nobody, whatever the file says.
+                    list.entries.retain(|entry| self.privacy.may_answer(entry));
+                    list.removed.retain(|entry| self.privacy.may_answer(entry));
+                }
+                self.published.set(wanted, now);
+            }
             Err(error) => self.complain(&error.to_string()),
         }
-        self.policies = self.state.as_ref().map(crate::peers::State::followed).unwrap_or_default();
-        let wanted: BTreeSet<Of> = self.policies.keys().cloned().collect();
-        let (changes, new) = self.followed.set(&wanted);
+        let policies = self.state.as_ref().map(crate::peers::State::followed).unwrap_or_default();
+        // Of a list whose policy is another now, what the old one did ends first.
+        let same = |(of, policy): &(&Of, &Policy)| self.policies.get(*of) == Some(*policy);
+        let kept: BTreeSet<Of> = policies.iter().filter(same).map(|(of, _)| of.clone()).collect();
+        let (changes, _) = self.followed.set(&kept);
+        self.end_blocks(&kept);
         self.list_changed(changes);
+        self.policies = policies;
+        let (_, new) = self.followed.set(&self.policies.keys().cloned().collect());
         if !new.is_empty() {
             self.hear_lists_again(&new, now);
+        }
+    }
+
+    /// Ends at once what lists that are not `kept` had blocked.
+    fn end_blocks(&mut self, kept: &BTreeSet<Of>) {
+        let blocking =
+            self.policies.iter().filter(|(of, policy)| **policy == Policy::Block && !kept.contains(*of));
+        let ended: Vec<Of> = blocking.map(|(of, _)| of.clone()).collect();
+        for of in ended {
+            self.policies.remove(&of);
+            let source = self.list_source(&of);
+            self.ask_responder(Advice::Forget { source });
         }
     }
 
@@ -52,7 +76,11 @@ impl Peers {
     /// Says what of our lists is to be said now, and lets go what others do not say any more.
     pub(super) fn tend_lists(&mut self) {
         let (now, steady) = (self.now(), (self.clocks.steady)());
-        while let Some(part) = self.published.due(now) {
+        // What is said to nobody now would not be said again for hours.
+        while self.node.is_up()
+            && self.clock().is_sane()
+            && let Some(part) = self.published.due(now)
+        {
             let list = part.list.clone();
             match self.privacy.clear(Message::List(part)) {
                 Ok(message) => self.node.send(ToNode::Publish { message, ttl: HOLDS }, steady),
@@ -97,8 +125,10 @@ impl Peers {
 
     fn unlisted(&mut self, of: &Of, indicator: &Indicator) {
         self.logged.remove(indicator);
-        // Also when it is followed no more: whatever was done with it ends. A score ends with its time.
-        if let Some(net) = indicator.as_net() {
+        // A score ends with its time; the blocks of a list that is followed no more ended all at once.
+        if let Some(net) = indicator.as_net()
+            && self.policies.get(of) == Some(&Policy::Block)
+        {
             let source = self.list_source(of);
             self.ask_responder(Advice::Retract { net, source });
         }

@@ -16,6 +16,7 @@ mod lists;
 mod node;
 mod ours;
 pub mod process;
+mod rosters;
 mod rulings;
 mod sandbox;
 mod told;
@@ -141,6 +142,8 @@ pub struct Peers {
     followed: Followed,
     policies: BTreeMap<Of, Policy>,
     logged: BTreeMap<Indicator, (Of, Moment)>,
+    /// When each roster was told last, by its signature.
+    rosters_said: BTreeMap<[u8; 64], Moment>,
     /// In whose name each block on advice was asked for.
     lent: Lent,
     ungiven: VecDeque<Advice>,
@@ -196,6 +199,7 @@ impl Peers {
             followed: Followed::default(),
             policies: BTreeMap::new(),
             logged: BTreeMap::new(),
+            rosters_said: BTreeMap::new(),
             lent: BTreeMap::new(),
             ungiven: VecDeque::new(),
             unadvised: VecDeque::new(),
@@ -238,6 +242,8 @@ impl Peers {
             }
             if self.is_active() {
                 self.turn();
+            } else {
+                self.hand_over();
             }
             if !more {
                 self.wait(bell);
@@ -254,7 +260,8 @@ impl Peers {
     fn wait(&self, bell: &Bell) {
         let steady = (self.clocks.steady)();
         if !self.is_active() {
-            return bell.wait(&[], IDLE);
+            // What was done on the word of peers ends, also when the responder is slow to take it.
+            return bell.wait(&[], if self.ungiven.is_empty() { IDLE } else { TICK });
         }
         let due = self.node.due().saturating_sub(steady).min(TICK);
         match self.node.waits_for() {
@@ -430,6 +437,7 @@ impl Peers {
         if due(&mut self.due.council, COUNCIL_EVERY) {
             let rulings = self.council.tick(&self.members, now);
             self.obey(rulings);
+            self.say_rosters(now, steady);
         }
         if due(&mut self.due.believe, BELIEVE_EVERY) {
             for id in self.members.admitted(now) {

@@ -48,6 +48,13 @@ impl Peers {
                 })
             })
             .collect();
+        let lists: Vec<Value> = self
+            .followed
+            .counts()
+            .map(|((by, list), entries)| {
+                json!({ "by": by.to_string(), "list": list.to_string(), "entries": entries })
+            })
+            .collect();
         let status = self.node.status();
         let count = |pairs: Vec<(&'static str, u64)>| -> Value {
             pairs.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), json!(n))).collect()
@@ -64,6 +71,7 @@ impl Peers {
             "accepted": status.map(|s| count(s.accepted.iter().map(|(kind, n)| (kind.name(), *n)).collect())),
             "refused": status.map(|s| count(s.refused.iter().map(|(why, n)| (why.name(), *n)).collect())),
             "dropped": status.map(|s| s.news_dropped + s.publish_dropped).unwrap_or(0) + self.node.unsaid_dropped,
+            "lists": lists,
             "peers": peers,
         })
     }

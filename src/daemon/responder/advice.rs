@@ -22,7 +22,6 @@ const MAX_WHY: usize = 200;
 
 /// What peers ask for. A source is who answers for it, `GROUP/AUTHOR` for one; one word without spaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for the wiring of peers, which is not there yet"))]
 pub enum Advice {
     /// Block this network for so long from now on, longer or shorter than this source asked for before.
     Block {
