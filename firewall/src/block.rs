@@ -229,6 +229,8 @@ pub enum SelfTest {
     Blocks,
     /// It cannot be told: there is no route, or nothing is really blocked in this mode.
     Unknown,
+    /// It cannot be told: the packet was refused, but our rule never saw it. Another program's rule comes before ours and drops it.
+    Shadowed,
 }
 
 /// What holds the blocks: the kernel, or nothing but our memory.

@@ -44,6 +44,11 @@ impl Crowd {
         }
     }
 
+    /// Nobody is blocked any more.
+    pub fn clear(&mut self) {
+        *self = Self { share: self.share, ..Self::new(0) };
+    }
+
     /// This is blocked until then. What is neither a /64 nor a wider network of IPv6 is of no interest here.
     pub fn put(&mut self, net: Net, until: Duration) {
         let Some(owner) = owner(net) else { return };

@@ -114,8 +114,11 @@ impl Outcome {
     }
 }
 
-/// How many /64 the kernel's set takes where nobody says otherwise.
-const CROWD: usize = 65_536;
+/// How many /64 the kernel's set takes, where it takes so many IPv4 addresses.
+fn room_for_subnets(size: Option<u32>) -> usize {
+    let size = size.unwrap_or(NftOptions::default().size).div_ceil(2);
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
 
 /// Turns what would become of requests where nothing is blocked into what becomes of them where these are, and keeps the changes that are
 /// still needed.
@@ -159,7 +162,9 @@ impl Firewall {
             }
             Mode::Monitor => Box::new(DryRun::new()),
         };
-        Self::with_backend(backend, options.policy, options.protected)
+        let mut this = Self::with_backend(backend, options.policy, options.protected)?;
+        this.crowd = Crowd::new(room_for_subnets(options.size));
+        Ok(this)
     }
 
     /// The same over another backend.
@@ -177,7 +182,7 @@ impl Firewall {
             policy,
             protected: Protected::classes(),
             armed: false,
-            crowd: Crowd::new(CROWD),
+            crowd: Crowd::new(room_for_subnets(None)),
             began: Instant::now(),
             rebuilt: false,
         };
@@ -207,6 +212,12 @@ impl Firewall {
         around.or_else(widened)
     }
 
+    /// What should be let in before one more /64 is blocked after an alert: nothing, or where the /32 of its provider has its share of the
+    /// set, an eighth, what of that ends first. Else an attacker with a whole /32 would keep all others out of the set.
+    pub fn makes_room(&self, net: Net) -> Option<Net> {
+        self.crowd.makes_room(net).filter(|_| self.policy.crowds)
+    }
+
     /// Notes what changes make of the crowd.
     fn note(&mut self, changes: &[Change]) {
         let now = self.began.elapsed();
@@ -217,7 +228,7 @@ impl Firewall {
                     self.crowd.put(request.net, now.saturating_add(request.for_));
                 }
                 Change::Unblock(net) => self.crowd.let_in(*net),
-                Change::Clear => self.crowd = Crowd::new(CROWD),
+                Change::Clear => self.crowd.clear(),
                 Change::Block(_) | Change::Protect(_) => {}
             }
         }

@@ -114,6 +114,42 @@ fn the_self_test_sees_that_blocking_blocks() {
     assert_eq!(firewall.blocks().expect("list"), [], "nothing is left of it");
 }
 
+/// What another program drops proves nothing about us: neither that we block nor that we do not.
+#[test]
+fn the_self_test_is_not_fooled_by_what_others_drop() {
+    let test = "the_self_test_is_not_fooled_by_what_others_drop";
+    let Some(lab) = lab::open(test) else { return };
+    lab.ip(Host::Router, "route add default via 10.91.1.2");
+    let nft = |args: &str| lab.inside(Host::Router, || lab::program("nft", args)).is_some();
+    // What others can do to the table, as on kernels before 6.9.
+    let options = NftOptions { features: Features::NONE, ..NftOptions::default() };
+    let backend = lab.inside(Host::Router, || Nftables::open(options)).expect("open");
+    let mut firewall =
+        Firewall::with_backend(Box::new(backend), Policy::default(), Protected::classes()).expect("firewall");
+    let mut tested = || lab.inside(Host::Router, || firewall.self_test());
+    if !nft("add table inet other") {
+        eprintln!("skipped: {test}: needs the program nft (nftables)");
+        return;
+    }
+    // A negative number would be an option of nft.
+    let other = |priority: &str| {
+        let chain = "type filter hook output priority";
+        assert!(nft(&format!("add table inet other; add chain inet other out {{ {chain} {priority} ; }}")));
+        assert!(nft("add rule inet other out ip daddr 192.0.2.0/24 drop"));
+    };
+    other("filter");
+    assert_eq!(tested().expect("test"), SelfTest::Blocks, "ours is the first");
+    assert!(nft("delete table inet other"));
+    other("raw - 100");
+    assert_eq!(tested().expect("test"), SelfTest::Shadowed, "theirs is the first");
+    assert!(nft("delete table inet other"));
+    assert_eq!(tested().expect("test"), SelfTest::Blocks);
+    assert!(nft("flush chain inet slips output"));
+    assert!(matches!(tested(), Err(Error::NotBlocking)), "ours is gone");
+    other("filter");
+    assert_eq!(tested().expect("test"), SelfTest::Shadowed, "ours is gone, and theirs drops");
+}
+
 #[test]
 fn a_block_of_64_bits_drops_all_of_them_and_no_other() {
     let Some(lab) = lab::open("a_block_of_64_bits_drops_all_of_them_and_no_other") else { return };

@@ -2,19 +2,24 @@
 //!
 //! The kernel lets only the daemon's own socket change its table, so the command line must ask. An abstract name belongs to a
 //! network namespace, as the table does: whoever can see this firewall finds this daemon, and no other. Only root and the
-//! daemon's own user are heard; the line is bounded, a client that stalls is dropped.
+//! daemon's own user are heard; the line is bounded, a client that stalls is dropped. Anybody may take an abstract name before us: the
+//! daemon says who has it and waits for it, the command line believes nobody but root and the daemon's user.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+};
+use nix::sys::time::TimeVal;
 use slips_core::addr::Net;
 
 use crate::daemon::bell::Rope;
@@ -29,6 +34,8 @@ const MAX_ANSWER: u64 = 64 << 10;
 const LONGEST_PAUSE: u64 = 86_400;
 /// How long a client may take to say its line, and the daemon to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is tried to get the name that somebody else has.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// Asks that may wait for the responder.
 pub const ASK_QUEUE: usize = 8;
 
@@ -166,22 +173,98 @@ pub struct Ends {
     pub peers: (SyncSender<Word>, Rope),
 }
 
+/// Who has the name that should be ours, as far as the kernel tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Squatter {
+    pid: Option<i32>,
+    uid: Option<u32>,
+}
+
+impl Squatter {
+    fn of(name: &[u8]) -> Self {
+        let credentials =
+            connect_to(name).and_then(|stream| Ok(getsockopt(&stream.as_fd(), PeerCredentials)?));
+        credentials.map_or_else(
+            |_| Self::default(),
+            |peer| Self { pid: Some(peer.pid()).filter(|pid| *pid > 0), uid: Some(peer.uid()) },
+        )
+    }
+
+    /// It is no daemon of ours: neither root's nor of our own user.
+    pub fn is_stranger(&self) -> bool {
+        self.uid.is_some_and(|uid| uid != 0 && uid != nix::unistd::geteuid().as_raw())
+    }
+}
+
+impl fmt::Display for Squatter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, uid } = self;
+        match pid {
+            Some(pid) => {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                write!(f, "process {pid} ({})", name.trim_end().escape_debug())?;
+            }
+            None => f.write_str("an unknown process")?,
+        }
+        match uid {
+            Some(uid) => write!(f, " of user {uid}"),
+            None => f.write_str(" of an unknown user"),
+        }
+    }
+}
+
 /// The daemon's end. Dropping it does not end the thread; [`Server::stop`] does.
 pub struct Server {
     stopping: Arc<AtomicBool>,
+    listening: Arc<AtomicBool>,
+    wake: SyncSender<()>,
     address: SocketAddr,
 }
 
 impl Server {
-    /// Listens and passes what it hears to whom it concerns, until stopped. Returns the thread's work to be spawned by the caller.
-    pub fn listen(to: Ends) -> io::Result<(Self, impl FnOnce() + Send)> {
-        let address = SocketAddr::from_abstract_name(NAME)?;
-        let listener = UnixListener::bind_addr(&address)?;
-        let stopping = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopping);
+    /// Listens and passes what it hears to whom it concerns, until stopped. Returns the thread's work to be spawned by the caller. Where somebody else has the name, returns who, and the work begins with getting it; `got` is called then.
+    pub fn listen(
+        to: Ends,
+        got: impl FnOnce() + Send,
+    ) -> io::Result<(Self, Option<Squatter>, impl FnOnce() + Send)> {
+        Self::listen_as(NAME, to, got)
+    }
+
+    fn listen_as(
+        name: &'static [u8],
+        to: Ends,
+        got: impl FnOnce() + Send,
+    ) -> io::Result<(Self, Option<Squatter>, impl FnOnce() + Send)> {
+        let address = SocketAddr::from_abstract_name(name)?;
+        let (listener, squatter) = match UnixListener::bind_addr(&address) {
+            Ok(listener) => (Some(listener), None),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => (None, Some(Squatter::of(name))),
+            Err(error) => return Err(error),
+        };
+        let (stopping, listening) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (stop, ready) = (Arc::clone(&stopping), Arc::clone(&listening));
+        let (wake, woken) = sync_channel(1);
+        let at = address.clone();
         let work = move || {
+            let listener = match listener {
+                Some(listener) => listener,
+                None => loop {
+                    if woken.recv_timeout(TRY_AGAIN) != Err(RecvTimeoutError::Timeout) {
+                        return;
+                    }
+                    if let Ok(listener) = UnixListener::bind_addr(&at) {
+                        got();
+                        break listener;
+                    }
+                },
+            };
+            // Either `stop` sees that it has to wake us, or we see that it was called.
+            ready.store(true, Ordering::SeqCst);
+            if stop.load(Ordering::SeqCst) {
+                return;
+            }
             for client in listener.incoming() {
-                if stop.load(Ordering::Acquire) {
+                if stop.load(Ordering::SeqCst) {
                     return;
                 }
                 if let Ok(client) = client {
@@ -190,15 +273,27 @@ impl Server {
                 }
             }
         };
-        Ok((Self { stopping, address }, work))
+        Ok((Self { stopping, listening, wake, address }, squatter, work))
     }
 
     /// Ends the listening thread.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        // Wakes the accept; if it fails there is nobody to wake.
-        let _ = UnixStream::connect_addr(&self.address);
+        self.stopping.store(true, Ordering::SeqCst);
+        // If one waits there already, or nobody does, it is as well.
+        let _ = self.wake.try_send(());
+        if self.listening.load(Ordering::SeqCst) {
+            // Wakes the accept; if it fails there is nobody to wake.
+            let _ = UnixStream::connect_addr(&self.address);
+        }
     }
+}
+
+/// Connects with whoever has the name, which may be a stranger who accepts nobody: not for ever.
+fn connect_to(name: &[u8]) -> io::Result<UnixStream> {
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, SendTimeout, &TimeVal::new(PATIENCE.as_secs().cast_signed(), 0))?;
+    connect(fd.as_raw_fd(), &UnixAddr::new_abstract(name)?)?;
+    Ok(UnixStream::from(fd))
 }
 
 fn serve(client: UnixStream, to: &Ends) -> io::Result<()> {
@@ -267,8 +362,11 @@ pub enum Unasked {
 
 /// Asks the daemon of this network namespace.
 pub fn ask(what: &Ask) -> Result<Answer, Unasked> {
-    let address = SocketAddr::from_abstract_name(NAME).map_err(Unasked::Io)?;
-    let daemon = match UnixStream::connect_addr(&address) {
+    ask_as(NAME, what)
+}
+
+fn ask_as(name: &[u8], what: &Ask) -> Result<Answer, Unasked> {
+    let daemon = match connect_to(name) {
         Ok(daemon) => daemon,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Unasked::NoDaemon),
         Err(error) => return Err(Unasked::Io(error)),
@@ -343,5 +441,50 @@ mod tests {
         }
         let evil = Ask::Block { net: Net::host([192, 0, 2, 1].into()), secs: 1, why: "a\nflush".into() };
         assert_eq!(evil.to_string().lines().count(), 1);
+    }
+
+    fn ends() -> (Ends, std::sync::mpsc::Receiver<Pending>) {
+        let bell = crate::daemon::bell::Bell::new().expect("bell");
+        let ((to, asks), (to_peers, _)) = (sync_channel(ASK_QUEUE), sync_channel(1));
+        (Ends { responder: (to, bell.rope()), peers: (to_peers, bell.rope()) }, asks)
+    }
+
+    #[test]
+    fn who_has_our_name_is_named_and_the_name_is_ours_when_it_is_free() {
+        const OURS: &[u8] = b"slips-control-of-a-test";
+        let squatting =
+            UnixListener::bind_addr(&SocketAddr::from_abstract_name(OURS).expect("name")).expect("bind");
+        let (ends, asks) = ends();
+        let (tell, told) = sync_channel(1);
+        let got = move || tell.send(()).expect("send");
+        let (server, squatter, work) = Server::listen_as(OURS, ends, got).expect("listen");
+        let squatter = squatter.expect("taken");
+        let own = nix::unistd::getuid().as_raw();
+        assert_eq!(squatter.pid, i32::try_from(std::process::id()).ok());
+        assert!(squatter.to_string().ends_with(&format!(" of user {own}")), "{squatter}");
+        assert!(!squatter.is_stranger(), "it may be another slips");
+        assert!(Squatter { pid: None, uid: Some(own + 1) }.is_stranger());
+        let listening = std::thread::spawn(work);
+        drop(squatting);
+        told.recv_timeout(Duration::from_secs(60)).expect("it is free");
+        let client = std::thread::spawn(|| ask_as(OURS, &Ask::Status));
+        let Pending { ask, answer } = asks.recv_timeout(Duration::from_secs(60)).expect("asked");
+        assert_eq!(ask, Ask::Status);
+        answer.send(Ok("well".into())).expect("answer");
+        assert_eq!(client.join().expect("client").expect("asked"), Ok("well".into()));
+        server.stop();
+        listening.join().expect("ended");
+    }
+
+    #[test]
+    fn who_waits_for_the_name_can_be_stopped_and_who_accepts_nobody_is_not_waited_for() {
+        const OURS: &[u8] = b"slips-control-of-another-test";
+        let address = SocketAddr::from_abstract_name(OURS).expect("name");
+        let _squatting = UnixListener::bind_addr(&address).expect("bind");
+        let (server, squatter, work) = Server::listen_as(OURS, ends().0, || ()).expect("listen");
+        assert!(squatter.is_some());
+        let listening = std::thread::spawn(work);
+        server.stop();
+        listening.join().expect("ended");
     }
 }

@@ -14,6 +14,7 @@ use slips_systemd::journal::{Entry, Field, Kind, Priority};
 
 use super::pulse::Losses;
 use crate::config::Mode;
+use crate::control::Squatter;
 
 /// An attacker's evidence is enough.
 pub fn alert(alert: &Alert) -> Entry {
@@ -142,6 +143,15 @@ pub fn degraded(component: &str, reason: &str) -> Entry {
     Entry::new(Kind::Degraded, format_args!("{component}: {reason}"))
         .with(Field::Component, component)
         .with(Field::Reason, reason)
+}
+
+/// Somebody else has the name under which the command line finds us.
+pub fn squatted(by: &Squatter) -> Entry {
+    let what = if by.is_stranger() { "it is none of ours" } else { "does another slips run here?" };
+    let reason = format!(
+        "the name slips-control is taken by {by}, so commands are not answered until it is free; {what}"
+    );
+    degraded("the command line", &reason)
 }
 
 /// Blocking was tried, and does not block.

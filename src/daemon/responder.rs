@@ -109,6 +109,8 @@ pub struct Responder {
     paused: Option<Duration>,
     /// Steady time of the next test of the blocking.
     next_test: Duration,
+    /// At the last one another program's rule came before ours; told once.
+    shadowed: bool,
     /// Complaints of the last minute, with when they were told.
     complaints: BTreeMap<String, Duration>,
 }
@@ -147,6 +149,7 @@ impl Responder {
             login_noted: 0,
             paused: None,
             next_test: Duration::ZERO,
+            shadowed: false,
             complaints: BTreeMap::new(),
         })
     }

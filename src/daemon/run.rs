@@ -96,17 +96,24 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
 
     let (to_asks, asks) = sync_channel(ASK_QUEUE);
     let ends = Ends { responder: (to_asks, bell.rope()), peers: (to_words.clone(), peers_bell.rope()) };
-    let control = match Server::listen(ends) {
-        Ok((server, work)) => {
+    let answers = || {
+        open_journal().send(&entries::degraded("the command line", "is answered from now on"));
+    };
+    let control = match Server::listen(ends, answers) {
+        Ok((server, squatter, work)) => {
+            if let Some(squatter) = &squatter {
+                responder.say(&entries::squatted(squatter));
+            }
             // Only when no other daemon is here: what stands would be its.
-            if config.firewall.mode == Mode::Monitor {
+            let alone = squatter.is_none_or(|squatter| squatter.is_stranger());
+            if config.firewall.mode == Mode::Monitor && alone {
                 responder.stand_down();
             }
             Some((server, spawn("control", work)?))
         }
         Err(error) => {
-            let text = format!("cannot listen for commands: {error}; does another slips run here?");
-            responder.say(&entries::degraded("the command line", &text));
+            responder
+                .say(&entries::degraded("the command line", &format!("cannot listen for commands: {error}")));
             None
         }
     };

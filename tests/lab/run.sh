@@ -22,6 +22,7 @@ tests=(
     the_gateway_is_alerted_and_never_blocked
     an_allowed_net_is_alerted_and_never_blocked
     sigterm_ends_the_daemon_within_two_seconds
+    who_takes_the_daemons_name_is_told_of_not_believed_and_waited_out
     blocks_stand_beside_ufw
     blocks_stand_beside_firewalld
     blocks_stand_beside_fail2ban
@@ -200,6 +201,22 @@ sigterm_ends_the_daemon_within_two_seconds() {
     note="$took ms, under attack"
     downloads_end
 }
+
+who_takes_the_daemons_name_is_told_of_not_believed_and_waited_out() {
+    local squatter
+    start squatter "$R" python3 "$lab/squat.py"
+    squatter=$pid
+    within 5 grep -q ready "$dir/squatter.log" || complain "nobody takes the name: $(tail -n 1 "$dir/squatter.log")" || return 1
+    daemon_up || return 1
+    within 5 grep -q "slips-control is taken by process $squatter (python3) of user 65534" "$dir/daemon-$runs.log" ||
+        complain "the daemon does not tell who has its name: $(tail -n 3 "$dir/daemon-$runs.log")" || return 1
+    ! in_ns "$R" "$slips" firewall status >"$dir/status" 2>&1 || complain "a stranger is believed: $(cat "$dir/status")" || return 1
+    grep -q 'runs as user 65534' "$dir/status" || complain "it is not said who answers: $(cat "$dir/status")" || return 1
+    kill "$squatter"
+    wait "$squatter" 2>/dev/null
+    within 10 status || complain "the name is free and the daemon does not answer: $(cat "$dir/status")"
+}
+status() { in_ns "$R" "$slips" firewall status >"$dir/status" 2>&1; }
 
 # company NAME PROGRAM: blocks stand and others pass before it comes, beside it, after its reload and for the next daemon, and nothing of
 # it is changed by us.

@@ -39,6 +39,11 @@ pub(super) fn leave_group(socket: &OwnedFd, group: u32) -> nix::Result<()> {
     set(socket, libc::SOL_NETLINK, libc::NETLINK_DROP_MEMBERSHIP, &group)
 }
 
+/// Asks the kernel to heed all of a question; `nix` has no such option.
+pub(super) fn check_strictly(socket: &OwnedFd) -> nix::Result<()> {
+    set(socket, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, &1_i32)
+}
+
 /// Lets no message pass that tells of a change by this port, by a filter of classic BPF in the kernel. One datagram tells of one
 /// transaction, so its first message says whose it is.
 pub(super) fn ignore_port(socket: &OwnedFd, port: u32) -> nix::Result<()> {

@@ -178,6 +178,40 @@ impl Socket {
         Err(Error::Unanswered(step))
     }
 
+    /// Asks for objects of a kind until `each` has enough and says no, or all were told. What changes meanwhile may be missed. What was
+    /// not read waits in the socket, which is of no use any more then.
+    pub(crate) fn dump_some(
+        &mut self,
+        step: &'static str,
+        question: &Message,
+        mut each: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), Error> {
+        self.send(&[IoSlice::new(&question.finished(1))])?;
+        let (mut goes_on, mut refused) = (true, 0);
+        self.receive(|reply| match reply {
+            Reply::Object { attributes, .. } => {
+                goes_on = goes_on && each(attributes);
+                !goes_on
+            }
+            Reply::Done => true,
+            Reply::Verdict { errno, .. } => {
+                refused = errno;
+                false
+            }
+        })?;
+        match Errno::from_raw(refused) {
+            // A table that is gone by now has nothing in it.
+            _ if refused == 0 => Ok(()),
+            Errno::ENOENT | Errno::EINTR => Ok(()),
+            _ => Err(Error::unread(step, refused)),
+        }
+    }
+
+    /// Lets the kernel look at what is in the header and the attributes of a question, where it can: without that it tells of all.
+    pub(crate) fn check_strictly(&self) {
+        let _ = super::raw::check_strictly(&self.fd);
+    }
+
     /// One `sendmsg` for all pages: sent page by page, the kernel would take each for a batch of its own and refuse it.
     fn send(&mut self, pages: &[IoSlice<'_>]) -> Result<(), Error> {
         if !self.quiet {

@@ -10,7 +10,7 @@ mod table;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -219,6 +219,19 @@ impl Nftables {
 
     fn probe_left(&mut self) -> Result<Option<Duration>, Error> {
         Ok(self.left(&[Net::host(PROBE.into())])?.pop().flatten())
+    }
+
+    /// Sends a packet to the probe while it is blocked: what became of it, and whether the entry counted it.
+    fn try_probe(&mut self) -> Result<(io::Result<usize>, bool), Error> {
+        let probe = Net::host(PROBE.into());
+        self.apply(&[block_probe(Duration::from_secs(2))])?;
+        // From the first question on it is counted.
+        let before = self.count(probe)?;
+        let sent = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .and_then(|socket| socket.send_to(&[], (PROBE, DISCARD)));
+        let after = self.count(probe)?;
+        let packets = |count: Option<Count>| count.map_or(0, |count| count.packets);
+        Ok((sent, packets(after) > packets(before)))
     }
 
     /// Leaves the address of the probe as it was, should somebody have blocked it.
@@ -476,18 +489,19 @@ impl Backend for Nftables {
         table::counters(&mut self.socket)
     }
 
-    /// Blocks an address that nobody has for two seconds and sends a packet there: the kernel must refuse it.
+    /// Blocks an address that nobody has for two seconds and sends a packet there: the kernel must refuse it, and the entry must have
+    /// counted it, or another program's rule is what refused it.
     fn self_test(&mut self) -> Result<SelfTest, Error> {
         if self.paused {
             return Ok(SelfTest::Unknown);
         }
         let before = self.probe_left()?;
-        self.apply(&[block_probe(Duration::from_secs(2))])?;
-        let sent = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-            .and_then(|socket| socket.send_to(&[], (PROBE, DISCARD)));
+        let (sent, counted) = self.try_probe()?;
         self.end_probe(before)?;
         match sent {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(SelfTest::Blocks),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Ok(if counted { SelfTest::Blocks } else { SelfTest::Shadowed })
+            }
             Err(_) => Ok(SelfTest::Unknown),
             Ok(_) => Err(Error::NotBlocking),
         }

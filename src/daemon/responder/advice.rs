@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use slips_core::addr::Net;
 use slips_firewall::{BlockRequest, Manner};
+use slips_store::BlockId;
 
 use super::Responder;
 use super::batch::{Batch, Ground, Wanted};
@@ -74,13 +75,16 @@ impl Responder {
     /// Takes advice into a batch.
     pub(super) fn heed(&mut self, batch: &mut Batch, advice: Advice) {
         match advice {
-            Advice::Block { net, for_, source, why } => self.block_on_advice(batch, net, for_, &source, &why),
+            Advice::Block { net, for_, source, why } => {
+                self.block_on_word_of(batch, peer(&source), (net, for_), plain(&why, MAX_WHY), None);
+            }
             Advice::Retract { net, source } => {
                 // As it was blocked: with its 64 bits, where they were.
                 let by = peer(&source);
                 for net in [Some(net), Net::new(net.addr(), 64).filter(|_| is_six(net))].into_iter().flatten()
                 {
                     self.make_way(batch, net);
+                    self.failed.retain(|failed| !failed.is_of(&by) || !failed.touches(net));
                     if self.standing.get(net).is_some_and(|standing| standing.of(&by).is_some()) {
                         batch.lift(net, by.clone(), TAKEN_BACK);
                     }
@@ -89,6 +93,7 @@ impl Responder {
             Advice::Forget { source } => {
                 self.commit(batch);
                 let by = peer(&source);
+                self.failed.retain(|failed| !failed.is_of(&by));
                 for net in self.standing.held_by(&by) {
                     if batch.is_full() {
                         self.commit(batch);
@@ -100,13 +105,23 @@ impl Responder {
         }
     }
 
-    fn block_on_advice(&mut self, batch: &mut Batch, net: Net, for_: Duration, source: &str, why: &str) {
-        let Ok((net, term)) = self.judge(&BlockRequest::new(net, for_, "")) else {
+    /// Takes a network that is to be blocked on a peer's word for so long into a batch; `again` as in [`sentence`](Self::sentence).
+    pub(super) fn block_on_word_of(
+        &mut self,
+        batch: &mut Batch,
+        by: Holder,
+        (net, for_): (Net, Duration),
+        why: String,
+        again: Option<(Net, BlockId)>,
+    ) {
+        // By a peer, so that it is not widened as an alert's is.
+        let asked = BlockRequest { by: by.origin(), ..BlockRequest::new(net, for_, "") };
+        let Ok((net, term)) = self.judge(&asked) else {
             self.count_refused();
             return;
         };
         self.make_way(batch, net);
-        let (by, now) = (peer(source), (self.clocks.steady)());
+        let now = (self.clocks.steady)();
         let until = now.saturating_add(term);
         if self.standing.ours_until(net) >= until {
             return;
@@ -123,7 +138,8 @@ impl Responder {
             unproven: false,
             manner: Manner::Drop,
         };
-        batch.want(Wanted { net, hold, ground: Ground::Word(plain(why, MAX_WHY)), again: None });
+        let again = again.filter(|(before, _)| *before == net).map(|(_, id)| id);
+        batch.want(Wanted { net, hold, ground: Ground::Word(why), again });
     }
 
     fn has_room_for_peer(&mut self, batch: &mut Batch, by: &Holder) -> bool {

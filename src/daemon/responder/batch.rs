@@ -153,6 +153,9 @@ impl Responder {
             self.make_room(batch);
             batch.unproven += 1;
         }
+        if !unproven && is_new {
+            self.keep_share(batch, net);
+        }
         let hold = Hold {
             by: Holder::Alert,
             since: known.as_ref().map_or(now, |hold| hold.since),
@@ -225,6 +228,21 @@ impl Responder {
                 Holder::Alert,
                 "its sender could be forged, and a newer such block took its place",
             );
+        }
+    }
+
+    /// Who attacks from a whole /32 of IPv6 gets a part of the set and no more: what of it ends first makes room.
+    fn keep_share(&mut self, batch: &mut Batch, net: Net) {
+        let oldest = |this: &Self| this.firewall.as_ref().and_then(|firewall| firewall.makes_room(net));
+        let Some(mut going) = oldest(self) else { return };
+        if batch.touched.contains(&going) || !is_single(going) {
+            self.commit(batch);
+            let Some(next) = oldest(self) else { return };
+            going = next;
+        }
+        batch.lift(going, Holder::Alert, "others of its provider's /32 took its place, which has its share");
+        if !is_single(going) {
+            self.commit(batch);
         }
     }
 

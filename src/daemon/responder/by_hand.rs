@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use slips_core::addr::Net;
-use slips_firewall::{BlockRequest, Manner, rest};
+use slips_firewall::{BlockRequest, Manner, Origin, rest};
 
 use super::batch::{Batch, Done, Ground, Wanted};
 use super::holds::{Hold, Holder};
@@ -44,7 +44,7 @@ impl Responder {
 
     fn unblock_by_hand(&mut self, net: Net) -> Answer {
         let was = self.firewall().and_then(|firewall| firewall.unblock(net)).map_err(text_of)?;
-        self.failed.retain(|failed| !net.contains(failed.alert.attacker));
+        self.failed.retain(|failed| !failed.touches(net));
         let touched: Vec<Net> = self.standing.nets().filter(|held| net.overlaps(*held)).collect();
         let mut lifted = Vec::new();
         for held in touched {
@@ -86,7 +86,8 @@ impl Responder {
 
     fn block_by_hand(&mut self, net: Net, term: Duration, why: &str) -> Answer {
         self.firewall().map_err(text_of)?;
-        let (net, term) = self.judge(&BlockRequest::new(net, term, ""))?;
+        let (net, term) =
+            self.judge(&BlockRequest { by: Origin::Manual, ..BlockRequest::new(net, term, "") })?;
         let now = (self.clocks.steady)();
         let left = self.standing.ours_until(net).saturating_sub(now);
         if left >= term {

@@ -97,6 +97,7 @@ impl Responder {
                 Err("nothing is blocked: slips only watches (monitor mode)".into())
             }
             Ok(SelfTest::Unknown) => Err("it cannot be told: there is no route to an address outside".into()),
+            Ok(SelfTest::Shadowed) => Err(format!("it cannot be told: {SHADOWED}")),
             Err(Error::NotBlocking) => {
                 Err("BLOCKING DOES NOT BLOCK: a packet to a blocked address was sent".into())
             }
@@ -127,6 +128,9 @@ fn block_of(block: &Block) -> Value {
         "unproven": asked.unproven,
     })
 }
+
+/// The self-test's packet was dropped, and not by us.
+pub(super) const SHADOWED: &str = "a packet to a blocked address was refused, but by a rule of another program, before ours saw it; `nft list ruleset` shows whose";
 
 /// Blocks that are told of one network.
 const MOST: usize = 32;

@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use slips_core::addr::Net;
-use slips_firewall::{Error, Firewall, Health, Protected, Why};
+use slips_firewall::{Error, Firewall, Health, Protected, SelfTest, Why};
 use slips_store::Blocks;
 
 use super::batch::MAX_CHANGES;
+use super::told::SHADOWED;
 use super::{Responder, micros};
 use crate::daemon::clocks::Clocks;
 use crate::daemon::entries;
@@ -117,17 +118,28 @@ impl Responder {
             return;
         }
         let tested = self.firewall().and_then(Firewall::self_test);
-        let failed = matches!(tested, Err(Error::NotBlocking));
+        let before = self.gauges.unhealthy.load(Ordering::Relaxed);
+        // What cannot be told changes nothing about what was told last.
+        let failed = match tested {
+            Ok(SelfTest::Blocks) => false,
+            Err(Error::NotBlocking) => true,
+            _ => before,
+        };
         self.next_test = now + if failed { TEST_AGAIN } else { TEST_EVERY };
-        let before = self.gauges.unhealthy.swap(failed, Ordering::Relaxed);
+        self.gauges.unhealthy.store(failed, Ordering::Relaxed);
+        let shadowed = matches!(tested, Ok(SelfTest::Shadowed));
+        if shadowed && !self.shadowed {
+            self.say(&entries::degraded(
+                "the self-test",
+                &format!("it cannot be told whether blocking blocks: {SHADOWED}"),
+            ));
+        }
+        self.shadowed = shadowed;
         match tested {
-            Err(Error::NotBlocking) => {
-                if !before {
-                    self.say(&entries::not_blocking());
-                }
-            }
+            Err(Error::NotBlocking) if !before => self.say(&entries::not_blocking()),
+            Err(Error::NotBlocking) => {}
             Err(error) => self.degraded("the self-test", &error),
-            Ok(_) if before => {
+            Ok(_) if before && !failed => {
                 self.say(&entries::degraded("the self-test", "a blocked address is out of reach again"));
             }
             Ok(_) => {}

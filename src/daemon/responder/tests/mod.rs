@@ -80,7 +80,21 @@ struct Bench {
     applied: Arc<AtomicU64>,
     swept: Arc<AtomicU64>,
     protected: Arc<Mutex<Protected>>,
+    told: Told,
     dir: tempfile::TempDir,
+}
+
+/// What the journal was told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("lock").write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 const START: i64 = 1_700_000_000_000_000;
@@ -142,14 +156,15 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
             Box::new(move || wall.load(Ordering::Relaxed))
         },
     };
+    let told = Told::default();
     let journal =
-        Journal::open(Path::new("/nonexistent/journal"), Box::new(std::io::sink()), Lines::WithoutJournald);
+        Journal::open(Path::new("/nonexistent/journal"), Box::new(told.clone()), Lines::WithoutJournald);
     let inside = vec!["192.168.1.0/24".parse().expect("net")];
     let ways = Ways { open, sweep, protect, inside, neighbours: Box::new(|| 20) };
     let mut responder =
         Responder::new(ways, journal, policy, clocks, Protected::classes()).expect("responder");
     responder.open_book(&dir.path().join("blocks.sqlite"));
-    Bench { responder, steady, slept, wall, broken, full_of, applied, swept, protected, dir }
+    Bench { responder, steady, slept, wall, broken, full_of, applied, swept, protected, told, dir }
 }
 
 impl Bench {
@@ -180,6 +195,11 @@ impl Bench {
 
     fn standing(&self) -> Vec<String> {
         self.responder.standing.nets().map(|net| net.to_string()).collect()
+    }
+
+    /// What the journal was told since this was asked last.
+    fn told(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.told.0.lock().expect("lock"))).expect("text")
     }
 
     fn book(&self) -> Blocks {

@@ -1,5 +1,6 @@
 //! What comes in together, from several, and what they take back.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 
 use slips_core::record::Record;
@@ -264,4 +265,131 @@ fn advice_comes_over_its_line_and_only_so_much_of_it_waits() {
     assert!(given < 5000);
     while bench.responder.gather(&records, &advice) != Gathered::All {}
     assert!(bench.kernel().is_empty());
+}
+
+#[test]
+fn what_a_peer_asked_for_and_the_kernel_did_not_take_is_tried_again() {
+    let mut bench = bench(config::Firewall::default());
+    bench.broken.store(u64::MAX, Ordering::Relaxed);
+    for (source, net) in
+        [("org/anna", "203.0.113.9"), ("org/anna", "203.0.113.10"), ("org/bert", "2001:db8:9::7")]
+    {
+        bench.peer_blocks(source, net, 600);
+    }
+    bench.peer_blocks("org/anna", "203.0.113.9", 300);
+    assert_eq!((bench.responder.failed.len(), bench.live().len()), (3, 0));
+    // What he takes back meanwhile is not.
+    bench.retract("org/anna", "203.0.113.10");
+    assert_eq!(bench.responder.failed.len(), 2);
+    bench.broken.store(0, Ordering::Relaxed);
+    bench.pass(60);
+    bench.responder.look_after(false);
+    let held = [("203.0.113.9", 240), ("2001:db8:9::/64", 540)];
+    assert_eq!(bench.kernel(), held.map(|(net, left)| (net.to_owned(), left)));
+    assert_eq!((bench.live().len(), bench.rows()), (2, 4));
+    assert_eq!(bench.marked().0, slips_firewall::Origin::Peer);
+    assert!(bench.told().contains("203.0.113.9 blocked on the word of peer org/anna"));
+    // Ours are not pushed out by theirs.
+    bench.broken.store(u64::MAX, Ordering::Relaxed);
+    for n in 0..MAX_FAILED - 1 {
+        bench.alert(&format!("198.51.{}.{}", n / 200, n % 200), Proof::Proven);
+    }
+    for (source, net) in [("org/anna", "203.0.113.1"), ("org/bert", "203.0.113.2")] {
+        bench.peer_blocks(source, net, 600);
+    }
+    bench.alert("198.51.100.1", Proof::Proven);
+    bench.peer_blocks("org/bert", "203.0.113.3", 600);
+    assert_eq!(bench.responder.failed.len(), MAX_FAILED);
+    bench.advise(Advice::Forget { source: "org/anna".into() });
+    bench.advise(Advice::Forget { source: "org/bert".into() });
+    assert_eq!(bench.responder.failed.len(), MAX_FAILED, "none of theirs");
+}
+
+/// Proven alerts about so many /64 of one customer's line.
+fn crowd(bench: &mut Bench, count: u16) {
+    for n in 0..count {
+        bench.alert(&format!("2001:db8:7:{n:x}::66"), Proof::Proven);
+    }
+}
+
+#[test]
+fn an_owner_of_many_networks_is_blocked_and_let_in_as_one() {
+    let mut bench = bench(config::Firewall::default());
+    crowd(&mut bench, 15);
+    bench.told();
+    bench.alert("2001:db8:7:f::66", Proof::Proven);
+    assert!(bench.told().contains("2001:db8:7::/56 blocked until"));
+    let all = bench.standing();
+    assert_eq!((all.len(), all[0].as_str()), (16, "2001:db8:7::/56"));
+    assert_eq!(bench.live().into_iter().collect::<BTreeSet<_>>(), all.iter().cloned().collect());
+    assert_eq!(bench.kernel().len(), 16);
+    // Whoever comes from another part of it makes that block longer, and no further one.
+    bench.pass(600);
+    bench.alert("2001:db8:7:20::1", Proof::Proven);
+    assert_eq!((bench.standing(), bench.rows()), (all.clone(), 16));
+    let whole = term("2001:db8:7::/56", 0);
+    assert!(bench.kernel().iter().any(|(net, left)| net == "2001:db8:7::/56" && left.abs_diff(whole) <= 1));
+    // A restart keeps it.
+    let mut bench = restart(bench);
+    assert_eq!((bench.standing(), bench.kernel().len()), (all, 16));
+    bench.told();
+    bench.responder.do_as_asked(&Ask::Unblock("2001:db8:7::/56".parse().expect("net"))).expect("unblock");
+    assert!(bench.told().contains("2001:db8:7::/56 is no longer blocked"));
+    assert!(bench.standing().is_empty() && bench.live().is_empty() && bench.kernel().is_empty());
+    // What was let in does not count any more.
+    bench.alert("2001:db8:7:3::66", Proof::Proven);
+    assert_eq!(bench.standing(), ["2001:db8:7:3::/64"]);
+}
+
+#[test]
+fn of_an_owner_of_many_networks_one_is_let_in_alone() {
+    let mut bench = bench(config::Firewall::default());
+    crowd(&mut bench, 16);
+    let one: Net = "2001:db8:7:3::66".parse().expect("net");
+    bench.responder.do_as_asked(&Ask::Unblock(one)).expect("unblock");
+    for _ in 0..2 {
+        let mut left = |net: &str| {
+            let net = net.parse().expect(net);
+            bench.responder.firewall().expect("firewall").left(net).expect("left").is_some()
+        };
+        assert_eq!(
+            ["2001:db8:7:3::66", "2001:db8:7:3::1", "2001:db8:7:2::66", "2001:db8:7:ff::1"].map(&mut left),
+            [false, false, true, true]
+        );
+        assert!(bench.responder.standing.nets().all(|net| !net.overlaps(one)));
+        assert!(bench.live().iter().all(|net| !net.parse::<Net>().expect("net").overlaps(one)));
+        bench = restart(bench);
+    }
+    // All end by their time.
+    bench.pass(6000);
+    bench.responder.look_after(false);
+    assert!(bench.standing().is_empty() && bench.live().is_empty() && bench.kernel().is_empty());
+}
+
+#[test]
+fn what_peers_and_persons_name_is_not_made_wider() {
+    let mut bench = bench(config::Firewall::default());
+    crowd(&mut bench, 15);
+    bench.peer_blocks("org/anna", "2001:db8:7:f::1", 600);
+    bench.by_hand("2001:db8:7:10::1", 600);
+    let all = bench.standing();
+    assert_eq!(all.len(), 17);
+    assert!(all.iter().all(|net| net.ends_with("/64")), "{all:?}");
+}
+
+#[test]
+fn one_provider_of_ipv6_has_no_more_than_its_share_of_the_set() {
+    let mut bench = bench(config::Firewall::default());
+    // An eighth of the set, each in another customer's line.
+    let attackers: Vec<String> = (0..8192u32).map(|n| format!("2001:db8:{n:x}::66")).collect();
+    bench.alerts(&attackers.iter().map(String::as_str).collect::<Vec<_>>(), Proof::Proven);
+    assert_eq!(bench.standing().len(), 8192);
+    bench.told();
+    bench.pass(60);
+    bench.alerts(&["2001:db8:ff00::1", "2001:db8:ff01::1", "2001:db9::1"], Proof::Proven);
+    assert_eq!((bench.standing().len(), bench.kernel().len(), bench.live().len()), (8193, 8193, 8193));
+    assert_eq!(bench.told().matches("no longer blocked").count(), 2);
+    for net in ["2001:db8:ff00::/64", "2001:db8:ff01::/64", "2001:db9::/64"] {
+        assert!(bench.standing().iter().any(|held| held == net), "{net}");
+    }
 }
