@@ -28,6 +28,7 @@ tests=(
     blocks_stand_beside_fail2ban
     after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked
     two_administrators_do_what_the_handbook_tells_them
+    a_fleet_blocks_whom_one_of_it_blocks_through_deaths_and_partitions
 )
 
 complain() {
@@ -288,6 +289,15 @@ two_administrators_do_what_the_handbook_tells_them() {
     env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/handbook.py" "$slips" "$repo/docs/peers.md" >"$dir/handbook.log" 2>&1 || status=$?
     note=$(tail -n 1 "$dir/handbook.log")
     [ $status = 0 ] || why=$(head -n 3 "$dir/handbook.log")
+    return $status
+}
+
+# SLIPS_ATTACKS and SLIPS_PARTITION (seconds) make it longer: 50 and 600 by hand.
+a_fleet_blocks_whom_one_of_it_blocks_through_deaths_and_partitions() {
+    local status=0
+    env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/fleet.py" "$slips" >"$dir/fleet.log" 2>&1 || status=$?
+    note=$(tr '\n' ' ' <"$dir/fleet.log")
+    [ $status = 0 ] || why=$(head -n 3 "$dir/fleet.log")
     return $status
 }
 
