@@ -1,3 +1,4 @@
+mod ear;
 mod together;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use slips_firewall::{Backend, BlockRequest, Change, Counters, DryRun, Health, Po
 use slips_store::{BlockState, NewBlock};
 use slips_systemd::journal::Lines;
 
+use self::ear::Told;
 use super::batch::Batch;
 use super::later::MAX_FAILED;
 use super::*;
@@ -82,19 +84,6 @@ struct Bench {
     protected: Arc<Mutex<Protected>>,
     told: Told,
     dir: tempfile::TempDir,
-}
-
-/// What the journal was told.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("lock").write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 const START: i64 = 1_700_000_000_000_000;
@@ -199,7 +188,7 @@ impl Bench {
 
     /// What the journal was told since this was asked last.
     fn told(&self) -> String {
-        String::from_utf8(std::mem::take(&mut *self.told.0.lock().expect("lock"))).expect("text")
+        self.told.take()
     }
 
     fn book(&self) -> Blocks {
