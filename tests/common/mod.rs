@@ -43,6 +43,39 @@ pub fn attackers(found: &Value) -> Vec<String> {
     ips
 }
 
+/// An event of `alerts.json`.
+#[derive(Debug)]
+pub struct Told {
+    pub kind: String,
+    pub attacker: String,
+    pub description: String,
+}
+
+impl Told {
+    /// Whether it is of this kind, about this attacker, and has these words; empty means any.
+    pub fn is(&self, kind: &str, attacker: &str, words: &str) -> bool {
+        self.kind == kind
+            && (attacker.is_empty() || self.attacker == attacker)
+            && self.description.contains(words)
+    }
+}
+
+/// All events that `analyze -o` wrote to this directory.
+pub fn events(out: &Path) -> Vec<Told> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let event = |line: &str| {
+        let event: Value = serde_json::from_str(line).expect("JSON lines");
+        let note: Value = serde_json::from_str(event["Note"].as_str().unwrap_or("{}")).expect("a note");
+        (event["Status"] == "Event").then(|| Told {
+            kind: text(&note["evidence_type"]),
+            attacker: text(&event["Source"][0]["IP"]),
+            description: text(&event["Description"]),
+        })
+    };
+    let told = std::fs::read_to_string(out.join("alerts.json")).expect("alerts.json");
+    told.lines().filter_map(event).collect()
+}
+
 /// The corpora beside the clone, or nothing: then the test says by name that it is skipped.
 pub fn corpora(test: &str) -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "tests may be told where the corpora are")]
