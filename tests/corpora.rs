@@ -32,6 +32,7 @@ const ACCEPTANCE: &[(&str, &[&str], &[&str])] = &[
     ("zeek/http__methods/capture.pcap", &["EMPTY_CONNECTIONS"], &[]),
     ("arkime/ssl-selfsign/capture.pcap", &["SELF_SIGNED_CERTIFICATE"], &[]),
     ("ndpi/nano/capture.pcapng", &["UNKNOWN_PORT"], &[]),
+    ("ndpi/malware/capture.pcap", &["CN_URL_MISMATCH"], &[]),
     ("slips/test-cc__test-cc-capture-1/capture.pcap", &["COMMAND_AND_CONTROL_CHANNEL"], &[]),
     (
         "slips-zeek-dirs/test18-malicious-ctu-sme-11-win/zeek-labeled",
