@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use slips_core::detector::Detector;
+use slips_core::flow::MacAddr;
 use slips_core::intel::{Intelligence, NoIntelligence};
 
 use crate::cli::{Exit, Failure};
@@ -34,15 +35,17 @@ pub fn intelligence(config: &Config) -> Result<(Arc<dyn Intelligence>, Vec<Strin
     }
 }
 
-/// Makes the detectors of one shard. `gateways` are those of this host; none in an analysis.
+/// Makes the detectors of one shard. `gateways` and `own_macs` are those of this host; none in an analysis.
 pub fn registry(
     config: &Config,
     intel: Arc<dyn Intelligence>,
     gateways: Vec<IpAddr>,
+    own_macs: Vec<MacAddr>,
 ) -> Box<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync> {
     // Loading a configuration has told what is wrong with it.
     let mut settings = config.detections().unwrap_or_default();
     settings.gateways = gateways;
+    settings.own_macs = own_macs;
     Box::new(move || slips_detect::registry(&settings, Arc::clone(&intel)))
 }
 

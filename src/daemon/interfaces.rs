@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use slips_core::addr::{Net, canonical};
+use slips_core::flow::MacAddr;
 
 use crate::cli::{Exit, Failure};
 
@@ -36,6 +37,16 @@ pub fn choose(asked: &[String], configured: &[String]) -> Result<Watched, Failur
         ));
     }
     Ok(found)
+}
+
+/// Hardware addresses of this host. What cannot be read is none: then the router is a host like others to the detections of the link.
+pub fn own_macs() -> Vec<MacAddr> {
+    let Ok(all) = getifaddrs() else { return Vec::new() };
+    let of = |entry: nix::ifaddrs::InterfaceAddress| entry.address?.as_link_addr()?.addr().map(MacAddr);
+    let mut macs: Vec<MacAddr> = all.filter_map(of).filter(|mac| *mac != MacAddr::ZERO).collect();
+    macs.sort_unstable();
+    macs.dedup();
+    macs
 }
 
 /// Names and addresses of the interfaces that are up, without loopback.

@@ -70,7 +70,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         let left_out = format!("too many interfaces, not watched: {}", left_out.join(", "));
         responder.say(&entries::degraded("watching", &left_out));
     }
-    let registry = build::registry(config, intel, gateways);
+    let registry = build::registry(config, intel, gateways, interfaces::own_macs());
     let pulse = Arc::new(Pulse::new(sources.len()));
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);

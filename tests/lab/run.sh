@@ -333,6 +333,9 @@ all_skipped() {
     exit 0
 }
 
+# shellcheck source-path=SCRIPTDIR source=attacks.sh
+. "$lab/attacks.sh"
+tests+=("${attack_tests[@]}")
 [ $# = 0 ] || tests=("$@")
 [ "$(id -u)" = 0 ] || all_skipped "needs root"
 for tool in ip nft python3 curl sshd ssh-keygen tcpdump; do

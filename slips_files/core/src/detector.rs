@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::addr::LocalNets;
 use crate::event::Event;
 use crate::evidence::{Finding, Proof};
+use crate::flow::MacAddr;
 pub use crate::spec::{Header, Role, Rung, Spec, Threshold, Unit, Usual};
 use crate::time::{PacketTime, WindowId};
 
@@ -62,6 +63,8 @@ pub struct Facts {
     /// ARP and neighbour discovery only: the local address that the sender's hardware address owns, where that is not the sender's
     /// address.
     pub src_mac_owner: Option<IpAddr>,
+    /// ARP only: the hardware address that owns the sender's address, and when it last proved that.
+    pub src_held_by: Option<(MacAddr, PacketTime)>,
 }
 
 /// A finding with what the engine needs to put it in order and to judge it.

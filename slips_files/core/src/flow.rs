@@ -165,7 +165,8 @@ pub enum Phase {
     Rejected,
     /// No answer for the sensor's attempt delay (default 2 s).
     Unanswered,
-    /// The application was recognised, or a long flow's reporting interval passed.
+    /// The application was recognised, a long flow's reporting interval passed, or there are a thousand more packets of ICMP, or as
+    /// many again (or a thousand more) datagrams that nobody answers.
     Update,
     /// A login session (SSH, FTP, telnet …) was closed or reset. [`Phase::End`] follows when stragglers had their time, seconds later;
     /// whoever guesses passwords is judged now.

@@ -6,7 +6,7 @@ use slips_core::addr;
 use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
-use slips_core::flow::Proto;
+use slips_core::flow::{MacAddr, Proto};
 use slips_core::state::PerSlot;
 
 use crate::Settings;
@@ -23,7 +23,7 @@ pub static SPEC: Spec = Spec {
     header: Header {
         detects: "ARP poisoning: a machine claims the address of another one that is there (`MITM_ARP_ATTACK`).",
         attack: "T1557.002 Adversary-in-the-Middle: ARP Cache Poisoning.",
-        rule: "An IP address belongs to the hardware address that used it first, until that one was silent for half \
+        rule: "An IP address belongs to the hardware address that proved to own it, or else used it first, until that one was silent for half \
             an hour. Whoever else sends ARP in its name claims it. Claims are counted per claimant over one to \
             two minutes: those that nobody asked for, and those that the owner contradicts (it spoke after the \
             first claim). The attacker is the local address that the claimant's hardware address owns, never the \
@@ -33,7 +33,7 @@ pub static SPEC: Spec = Spec {
             blames the address that is stolen.",
         quiet: "A device that was replaced, a lease that moved, a fail-over without virtual addresses claim once or \
             a few times and the owner is silent: at most high. Virtual routers (VRRP, HSRP, GLBP) are known by \
-            their hardware addresses. Repeaters and proxies answer when asked; that alone counts nothing. A \
+            their hardware addresses, the router's own are its own. Repeaters and proxies answer when asked; that alone counts nothing. A \
             gateway's further addresses stay medium.",
         evasion: "Claiming rarely; claiming an address before its owner is seen; a forged hardware address hides who \
             it is.",
@@ -75,6 +75,7 @@ pub struct ArpPoisoning {
     claims: Ladder,
     gateway_claims: Ladder,
     gateways: Vec<IpAddr>,
+    own: Vec<MacAddr>,
     holdings: PerSlot<Holding>,
 }
 
@@ -85,6 +86,7 @@ impl ArpPoisoning {
             claims: settings.ladder(&SPEC, &CLAIMS),
             gateway_claims: settings.ladder(&SPEC, &GATEWAY_CLAIMS),
             gateways: settings.gateways.clone(),
+            own: settings.own_macs.clone(),
             holdings: PerSlot::default(),
         }
     }
@@ -95,7 +97,8 @@ impl ArpPoisoning {
         let attacker = cx.facts().src_mac_owner;
         let own_gateway = attacker.is_some_and(|ip| self.gateways.contains(&ip));
         let holding = self.holdings.get_or_default(cx.slot());
-        let said = Said { mac: arp.sender_mac, at: arp.at, is_answer: arp.op == ArpOp::Reply };
+        let (is_answer, held_by) = (arp.op == ArpOp::Reply, cx.facts().src_held_by);
+        let said = Said { mac: arp.sender_mac, at: arp.at, is_answer, held_by };
         let Some(claim) = holding.take(said, cx.window(), |claims, contradicted| {
             let top = if contradicted { ladder.steps() } else { ladder.steps() - 1 };
             let top = if own_gateway { MEDIUM_STEP } else { top };
@@ -135,6 +138,7 @@ impl Detector for ArpPoisoning {
                 if addr::is_interesting(arp.sender)
                     && cx.facts().src_local
                     && !holding::is_shared(arp.sender_mac)
+                    && !self.own.contains(&arp.sender_mac)
                 {
                     self.on_sender(cx, arp);
                 }
@@ -216,6 +220,35 @@ mod tests {
         let mut bench = start();
         for (second, mac) in [(0, 7), (1801, 8), (1900, 8), (2000, 8)] {
             assert!(says(&mut bench, VICTIM, mac, ArpOp::Reply, second).is_empty(), "{second}");
+        }
+    }
+
+    #[test]
+    fn whoever_proved_to_own_the_address_owns_it_though_it_said_nothing() {
+        let told = |proved: i64| {
+            let mut bench = start();
+            let mut told = Vec::new();
+            for n in 1..=30 {
+                bench.facts(Facts {
+                    src_mac_owner: Some(at("192.168.1.66")),
+                    src_held_by: Some((MacAddr([2, 0, 0, 0, 0, 7]), secs(proved.min(2 * n)))),
+                    ..Facts::default()
+                });
+                told.extend(says(&mut bench, VICTIM, 66, ArpOp::Reply, 2 * n));
+            }
+            levels(&told)
+        };
+        assert_eq!(told(0), ["low 0.5", "medium 0.6", "high 0.7"]);
+        assert_eq!(told(30), ["low 0.5", "medium 0.6", "high 0.7", "critical 0.9"]);
+    }
+
+    #[test]
+    fn this_router_answers_for_its_address_from_each_of_its_interfaces() {
+        let own_macs = vec![MacAddr([2, 0, 0, 0, 0, 7]), MacAddr([2, 0, 0, 0, 0, 66])];
+        let mut bench = bench(ArpPoisoning::new(&Settings { own_macs, ..Settings::default() }));
+        for n in 0..50 {
+            let mac = if n % 2 == 0 { 7 } else { 66 };
+            assert!(says(&mut bench, GATEWAY, mac, ArpOp::Request, n).is_empty());
         }
     }
 

@@ -123,6 +123,7 @@ pub fn turned(flow: &Flow, facts: Facts) -> Option<(Flow, Facts)> {
         src_on_link: false,
         unheard: facts.unheard,
         src_mac_owner: None,
+        src_held_by: None,
     };
     Some((turned, facts))
 }

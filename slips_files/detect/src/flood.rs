@@ -31,13 +31,15 @@ pub static SPEC: Spec = Spec {
         rule: "Per victim, and for TCP per port, flows that begin within ten seconds, minus those that were \
             answered or refused; more than half of them must stay unanswered. If one source made at least half \
             of it, it is the attacker; otherwise the attackers are many sources, and nobody is to be blocked for \
-            what anybody could have forged.",
+            what anybody could have forged. ICMP, and UDP that nobody answers, also come by the thousand within \
+            one flow: then packets are counted.",
         numbers: "50 unanswered attempts a second for ten seconds are told, 1,000 a second are critical. UDP and ICMP \
-            need four times as much. They are ours: the original has no such detection, and goes blind at 20,000 \
+            need four times as much, packets of one UDP flow sixteen times (a camera sends 2,000 a second). They are ours: the original has no such detection, and goes blind at 20,000 \
             flows a minute.",
         quiet: "Crowds are answered; connections in flight are not counted in the first two seconds of a period; a \
             service that refuses is counted as answering, so that a client in a hurry is no flood; an outage has \
-            few attempts a second, and none of its clients makes most of them.",
+            few attempts a second, and none of its clients makes most of them. What our own hosts ping is \
+            high at most: `ping -f` is an administrator's tool.",
         evasion: "49 attempts a second; a handshake that is completed (then the senders are known).",
         proof: "Unproven, but for a local source with its own hardware address.",
     },
@@ -57,6 +59,11 @@ pub const UNANSWERED: Threshold = Threshold::steps(
 );
 /// See [`UNANSWERED`].
 pub const DATAGRAMS: u32 = 4;
+/// For packets within one UDP flow of more than [`SMALL`], as many times.
+pub const STREAM: u32 = 16;
+
+/// The last step below critical, where what our own hosts ping ends.
+const HIGHEST_OF_OWN: u8 = 3;
 
 const PERIOD_SECS: i64 = 10;
 /// A period is not judged before it is so old: answers need their time.
@@ -68,8 +75,13 @@ const CANDIDATES: usize = 4;
 /// Services remembered per victim; those with the fewest attempts make room.
 const MAX_SERVICES: usize = 64;
 
-/// What is flooded: TCP at a port, UDP or ICMP at any.
+/// Packets up to which a UDP flow is attempts that are made again.
+const SMALL: u64 = 100;
+
+/// What is flooded: TCP at a port, UDP or ICMP at any; packets within flows apart.
 type Service = (Proto, u16);
+const BY_FLOWS: u16 = 0;
+const BY_PACKETS: u16 = 1;
 
 #[derive(Debug)]
 struct Period {
@@ -111,6 +123,7 @@ pub struct Flood {
 enum Change {
     Attempt { answered: bool },
     Answer,
+    Packets(u32),
 }
 
 /// Our own sensor tells of attempts and answers as they happen; logs tell of both at the end.
@@ -118,6 +131,15 @@ fn change_of(flow: &Flow) -> Option<Change> {
     match (flow.origin, flow.phase) {
         (Origin::Sensor, Phase::Start) => Some(Change::Attempt { answered: false }),
         (Origin::Sensor, Phase::Established | Phase::Rejected) => Some(Change::Answer),
+        (Origin::Sensor, Phase::Update | Phase::End) => {
+            let counts = match flow.proto {
+                Proto::Icmp => true,
+                Proto::Udp => flow.resp.pkts == 0,
+                _ => false,
+            };
+            let packets = u32::try_from(flow.orig_new.pkts).unwrap_or(u32::MAX);
+            (counts && packets > 0).then_some(Change::Packets(packets))
+        }
         (Origin::Sensor, _) => None,
         (_, Phase::End) => {
             let answered = flow.resp.pkts > 0 || flow.outcome() == Outcome::Established;
@@ -168,20 +190,25 @@ impl Flood {
 
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let Some(change) = change_of(flow) else { return };
+        let counts_packets = matches!(change, Change::Packets(_));
+        // A sender who comes round to the same ports attempts again; what is a stream is another matter.
+        let within = counts_packets && (flow.proto != Proto::Udp || flow.orig.pkts > SMALL);
+        let place = if within { BY_PACKETS } else { BY_FLOWS };
         let (kind, port, factor) = match flow.proto {
             Proto::Tcp => (EvidenceKind::SynFlood, flow.dst.port, 1),
-            Proto::Udp => (EvidenceKind::UdpFlood, 0, DATAGRAMS),
-            Proto::Icmp => (EvidenceKind::IcmpFlood, 0, DATAGRAMS),
+            Proto::Udp => (EvidenceKind::UdpFlood, place, if within { STREAM } else { DATAGRAMS }),
+            Proto::Icmp => (EvidenceKind::IcmpFlood, place, DATAGRAMS),
             _ => return,
         };
+        let at = if counts_packets { flow.seen } else { flow.start };
         if !addr::is_interesting(flow.dst.addr) || !attempt::between_hosts(flow) {
             return;
         }
         let services = self.victims.get_or_default(cx.slot());
         let grown = |period: &Period| u64::from(period.attempts);
         let Some(period) = services.get_or_insert((flow.proto, port), MAX_SERVICES, grown) else { return };
-        if period.is_over(flow.start) {
-            period.restart(flow.start);
+        if period.is_over(at) {
+            period.restart(at);
         }
         match change {
             Change::Answer => {
@@ -192,6 +219,7 @@ impl Flood {
                 period.attempts = period.attempts.saturating_add(1);
                 period.answered += u32::from(answered);
             }
+            Change::Packets(packets) => period.attempts = period.attempts.saturating_add(packets),
         }
         if period.attempts < WATCH_FROM {
             return;
@@ -199,14 +227,16 @@ impl Flood {
         period.watch(flow.src.addr);
         period.trail.push(flow.uid);
         let unanswered = period.attempts.saturating_sub(period.answered);
-        let young = flow.start.0.saturating_sub(period.began.0) < IN_FLIGHT_MICROS;
+        let young = at.0.saturating_sub(period.began.0) < IN_FLIGHT_MICROS;
         if young || unanswered.saturating_mul(2) < period.attempts {
             return;
         }
         if period.window != cx.window() {
             (period.window, period.told) = (cx.window(), 0);
         }
+        let own_ping = flow.proto == Proto::Icmp && within && cx.facts().src_local;
         let step = self.unanswered.step(unanswered / factor);
+        let step = if own_ping { step.min(HIGHEST_OF_OWN) } else { step };
         if ladder::climb(&mut period.told, step)
             && let Some(rung) = self.unanswered.at_step(step)
         {
@@ -220,7 +250,12 @@ fn tell(cx: &mut Cx<'_>, flow: &Flow, kind: EvidenceKind, rung: Rung, unanswered
     let attacker = source.map_or(Entity::Many, Entity::Ip);
     let tcp = flow.proto == Proto::Tcp;
     let place = if tcp { flow.dst.to_string() } else { flow.dst.addr.to_string() };
-    let text = format!("flood of {place}: {unanswered} unanswered within {PERIOD_SECS} s from {attacker}");
+    let what = if change_of(flow).is_some_and(|change| matches!(change, Change::Packets(_))) {
+        "packets"
+    } else {
+        "unanswered"
+    };
+    let text = format!("flood of {place}: {unanswered} {what} within {PERIOD_SECS} s from {attacker}");
     let itself = source == Some(flow.src.addr);
     cx.emit(Finding {
         attacker,
@@ -254,6 +289,7 @@ impl Detector for Flood {
 mod tests {
     use super::*;
     use crate::test_traces::{Talk, at, bench, levels, secs};
+    use slips_core::detector::Facts;
     use slips_core::time::Span;
 
     /// `n` attempts from `from(n)` at so many a second; every `answered`th is answered.
@@ -307,6 +343,49 @@ mod tests {
     #[test]
     fn a_crowd_that_is_answered_is_silent() {
         assert!(told(20_000, 2000, anybody, 1).is_empty());
+    }
+
+    /// `rate` packets a second for ten seconds within one flow, told by the thousand.
+    fn within(proto: Proto, rate: u32, src: &str, local: bool, answered: bool) -> Vec<String> {
+        let mut bench = bench(Flood::default());
+        bench.facts(Facts { src_local: local, ..Facts::default() });
+        let mut all = Vec::new();
+        for n in 1..=rate / 100 {
+            let mut flow = Talk::tcp(src, "192.168.1.10", 8).phase(Phase::Update).flow();
+            (flow.proto, flow.orig_new.pkts, flow.resp.pkts) = (proto, 1000, u64::from(answered));
+            flow.orig.pkts = 1000 * u64::from(n);
+            flow.seen = secs(0) + Span(i64::from(n) * 1_000_000_000 / i64::from(rate));
+            all.extend(bench.feed(&Event::Flow(flow)));
+        }
+        levels(&all)
+    }
+
+    #[test]
+    fn packets_within_one_flow_count() {
+        let outside = |proto, rate, answered| within(proto, rate, "203.0.113.66", false, answered);
+        assert!(outside(Proto::Icmp, 100, true).is_empty());
+        assert_eq!(outside(Proto::Icmp, 5000, true).last().map(String::as_str), Some("critical 0.95"));
+        assert_eq!(
+            within(Proto::Icmp, 5000, "192.168.1.7", true, true).last().map(String::as_str),
+            Some("high 0.9")
+        );
+        assert!(outside(Proto::Udp, 700, false).is_empty(), "a camera");
+        assert_eq!(outside(Proto::Udp, 20_000, false).last().map(String::as_str), Some("critical 0.95"));
+        assert!(outside(Proto::Udp, 20_000, true).is_empty(), "a stream that is answered");
+    }
+
+    #[test]
+    fn who_comes_round_to_the_same_ports_attempts_again() {
+        let mut bench = bench(Flood::default());
+        let mut all = Vec::new();
+        for n in 0..50_000u32 {
+            let mut flow = Talk::tcp("203.0.113.66", "192.168.1.10", 9).phase(Phase::Update).flow();
+            flow.proto = Proto::Udp;
+            (flow.orig_new.pkts, flow.orig.pkts, flow.resp.pkts) = (1, 2, 0);
+            flow.seen = secs(0) + Span(i64::from(n) * 200);
+            all.extend(bench.feed(&Event::Flow(flow)));
+        }
+        assert_eq!(levels(&all).last().map(String::as_str), Some("critical 0.95"));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Said {
     pub at: PacketTime,
     /// In the form of an answer, which counts nothing if somebody asked.
     pub is_answer: bool,
+    /// Who is known to own the address by more than what is said like this, and since when.
+    pub held_by: Option<(MacAddr, PacketTime)>,
 }
 
 /// A claim that counts.
@@ -73,8 +75,11 @@ impl Holding {
         window: WindowId,
         step: impl FnOnce(u32, bool) -> u8,
     ) -> Option<Claim> {
-        let Said { mac, at: now, is_answer } = said;
-        let (owner, seen) = self.owner.get_or_insert((mac, now));
+        let Said { mac, at: now, is_answer, held_by } = said;
+        let (owner, seen) = self.owner.get_or_insert(held_by.unwrap_or((mac, now)));
+        if let Some((_, proved)) = held_by.filter(|(holder, _)| holder == owner) {
+            *seen = proved.max(*seen);
+        }
         if *owner == mac {
             *seen = now.max(*seen);
             return None;

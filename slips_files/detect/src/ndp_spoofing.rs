@@ -55,6 +55,7 @@ pub struct NdpSpoofing {
     claims: Ladder,
     gateway_claims: Ladder,
     gateways: Vec<IpAddr>,
+    own: Vec<MacAddr>,
     addresses: PerSlot<Address>,
 }
 
@@ -69,7 +70,7 @@ fn said(message: &Neighbour, role: Role) -> Option<(Said, bool)> {
         _ => return None,
     };
     let mac = named.or(message.frame_src).filter(|mac| !holding::is_shared(*mac))?;
-    Some((Said { mac, at: message.at, is_answer }, routes))
+    Some((Said { mac, at: message.at, is_answer, held_by: None }, routes))
 }
 
 impl NdpSpoofing {
@@ -79,13 +80,14 @@ impl NdpSpoofing {
             claims: settings.ladder(&SPEC, &CLAIMS),
             gateway_claims: settings.ladder(&SPEC, &GATEWAY_CLAIMS),
             gateways: settings.gateways.clone(),
+            own: settings.own_macs.clone(),
             addresses: PerSlot::default(),
         }
     }
 
     fn on_said(&mut self, cx: &mut Cx<'_>, message: &Neighbour, said: Said, routes: bool) {
         let whose = cx.profile();
-        if whose.is_unspecified() || whose.is_multicast() {
+        if whose.is_unspecified() || whose.is_multicast() || self.own.contains(&said.mac) {
             return;
         }
         let address = self.addresses.get_or_default(cx.slot());

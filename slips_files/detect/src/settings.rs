@@ -11,8 +11,10 @@ use crate::ladder::Ladder;
 /// The settings of all detections. The default is what [`Spec::thresholds`] say, with every detection on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Default gateways: they ask by ARP for whomever others look for, and uploads to them are not judged (default none).
+    /// Default gateways, and on a router its own addresses: they ask by ARP for whomever others look for, and uploads to them are not judged (default none).
     pub gateways: Vec<IpAddr>,
+    /// Hardware addresses of this router: several of its interfaces may answer for one address (default none).
+    pub own_macs: Vec<MacAddr>,
     disabled: BTreeSet<&'static str>,
     /// By the detection's name and the threshold's key; only what was set.
     numbers: BTreeMap<(&'static str, &'static str), Vec<u32>>,

@@ -69,14 +69,32 @@ pub(crate) struct Side {
     pub(crate) volume: Volume,
     /// The part of the volume that events have told.
     pub(crate) told: Volume,
-    /// Hardware address of its frames.
+    /// Hardware address of its frames, and when the frame that told it came: the low bits of its microseconds.
     pub(crate) mac: Option<MacAddr>,
+    pub(crate) mac_at: u32,
     /// The interface on which it is heard; what a router forwards is seen on others again.
     pub(crate) heard_on: Option<u16>,
     /// When it was last heard there.
     pub(crate) heard_at: PacketTime,
     /// Its end of a TCP connection.
     pub(crate) tcp: End,
+}
+
+/// How much later, and how many packets later, a ring may be read in which the same packet came first.
+const COPY_MICROS: u32 = 1_000_000;
+const COPY_PACKETS: u64 = 64;
+
+impl Side {
+    /// What a router forwards is seen on several interfaces, and which ring is read first is chance: the frame that came first is the
+    /// sender's own.
+    pub(crate) fn came_by(&mut self, mac: Option<MacAddr>, at: PacketTime) {
+        let at = at.0 as u32;
+        let before = self.mac_at.wrapping_sub(at);
+        let is_earlier = self.volume.pkts < COPY_PACKETS && (1..COPY_MICROS).contains(&before);
+        if mac.is_some() && (self.volume.pkts == 0 || is_earlier) {
+            (self.mac, self.mac_at) = (mac, at);
+        }
+    }
 }
 
 /// Phases that were told, each at most once.

@@ -309,6 +309,9 @@ impl Router {
                         !about.tunnelled && about.src_mac.is_some() && about.src_mac == profile.mac
                     }),
                 };
+            if let (Event::Arp(_), Some(mac), true) = (event, profile.mac, profile.local) {
+                facts.src_held_by = Some((mac, profile.mac_seen));
+            }
             let claimant = match event {
                 Event::Arp(arp) => Some(arp.sender_mac),
                 Event::Neighbour(said) => said.frame_src,

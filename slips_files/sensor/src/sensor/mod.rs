@@ -75,6 +75,9 @@ enum Transport<'a> {
     Opaque(u32),
 }
 
+/// ICMP, and datagrams that nobody answers, are told again after so many packets, at the latest.
+const MANY_PACKETS: u64 = 1000;
+
 impl Sensor {
     /// A sensor without flows.
     pub fn new(settings: Settings) -> Self {
@@ -286,7 +289,10 @@ impl Sensor {
         }
         let hash = self.table.hash(&key);
         let (index, dir, is_new) = self.flow_of(context, &key, hash, &transport, out);
-        if self.table.get(index).is_some_and(|track| !track.hears(dir, context.interface, context.at)) {
+        if let Some(track) = self.table.get(index)
+            && !track.hears(dir, context.interface, context.at)
+        {
+            track.side(dir).came_by(context.src, context.at);
             self.counters.other_interface += 1;
             return Ok(());
         }
@@ -371,7 +377,7 @@ impl Sensor {
             track.uid = UidBits::derive(secret, hash, context.at.0, number);
             track.interface = context.interface;
             track.vlan = context.vlan;
-            track.side(Dir::Orig).mac = context.src;
+            track.side(Dir::Orig).came_by(context.src, context.at);
             track.side(Dir::Resp).mac = context.dst;
             let backwards = match transport {
                 Transport::Tcp(segment) => tcp::is_backwards(segment),
@@ -431,8 +437,8 @@ impl Sensor {
             }
         }
         let side = track.side(placed.dir);
-        if side.volume.pkts == 0 && context.src.is_some() {
-            side.mac = context.src;
+        if side.volume.pkts == 0 {
+            side.came_by(context.src, context.at);
         }
         side.volume.pkts += 1;
         side.volume.ip_bytes += u64::from(packet.length);
@@ -454,6 +460,22 @@ impl Sensor {
     /// Tells of an answer or a refusal that this packet brought.
     fn tell_changes(&mut self, index: u32, dir: Dir, transport: &Transport<'_>, out: &mut Vec<Event>) {
         let Some(track) = self.table.get(index) else { return };
+        // What goes on without answers, or answered by a kernel that answers anybody, may be a flood within one flow.
+        let may_flood = match transport {
+            Transport::Tcp(_) => false,
+            Transport::Udp(_) => track.in_unanswered,
+            Transport::Opaque(_) => true,
+        };
+        // As many again, up to a thousand: a sender who comes round to the same ports is seen in his second round.
+        let more = if matches!(transport, Transport::Udp(_)) {
+            track.told_packets.clamp(1, MANY_PACKETS)
+        } else {
+            MANY_PACKETS
+        };
+        if may_flood && track.packets() >= track.told_packets.saturating_add(more) {
+            self.tell(index, Phase::Update, out);
+            return;
+        }
         if track.told.established || track.in_unanswered {
             return;
         }

@@ -236,6 +236,20 @@ fn a_long_flow_is_told_again_while_it_has_packets() {
 }
 
 #[test]
+fn datagrams_that_nobody_answers_are_told_when_they_are_as_many_again() {
+    let updates = |answered: bool| {
+        let mut packets = vec![(0, udp(Client, 1, b"x"))];
+        if answered {
+            packets.push((1, udp(Server, 1, b"y")));
+        }
+        packets.extend((0..3000).map(|n| (2 + n / 10, udp(Client, 1, b"x"))));
+        let events = run(Settings::default(), &packets);
+        flows(&events).iter().filter(|flow| flow.phase == Phase::Update).count()
+    };
+    assert_eq!((updates(false), updates(true)), (11, 0), "at 2, 4, 8 … 1024, 2024");
+}
+
+#[test]
 fn a_full_table_gives_up_the_oldest_unanswered_flow_and_tells_its_end() {
     let settings = Settings { max_flows: 3, ..Settings::default() };
     let mut sensor = Sensor::new(settings);

@@ -124,3 +124,28 @@ fn a_bridged_arp_request_counts_once() {
     assert_eq!(count(1600, 2, 2), 1, "too late to be a copy");
     assert_eq!(sensor.counters().other_interface, 1);
 }
+
+#[test]
+fn a_flow_has_the_address_of_its_own_host_whichever_ring_is_read_first() {
+    let framed = |from: u8, packet: &[u8]| {
+        let mut frame = vec![2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, from, 8, 0];
+        frame.extend(packet);
+        frame
+    };
+    let mac = |last| Some(slips_core::flow::MacAddr([2, 0, 0, 0, 0, last]));
+    let (ask, answer) = (udp(Client, 53, b"x"), udp(Server, 53, b"y"));
+    // 1 is the client's hardware address, 2 the server's, 7 and 8 are the router's own.
+    let sent = [(0, 1, 1, &ask), (15, 2, 7, &ask), (900, 2, 2, &answer), (915, 1, 8, &answer)];
+    for order in [[0, 1, 2, 3], [1, 0, 2, 3], [1, 0, 3, 2], [0, 1, 3, 2], [1, 3, 0, 2]] {
+        let mut sensor = Sensor::new(Settings::default());
+        let mut events = Vec::new();
+        for at in order {
+            let (micros, interface, from, packet) = sent[at];
+            let (frame, at) = (framed(from, packet), PacketTime(1_000_000 + micros));
+            sensor.packet(LinkType::Ethernet, interface, at, &frame, 60, &mut events);
+        }
+        sensor.finish(&mut events);
+        let end = *flows(&events).last().expect("end");
+        assert_eq!((end.src_mac, end.dst_mac), (mac(1), mac(2)), "{order:?}");
+    }
+}
