@@ -180,11 +180,11 @@ floods() {
     assail syn-flood 192.0.2.40 "$A" hping3 -q -a 192.0.2.40 -S -p 8080 -i u200 $client
     outsider_named syn-flood SYN_FLOOD 30 || return 1
     end_of syn-flood
-    assail udp-flood 192.0.2.41 "$A" hping3 -q -a 192.0.2.41 --udp -p 9999 -i u100 192.168.77.11
-    outsider_named udp-flood UDP_FLOOD 40 || return 1
+    assail udp-flood 192.0.2.41 "$A" hping3 -q -a 192.0.2.41 --udp -p 9999 -i u40 192.168.77.11
+    outsider_named udp-flood UDP_FLOOD 60 || return 1
     end_of udp-flood
     assail icmp-flood 192.0.2.42 "$A" hping3 -q -a 192.0.2.42 --icmp -C 13 -i u100 192.168.77.11
-    outsider_named icmp-flood ICMP_FLOOD 40 || return 1
+    outsider_named icmp-flood ICMP_FLOOD 60 || return 1
     end_of icmp-flood
 }
 # end_of NAME: of the attack that was begun last.
@@ -224,7 +224,8 @@ no_page_from() { ! page_from "$1"; }
 inside_attacks() {
     # Nobody is blocked inside before a whole connection shows that the address is the host's own.
     within 5 page_from "$I" && within 5 page_from "$H" || complain "the hosts get no page before they attack" || return 1
-    # The victim of the lie shows itself to the router, and the router talks with it.
+    # The victim of the lie shows itself to the router, which has to ask for it, and the router talks with it.
+    ip -n "$R" neighbour flush dev lan0
     in_ns "$C" curl -s -o /dev/null --interface 192.168.77.11 http://$web/ || complain "the victim gets no page" || return 1
     start victim-asked "$R" ping -q -i 0.5 192.168.77.11
     attacks+=("$pid")
