@@ -67,9 +67,10 @@ pub fn finder(policy: Firewall, rope: Rope) -> (Protect, impl FnOnce() + Send) {
     (protect, work)
 }
 
-/// The gateways among the protected, for detections that judge them otherwise.
+/// The gateways among the protected, for detections that judge them otherwise. To the hosts behind this router it is one itself.
 pub fn gateways(protected: &Protected) -> Vec<IpAddr> {
-    protected.iter().filter(|(_, why)| *why == Why::Gateway).map(|(net, _)| net.addr()).collect()
+    let is_gateway = |why| matches!(why, Why::Gateway | Why::Own);
+    protected.iter().filter(|(_, why)| is_gateway(*why)).map(|(net, _)| net.addr()).collect()
 }
 
 #[cfg(test)]
@@ -102,6 +103,9 @@ mod tests {
         let mut protected = Protected::classes();
         protected.add_host([192, 168, 1, 1].into(), Why::Own);
         protected.add_host([192, 168, 1, 254].into(), Why::Gateway);
-        assert_eq!(gateways(&protected), [IpAddr::from([192, 168, 1, 254])]);
+        protected.add_host([192, 168, 1, 53].into(), Why::Resolver);
+        let mut found = gateways(&protected);
+        found.sort_unstable();
+        assert_eq!(found, [IpAddr::from([192, 168, 1, 1]), IpAddr::from([192, 168, 1, 254])]);
     }
 }

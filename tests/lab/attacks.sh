@@ -12,6 +12,7 @@ attack_tests=(
     guessers_are_blocked_beside_a_household
     floods_are_blocked_beside_a_household
     tunnels_beacons_and_liars_inside_are_blocked_beside_a_household
+    a_second_server_of_addresses_and_a_glutton_are_named
     nobody_is_blocked_in_whose_name_others_scan_and_flood
 )
 
@@ -244,6 +245,39 @@ inside_attacks() {
     attacks+=("$pid")
     insider_named iodine DNS_TUNNEL 60 "$I" || return 1
     insider_named arpspoof MITM_ARP_ATTACK 100 "$H"
+}
+
+a_second_server_of_addresses_and_a_glutton_are_named() {
+    need dnsmasq dhcpstarv || return
+    local status=0
+    intruder_up && ip netns add "$G" && ip -n "$C" link add link eth0 name mac1 type macvlan mode bridge && ip -n "$C" link set mac1 netns "$G" &&
+        ip -n "$G" link set mac1 up && ip -n "$G" link set lo up || return 1
+    daemon_up width=300 && servers_of_addresses || status=$?
+    for pid in "${attacks[@]}"; do
+        kill -KILL "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+    done
+    attacks=()
+    ip netns delete "$H"
+    ip netns delete "$G"
+    return $status
+}
+# Who offers an address or asks for one may be forged: it is told, and nobody of ours is cut off for it.
+servers_of_addresses() {
+    local lease="$dir/leases"
+    start dhcp "$R" dnsmasq -k -C /dev/null -p 0 --user=root --pid-file= -i lan0 --bind-interfaces \
+        --dhcp-range=192.168.77.100,192.168.77.240,1h --dhcp-leasefile="$lease-1" --dhcp-authoritative --no-ping
+    attacks+=("$pid")
+    assail rogue $intruder "$H" dnsmasq -k -C /dev/null -p 0 --user=root --pid-file= -i mac0 --bind-interfaces \
+        --dhcp-range=192.168.77.30,192.168.77.90,1h --dhcp-leasefile="$lease-2" --dhcp-option=3,$intruder --no-ping
+    start guests-of-rogue "$G" dhcpstarv -v -i mac1
+    attacks+=("$pid")
+    within 60 told_of $intruder ROGUE_DHCP_SERVER || complain "rogue: $(kinds $intruder); $(tail -n 1 "$dir/rogue.log")" || return 1
+    # Answers to hardware addresses that are made up come to the port itself, not to what stands beside it.
+    assail glutton '' "$C" dhcpstarv -v -i eth0
+    note="rogue server told"
+    within 60 grep -q DHCP_STARVATION "$alerts" || complain "glutton: $(tail -n 1 "$dir/glutton.log")" || return 1
+    note+=", glutton told"
 }
 
 nobody_is_blocked_in_whose_name_others_scan_and_flood() {

@@ -7,7 +7,7 @@
 # machine's own network.
 
 tag=slips-lab-$$
-A=$tag-attacker R=$tag-router C=$tag-client I=$tag-infected H=$tag-intruder
+A=$tag-attacker R=$tag-router C=$tag-client I=$tag-infected H=$tag-intruder G=$tag-glutton
 gateway=203.0.113.1 web=203.0.113.80 client=192.168.77.10 client6=fd77::10 inside=192.168.77.66
 started=() # processes of ours, by id
 
@@ -59,7 +59,7 @@ NFT
 stage_down() {
     local pid ns
     for pid in "${started[@]}"; do kill -TERM "$pid" 2>/dev/null; done
-    for ns in "$A" "$R" "$C" "$I" "$H"; do
+    for ns in "$A" "$R" "$C" "$I" "$H" "$G"; do
         # Whatever still runs in our namespaces was started by us: an nmap, a curl, a daemon.
         for pid in $(ip netns pids "$ns" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null; done
         ip netns delete "$ns" 2>/dev/null

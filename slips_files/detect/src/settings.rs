@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use slips_core::flow::MacAddr;
 use slips_core::spec::{Spec, Threshold, Usual};
 use slips_core::time::Span;
 
@@ -11,7 +12,8 @@ use crate::ladder::Ladder;
 /// The settings of all detections. The default is what [`Spec::thresholds`] say, with every detection on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Default gateways, and on a router its own addresses: they ask by ARP for whomever others look for, and uploads to them are not judged (default none).
+    /// Default gateways, and on a router its own addresses: they ask by ARP for whomever others look for, and uploads to them are
+    /// not judged (default none).
     pub gateways: Vec<IpAddr>,
     /// Hardware addresses of this router: several of its interfaces may answer for one address (default none).
     pub own_macs: Vec<MacAddr>,
