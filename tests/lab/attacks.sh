@@ -24,42 +24,42 @@ household_up() {
     ip -n "$A" route replace local 198.51.100.0/24 dev lo
     ip -n "$A" route replace local 192.0.2.0/24 dev lo
     for n in 11 12 13; do ip -n "$C" address add 192.168.77.$n/24 dev eth0 2>/dev/null; done
-    mkdir -p "$dir/home"
-    rm -f "$dir"/home/*-ready
-    : >"$dir/home/household-failures"
-    : >"$dir/home/household-done"
-    [ -e "$dir/home/site.crt" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 \
+    mkdir -p "$dir/house"
+    rm -f "$dir"/house/*-ready
+    : >"$dir/house/household-failures"
+    : >"$dir/house/household-done"
+    [ -e "$dir/house/site.crt" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 \
         -subj /CN=site0.example.net -addext "subjectAltName=$(seq -s, -f 'DNS:site%g.example.net' 0 5)" \
-        -keyout "$dir/home/site.key" -out "$dir/home/site.crt" 2>"$dir/home/openssl.log" || complain "openssl: $(tail -n 1 "$dir/home/openssl.log")" || return 1
+        -keyout "$dir/house/site.key" -out "$dir/house/site.crt" 2>"$dir/house/openssl.log" || complain "openssl: $(tail -n 1 "$dir/house/openssl.log")" || return 1
     local records=()
     for n in 0 1 2 3 4 5; do records+=(--host-record="site$n.example.net,203.0.113.$((81 + n))"); done
     start resolver "$A" dnsmasq -k -C /dev/null --no-hosts --no-resolv --user=root --pid-file= --bind-interfaces \
         --listen-address=$resolver "${records[@]}"
     household=("$pid")
-    start sites "$A" python3 "$lab/household.py" servers "$dir/home"
+    start sites "$A" python3 "$lab/household.py" servers "$dir/house"
     household+=("$pid")
-    within 10 test -e "$dir/home/servers-ready" || complain "the sites: $(tail -n 1 "$dir/sites.log")" || return 1
-    start hosts "$C" python3 "$lab/household.py" hosts "$dir/home" $client 600
+    within 10 test -e "$dir/house/servers-ready" || complain "the sites: $(tail -n 1 "$dir/sites.log")" || return 1
+    start hosts "$C" python3 "$lab/household.py" hosts "$dir/house" $client 600
     household+=("$pid")
-    within 5 test -e "$dir/home/hosts-ready" || complain "the hosts: $(tail -n 1 "$dir/hosts.log")" || return 1
-    start guests "$A" python3 "$lab/household.py" guests "$dir/home" $client 600
+    within 5 test -e "$dir/house/hosts-ready" || complain "the hosts: $(tail -n 1 "$dir/hosts.log")" || return 1
+    start guests "$A" python3 "$lab/household.py" guests "$dir/house" $client 600
     household+=("$pid")
-    within 10 done_things 20 || complain "the household does nothing: $(tail -n 1 "$dir/home/household-failures")"
+    within 10 done_things 20 || complain "the household does nothing: $(tail -n 1 "$dir/house/household-failures")"
 }
-done_things() { [ "$(wc -l <"$dir/home/household-done")" -ge "$1" ]; }
+done_things() { [ "$(wc -l <"$dir/house/household-done")" -ge "$1" ]; }
 
 # household_down: fails if anything failed or stood still.
 household_down() {
     local before
-    before=$(wc -l <"$dir/home/household-done")
-    within 10 done_things $((before + 20)) || complain "the household stands still: $(tail -n 1 "$dir/home/household-failures")"
+    before=$(wc -l <"$dir/house/household-done")
+    within 10 done_things $((before + 20)) || complain "the household stands still: $(tail -n 1 "$dir/house/household-failures")"
     for pid in "${household[@]}"; do
         kill -KILL "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
     done
     [ -z "$why" ] || return 1
-    [ ! -s "$dir/home/household-failures" ] ||
-        complain "$(wc -l <"$dir/home/household-failures") things failed in the household: $(head -n 1 "$dir/home/household-failures")"
+    [ ! -s "$dir/house/household-failures" ] ||
+        complain "$(wc -l <"$dir/house/household-failures") things failed in the household: $(head -n 1 "$dir/house/household-failures")"
 }
 
 # Nobody whom the household is or talks to may be accused.
@@ -120,7 +120,7 @@ outsider_named() {
 a_household_for_a_week_raises_no_alert() {
     local record said
     household_up || return
-    in_ns "$R" tcpdump -i lan0 -s 0 -w "$dir/home/day.pcap" >"$dir/home/tcpdump.log" 2>&1 </dev/null &
+    in_ns "$R" tcpdump -i lan0 -s 0 -w "$dir/house/day.pcap" >"$dir/house/tcpdump.log" 2>&1 </dev/null &
     record=$!
     started+=("$record")
     within 60 done_things 150 || complain "the household does too little"
@@ -128,11 +128,11 @@ a_household_for_a_week_raises_no_alert() {
     wait "$record" 2>/dev/null
     household_down || return 1
     # A bit of the life, every ten minutes for seven days.
-    python3 "$lab/week.py" "$dir/home/day.pcap" 1008 600 2>"$dir/home/week.log" |
-        "$slips" analyze - --format pcap --json >"$dir/home/week.json" 2>>"$dir/home/week.log" ||
-        complain "analyze: $(tail -n 1 "$dir/home/week.log")" || return 1
-    said=$(jq -r '[.alerts[].ip] | unique | join(" ")' "$dir/home/week.json")
-    note=$(jq -r '"\(.flows) flows; \(.evidence | to_entries | map("\(.key) \(.value)") | join(", "))"' "$dir/home/week.json")
+    python3 "$lab/week.py" "$dir/house/day.pcap" 1008 600 2>"$dir/house/week.log" |
+        "$slips" analyze - --format pcap --json >"$dir/house/week.json" 2>>"$dir/house/week.log" ||
+        complain "analyze: $(tail -n 1 "$dir/house/week.log")" || return 1
+    said=$(jq -r '[.alerts[].ip] | unique | join(" ")' "$dir/house/week.json")
+    note=$(jq -r '"\(.flows) flows; \(.evidence | to_entries | map("\(.key) \(.value)") | join(", "))"' "$dir/house/week.json")
     [ -z "$said" ] || complain "alerts about $said; $note"
 }
 
@@ -289,7 +289,7 @@ forgers() {
     for who in 203.0.113.82 203.0.113.83; do
         in_ns "$C" curl -s -f -o /dev/null --max-time 2 --interface $client http://$who/ || complain "no page of $who" || return 1
     done
-    before=$(wc -l <"$dir/home/household-done")
+    before=$(wc -l <"$dir/house/household-done")
     within 20 done_things $((before + 100)) || complain "the household does too little" || return 1
     # In the names of a site, the resolver, the clock and a peer of the household; what answers, the real ones reset.
     assail forged-scan 203.0.113.82 "$A" nmap -n -Pn -T4 -sS -p1-1000 -e out0 -S 203.0.113.82 $client

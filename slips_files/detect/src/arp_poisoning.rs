@@ -245,7 +245,9 @@ mod tests {
     #[test]
     fn this_router_answers_for_its_address_from_each_of_its_interfaces() {
         let own_macs = vec![MacAddr([2, 0, 0, 0, 0, 7]), MacAddr([2, 0, 0, 0, 0, 66])];
-        let mut bench = bench(ArpPoisoning::new(&Settings { own_macs, ..Settings::default() }));
+        let mut settings = Settings::default();
+        settings.own_macs = own_macs;
+        let mut bench = bench(ArpPoisoning::new(&settings));
         for n in 0..50 {
             let mac = if n % 2 == 0 { 7 } else { 66 };
             assert!(says(&mut bench, GATEWAY, mac, ArpOp::Request, n).is_empty());

@@ -347,7 +347,7 @@ mod tests {
 
     /// `rate` packets a second for ten seconds within one flow, told by the thousand.
     fn within(proto: Proto, rate: u32, src: &str, local: bool, answered: bool) -> Vec<String> {
-        let mut bench = bench(Flood::default());
+        let mut bench = bench(Flood::new(&Settings::default()));
         bench.facts(Facts { src_local: local, ..Facts::default() });
         let mut all = Vec::new();
         for n in 1..=rate / 100 {
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn who_comes_round_to_the_same_ports_attempts_again() {
-        let mut bench = bench(Flood::default());
+        let mut bench = bench(Flood::new(&Settings::default()));
         let mut all = Vec::new();
         for n in 0..50_000u32 {
             let mut flow = Talk::tcp("203.0.113.66", "192.168.1.10", 9).phase(Phase::Update).flow();

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 
 use slips_core::detector::{Detector, Spec};
-use slips_core::flow::MacAddr;
 use slips_core::intel::{Intelligence, NoIntelligence};
 
 mod attempt;
