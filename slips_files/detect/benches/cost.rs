@@ -1,0 +1,285 @@
+//! What each detection costs alone, in nanoseconds per event, and what all of them hold in memory per profile.
+//!
+//!     cargo bench -p slips-detect --bench cost
+//!
+//! The mix is a household's: questions for names, connections as they begin and end, requests and handshakes, some that fail, and one scan.
+//! The cost of a detection is that of the engine with it, less that of the engine with none. Memory is what the resident set grows
+//! by, in a process of its own for each figure.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use slips_core::engine::{Engine, Registry};
+use slips_core::event::{About, Dns, DnsAnswer, DnsData, DnsFlags, Event, Http, Tls, TlsFields};
+use slips_core::flow::{ConnState, Endpoint, Flow, Phase, Proto, Uid, Volume};
+use slips_core::intel::NoIntelligence;
+use slips_core::record::Record;
+use slips_core::settings::Settings;
+use slips_core::time::{PacketTime, Span};
+
+/// Visits of the mix; each is four events.
+const VISITS: u32 = 25_000;
+const SERVERS: u32 = 2_000;
+/// The best of so many is what no other work disturbed.
+const ROUNDS: usize = 25;
+const BATCH: usize = 1_000;
+
+type Detectors = Vec<Box<dyn slips_core::detector::Detector>>;
+
+fn registry() -> Detectors {
+    slips_detect::registry(&slips_detect::Settings::default(), Arc::new(NoIntelligence))
+}
+
+/// A visit `n`, made `millis` after the beginning.
+#[derive(Clone, Copy)]
+struct Visit {
+    n: u32,
+    millis: i64,
+    client: [u8; 4],
+    server: u32,
+}
+
+impl Visit {
+    fn server_ip(self) -> [u8; 4] {
+        [203, 0, (self.server / 250) as u8, (self.server % 250) as u8]
+    }
+
+    fn about(self, dst: [u8; 4], port: u16, proto: Proto) -> About {
+        About {
+            at: PacketTime::from_secs_micros(1_700_000_000, self.millis * 1000),
+            uid: Uid::new(&format!("C{}x{port}", self.n)),
+            src: Endpoint { addr: IpAddr::from(self.client), port: 40_000 + (self.n % 20_000) as u16 },
+            dst: Endpoint { addr: IpAddr::from(dst), port },
+            proto,
+            interface: 0,
+            heard: true,
+            tunnelled: false,
+            src_mac: None,
+        }
+    }
+
+    fn question(self) -> Event {
+        let answer = DnsAnswer { data: DnsData::Addr(IpAddr::from(self.server_ip())), ttl: Some(300) };
+        Event::Dns(Box::new(Dns {
+            about: self.about([192, 168, 1, 1], 53, Proto::Udp),
+            trans_id: self.n as u16,
+            rtt: None,
+            query: format!("www.place{}.example{}.org", self.server, self.server % 40),
+            qclass: 1,
+            qtype: 1,
+            rcode: Some(0),
+            flags: DnsFlags::default(),
+            answers: vec![answer],
+            rejected: false,
+        }))
+    }
+
+    fn flow(self, port: u16, phase: Phase, state: ConnState) -> Event {
+        let about = self.about(self.server_ip(), port, Proto::Tcp);
+        let mut flow = Flow::new(about.at, Proto::Tcp, about.src, about.dst);
+        (flow.uid, flow.phase, flow.state) = (about.uid, phase, state);
+        if phase == Phase::End && state == ConnState::SF {
+            flow.orig = Volume { pkts: 8, bytes: 1_000, ip_bytes: 1_400 };
+            flow.resp = Volume { pkts: 8, bytes: 20_000, ip_bytes: 20_400 };
+            (flow.orig_new, flow.resp_new) = (flow.orig, flow.resp);
+            flow.duration = Some(Span::from_millis(80));
+            flow.seen = flow.start + Span::from_millis(80);
+        }
+        Event::Flow(flow)
+    }
+
+    /// The request or the handshake.
+    fn content(self, port: u16) -> Event {
+        let about = self.about(self.server_ip(), port, Proto::Tcp);
+        let name = format!("www.place{}.example{}.org", self.server, self.server % 40);
+        if port == 443 {
+            let fields = TlsFields { server_name: name, established: true, ..TlsFields::default() };
+            return Event::Tls(Box::new(Tls { about, fields }));
+        }
+        Event::Http(Box::new(Http {
+            about,
+            trans_depth: 1,
+            method: "GET".into(),
+            host: name,
+            uri: format!("/pages/{}.html", self.n),
+            referrer: String::new(),
+            version: "1.1".into(),
+            user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0".into(),
+            request_body_len: 0,
+            response_body_len: 20_000,
+            status_code: Some(200),
+            status_msg: "OK".into(),
+            resp_mime_types: vec!["text/html".into()],
+            resp_fuids: Vec::new(),
+            username: String::new(),
+            orig_mime_types: Vec::new(),
+            orig_fuids: Vec::new(),
+        }))
+    }
+
+    fn events(self) -> [Event; 4] {
+        let port = if self.n.is_multiple_of(5) { 80 } else { 443 };
+        [
+            self.question(),
+            self.flow(port, Phase::Start, ConnState::S0),
+            self.content(port),
+            self.flow(port, Phase::End, ConnState::SF),
+        ]
+    }
+
+    /// As a scanner from outside makes it.
+    fn probes(self) -> [Event; 4] {
+        let scanner = Self { client: [198, 51, 100, 7], ..self };
+        [0, 1, 2, 3].map(|more| {
+            let port = (self.n.wrapping_mul(4) % 60_000) as u16 + more;
+            let target = [192, 168, 1, (self.n % 50) as u8 + 2];
+            let about = scanner.about(target, port, Proto::Tcp);
+            let mut flow = Flow::new(about.at, Proto::Tcp, about.src, about.dst);
+            (flow.uid, flow.state) = (about.uid, ConnState::S0);
+            Event::Flow(flow)
+        })
+    }
+}
+
+/// Fifty clients, 2,000 servers; one visit of twenty is a scanner's.
+fn mix() -> Vec<Event> {
+    let visit = |n: u32| {
+        let server = n.wrapping_mul(2_654_435_761) % SERVERS;
+        let client = [192, 168, 1, (n % 50) as u8 + 2];
+        let visit = Visit { n, millis: i64::from(n) * 40, client, server };
+        if n % 20 == 19 { visit.probes() } else { visit.events() }
+    };
+    (0..VISITS).flat_map(visit).collect()
+}
+
+/// Bytes of the resident set.
+fn resident() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/self/statm")?;
+    let pages: Option<u64> = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+    pages.map(|pages| pages * 4096).ok_or_else(|| io::Error::other("statm has no number"))
+}
+
+/// The best of some rounds, in nanoseconds an event.
+#[expect(clippy::disallowed_methods, reason = "what takes how long is what is measured")]
+fn cost(events: &[Event], detectors: &Registry) -> f64 {
+    let mut best = Duration::MAX;
+    for _ in 0..ROUNDS {
+        let batches: Vec<Vec<Event>> = events.chunks(BATCH).map(<[Event]>::to_vec).collect();
+        let mut engine = Engine::new(&Settings::default(), detectors);
+        let mut out = Vec::new();
+        let begun = Instant::now();
+        for batch in batches {
+            engine.feed(batch, &mut out);
+            out.clear();
+        }
+        best = best.min(begun.elapsed());
+    }
+    best.as_nanos() as f64 / events.len() as f64
+}
+
+fn costs() {
+    let events = mix();
+    let nothing = cost(&events, &Vec::new);
+    let all = cost(&events, &registry);
+    let mut rows = Vec::new();
+    for (n, spec) in slips_detect::specs().into_iter().enumerate() {
+        let alone = cost(&events, &move || registry().into_iter().skip(n).take(1).collect());
+        rows.push(((alone - nothing).max(0.0), spec.name));
+    }
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    println!("{} events, nanoseconds an event", events.len());
+    println!("{nothing:8.0} the engine with no detection\n{all:8.0} with all of them");
+    for (nanos, name) in rows {
+        println!("{nanos:8.0} {name}");
+    }
+}
+
+/// What an engine holds after what it is fed.
+struct Held {
+    engine: Engine,
+    out: Vec<Record>,
+}
+
+impl Held {
+    fn new(detectors: &Registry) -> Self {
+        Self { engine: Engine::new(&Settings::default(), detectors), out: Vec::new() }
+    }
+
+    /// Feeds visits and returns how large the process is then.
+    fn after(&mut self, visits: impl Iterator<Item = Visit>) -> io::Result<u64> {
+        let mut batch = Vec::with_capacity(BATCH);
+        for visit in visits {
+            batch.extend(visit.events());
+            if batch.len() >= BATCH {
+                self.engine.feed(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)), &mut self.out);
+                self.out.clear();
+            }
+        }
+        self.engine.feed(batch, &mut self.out);
+        self.out.clear();
+        resident()
+    }
+}
+
+/// Clients of a network of ours, each of them with so many visits, within half an hour of the `hour`.
+fn clients(network: u8, count: u32, visits: u32, hour: i64) -> impl Iterator<Item = Visit> {
+    (0..count * visits).map(move |n| {
+        let [_, _, high, low] = (n % count).to_be_bytes();
+        let millis = hour * 3_600_000 + i64::from(n) * 1_800_000 / i64::from(count * visits);
+        Visit { n, millis, client: [10, network, high, low], server: n.wrapping_mul(2_654_435_761) % SERVERS }
+    })
+}
+
+/// Each third hour others come, make one visit and are idle from then on: the memory that their windows had is used anew, and what
+/// grows from one time to the next is what idle profiles hold.
+fn idle(detectors: &Registry) -> io::Result<u64> {
+    const COMING: u32 = 10_000;
+    const TIMES: u8 = 5;
+    let mut held = Held::new(detectors);
+    let mut sizes = Vec::new();
+    for network in 0..=TIMES {
+        sizes.push(held.after(clients(network, COMING, 1, i64::from(network) * 3))?);
+    }
+    let (first, last) = (sizes.first().copied().unwrap_or(0), sizes.last().copied().unwrap_or(0));
+    Ok(last.saturating_sub(first) / u64::from(COMING) / u64::from(TIMES))
+}
+
+/// All are in the middle of their window: the clients, and the servers, which have as many visits.
+fn active(detectors: &Registry, visits: u32) -> io::Result<u64> {
+    let mut held = Held::new(detectors);
+    let before = held.after(clients(0, 50, 1, 0))?;
+    let after = held.after(clients(1, SERVERS, visits, 0))?;
+    Ok(after.saturating_sub(before) / u64::from(2 * SERVERS))
+}
+
+/// One figure, in this process: of all detections, or of the one that is named.
+fn memory(which: &str, name: Option<&str>) -> io::Result<()> {
+    let place = slips_detect::specs().iter().position(|spec| Some(spec.name) == name);
+    let detectors = move || match place {
+        Some(place) => registry().into_iter().skip(place).take(1).collect(),
+        None => registry(),
+    };
+    let (bytes, what) = match which {
+        "idle" => (idle(&detectors)?, "an idle profile"),
+        "active" => (active(&detectors, 20)?, "a profile and its window, with 20 visits"),
+        "busy" => (active(&detectors, 100)?, "a profile and its window, with 100 visits"),
+        _ => (active(&detectors, 200)?, "a profile and its window, with 200 visits"),
+    };
+    println!("{bytes:8} bytes for {what}, {}", name.unwrap_or("all detections"));
+    Ok(())
+}
+
+fn main() -> io::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [_, which, name @ ..] = &args[..] {
+        return memory(which, name.first().map(String::as_str));
+    }
+    for which in ["idle", "active", "busy", "busiest"] {
+        Command::new(std::env::current_exe()?).args(["memory", which]).status()?;
+    }
+    costs();
+    Ok(())
+}
