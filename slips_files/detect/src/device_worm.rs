@@ -1,16 +1,16 @@
 //! Worms of routers, cameras and recorders (`DEVICE_WORM`), as Mirai's descendants spread.
 
-use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::attempt;
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Told, rung};
 use crate::steps::member_of_ip;
 use crate::tally::{Distinct, Pace, Trail};
+use crate::{Settings, attempt};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -18,7 +18,7 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DeviceWorm],
     events: &[EventKind::Flow, EventKind::Http],
     roles: &[Role::Src],
-    thresholds: &[],
+    thresholds: &[SEARCHED, EXPLOITED],
     header: Header {
         detects: "Worms of routers, cameras and recorders (`DEVICE_WORM`), as Mirai's descendants spread.",
         attack: "T1190 Exploit Public-Facing Application, T1210 Exploitation of Remote Services, T1110.001 Password \
@@ -39,13 +39,23 @@ pub static SPEC: Spec = Spec {
 };
 
 /// Steps in pairs of host and port at which a search failed within five to ten minutes.
-pub const SEARCHED: [Rung; 3] = [
-    rung(15, ThreatLevel::Medium, 0.7),
-    rung(25, ThreatLevel::High, 0.8),
-    rung(40, ThreatLevel::Critical, 0.95),
-];
+pub const SEARCHED: Threshold = Threshold::steps(
+    "searched",
+    "pairs of host and port at which a search fails within five to ten minutes",
+    Unit::Count,
+    &[
+        rung(15, ThreatLevel::Medium, 0.7),
+        rung(25, ThreatLevel::High, 0.8),
+        rung(40, ThreatLevel::Critical, 0.95),
+    ],
+);
 /// Steps in servers at which exploits were tried.
-pub const EXPLOITED: [Rung; 2] = [rung(1, ThreatLevel::High, 0.8), rung(3, ThreatLevel::Critical, 0.95)];
+pub const EXPLOITED: Threshold = Threshold::steps(
+    "exploited",
+    "servers at which one host tries exploits of devices in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::High, 0.8), rung(3, ThreatLevel::Critical, 0.95)],
+);
 
 const MINUTES: Span = Span::from_secs(300);
 /// Telnet, Android's debugger, TR-069, UPnP and management of devices.
@@ -107,8 +117,10 @@ struct Worm {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DeviceWorm {
+    searched: Ladder,
+    exploited: Ladder,
     worms: Windowed<Worm>,
 }
 
@@ -129,6 +141,15 @@ fn is_exploit(uri: &str, is_inside: bool) -> bool {
 }
 
 impl DeviceWorm {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            searched: settings.ladder(&SPEC, &SEARCHED),
+            exploited: settings.ladder(&SPEC, &EXPLOITED),
+            worms: Windowed::default(),
+        }
+    }
+
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let worm = self.worms.get_or_default(cx.slot(), cx.window());
         let port = u64::from(flow.dst.port);
@@ -143,9 +164,9 @@ impl DeviceWorm {
             return;
         }
         let pairs = worm.pace.sum();
-        let step = ladder::step(&SEARCHED, SEARCHED[0].at, pairs).max(worm.searched.step());
+        let step = self.searched.step(pairs).max(worm.searched.step());
         let proof = attempt::proof_if(worm.proven >= pairs.min(worm.pairs.len()));
-        let Some(rung) = worm.searched.climb(&SEARCHED, step, proof, 1, flow.start) else { return };
+        let Some(rung) = worm.searched.climb(&self.searched, step, proof, 1, flow.start) else { return };
         let text = format!(
             "a worm of devices searches: {} hosts and ports failed, {} different ports, lately {}",
             worm.pairs.len(),
@@ -167,8 +188,8 @@ impl DeviceWorm {
         let worm = self.worms.get_or_default(cx.slot(), cx.window());
         worm.servers.insert(member_of_ip(about.dst.addr));
         worm.trail.push(about.uid);
-        let step = ladder::step(&EXPLOITED, EXPLOITED[0].at, worm.servers.len());
-        let Some(rung) = worm.exploited.climb(&EXPLOITED, step, Proof::Proven, 1, about.at) else {
+        let step = self.exploited.step(worm.servers.len());
+        let Some(rung) = worm.exploited.climb(&self.exploited, step, Proof::Proven, 1, about.at) else {
             return;
         };
         let shown: String = http.uri.chars().take(120).collect();
@@ -230,7 +251,7 @@ mod tests {
     use crate::test_traces::{Talk, at, bench, http, levels};
 
     fn searched(hosts: u8, ports: &[u16], gap: i64, src: &str) -> Vec<Finding> {
-        let mut bench = bench(DeviceWorm::default());
+        let mut bench = bench(DeviceWorm::new(&Settings::default()));
         (0..hosts)
             .flat_map(|n| {
                 let port = ports[usize::from(n) % ports.len()];
@@ -257,7 +278,7 @@ mod tests {
     }
 
     fn asked(servers: u8, uri: &str) -> Vec<Finding> {
-        let mut bench = bench(DeviceWorm::default());
+        let mut bench = bench(DeviceWorm::new(&Settings::default()));
         let request = |n| Event::Http(Box::new(http(&format!("203.0.113.{n}"), "", uri, i64::from(n))));
         (0..servers).flat_map(|n| bench.feed(&request(n))).collect()
     }
@@ -279,7 +300,7 @@ mod tests {
     #[test]
     fn own_devices_may_be_managed_and_still_not_be_made_to_fetch_programs() {
         let asked = |uri: &str| {
-            let mut bench = bench(DeviceWorm::default());
+            let mut bench = bench(DeviceWorm::new(&Settings::default()));
             let request = |n: u8| Event::Http(Box::new(http(&format!("192.168.1.{n}"), "", uri, 0)));
             (1..9).flat_map(|n| bench.feed(&request(n))).count()
         };

@@ -1,16 +1,15 @@
 //! Names as algorithms make them, by their letters alone (`DGA_NAMES`): whoever was found among the names counts too.
 
-use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
-use crate::attempt;
-use crate::ladder::{self, Rung, rung};
-use crate::names;
+use crate::ladder::{self, Ladder, rung};
 use crate::steps::member_of;
 use crate::tally::{Distinct, Trail};
+use crate::{Settings, attempt, names};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -18,7 +17,7 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DgaNames],
     events: &[EventKind::Dns],
     roles: &[Role::Src],
-    thresholds: &[],
+    thresholds: &[MADE],
     header: Header {
         detects: "Names as algorithms make them, by their letters alone (`DGA_NAMES`): whoever was found among the \
             names counts too.",
@@ -41,12 +40,17 @@ pub static SPEC: Spec = Spec {
 };
 
 /// Steps in domains that look made.
-pub const MADE: [Rung; 4] = [
-    rung(10, ThreatLevel::Low, 0.5),
-    rung(25, ThreatLevel::Medium, 0.7),
-    rung(60, ThreatLevel::High, 0.7),
-    rung(200, ThreatLevel::High, 0.9),
-];
+pub const MADE: Threshold = Threshold::steps(
+    "made_domains",
+    "domains that look made, asked for by one client in a window",
+    Unit::Count,
+    &[
+        rung(10, ThreatLevel::Low, 0.5),
+        rung(25, ThreatLevel::Medium, 0.7),
+        rung(60, ThreatLevel::High, 0.7),
+        rung(200, ThreatLevel::High, 0.9),
+    ],
+);
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -57,12 +61,18 @@ struct Asked {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DgaNames {
+    made: Ladder,
     clients: Windowed<Asked>,
 }
 
 impl DgaNames {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { made: settings.ladder(&SPEC, &MADE), clients: Windowed::default() }
+    }
+
     fn on_dns(&mut self, cx: &mut Cx<'_>, dns: &Dns) {
         let Some(domain) = names::registered(&dns.query) else { return };
         let asked = self.clients.get_or_default(cx.slot(), cx.window());
@@ -72,11 +82,11 @@ impl DgaNames {
         }
         asked.trail.push(dns.about.uid);
         let (any, made) = (asked.any.len(), asked.made.len());
-        let step = ladder::step(&MADE, MADE[0].at, made);
+        let step = self.made.step(made);
         if made.saturating_mul(3) < any || !ladder::climb(&mut asked.told, step) {
             return;
         }
-        let Some(rung) = ladder::at_step(&MADE, step) else { return };
+        let Some(rung) = self.made.at_step(step) else { return };
         let uids = asked.trail.take();
         let text = format!("{made} of {any} domains asked for look made by an algorithm, lately {domain}");
         cx.emit(Finding {
@@ -118,7 +128,7 @@ mod tests {
     use crate::test_traces::{bench, dns, levels};
 
     fn told(n: u32, name: impl Fn(u32) -> String) -> Vec<Finding> {
-        let mut bench = bench(DgaNames::default());
+        let mut bench = bench(DgaNames::new(&Settings::default()));
         (0..n).flat_map(|n| bench.feed(&Event::Dns(Box::new(dns(&name(n), &[]))))).collect()
     }
 

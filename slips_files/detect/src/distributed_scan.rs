@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
 use slips_core::state::PerSlot;
 use slips_core::time::WindowId;
 
-use crate::attempt;
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, rung};
 use crate::steps::member_of_ip;
 use crate::table::Table;
 use crate::tally::{Distinct, Trail};
+use crate::{Settings, attempt};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -21,7 +21,7 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DistributedScan],
     events: &[EventKind::Flow],
     roles: &[Role::Dst],
-    thresholds: &[],
+    thresholds: &[PORTS],
     header: Header {
         detects: "A scan that many sources of one network share (`DISTRIBUTED_SCAN`), as the scanned host sees it.",
         attack: "T1046 Network Service Discovery, T1595.001 Active Scanning: Scanning IP Blocks, T1090 Proxy.",
@@ -38,8 +38,12 @@ pub static SPEC: Spec = Spec {
 };
 
 /// Steps in ports at which sources of one network failed.
-pub const PORTS: [Rung; 3] =
-    [rung(20, ThreatLevel::Low, 0.7), rung(60, ThreatLevel::Medium, 0.8), rung(200, ThreatLevel::High, 0.8)];
+pub const PORTS: Threshold = Threshold::steps(
+    "ports",
+    "ports of one of our hosts at which sources of one network fail in a window",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Low, 0.7), rung(60, ThreatLevel::Medium, 0.8), rung(200, ThreatLevel::High, 0.8)],
+);
 
 /// Sources that must take part.
 const LEAST_SOURCES: usize = 4;
@@ -68,8 +72,9 @@ struct Target {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DistributedScan {
+    ports: Ladder,
     targets: PerSlot<Target>,
 }
 
@@ -140,16 +145,21 @@ impl Network {
 }
 
 impl DistributedScan {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { ports: settings.ladder(&SPEC, &PORTS), targets: PerSlot::default() }
+    }
+
     fn on_failure(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let target = self.targets.get_or_default(cx.slot());
         let Some(network) = target.add(cx.window(), flow) else { return };
         let ports = network.ports.len();
-        let step = ladder::step(&PORTS, PORTS[0].at, ports);
+        let step = self.ports.step(ports);
         let shared = network.sources.len() >= LEAST_SOURCES && network.most.saturating_mul(2) < ports;
         if !shared || !ladder::climb(&mut network.told, step) {
             return;
         }
-        let Some(rung) = ladder::at_step(&PORTS, step) else { return };
+        let Some(rung) = self.ports.at_step(step) else { return };
         let sources = network.sources.len();
         let text =
             format!("{sources} sources of {} scan together: {ports} ports failed", shown(flow.src.addr));
@@ -197,7 +207,7 @@ mod tests {
     use crate::test_traces::{Talk, bench, levels};
 
     fn told(ports: u16, source: impl Fn(u16) -> String) -> Vec<Finding> {
-        let mut bench = bench(DistributedScan::default());
+        let mut bench = bench(DistributedScan::new(&Settings::default()));
         (0..ports)
             .flat_map(|n| {
                 bench.feed(&Talk::tcp(&source(n), "192.168.1.2", 1000 + n).uid(&format!("C{n}")).event())
@@ -225,7 +235,7 @@ mod tests {
 
     #[test]
     fn forged_networks_never_grow_the_state() {
-        let mut bench = bench(DistributedScan::default());
+        let mut bench = bench(DistributedScan::new(&Settings::default()));
         let mut target = Target::default();
         for n in 0..20_000u32 {
             let [_, a, b, c] = n.wrapping_mul(2_654_435_761).to_be_bytes();

@@ -148,9 +148,9 @@ fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detecto
         Box::new(devices::Devices::new(settings)),
         Box::new(name_poisoning::NamePoisoning::new(settings)),
         Box::new(dns_rebinding::DnsRebinding::new(settings)),
-        Box::<dga_names::DgaNames>::default(),
+        Box::new(dga_names::DgaNames::new(settings)),
         Box::<flow_guessing::FlowGuessing>::default(),
-        Box::<device_worm::DeviceWorm>::default(),
+        Box::new(device_worm::DeviceWorm::new(settings)),
         Box::new(odd_certificate::OddCertificate::new(settings)),
         Box::new(dns_use::DnsUse::new(settings)),
         Box::new(user_agents::UserAgents::new(settings)),
@@ -159,7 +159,7 @@ fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detecto
         Box::new(dns_exploit::DnsExploit::new(settings)),
         Box::new(location_leak::LocationLeak::new(settings)),
         Box::<form_guessing::FormGuessing>::default(),
-        Box::<distributed_scan::DistributedScan>::default(),
+        Box::new(distributed_scan::DistributedScan::new(settings)),
         Box::new(young_domain::YoungDomain::new(settings, intel)),
     ]
 }
