@@ -45,6 +45,8 @@ pub enum Why {
     Login,
     /// The other end of a remote login to this host.
     Session,
+    /// A peer, where the administrator says that it is reached.
+    Peer,
     /// Named by the administrator.
     Listed,
 }
@@ -65,6 +67,7 @@ impl fmt::Display for Why {
             Self::Connection => "a connection that may be a remote login to this host",
             Self::Login => "a recent login to this host",
             Self::Session => "a remote login to this host",
+            Self::Peer => "an address of a peer",
             Self::Listed => "on the allow list",
         })
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slips_firewall::{DiscoverError, Protected, Sources, Why};
@@ -18,19 +19,43 @@ pub const LOGIN_COUNTS: u64 = 14 * 86_400;
 const REST: u32 = 19;
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// The protected set of this host, with what the administrator listed.
-pub fn discover(policy: &Firewall) -> Result<Protected, DiscoverError> {
-    Protected::discover(&Sources {
+/// Most addresses of peers that are protected: there are not so many routers that know each other.
+const MAX_PEERS: usize = 1024;
+
+/// Where peers are reached, as the administrator says; what peers say of themselves would let them protect anybody. The thread that reads
+/// the directory of peers tells those that find out who is protected.
+#[derive(Clone, Debug, Default)]
+pub struct PeerAddresses(Arc<Mutex<Vec<IpAddr>>>);
+
+impl PeerAddresses {
+    /// From now on these, as many as may be.
+    pub fn set(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+        let addresses = addresses.into_iter().take(MAX_PEERS).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    fn protect(&self, protected: &mut Protected) {
+        for addr in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            protected.add_host(*addr, Why::Peer);
+        }
+    }
+}
+
+/// The protected set of this host, with what the administrator listed, and peers.
+pub fn discover(policy: &Firewall, peers: &PeerAddresses) -> Result<Protected, DiscoverError> {
+    let mut protected = Protected::discover(&Sources {
         listed: policy.never_block.iter().map(|net| net.0).collect(),
         login_ports: policy.login_ports.clone(),
         logins_since: u64::try_from(wall_clock() / 1_000_000).unwrap_or(0).saturating_sub(LOGIN_COUNTS),
         ..Sources::default()
-    })
+    })?;
+    peers.protect(&mut protected);
+    Ok(protected)
 }
 
 /// Who is protected, found out by a thread of its own: routes, files and processes are read there while the responder goes on to block.
 /// What is asked while it reads is answered by one more reading. Returns the thread's work; it ends when the responder is gone.
-pub fn finder(policy: Firewall, rope: Rope) -> (Protect, impl FnOnce() + Send) {
+pub fn finder(policy: Firewall, peers: PeerAddresses, rope: Rope) -> (Protect, impl FnOnce() + Send) {
     let (ask, asked) = sync_channel::<()>(1);
     let (tell, told) = sync_channel(1);
     let protect = Protect {
@@ -45,7 +70,7 @@ pub fn finder(policy: Firewall, rope: Rope) -> (Protect, impl FnOnce() + Send) {
         let mut again = false;
         while again || asked.recv().is_ok() {
             let began = clock();
-            let found = discover(&policy);
+            let found = discover(&policy, &peers);
             if tell.send(found).is_err() {
                 return;
             }
@@ -81,7 +106,8 @@ mod tests {
     #[test]
     fn who_is_protected_is_found_by_another_thread_as_often_as_it_is_asked() {
         let bell = Bell::new().expect("bell");
-        let (protect, work) = finder(Firewall::default(), bell.rope());
+        let peers = PeerAddresses::default();
+        let (protect, work) = finder(Firewall::default(), peers, bell.rope());
         let finder = std::thread::spawn(work);
         for _ in 0..3 {
             (protect.ask)();
@@ -96,6 +122,24 @@ mod tests {
         }
         drop(protect);
         finder.join().expect("it ends with the responder");
+    }
+
+    #[test]
+    fn peers_are_protected_where_the_administrator_says_that_they_are() {
+        let (policy, peers) = (Firewall::default(), PeerAddresses::default());
+        let peer: IpAddr = [203, 0, 113, 9].into();
+        let why = |peers: &PeerAddresses| {
+            let found = discover(&policy, peers).expect("found");
+            found.check(slips_core::addr::Net::host(peer)).map(|(_, why)| why)
+        };
+        assert_eq!(why(&peers), None);
+        peers.set([peer]);
+        assert_eq!(why(&peers), Some(Why::Peer));
+        peers.set([]);
+        assert_eq!(why(&peers), None, "one that is removed is protected no more");
+        peers.set((0..10_000u32).map(|n| IpAddr::V4((0x0b00_0000 + n).into())));
+        let found = discover(&policy, &peers).expect("found");
+        assert_eq!(found.iter().filter(|(_, why)| *why == Why::Peer).count(), MAX_PEERS);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use slips_systemd::notify::{Environment, Heartbeat, Notifier, State};
 use super::bell::Bell;
 use super::clocks::Clocks;
 use super::outbox::{LANE_QUEUE, Lane, Shed, WhenFull};
+use super::protect::PeerAddresses;
 use super::pulse::{Losses, Pulse};
 use super::responder::{AdviceLine, Gauges, Responder, Ways};
 use super::signals::{Asked, Signals};
@@ -56,8 +57,9 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
 
     let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue)?;
     let bell = Bell::new().map_err(Failure::software)?;
-    let (protect, find) = protect::finder(config.firewall.clone(), bell.rope());
-    let (mut responder, gateways) = open_responder(config, protect, &watched)?;
+    let known = peers::addresses(config, environment);
+    let (protect, find) = protect::finder(config.firewall.clone(), known.clone(), bell.rope());
+    let (mut responder, gateways) = open_responder(config, protect, &known, &watched)?;
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
 
@@ -81,7 +83,8 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let (to_words, words) = sync_channel(ASK_QUEUE);
     let to_engine = peers::EngineLine::default();
     let (to_advice, advice) = AdviceLine::new(bell.rope());
-    let peers = peers::build(config, environment, &watched, to_engine.clone(), to_advice, open_journal())?;
+    let peers =
+        peers::build(config, environment, &watched, known, to_engine.clone(), to_advice, open_journal())?;
     let lanes = [Lane::new(to_responder, is_alert).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
     let shed = lanes.each_ref().map(Lane::shed);
     let mut outbox = Outbox {
@@ -174,13 +177,14 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
 fn open_responder(
     config: &Config,
     protect: responder::Protect,
+    known: &PeerAddresses,
     watched: &[String],
 ) -> Result<(Responder, Vec<IpAddr>), Failure> {
     let mode = match config.firewall.mode {
         Mode::Enforce => slips_firewall::Mode::Enforce,
         Mode::Monitor => slips_firewall::Mode::Monitor,
     };
-    let protected = protect::discover(&config.firewall).map_err(|error| Failure {
+    let protected = protect::discover(&config.firewall, known).map_err(|error| Failure {
         exit: Exit::Software,
         error: anyhow::Error::from(error).context("cannot find out who must never be blocked"),
     })?;

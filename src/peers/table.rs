@@ -308,6 +308,11 @@ impl Table {
         self.peers.iter().find(|row| row.id == id)
     }
 
+    /// Where all peers in the table are reached.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.peers.iter().flat_map(|row| &row.addresses).map(|address| address.0.ip())
+    }
+
     /// A name that no entry has: the wanted one, or that with a number.
     pub fn free_name(&self, wanted: &Name) -> Option<Name> {
         let peers = self.peers.iter().filter_map(|row| row.name.as_ref());

@@ -53,13 +53,14 @@ use slips_systemd::journal::{Entry, Journal};
 use super::bell::Bell;
 use super::clocks::Clocks;
 use super::entries::{self, Named};
+use super::protect::PeerAddresses;
 use super::responder::Advice;
 use crate::config;
 use crate::control::Pending;
 use crate::peers::table::Policy;
 use crate::peers::{State, Store};
 use node::{Happened, Node, Origin};
-pub use wiring::{EngineLine, build, wants};
+pub use wiring::{EngineLine, addresses, build, wants};
 
 /// How often the thread looks after things while there are peers.
 const TICK: Duration = Duration::from_secs(1);
@@ -120,6 +121,8 @@ pub struct Peers {
     store: Store,
     settings: Settings,
     ways: Ways,
+    /// Where peers are reached: those who find out who is protected look here.
+    known: PeerAddresses,
     journal: Journal,
     clocks: Clocks,
     /// Whether records are of any use here; the outbox looks.
@@ -169,7 +172,14 @@ struct Due {
 
 impl Peers {
     /// With what the directory says.
-    pub fn new(store: Store, settings: Settings, ways: Ways, journal: Journal, clocks: Clocks) -> Self {
+    pub fn new(
+        store: Store,
+        settings: Settings,
+        ways: Ways,
+        known: PeerAddresses,
+        journal: Journal,
+        clocks: Clocks,
+    ) -> Self {
         let mode = match settings.p2p.mode {
             config::PeerMode::Observe => Mode::Observe,
             config::PeerMode::Assist => Mode::Assist,
@@ -181,6 +191,7 @@ impl Peers {
             store,
             settings,
             ways,
+            known,
             journal,
             clocks,
             active: Arc::default(),
@@ -306,6 +317,8 @@ impl Peers {
                 return Err(text);
             }
         };
+        self.known.set(state.table.addresses());
+        self.due.protect = Duration::ZERO;
         let (now, steady) = (self.now(), (self.clocks.steady)());
         let psk = |state: &State| state.psk(now);
         let before = self.state.as_ref().map(|state| (state.id, psk(state)));
@@ -375,6 +388,7 @@ impl Peers {
         match changed {
             Ok(state) => {
                 self.members = state.members();
+                self.known.set(state.table.addresses());
                 self.state = Some(state);
             }
             Err(error) => self.complain(&error.to_string()),

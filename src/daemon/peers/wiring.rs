@@ -16,6 +16,7 @@ use super::{Peers, Settings, Ways};
 use crate::cli::Failure;
 use crate::config::{Config, PeerNode};
 use crate::daemon::clocks::Clocks;
+use crate::daemon::protect::PeerAddresses;
 use crate::daemon::responder::AdviceLine;
 use crate::daemon::{interfaces, protect};
 use crate::peers::Store;
@@ -47,17 +48,31 @@ impl EngineLine {
     }
 }
 
+/// Where the directory says now that peers are reached. What is wrong with it the thread tells when it reads it.
+pub fn addresses(config: &Config, environment: &Environment) -> PeerAddresses {
+    let known = PeerAddresses::default();
+    if let Ok(state) = store(config, environment).load() {
+        known.set(state.table.addresses());
+    }
+    known
+}
+
+fn store(config: &Config, environment: &Environment) -> Store {
+    let credentials = environment.credentials_directory.as_deref().map(Path::new);
+    Store::new(config.p2p_directory(), credentials)
+}
+
 /// The peers thread's work. It does nothing, and starts no process, before there is a peer.
 pub fn build(
     config: &Config,
     environment: &Environment,
     watched: &[String],
+    known: PeerAddresses,
     engine: EngineLine,
     responder: AdviceLine,
     journal: Journal,
 ) -> Result<Peers, Failure> {
-    let credentials = environment.credentials_directory.as_deref().map(Path::new);
-    let store = Store::new(config.p2p_directory(), credentials);
+    let store = store(config, environment);
     let settings = Settings {
         p2p: config.p2p.clone(),
         firewall: config.firewall.clone(),
@@ -66,15 +81,16 @@ pub fn build(
         book: config.output.directory.join("peers.sqlite"),
     };
     let policy = config.firewall.clone();
+    let peers = known.clone();
     let ways = Ways {
         advise: Box::new(move |event| engine.tell(event)),
         respond: Box::new(move |advice| responder.give(advice)),
         protect: Box::new(move || {
-            let protected = protect::discover(&policy).ok()?;
+            let protected = protect::discover(&policy, &peers).ok()?;
             Some(protected.iter().map(|(net, _)| net).collect())
         }),
     };
-    let mut peers = Peers::new(store, settings, ways, journal, Clocks::default());
+    let mut peers = Peers::new(store, settings, ways, known, journal, Clocks::default());
     if config.p2p.node == PeerNode::Service {
         peers.serve_at(listen(&config.p2p.socket).map_err(|error| {
             Failure {
