@@ -4,14 +4,14 @@
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
 use crate::Settings;
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, rung};
 use crate::names;
 use crate::steps::member_of;
 use crate::table::Table;
@@ -22,7 +22,7 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::DnsRebinding],
     events: &[EventKind::Dns],
     roles: &[Role::Src],
-    thresholds: &[],
+    thresholds: &[CHANGES],
     header: Header {
         detects: "DNS rebinding: a name that leads outside leads inside a moment later (`DNS_REBINDING`), so that a \
             web page reaches into the network.",
@@ -43,8 +43,12 @@ pub static SPEC: Spec = Spec {
 };
 
 /// Steps in changes between outside and inside.
-pub const CHANGES: [Rung; 3] =
-    [rung(1, ThreatLevel::Medium, 0.7), rung(3, ThreatLevel::High, 0.8), rung(10, ThreatLevel::High, 0.9)];
+pub const CHANGES: Threshold = Threshold::steps(
+    "changes",
+    "times that one name changes between outside and inside for one client in a window",
+    Unit::Count,
+    &[rung(1, ThreatLevel::Medium, 0.7), rung(3, ThreatLevel::High, 0.8), rung(10, ThreatLevel::High, 0.9)],
+);
 
 /// The step of a short life, or of a gateway.
 const SHORT_STEP: u8 = 2;
@@ -81,6 +85,7 @@ struct Client {
 /// See the module.
 #[derive(Debug)]
 pub struct DnsRebinding {
+    changes: Ladder,
     gateways: Vec<IpAddr>,
     clients: Windowed<Client>,
 }
@@ -103,7 +108,11 @@ fn asks_a_list(query: &str) -> bool {
 impl DnsRebinding {
     /// With these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { gateways: settings.gateways.clone(), clients: Windowed::default() }
+        Self {
+            changes: settings.ladder(&SPEC, &CHANGES),
+            gateways: settings.gateways.clone(),
+            clients: Windowed::default(),
+        }
     }
 
     fn on_answer(&mut self, cx: &mut Cx<'_>, dns: &Dns, addr: IpAddr, ttl: Option<u32>) {
@@ -129,7 +138,7 @@ impl DnsRebinding {
         name.changes += 1;
         let is_gateway = self.gateways.contains(&addr);
         let least = if name.short || is_gateway { SHORT_STEP } else { 0 };
-        let step = ladder::step(&CHANGES, CHANGES[0].at, name.changes).max(least);
+        let step = self.changes.step(name.changes).max(least);
         if !ladder::climb(&mut name.told, step) {
             return;
         }
@@ -137,7 +146,7 @@ impl DnsRebinding {
             client.weighing += 1;
             name.weighs = true;
         }
-        let Some(mut rung) = ladder::at_step(&CHANGES, step) else { return };
+        let Some(mut rung) = self.changes.at_step(step) else { return };
         if !name.weighs {
             rung.level = ThreatLevel::Info;
         }

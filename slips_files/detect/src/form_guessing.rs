@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::ladder::{self, Rung, Told, rung};
+use crate::Settings;
+use crate::ladder::{self, Ladder, Told, rung};
 use crate::steps::member_of;
 use crate::table::Table;
 use crate::tally::{Pace, Trail};
@@ -20,7 +21,7 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::PasswordGuessing],
     events: &[EventKind::Http],
     roles: &[Role::Src],
-    thresholds: &[],
+    thresholds: &[REQUESTS, OUTWARDS],
     header: Header {
         detects: "Passwords guessed in forms of web pages, in the clear (`PASSWORD_GUESSING`).",
         attack: "T1110.001 Password Guessing, T1110.004 Credential Stuffing.",
@@ -38,13 +39,23 @@ pub static SPEC: Spec = Spec {
 };
 
 /// Steps in requests answered alike. The last one needs a pace: see [`FAST`].
-pub const REQUESTS: [Rung; 3] = [
-    rung(30, ThreatLevel::Medium, 0.7),
-    rung(80, ThreatLevel::High, 0.8),
-    rung(200, ThreatLevel::Critical, 0.9),
-];
+pub const REQUESTS: Threshold = Threshold::steps(
+    "requests",
+    "requests of one source with one form of ours, answered alike, in a window",
+    Unit::Count,
+    &[
+        rung(30, ThreatLevel::Medium, 0.7),
+        rung(80, ThreatLevel::High, 0.8),
+        rung(200, ThreatLevel::Critical, 0.9),
+    ],
+);
 /// The same to servers outside.
-pub const OUTWARDS: [Rung; 1] = [rung(80, ThreatLevel::Low, 0.6)];
+pub const OUTWARDS: Threshold = Threshold::steps(
+    "outward_requests",
+    "requests of one source with one form outside, answered alike, in a window",
+    Unit::Count,
+    &[rung(80, ThreatLevel::Low, 0.6)],
+);
 
 /// Requests within one to two minutes that nobody types.
 const FAST: u32 = 60;
@@ -83,8 +94,10 @@ struct Form {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FormGuessing {
+    requests: Ladder,
+    outwards: Ladder,
     sources: Windowed<Table<(IpAddr, u16, u64), Form>>,
 }
 
@@ -117,6 +130,15 @@ impl Form {
 }
 
 impl FormGuessing {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            requests: settings.ladder(&SPEC, &REQUESTS),
+            outwards: settings.ladder(&SPEC, &OUTWARDS),
+            sources: Windowed::default(),
+        }
+    }
+
     fn on_form(&mut self, cx: &mut Cx<'_>, http: &Http, path: &str) {
         let about = &http.about;
         let forms = self.sources.get_or_default(cx.slot(), cx.window());
@@ -125,8 +147,8 @@ impl FormGuessing {
         if !form.add(http) {
             return;
         }
-        let ladder: &[Rung] = if cx.facts().dst_local { &REQUESTS } else { &OUTWARDS };
-        let step = ladder::step(ladder, ladder.first().map_or(u32::MAX, |rung| rung.at), form.requests);
+        let ladder = if cx.facts().dst_local { &self.requests } else { &self.outwards };
+        let step = ladder.step(form.requests);
         let step = if form.pace.sum() >= FAST { step } else { step.min(PATIENT_STEP) };
         let step = step.max(form.told.step());
         let Some(rung) = form.told.climb(ladder, step, Proof::Proven, 1, about.at) else { return };
@@ -178,7 +200,7 @@ mod tests {
     use crate::test_traces::{bench, http, levels};
 
     fn posted(n: i64, gap: i64, uri: &str, vary: impl Fn(i64, &mut Http)) -> Vec<String> {
-        let mut bench = bench(FormGuessing::default());
+        let mut bench = bench(FormGuessing::new(&Settings::default()));
         let all = (0..n).flat_map(|n| {
             let mut request = http("192.168.1.2", "", uri, n * gap / 10);
             (request.method, request.request_body_len, request.response_body_len) = ("POST".into(), 40, 1800);

@@ -158,7 +158,7 @@ fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detecto
         Box::new(other_localnet::OtherLocalnet::new(settings)),
         Box::new(dns_exploit::DnsExploit::new(settings)),
         Box::new(location_leak::LocationLeak::new(settings)),
-        Box::<form_guessing::FormGuessing>::default(),
+        Box::new(form_guessing::FormGuessing::new(settings)),
         Box::new(distributed_scan::DistributedScan::new(settings)),
         Box::new(young_domain::YoungDomain::new(settings, intel)),
     ]
