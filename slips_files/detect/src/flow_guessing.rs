@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{About, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::exchange::AuthOutcome;
@@ -11,11 +11,11 @@ use slips_core::flow::{Flow, Phase, Proto, Uid};
 use slips_core::state::{PerSlot, Windowed};
 use slips_core::time::{PacketTime, Span, WindowId};
 
-use crate::attempt;
-use crate::ladder::{self, Rung, Told, rung};
+use crate::ladder::{self, Ladder, Told, rung};
 use crate::steps::member_of_ip;
 use crate::table::Table;
 use crate::tally::{Distinct, Pace, Trail};
+use crate::{Settings, attempt};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -23,7 +23,7 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::PasswordGuessing],
     events: &[EventKind::Flow, EventKind::Auth, EventKind::Ssh],
     roles: &[Role::Src, Role::Dst],
-    thresholds: &[],
+    thresholds: &[OUTSIDE, INSIDE, SLOW, TOGETHER],
     header: Header {
         detects: "Passwords guessed where nobody can read along (`PASSWORD_GUESSING`): what logins look like from \
             outside, by flow behaviour; and guessing that is slow, or that many sources share, as the server \
@@ -49,17 +49,37 @@ pub static SPEC: Spec = Spec {
 };
 
 /// Steps in connections alike from outside. The last one needs a pace: see [`FAST`].
-pub const OUTSIDE: [Rung; 3] = [
-    rung(40, ThreatLevel::Medium, 0.6),
-    rung(80, ThreatLevel::High, 0.7),
-    rung(160, ThreatLevel::Critical, 0.9),
-];
+pub const OUTSIDE: Threshold = Threshold::steps(
+    "from_outside",
+    "short connections, all alike, of one source outside with one login of ours in a window",
+    Unit::Count,
+    &[
+        rung(40, ThreatLevel::Medium, 0.6),
+        rung(80, ThreatLevel::High, 0.7),
+        rung(160, ThreatLevel::Critical, 0.9),
+    ],
+);
 /// The same between our own hosts and outwards, with the pace of [`FAST`].
-pub const INSIDE: [Rung; 2] = [rung(80, ThreatLevel::Low, 0.5), rung(320, ThreatLevel::Low, 0.8)];
+pub const INSIDE: Threshold = Threshold::steps(
+    "from_inside",
+    "the same of one of our hosts, inside or outwards",
+    Unit::Count,
+    &[rung(80, ThreatLevel::Low, 0.5), rung(320, ThreatLevel::Low, 0.8)],
+);
 /// Steps in failures of one source within half a day to a day.
-pub const SLOW: [Rung; 2] = [rung(30, ThreatLevel::Medium, 0.7), rung(100, ThreatLevel::High, 0.7)];
+pub const SLOW: Threshold = Threshold::steps(
+    "slow",
+    "failures of one source at one server within half a day to a day",
+    Unit::Count,
+    &[rung(30, ThreatLevel::Medium, 0.7), rung(100, ThreatLevel::High, 0.7)],
+);
 /// Steps in sources that one server refused within a window.
-pub const TOGETHER: [Rung; 2] = [rung(20, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::Medium, 0.7)];
+pub const TOGETHER: Threshold = Threshold::steps(
+    "sources",
+    "sources that one server refuses in a window",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Low, 0.6), rung(100, ThreatLevel::Medium, 0.7)],
+);
 
 /// Connections within one to two minutes that no user makes.
 const FAST: u32 = 60;
@@ -127,8 +147,12 @@ struct Crowd {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FlowGuessing {
+    outside: Ladder,
+    inside: Ladder,
+    slow: Ladder,
+    together: Ladder,
     sources: Windowed<Source>,
     guests: PerSlot<Table<(IpAddr, u16), Guest>>,
     crowds: Windowed<Table<u16, Crowd>>,
@@ -164,6 +188,19 @@ impl Server {
 }
 
 impl FlowGuessing {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            outside: settings.ladder(&SPEC, &OUTSIDE),
+            inside: settings.ladder(&SPEC, &INSIDE),
+            slow: settings.ladder(&SPEC, &SLOW),
+            together: settings.ladder(&SPEC, &TOGETHER),
+            sources: Windowed::default(),
+            guests: PerSlot::default(),
+            crowds: Windowed::default(),
+        }
+    }
+
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let source = self.sources.get_or_default(cx.slot(), cx.window());
         let key = (flow.dst.addr, flow.dst.port);
@@ -173,9 +210,9 @@ impl FlowGuessing {
             return;
         }
         let from_outside = !cx.facts().src_local && cx.facts().dst_local;
-        let ladder: &[Rung] = if from_outside { &OUTSIDE } else { &INSIDE };
+        let ladder = if from_outside { &self.outside } else { &self.inside };
         let fast = server.pace.sum() >= FAST;
-        let step = ladder::step(ladder, ladder.first().map_or(u32::MAX, |rung| rung.at), server.attempts);
+        let step = ladder.step(server.attempts);
         let most = match (from_outside, fast) {
             // A program elsewhere may use a database by many connections alike.
             (_, true) if DATABASES.contains(&flow.dst.port) => PATIENT_STEP,
@@ -219,7 +256,7 @@ impl FlowGuessing {
         crowd.failures = crowd.failures.saturating_add(1);
         crowd.sources.insert(member_of_ip(failure.src));
         let sources = crowd.sources.len();
-        let step = ladder::step(&TOGETHER, TOGETHER[0].at, sources);
+        let step = self.together.step(sources);
         // Sources that fail once are users.
         if failure.is_read
             || crowd.failures < sources.saturating_mul(2)
@@ -227,7 +264,7 @@ impl FlowGuessing {
         {
             return;
         }
-        let Some(rung) = ladder::at_step(&TOGETHER, step) else { return };
+        let Some(rung) = self.together.at_step(step) else { return };
         let text = format!(
             "{sources} sources guess passwords at port {} of {}: {} attempts",
             failure.port,
@@ -255,11 +292,11 @@ impl FlowGuessing {
             (guest.window, guest.told) = (WindowMark(Some(cx.window())), 0);
         }
         let attempts = guest.running.saturating_add(guest.previous);
-        let step = ladder::step(&SLOW, SLOW[0].at, attempts);
+        let step = self.slow.step(attempts);
         if guest.hours.count_ones() < SLOW_HOURS || !ladder::climb(&mut guest.told, step) {
             return;
         }
-        let Some(rung) = ladder::at_step(&SLOW, step) else { return };
+        let Some(rung) = self.slow.at_step(step) else { return };
         let text = format!(
             "slow password guessing at port {} of {}: {attempts} attempts in {} different hours",
             failure.port,
@@ -380,7 +417,7 @@ mod tests {
     }
 
     fn told(src: &str, dst: &str, n: i64, gap: i64, answer: impl Fn(i64) -> u64) -> Vec<Finding> {
-        let mut bench = bench(FlowGuessing::default());
+        let mut bench = bench(FlowGuessing::new(&Settings::default()));
         (0..n).flat_map(|n| bench.feed(&session(src, dst, 3389, n * gap, answer(n)))).collect()
     }
 
@@ -399,7 +436,7 @@ mod tests {
         assert!(told(OUT, SERVER, 300, 500, |n| 100 << (n % 7)).is_empty());
         assert_eq!(levels(&told("192.168.1.5", SERVER, 400, 200, |_| 900)), ["low 0.5", "low 0.8"]);
         assert!(told("192.168.1.5", SERVER, 300, 10_000, |_| 900).is_empty());
-        let mut bench = bench(FlowGuessing::default());
+        let mut bench = bench(FlowGuessing::new(&Settings::default()));
         let web = |n: i64| session(OUT, SERVER, 443, n * 100, 900);
         assert!((0..500).all(|n| bench.feed(&web(n)).is_empty()));
     }
@@ -411,7 +448,7 @@ mod tests {
     #[test]
     fn slow_guessing_is_seen_over_the_day() {
         let slow = |n: i64, every: i64| {
-            let mut bench = bench(FlowGuessing::default());
+            let mut bench = bench(FlowGuessing::new(&Settings::default()));
             levels(&(0..n).flat_map(|n| at_door(&mut bench, OUT, n * every)).collect::<Vec<_>>())
         };
         assert_eq!(slow(45, 15).first().map(String::as_str), Some("medium 0.7"));
@@ -421,7 +458,7 @@ mod tests {
 
     #[test]
     fn many_sources_together_are_told_and_nobody_is_blamed() {
-        let mut bench = bench(FlowGuessing::default());
+        let mut bench = bench(FlowGuessing::new(&Settings::default()));
         let told: Vec<Finding> =
             (0..90).flat_map(|n| at_door(&mut bench, &format!("203.0.113.{}", n % 30 + 1), n / 3)).collect();
         assert_eq!(levels(&told), ["low 0.6"]);

@@ -149,7 +149,7 @@ fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detecto
         Box::new(name_poisoning::NamePoisoning::new(settings)),
         Box::new(dns_rebinding::DnsRebinding::new(settings)),
         Box::new(dga_names::DgaNames::new(settings)),
-        Box::<flow_guessing::FlowGuessing>::default(),
+        Box::new(flow_guessing::FlowGuessing::new(settings)),
         Box::new(device_worm::DeviceWorm::new(settings)),
         Box::new(odd_certificate::OddCertificate::new(settings)),
         Box::new(dns_use::DnsUse::new(settings)),
