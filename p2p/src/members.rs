@@ -71,6 +71,13 @@ pub struct Membership {
     pub group_cap: Option<f64>,
 }
 
+impl Membership {
+    /// Whether its blocks are obeyed at once. Not those of whom the owner believes nothing, or whose roster has ended.
+    pub fn may_order(&self) -> bool {
+        self.role == Role::Authority && self.base > 0.0
+    }
+}
+
 /// Members of an ended roster stay connected so long, so that the new roster can reach us through them.
 pub const GRACE: Duration = Duration::from_secs(7 * 86_400);
 /// Most peers that the owner can name.

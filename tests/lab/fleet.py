@@ -173,6 +173,10 @@ def story(fleet):
     healed = time.monotonic() - began
     if healed > 30:
         raise Failed(f"after a partition of {PARTITION} s it took {healed:.1f} s")
+    if not cut.blocked():
+        raise Failed("nothing is blocked")
+    cut.run("slips peers remove r1")
+    until("who is removed has nothing blocked any more", lambda: cut.blocked() == set() or cut.blocked())
     print(f"a late joiner has the list after {joined:.1f} s; {healed:.1f} s after a partition of {PARTITION:.0f} s all are equal")
 
 

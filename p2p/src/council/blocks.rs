@@ -143,7 +143,7 @@ impl Council {
         wanted.min(self.rules.longest_term).min(ends.since(now))
     }
 
-    /// An authority's block: at once, whatever the mode, but never of the protected.
+    /// An authority's block: at once, whatever the mode, but never of the protected, and not while it is in quarantine.
     pub(super) fn order(
         &mut self,
         author: NodeId,
@@ -153,7 +153,12 @@ impl Council {
         now: Moment,
     ) -> Vec<Ruling> {
         let indicator = &request.report.indicator;
-        if self.is_protected(indicator) || self.is_canary(indicator) || self.is_refuted(indicator, now) {
+        let quarantined = self.standings.get(&author).is_some_and(|standing| standing.quarantined);
+        if quarantined
+            || self.is_protected(indicator)
+            || self.is_canary(indicator)
+            || self.is_refuted(indicator, now)
+        {
             return Vec::new();
         }
         let ends = at.plus(request.duration).min(until);
@@ -165,8 +170,8 @@ impl Council {
         vec![self.begin(indicator, Basis::Order(author), ends.since(now), Opinion::default(), now)]
     }
 
-    /// Ends the blocks that `author` ordered.
-    pub(super) fn end_orders(&mut self, author: NodeId, indicator: Option<&Indicator>) -> Vec<Ruling> {
+    /// Ends the blocks that `author` ordered, all of them or that of one accused: it has taken them back, or may order none any more.
+    pub fn end_orders(&mut self, author: NodeId, indicator: Option<&Indicator>) -> Vec<Ruling> {
         let ordered = self.blocks.iter().filter(|(held, block)| {
             block.basis == Basis::Order(author) && indicator.is_none_or(|indicator| indicator == *held)
         });

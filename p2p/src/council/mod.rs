@@ -286,7 +286,7 @@ impl Council {
         let at = head.issued.min(now);
         match &accepted.opened.message {
             Message::Report(report) => self.hear_report(head.author, report, None, at, until, members, now),
-            Message::Block(block) if accepted.author.role == Role::Authority => {
+            Message::Block(block) if accepted.author.may_order() => {
                 self.order(head.author, block, at, until, now)
             }
             Message::Block(block) => {

@@ -137,6 +137,7 @@ impl Council {
         let mut rulings = vec![Ruling::Lost { peer: author, indicator: indicator.clone(), loss }];
         if fell {
             rulings.push(Ruling::Quarantined { peer: author });
+            rulings.extend(self.end_orders(author, None));
         }
         rulings
     }

@@ -320,6 +320,27 @@ fn a_removed_peer_says_nothing_and_does_not_come_back_clean() {
 }
 
 #[test]
+fn an_authority_in_quarantine_orders_nothing_and_its_orders_end() {
+    let mut scene = Scene::new(Mode::Assist);
+    scene.council.set_canaries([accused(200)]);
+    scene.peer(20, Role::Authority, Peer::CONFIRMED);
+    let order = |scene: &mut Scene| {
+        let report = report("198.51.100.7");
+        let block = BlockRequest { report, action: Action::Both, duration: HOUR, own_block: true };
+        scene.say(20, Message::Block(block))
+    };
+    assert_eq!(blocks(&order(&mut scene)), [(&accused(7), Basis::Order(id(20)))]);
+    let rulings = scene.reports(20, 200);
+    assert!(rulings.contains(&Ruling::Quarantined { peer: id(20) }), "{rulings:?}");
+    assert_eq!(lifts(&rulings), [Lifted::OrderEnded]);
+    assert_eq!(order(&mut scene), []);
+    scene.council.pardon(id(20), scene.now);
+    assert_eq!(blocks(&order(&mut scene)).len(), 1);
+    scene.peer(20, Role::Authority, 0.0);
+    assert_eq!(order(&mut scene), [], "nobody believes it");
+}
+
+#[test]
 fn experience_survives_a_restart() {
     let mut scene = Scene::new(Mode::Preempt);
     scene.council.set_canaries([accused(200)]);

@@ -10,7 +10,6 @@ use slips_p2p::identity::NodeId;
 use slips_p2p::indicator::Indicator;
 use slips_p2p::message::{Message, Report};
 use slips_p2p::node::link::{FromNode, ToNode};
-use slips_p2p::roster::Role;
 use slips_p2p::share::report_of;
 
 use super::{MAX_UNGIVEN, Peers};
@@ -130,11 +129,7 @@ impl Peers {
         let (about, what) = match &accepted.opened.message {
             Message::Report(report) => (report.indicator.to_string(), described(report)),
             Message::Block(block) => {
-                let order = if accepted.author.role == Role::Authority {
-                    "orders a block"
-                } else {
-                    "asks for a block"
-                };
+                let order = if accepted.author.may_order() { "orders a block" } else { "asks for a block" };
                 let what =
                     format!("{order} for {} s: {}", block.duration.as_secs(), described(&block.report));
                 (block.report.indicator.to_string(), what)

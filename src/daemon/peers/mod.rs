@@ -41,7 +41,7 @@ use slips_p2p::gate::Gate;
 use slips_p2p::identity::{NetId, NodeId};
 use slips_p2p::indicator::Indicator;
 use slips_p2p::lists::{Followed, Of, Published};
-use slips_p2p::members::Members;
+use slips_p2p::members::{Members, Membership};
 use slips_p2p::message::Name;
 use slips_p2p::moment::{Clock, Moment};
 use slips_p2p::node::link::{Start, ToNode};
@@ -327,8 +327,8 @@ impl Peers {
             let lacks_key = state.enabled(now) && state.key.is_none();
             self.active.store(false, Ordering::Relaxed);
             self.node.replace(steady);
-            self.state = Some(state);
-            self.forget_removed(Members::default());
+            let before = self.state.replace(state);
+            self.forget_removed(Members::default(), before.as_ref());
             self.read_lists();
             if lacks_key {
                 let text = "the key of this router is not readable: see slips peers id".to_owned();
@@ -338,14 +338,14 @@ impl Peers {
             return Ok("there is nobody to talk with: no peer, no open invite".into());
         }
         let members = state.members();
-        self.state = Some(state);
+        let old = self.state.replace(state);
         if changed || !self.is_active() {
             self.node.replace(steady);
             if let Err(text) = self.open(now) {
                 self.complain(&text);
             }
         }
-        self.forget_removed(members);
+        self.forget_removed(members, old.as_ref());
         self.pardon(now);
         self.read_lists();
         self.tell_members(steady);
@@ -353,18 +353,26 @@ impl Peers {
         Ok(format!("{} peers", self.members.admitted(now).len()))
     }
 
-    /// Who is a peer no more is not heard any more: what he said goes.
-    fn forget_removed(&mut self, members: Members) {
+    /// Who is a peer no more is not heard any more: what he said goes, and what he had blocked. Who is believed nothing, or is no
+    /// authority any more, has nothing blocked any more. `before` knows under which name he asked for it.
+    fn forget_removed(&mut self, members: Members, before: Option<&State>) {
         let now = self.now();
-        let before = self.members.admitted(now);
-        let gone: Vec<NodeId> = before.into_iter().filter(|id| members.find(*id, now).is_none()).collect();
-        for id in &gone {
-            let rulings = self.council.removed(*id, &self.members, now);
-            self.obey(rulings);
-            let id = id.0;
-            self.in_book(|book| book.forget_author(&id));
+        let old = std::mem::replace(&mut self.members, members);
+        for id in old.admitted(now) {
+            let (was, is) = (old.find(id, now), self.members.find(id, now));
+            if is.is_none() {
+                let rulings = self.council.removed(id, &self.members, now);
+                self.obey(rulings);
+                self.in_book(|book| book.forget_author(&id.0));
+            }
+            let may_order = |member: &Option<Membership>| member.as_ref().is_some_and(Membership::may_order);
+            if is.is_none() || (may_order(&was) && !may_order(&is)) {
+                let rulings = self.council.end_orders(id, None);
+                self.obey(rulings);
+                // Also what it asked for before a restart.
+                self.ask_responder(Advice::Forget { source: rulings::source_in(before, id) });
+            }
         }
-        self.members = members;
     }
 
     fn pardon(&mut self, now: Moment) {
@@ -387,9 +395,10 @@ impl Peers {
         });
         match changed {
             Ok(state) => {
-                self.members = state.members();
+                let members = state.members();
                 self.known.set(state.table.addresses());
-                self.state = Some(state);
+                let before = self.state.replace(state);
+                self.forget_removed(members, before.as_ref());
             }
             Err(error) => self.complain(&error.to_string()),
         }

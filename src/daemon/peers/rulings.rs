@@ -3,6 +3,7 @@
 use slips_core::event::Advice as Hearsay;
 use slips_core::time::PacketTime;
 use slips_p2p::council::{Basis, Lifted, Ruling};
+use slips_p2p::identity::NodeId;
 use slips_p2p::indicator::Indicator;
 use slips_p2p::opinion::Opinion;
 use slips_store::Outcome;
@@ -10,6 +11,7 @@ use slips_store::Outcome;
 use super::{MAX_UNGIVEN, Peers};
 use crate::daemon::entries;
 use crate::daemon::responder::Advice;
+use crate::peers::State;
 
 /// In whose name several groups together ask for a block.
 const SEVERAL: &str = "several";
@@ -47,6 +49,8 @@ impl Peers {
                     let reason = self.last_loss(peer);
                     self.say_of(peer, |peer| entries::peer_quarantined(peer, &reason));
                     self.tell_trust(peer);
+                    let source = self.source_of(peer);
+                    self.ask_responder(Advice::Forget { source });
                 }
                 Ruling::BreakerOpen { until } => {
                     self.unwritten.breaker = Some(until.0);
@@ -78,7 +82,7 @@ impl Peers {
         }
     }
 
-    fn moved(&mut self, peer: slips_p2p::identity::NodeId, about: &Indicator, moved: f64, why: &str) {
+    fn moved(&mut self, peer: NodeId, about: &Indicator, moved: f64, why: &str) {
         self.unwritten.standings.insert(peer);
         let (at, peer_name) = (self.now().0, peer.to_string());
         let (accused, why) = (about.to_string(), why.to_owned());
@@ -86,7 +90,7 @@ impl Peers {
         self.tell_trust(peer);
     }
 
-    fn last_loss(&self, peer: slips_p2p::identity::NodeId) -> String {
+    fn last_loss(&self, peer: NodeId) -> String {
         let name = peer.to_string();
         let last = self.unwritten.outcomes.iter().rev().find(|outcome| outcome.peer == name);
         last.map_or("it was wrong too often".into(), |outcome| {
@@ -105,11 +109,8 @@ impl Peers {
     }
 
     /// Who answers for what one author asked for: its group, where the owner named one, and itself.
-    fn source_of(&self, author: slips_p2p::identity::NodeId) -> String {
-        let name = self.name_of(author);
-        let group =
-            self.state.as_ref().and_then(|state| state.table.peer(author)).and_then(|row| row.group.clone());
-        group.map_or(name.clone(), |group| format!("{group}/{name}"))
+    fn source_of(&self, author: NodeId) -> String {
+        source_in(self.state.as_ref(), author)
     }
 
     pub(super) fn ask_responder(&mut self, advice: Advice) {
@@ -138,5 +139,90 @@ impl Peers {
     }
 }
 
+/// Who answers for what an author asks for, as the directory said in this `state`.
+pub(super) fn source_in(state: Option<&State>, author: NodeId) -> String {
+    let row = state.and_then(|state| state.table.peer(author));
+    let name = row.and_then(|row| row.name.as_ref()).map_or_else(|| author.to_string(), ToString::to_string);
+    row.and_then(|row| row.group.as_ref()).map_or(name.clone(), |group| format!("{group}/{name}"))
+}
+
 /// Most authors that a reason names.
 const MOST_NAMED: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use slips_p2p::identity::NodeKey;
+    use slips_p2p::moment::Moment;
+    use slips_p2p::roster::Role;
+    use slips_systemd::journal::{Journal, Lines};
+
+    use super::super::{Settings, Ways};
+    use super::*;
+    use crate::config;
+    use crate::daemon::clocks::Clocks;
+    use crate::daemon::protect::PeerAddresses;
+    use crate::peers::table::PeerRow;
+    use crate::peers::{Error, Secret, Store};
+
+    const NOW: Moment = Moment(1_793_600_000_000);
+
+    #[test]
+    fn what_a_peer_had_blocked_ends_when_it_is_removed_or_may_order_no_more() {
+        let dir = tempfile::tempdir().expect("temp");
+        let store = Store::new(dir.path().join("p2p"), None);
+        let id = |n: u8| NodeKey::from_seed(&[n; 32]).id();
+        let change = |work: &dyn Fn(&mut State)| {
+            let changed = store.change(NOW, |state| {
+                work(state);
+                Ok::<(), Error>(())
+            });
+            changed.expect("changed");
+        };
+        change(&|state| {
+            state.network = Some(Secret([7; 32]));
+            for (n, name) in [(1, "attic"), (2, "barn"), (3, "shed")] {
+                let row = PeerRow {
+                    name: Some(crate::peers::table::parse_name(name).expect("name")),
+                    group: Some("family".into()),
+                    role: Role::Authority,
+                    ..PeerRow::by_hand(id(n))
+                };
+                state.table.peers.push(row);
+            }
+        });
+        let (give, given) = sync_channel(16);
+        let ways = Ways {
+            advise: Box::new(|_| true),
+            respond: Box::new(move |advice| give.try_send(advice).is_ok()),
+            protect: Box::new(|| None),
+        };
+        let settings = Settings {
+            p2p: config::P2p::default(),
+            firewall: config::Firewall::default(),
+            alert_weight: 1.0,
+            own: Vec::new(),
+            book: dir.path().join("peers.sqlite"),
+        };
+        let journal =
+            Journal::open(&dir.path().join("none"), Box::new(std::io::sink()), Lines::WithoutJournald);
+        let (known, clocks) = (PeerAddresses::default(), Clocks::default());
+        let mut peers = Peers::new(store.clone(), settings, ways, known, journal, clocks);
+        let forgets = |peers: &mut Peers| {
+            peers.reload().expect("read");
+            given.try_iter().collect::<Vec<Advice>>()
+        };
+        let forget = |source: &str| Advice::Forget { source: source.to_owned() };
+        assert_eq!(forgets(&mut peers), []);
+        change(&|state| state.table.peers.retain(|row| row.id != id(1)));
+        assert_eq!(forgets(&mut peers), [forget("family/attic")]);
+        change(&|state| state.table.peer_mut(id(2)).expect("there").role = Role::Reporter);
+        assert_eq!(forgets(&mut peers), [forget("family/barn")]);
+        change(&|state| state.table.peer_mut(id(3)).expect("there").weight = 0.0);
+        assert_eq!(forgets(&mut peers), [forget("family/shed")]);
+        assert_eq!(forgets(&mut peers), []);
+        peers.obey(vec![Ruling::Quarantined { peer: id(2) }]);
+        assert_eq!(forgets(&mut peers), [forget("family/barn")]);
+    }
+}
