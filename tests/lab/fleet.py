@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Five routers of one owner on one link, each an authority to the others: whom the first blocks, all block.
+"""Five routers of one owner on one link, each an authority to the others: whom the first blocks, all block. The last one also blocks, without
+a packet of his, whom three others agree about.
 
 usage: fleet.py SLIPS; root. SLIPS_ATTACKS (default 10) attacks are measured, SLIPS_PARTITION (default 10) is how many seconds a router is
 cut off. The exit code is 0 with the figures, or 1 with a reason.
@@ -20,6 +21,9 @@ from handbook import Failed, Router, sh, until
 
 ATTACKS = int(os.environ.get("SLIPS_ATTACKS", "10"))
 PARTITION = float(os.environ.get("SLIPS_PARTITION", "10"))
+
+
+ACCUSED = "45.83.64.10"
 
 
 def address(n):
@@ -134,6 +138,23 @@ def nodes(router):
     return is_node
 
 
+def agree(fleet, judge):
+    """Three peers, each its own group, name an address that no packet came from: two are not enough for one in mode preempt."""
+    for n, router in enumerate(fleet.routers[1:4], 1):
+        judge.run(f"slips peers trust {router.name} --weight 1 && slips peers follow {router.name} slow --policy score")
+        router.run(f"echo {ACCUSED} >slow-{router.name}.txt && slips peers publish slow slow-{router.name}.txt")
+
+        def heard():
+            told = json.loads(judge.run(f"slips peers reports {ACCUSED} --json")[1])
+            return told.get("groups") == n or told
+
+        until(f"{n} say so", heard)
+        if n < 3 and ACCUSED in judge.blocked():
+            raise Failed(f"{n} were enough")
+    until("three groups are enough", lambda: ACCUSED in judge.blocked() or judge.blocked())
+    until("the journal names them", lambda: f'msg="{ACCUSED} blocked on the word of peer several ' in log(judge) or log(judge)[-500:])
+
+
 def story(fleet):
     first, early, late = fleet.routers[0], fleet.routers[:4], fleet.routers[4]
     for router in early:
@@ -146,12 +167,15 @@ def story(fleet):
     first.run(f"slips unblock {address(0)}")
     until("the unblock is heard", lambda: all(address(0) not in router.blocked() for router in early))
     expected = {address(n) for n in range(1, ATTACKS)}
+    with open(os.path.join(late.root, "etc", "slips.yaml"), "a", encoding="utf-8") as file:
+        file.write("  mode: preempt\n")
     late.start()
     began = time.monotonic()
     until("a late joiner has the list", lambda: expected <= late.blocked() or late.blocked())
     joined = time.monotonic() - began
     if joined > 5 or address(0) in late.blocked():
         raise Failed(f"a late joiner had the list after {joined:.1f} s: {late.blocked()}")
+    agree(fleet, late)
     second = early[1]
     before, killed = second.blocked(), nodes(second)
     for pid in killed:
