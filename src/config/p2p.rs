@@ -1,9 +1,11 @@
 //! The section `p2p`: how far peers may move this router, where it is reached by them, and what it calls itself.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use slips_p2p::indicator::Indicator;
 use slips_p2p::message::Name;
 
 use crate::peers::table::{PORT, PeerAddress, parse_name};
@@ -30,6 +32,9 @@ pub enum PeerNode {
     Service,
 }
 
+/// More than a liar could avoid by chance need not be named.
+const MAX_CANARIES: usize = 64;
+
 /// `p2p`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -51,11 +56,14 @@ pub struct P2p {
     pub listen: Vec<PeerAddress>,
     /// What invites name instead of our own addresses.
     pub announce: Vec<PeerAddress>,
+    /// Public addresses of ours that nobody uses: a peer that reports one lies.
+    #[serde(deserialize_with = "canaries")]
+    pub canaries: Vec<IpAddr>,
 }
 
 impl Default for P2p {
     fn default() -> Self {
-        let any = |ip: std::net::IpAddr| PeerAddress((ip, PORT).into());
+        let any = |ip: IpAddr| PeerAddress((ip, PORT).into());
         Self {
             mode: PeerMode::Assist,
             share: true,
@@ -65,6 +73,7 @@ impl Default for P2p {
             name: None,
             listen: vec![any([0; 4].into()), any([0u16; 8].into())],
             announce: Vec::new(),
+            canaries: Vec::new(),
         }
     }
 }
@@ -74,6 +83,17 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Name>, D::Error> {
         "" => Ok(None),
         text => parse_name(text).map(Some).map_err(D::Error::custom),
     }
+}
+
+fn canaries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpAddr>, D::Error> {
+    let canaries = Vec::<IpAddr>::deserialize(from)?;
+    if canaries.len() > MAX_CANARIES {
+        return Err(D::Error::custom(format!("{MAX_CANARIES} addresses at most")));
+    }
+    for ip in &canaries {
+        Indicator::host(*ip).map_err(|error| D::Error::custom(format!("{ip}: {error}")))?;
+    }
+    Ok(canaries)
 }
 
 impl P2p {
@@ -89,5 +109,19 @@ impl P2p {
     /// Where the node listens, as libp2p writes it.
     pub fn listen_addresses(&self) -> Vec<String> {
         self.listen.iter().map(ToString::to_string).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canaries_are_public_addresses() {
+        let read = |text: &str| serde_saphyr::from_str::<P2p>(text).map(|p2p| p2p.canaries);
+        assert_eq!(read("canaries: [45.83.64.11]").expect("read"), [IpAddr::from([45, 83, 64, 11])]);
+        for wrong in ["canaries: [192.168.1.9]", "canaries: [attic]", "canaries: [224.0.0.1]"] {
+            read(wrong).expect_err(wrong);
+        }
     }
 }

@@ -23,7 +23,7 @@ ATTACKS = int(os.environ.get("SLIPS_ATTACKS", "10"))
 PARTITION = float(os.environ.get("SLIPS_PARTITION", "10"))
 
 
-ACCUSED = "45.83.64.10"
+ACCUSED, CANARY = "45.83.64.10", "45.83.64.11"
 
 
 def address(n):
@@ -154,6 +154,11 @@ def agree(fleet, judge):
     until("three groups are enough", lambda: ACCUSED in judge.blocked() or judge.blocked())
     until("the journal names them", lambda: f'msg="{ACCUSED} blocked on the word of peer several ' in log(judge) or log(judge)[-500:])
 
+    liar = fleet.routers[1]
+    judge.run(f"slips peers trust {liar.name} --weight 0.6")
+    liar.run(f"echo {CANARY} >>slow-{liar.name}.txt && slips peers publish slow slow-{liar.name}.txt")
+    until("who names a canary is in quarantine", lambda: [p["name"] for p in judge.peers() if p["quarantined"]] == [liar.name] or judge.peers())
+
 
 def story(fleet):
     first, early, late = fleet.routers[0], fleet.routers[:4], fleet.routers[4]
@@ -168,7 +173,7 @@ def story(fleet):
     until("the unblock is heard", lambda: all(address(0) not in router.blocked() for router in early))
     expected = {address(n) for n in range(1, ATTACKS)}
     with open(os.path.join(late.root, "etc", "slips.yaml"), "a", encoding="utf-8") as file:
-        file.write("  mode: preempt\n")
+        file.write(f"  mode: preempt\n  canaries: [{CANARY}]\n")
     late.start()
     began = time.monotonic()
     until("a late joiner has the list", lambda: expected <= late.blocked() or late.blocked())

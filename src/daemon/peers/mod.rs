@@ -186,7 +186,12 @@ impl Peers {
             config::PeerMode::Preempt => Mode::Preempt,
         };
         let now = Moment(u64::try_from((clocks.wall)() / 1000).unwrap_or(0));
-        let privacy = Privacy { own: settings.own.clone(), ..Privacy::default() };
+        let canaries = &settings.p2p.canaries;
+        let mut council = Council::new(mode, Rules::default());
+        council.set_canaries(canaries.iter().filter_map(|ip| Indicator::host(*ip).ok()));
+        let mut privacy = Privacy { own: settings.own.clone(), ..Privacy::default() };
+        // Who is told of one avoids it.
+        privacy.own.extend(canaries.iter().map(|ip| Net::host(*ip)));
         Self {
             store,
             settings,
@@ -198,7 +203,7 @@ impl Peers {
             state: None,
             members: Members::default(),
             gate: None,
-            council: Council::new(mode, Rules::default()),
+            council,
             privacy,
             sharing: Sharing::default(),
             node: Node::new(Origin::Child),
