@@ -137,7 +137,7 @@ fn short_logins_all_alike_from_outside_are_guesses() {
 #[test]
 fn a_worm_of_devices_is_an_alert() {
     let search = |ports: [u16; 2]| {
-        let all = (0..60u16).map(move |n| {
+        let all = (0..240u16).map(move |n| {
             let dst = format!("203.0.113.{}", n + 1);
             (f64::from(n), "192.168.1.66".to_owned(), dst, ports[usize::from(n % 2)], "S0", 0)
         });
@@ -150,7 +150,8 @@ fn a_worm_of_devices_is_an_alert() {
     let exploit =
         |n: u16| http(f64::from(n), &format!("203.0.113.{}", n + 1), "/GponForm/diag_Form?images/", "Hello");
     let told = found(&[("http.log", rows((0..3).map(exploit)))]);
-    assert_eq!((evidence(&told, "DEVICE_WORM"), attackers(&told)), (1, vec![CLIENT.to_owned()]), "{told}");
+    assert_eq!(evidence(&told, "DEVICE_WORM"), 1, "{told}");
+    assert!(attackers(&told).is_empty(), "a page can make a browser send it");
 }
 
 #[test]

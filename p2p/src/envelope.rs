@@ -38,10 +38,13 @@ pub struct Head {
     pub ttl: Duration,
 }
 
+/// Nothing that is said holds for longer, whatever its author wants: he says it again, or it goes.
+pub const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
+
 impl Head {
-    /// When the message holds no longer.
+    /// When the message holds no longer: what its author wants, a day at most.
     pub fn until(&self) -> Moment {
-        self.issued.plus(self.ttl)
+        self.issued.plus(self.ttl.min(LONGEST_LIFE))
     }
 }
 

@@ -213,11 +213,11 @@ impl State {
     }
 
     /// A router used the invite with this hash: it is in the table from now on, unless it was already, and the invite is used up.
-    /// False when the table is full.
+    /// False when the table is full, or nobody was invited so: the node's word alone lets nobody in.
     pub fn joined(&mut self, id: NodeId, told: Option<Name>, invite: &[u8; 32]) -> bool {
-        let at = self.book.invites.iter().position(|row| row.hash == *invite);
-        let used = at.map(|at| self.book.invites.remove(at));
-        let (name, group) = used.map_or((None, None), |row| (row.name, row.group));
+        let Some(at) = self.book.invites.iter().position(|row| row.hash == *invite) else { return false };
+        let used = self.book.invites.remove(at);
+        let (name, group) = (used.name, used.group);
         let row = PeerRow { group, ..PeerRow::invited(id) };
         self.add_unconfirmed(row, name.or(told))
     }

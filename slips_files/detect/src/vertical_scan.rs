@@ -84,8 +84,9 @@ const MAX_ANSWERED: usize = 8;
 #[derive(Debug, Default)]
 struct Target {
     ports: Distinct<u16>,
-    /// How many of them were tried by a proven source.
-    proven: u32,
+    /// Those of them that were tried by a proven source. A forwarded packet may be seen on its way out first: then a later event of
+    /// its flow tells whose frame it was.
+    proven: Distinct<u16>,
     /// Ports that got what looks like answers.
     answered: Vec<u16>,
     trail: Trail,
@@ -131,13 +132,15 @@ impl VerticalScan {
         if attempt::looks_like_answer(flow, facts) && target.excuses(flow.dst.port) {
             return;
         }
-        let new = target.ports.insert(flow.dst.port);
+        let mut new = target.ports.insert(flow.dst.port);
+        if attempt::is_proven(flow, facts) {
+            new |= target.proven.insert(flow.dst.port);
+        }
         if !new && !attempt::is_new_attempt(flow) {
             return;
         }
         target.trail.push(flow.uid);
         target.talked |= facts.src_local && facts.dst_talked;
-        target.proven += u32::from(new && attempt::is_proven(flow, facts));
         let Some((rung, proof)) =
             target.climb(flow, if flow.proto == Proto::Tcp { &steps.0 } else { &steps.1 })
         else {
@@ -186,7 +189,7 @@ impl Target {
         if tcp && self.talked && self.ports.len() < TALKED_CRITICAL {
             step = step.min(BELOW_CRITICAL);
         }
-        let proof = attempt::proof_if(ladder.step(self.proven) >= step);
+        let proof = attempt::proof_if(ladder.step(self.proven.len()) >= step);
         let rung = self.told.climb(ladder, step, proof, 1, flow.seen)?;
         Some((rung, proof))
     }

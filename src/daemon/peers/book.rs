@@ -181,6 +181,13 @@ impl Peers {
             // The directory has it.
             return;
         }
+        // A list that nobody here follows is large and of no use; who follows it later hears it again.
+        if let Message::List(part) = message
+            && !self.policies.contains_key(&(head.author, part.list.clone()))
+            && self.own() != Some(head.author)
+        {
+            return;
+        }
         self.unwritten.envelopes.push(KeptEnvelope {
             author: head.author.0,
             about: about(message),

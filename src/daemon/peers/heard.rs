@@ -18,6 +18,9 @@ use crate::daemon::entries;
 /// What a peer answers to a question holds for so long.
 const ANSWER_HOLDS: Duration = Duration::from_secs(3600);
 
+/// Peers of whom it is remembered when they were last heard.
+const MAX_SEEN: usize = 4096;
+
 impl Peers {
     /// Takes a word of the node.
     pub(super) fn hear(&mut self, word: FromNode) {
@@ -25,22 +28,26 @@ impl Peers {
         match word {
             FromNode::Heard(envelope) => self.judge(&envelope),
             FromNode::Published { seq, envelope } => {
-                if let Some(Ok(opened)) = self
+                let opened = self
                     .psk()
-                    .map(|psk| slips_p2p::envelope::open(&envelope, slips_p2p::identity::NetId::of(&psk)))
+                    .map(|psk| slips_p2p::envelope::open(&envelope, slips_p2p::identity::NetId::of(&psk)));
+                // A node that was taken over must not use up our numbers.
+                if let Some(Ok(opened)) = opened
+                    && Some(opened.head.author) == self.own()
+                    && opened.head.seq == seq
                 {
                     self.keep(&opened.message, &opened.head, envelope);
+                    self.said.1 = self.said.1.max(seq);
+                    self.unwritten.said = true;
                 }
-                self.said.1 = self.said.1.max(seq);
-                self.unwritten.said = true;
             }
             FromNode::Connected(id) => {
-                self.last_seen.insert(id, now);
+                self.note_seen_now(id, now);
                 self.say_of(id, |peer| entries::peer_connected(peer, true));
                 self.tell_trust(id);
             }
             FromNode::Gone(id) => {
-                self.last_seen.insert(id, now);
+                self.note_seen_now(id, now);
                 self.say_of(id, |peer| entries::peer_connected(peer, false));
             }
             FromNode::Asked { from, indicators, ticket } => {
@@ -76,6 +83,18 @@ impl Peers {
             | FromNode::Status(_)
             | FromNode::Synced { .. } => {}
         }
+    }
+
+    /// The node is free to name anybody.
+    fn note_seen_now(&mut self, id: NodeId, now: slips_p2p::moment::Moment) {
+        if self.last_seen.len() < MAX_SEEN || self.last_seen.contains_key(&id) {
+            self.last_seen.insert(id, now);
+        }
+    }
+
+    /// Who we are, where we are anybody.
+    pub(super) fn own(&self) -> Option<NodeId> {
+        Some(self.state.as_ref()?.key.as_ref()?.id())
     }
 
     pub(super) fn psk(&self) -> Option<[u8; 32]> {
@@ -167,7 +186,11 @@ impl Peers {
 
     fn hear_answer(&mut self, from: NodeId, seen: &[Sight]) {
         let now = self.now();
-        self.last_seen.insert(from, now);
+        // An answer is not signed: it is the node's word, and counts for members only.
+        if self.members.find(from, now).is_none() {
+            return;
+        }
+        self.note_seen_now(from, now);
         for sight in seen {
             let report = report_of(&sight.indicator, sight.score, sight.confidence, sight.last);
             let (at, until) = (sight.last.min(now), now.plus(ANSWER_HOLDS));

@@ -74,6 +74,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// The same trouble is told once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const MAX_COMPLAINTS: usize = 32;
+/// Letters of one.
+const MAX_COMPLAINT: usize = 300;
 /// Advice to the responder that waits because its queue was full.
 const MAX_UNGIVEN: usize = 1024;
 /// Own findings that are remembered for the questions of peers.
@@ -548,6 +550,8 @@ impl Peers {
 
     /// Tells of trouble, the same once a minute.
     fn complain(&mut self, text: &str) {
+        let text: String = text.chars().take(MAX_COMPLAINT).collect();
+        let text = text.as_str();
         let now = (self.clocks.steady)();
         self.complaints.retain(|_, told| now.saturating_sub(*told) < COMPLAIN_EVERY);
         if self.complaints.len() < MAX_COMPLAINTS && !self.complaints.contains_key(text) {

@@ -173,7 +173,10 @@ impl Node {
             running.started = true;
         }
         self.send(ToNode::Start(Box::new(start)), now);
+        let mut room = MOST_KEPT;
         for envelope in kept {
+            let Some(left) = room.checked_sub(envelope.len()) else { break };
+            room = left;
             self.send(ToNode::Keep(envelope), now);
         }
         for word in std::mem::take(&mut self.unsaid) {
@@ -260,7 +263,10 @@ impl Running {
                 return Some(Happened::Told(FromNode::Failed("it is of another version".into())));
             }
             FromNode::Listening(address) => {
-                if self.listening.len() < MOST_ADDRESSES && !self.listening.contains(&address) {
+                if self.listening.len() < MOST_ADDRESSES
+                    && address.len() <= LONGEST_ADDRESS
+                    && !self.listening.contains(&address)
+                {
                     self.listening.push(address);
                 }
                 return None;
@@ -269,7 +275,7 @@ impl Running {
                 self.status = Some(*status);
                 return None;
             }
-            FromNode::Connected(id) => {
+            FromNode::Connected(id) if self.connected.len() < MOST_CONNECTED => {
                 self.connected.insert(id);
             }
             FromNode::Gone(id) => {
@@ -281,8 +287,12 @@ impl Running {
     }
 }
 
-/// Addresses at which a node says that it listens.
+/// Addresses at which a node says that it listens, each of so many bytes at most, and peers with whom it says that it is connected.
 const MOST_ADDRESSES: usize = 64;
+const LONGEST_ADDRESS: usize = 256;
+const MOST_CONNECTED: usize = 1024;
+/// Bytes of what holds still that a new node is given; the rest it gets from peers.
+const MOST_KEPT: usize = 12 << 20;
 
 /// Only root, ourselves and the user of the service get the keys.
 fn is_trusted(socket: &UnixStream) -> bool {

@@ -27,6 +27,8 @@ pub fn start() -> io::Result<(Child, UnixStream)> {
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
+        // What it says, it says over the link: its own lines would stand in the journal as the daemon's.
+        .stderr(Stdio::null())
         .spawn()?;
     Ok((child, ours))
 }

@@ -92,13 +92,14 @@ pub fn build(
     };
     let mut peers = Peers::new(store, settings, ways, known, journal, Clocks::default());
     if config.p2p.node == PeerNode::Service {
-        peers.serve_at(listen(&config.p2p.socket).map_err(|error| {
-            Failure {
-                exit: crate::cli::Exit::Software,
-                error: anyhow::Error::from(error)
-                    .context(format!("cannot listen for the node at {}", config.p2p.socket.display())),
-            }
-        })?);
+        // Peers are an extra: attackers are blocked without them.
+        match listen(&config.p2p.socket) {
+            Ok(listener) => peers.serve_at(listener),
+            Err(error) => peers.complain(&format!(
+                "no peers until the next start: cannot listen for the node at {}: {error}",
+                config.p2p.socket.display()
+            )),
+        }
     }
     Ok(peers)
 }

@@ -282,21 +282,30 @@ impl Responder {
         let now = (self.clocks.steady)();
         let lifted: Vec<BlockId> =
             lifts.iter().filter_map(|lift| self.standing.get(lift.net)?.of(&lift.by)?.id).collect();
+        let mut rows = Vec::with_capacity(wanted.len());
         self.in_book(|book| {
             book.all(|book| {
                 for id in lifted {
                     book.lift(id, wall)?;
                 }
-                for Wanted { net, hold, ground, again } in wanted {
+                for Wanted { net, hold, ground, again } in wanted.iter() {
                     let until = wall.saturating_add(micros(hold.until.saturating_sub(now)));
-                    match (hold.id, *again) {
-                        (Some(id), _) => drop(book.end_at(id, until)?),
-                        (None, Some(id)) if book.revive(id, until)? => hold.id = Some(id),
-                        (None, _) => hold.id = Some(book.insert(&row(*net, hold, ground, wall, until))?),
-                    }
+                    rows.push(match (hold.id, *again) {
+                        (Some(id), _) => {
+                            book.end_at(id, until)?;
+                            id
+                        }
+                        (None, Some(id)) if book.revive(id, until)? => id,
+                        (None, _) => book.insert(&row(*net, hold, ground, wall, until))?,
+                    });
                 }
                 Ok(())
-            })
+            })?;
+            // Only what is committed has a number: that of a row which was rolled back will be another block's.
+            for (wanted, id) in wanted.iter_mut().zip(&rows) {
+                wanted.hold.id = Some(*id);
+            }
+            Ok(())
         });
     }
 
@@ -356,6 +365,8 @@ impl Responder {
             return false;
         }
         self.end_all(&lent, "a block of this host's own needs its room");
+        // A part of this batch that is in the kernel already may be among them: then it is brought in again.
+        self.unrestored = true;
         self.exchange(&lent, &[]).is_ok()
     }
 

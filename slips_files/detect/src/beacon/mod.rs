@@ -69,6 +69,8 @@ pub const STRANGE_DATAGRAMS: [Rung; 3] = [
 ];
 /// Refused contacts that come like a clock within a window, of a server that never let the source in.
 pub const REFUSED: Rung = rung(500, ThreatLevel::Critical, 0.9);
+/// Seconds between them at most: what waits longer is a device or a program whose server is away.
+const REFUSED_INTERVAL: f64 = 3.0;
 /// The step after those of [`STRANGE`].
 const REFUSED_STEP: u8 = STRANGE.len() as u8 + 1;
 
@@ -145,7 +147,9 @@ impl Source {
             (true, Peer::Host(_, _, Transport::Udp) | Peer::Domain(_)) => &STRANGE_DATAGRAMS,
             _ => &ORDINARY,
         };
-        let refused = series.refused_in_window() >= REFUSED.at && !cx.facts().dst_talked;
+        let refused = series.refused_in_window() >= REFUSED.at
+            && !cx.facts().dst_talked
+            && series.interval_secs() <= REFUSED_INTERVAL;
         let step = match refused {
             true => REFUSED_STEP,
             false => ladder::step(ladder, ladder.first().map_or(u32::MAX, |rung| rung.at), series.regular()),

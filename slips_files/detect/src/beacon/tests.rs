@@ -117,6 +117,10 @@ fn refused_beats_are_not_critical_at_known_ports_after_an_answer_or_with_patienc
     assert!(critical(|_, _| {}));
     assert!(!critical(|_, flow| flow.dst.port = 443));
     assert!(!critical(|n, flow| {
+        let Flow { state, orig, resp, .. } = flow.clone();
+        *flow = Flow { state, orig, resp, ..flow_at(n * 4, "203.0.113.9", 5888) };
+    }));
+    assert!(!critical(|n, flow| {
         if n == 0 {
             *flow = flow_at(0, "203.0.113.9", 5888);
         }
