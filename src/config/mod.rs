@@ -470,6 +470,7 @@ impl Config {
             width: self.width().unwrap_or(WindowWidth::HOUR),
             threshold: self.detection.evidence_detection_threshold,
             local_nets: LocalNets::new(nets),
+            own_macs: Vec::new(),
             direction: self.parameters.analysis_direction,
             lateness: self.lateness(),
             disabled: self.disabled_alerts.disabled_detections.iter().map(|name| name.0).collect(),

@@ -63,7 +63,10 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
 
-    let settings = config.engine(&interfaces::own_nets(&watched));
+    let settings = slips_core::settings::Settings {
+        own_macs: interfaces::own_macs(),
+        ..config.engine(&interfaces::own_nets(&watched))
+    };
     let (intel, problems) = build::intelligence(config)?;
     for problem in problems {
         responder.say(&entries::degraded("threat intelligence", &problem));

@@ -2,6 +2,7 @@
 
 use crate::addr::LocalNets;
 use crate::evidence::EvidenceKind;
+use crate::flow::MacAddr;
 use crate::time::{Span, WindowWidth};
 
 /// Whose behaviour is judged.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub threshold: f64,
     /// Which hosts are ours.
     pub local_nets: LocalNets,
+    /// Hardware addresses of this router. What it forwards goes out with them, so they own nobody's address (default none).
+    pub own_macs: Vec<MacAddr>,
     /// Whose behaviour is judged.
     pub direction: Direction,
     /// How long after its end a window still takes what comes late: logs are written when a flow ends.
@@ -38,6 +41,7 @@ impl Default for Settings {
             width: WindowWidth::HOUR,
             threshold: 0.25,
             local_nets: LocalNets::private(),
+            own_macs: Vec::new(),
             direction: Direction::All,
             lateness: Span::from_secs(600),
             disabled: Vec::new(),

@@ -445,6 +445,15 @@ fn only_a_whole_connection_makes_a_hardware_address_the_owner() {
 }
 
 #[test]
+fn what_this_router_forwarded_makes_none_of_its_hardware_addresses_an_owner() {
+    let host = IpAddr::from([10, 0, 0, 7]);
+    let own_macs = vec![crate::flow::MacAddr([2, 0, 0, 0, 0, 9])];
+    let mut engine = Engine::new(&Settings { own_macs, ..Settings::default() }, &parrot);
+    let events = vec![framed(1001, host, 9, true), framed(1002, host, 7, true), framed(1300, host, 7, false)];
+    assert_eq!(alerts(&mut engine, events).last().map(|alert| alert.proof), Some(Proof::Proven));
+}
+
+#[test]
 fn a_record_in_frames_of_the_owner_is_proven_as_a_flow_is() {
     let host = IpAddr::from([10, 0, 0, 7]);
     let mac = |last| Some(crate::flow::MacAddr([2, 0, 0, 0, 0, last]));
