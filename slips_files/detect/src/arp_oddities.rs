@@ -7,7 +7,6 @@ use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto, Uid};
 
 use crate::Settings;
-use crate::attempt;
 use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of_ip};
 
@@ -90,7 +89,7 @@ impl ArpOddities {
             cx.emit(Finding {
                 proto: Some(Proto::Arp),
                 text,
-                proof: attempt::proof_of_source(cx.facts()),
+                proof: reached.proof,
                 ..reached.finding(cx, EvidenceKind::UnsolicitedArp, arp.sender, arp.at)
             });
         }
@@ -112,7 +111,7 @@ impl ArpOddities {
             cx.emit(Finding {
                 proto: Some(Proto::Arp),
                 text,
-                proof: attempt::proof_of_source(facts),
+                proof: reached.proof,
                 ..reached.finding(cx, EvidenceKind::ArpOutsideLocalnet, arp.sender, arp.at)
             });
         }

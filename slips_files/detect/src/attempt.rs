@@ -143,9 +143,40 @@ pub fn is_proven(flow: &Flow, facts: Facts) -> bool {
     proof_of_source(facts) == Proof::Proven && !is_blind_probe(flow)
 }
 
+/// How many of what was counted could be forged: the one that reaches a step proves nothing about those before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Doubtful(u32);
+
+impl Doubtful {
+    /// Counts one that is, or is not, from the hardware address which owns its source's address.
+    pub const fn count(&mut self, facts: Facts) {
+        if matches!(proof_of_source(facts), Proof::Unproven) {
+            self.0 = self.0.saturating_add(1);
+        }
+    }
+
+    /// Whether of `all` that were counted nine tenths are certain.
+    pub const fn proof(self, all: u32) -> Proof {
+        proof_if(self.0.saturating_mul(10) <= all)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_genuine_packet_does_not_prove_forged_ones() {
+        for (forged, genuine, expected) in
+            [(0, 1, Proof::Proven), (9, 1, Proof::Unproven), (1, 9, Proof::Proven)]
+        {
+            let mut doubtful = Doubtful::default();
+            for n in 0..forged + genuine {
+                doubtful.count(Facts { src_on_link: n >= forged, ..Facts::default() });
+            }
+            assert_eq!(doubtful.proof(forged + genuine), expected, "{forged} {genuine}");
+        }
+    }
     use crate::test_traces::{Talk, at};
 
     #[test]

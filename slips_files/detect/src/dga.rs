@@ -7,7 +7,7 @@ use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
 use crate::Settings;
-use crate::attempt;
+use crate::attempt::Doubtful;
 use crate::ladder::{self, Ladder, Rung, rung};
 use crate::names;
 use crate::steps::member_of;
@@ -64,6 +64,7 @@ const NXDOMAIN: u16 = 3;
 struct Asked {
     any: Distinct<u64>,
     random: Distinct<u64>,
+    doubtful: Doubtful,
     trail: Trail,
     told: f64,
 }
@@ -95,6 +96,7 @@ impl Dga {
         if names::looks_random(domain) {
             asked.random.insert(member_of(domain));
         }
+        asked.doubtful.count(cx.facts());
         asked.trail.push(dns.about.uid);
         let (any, random) = (asked.any.len(), asked.random.len());
         let by_look = (random.saturating_mul(2) >= any).then(|| self.random.step(random));
@@ -111,12 +113,13 @@ impl Dga {
         let uids = asked.trail.take();
         let text =
             format!("{any} domains asked for that do not exist, {random} look random, lately {domain}");
+        let proof = asked.doubtful.proof(any);
         let kind = EvidenceKind::DgaNxdomains;
         cx.emit(Finding {
             proto: Some(dns.about.proto),
             text,
             uids,
-            proof: attempt::proof_of_source(cx.facts()),
+            proof,
             ..ladder::finding(cx, kind, dns.about.src.addr, rung, dns.about.at)
         });
     }

@@ -6,10 +6,11 @@ use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
+use crate::attempt::Doubtful;
 use crate::ladder::{self, Ladder, rung};
 use crate::steps::member_of;
 use crate::tally::{Distinct, Trail};
-use crate::{Settings, attempt, names};
+use crate::{Settings, names};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -56,6 +57,7 @@ pub const MADE: Threshold = Threshold::steps(
 struct Asked {
     any: Distinct<u64>,
     made: Distinct<u64>,
+    doubtful: Doubtful,
     trail: Trail,
     told: u8,
 }
@@ -80,6 +82,7 @@ impl DgaNames {
         if !asked.any.insert(member) || !names::looks_made(domain) || !asked.made.insert(member) {
             return;
         }
+        asked.doubtful.count(cx.facts());
         asked.trail.push(dns.about.uid);
         let (any, made) = (asked.any.len(), asked.made.len());
         let step = self.made.step(made);
@@ -87,13 +90,14 @@ impl DgaNames {
             return;
         }
         let Some(rung) = self.made.at_step(step) else { return };
+        let proof = asked.doubtful.proof(made);
         let uids = asked.trail.take();
         let text = format!("{made} of {any} domains asked for look made by an algorithm, lately {domain}");
         cx.emit(Finding {
             proto: Some(dns.about.proto),
             text,
             uids,
-            proof: attempt::proof_of_source(cx.facts()),
+            proof,
             ..ladder::finding(cx, EvidenceKind::DgaNames, dns.about.src.addr, rung, dns.about.at)
         });
     }

@@ -11,8 +11,8 @@ use slips_core::time::WindowId;
 
 use crate::Settings;
 use crate::ladder::rung;
+use crate::names;
 use crate::steps::{Limits, Reached, Steps, member_of};
-use crate::{attempt, names};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -128,7 +128,7 @@ fn tell(cx: &mut Cx<'_>, dns: &Dns, kind: EvidenceKind, about: &str, text: Strin
         victim: Some(Entity::Domain(about.into())),
         proto: Some(dns.about.proto),
         text,
-        proof: attempt::proof_of_source(cx.facts()),
+        proof: reached.proof,
         ..reached.finding(cx, kind, dns.about.src.addr, dns.about.at)
     });
 }

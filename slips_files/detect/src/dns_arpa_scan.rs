@@ -7,10 +7,11 @@ use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
 use crate::Settings;
+use crate::attempt::Doubtful;
 use crate::ladder::{self, Ladder, rung};
+use crate::names;
 use crate::steps::member_of;
 use crate::tally::{Lately, Trail};
-use crate::{attempt, names};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -50,6 +51,7 @@ const MOST_LATELY: usize = 320;
 #[derive(Debug, Default)]
 struct Asked {
     lately: Lately<u64>,
+    doubtful: Doubtful,
     trail: Trail,
     told: u8,
 }
@@ -75,18 +77,20 @@ impl DnsArpaScan {
     fn on_dns(&mut self, cx: &mut Cx<'_>, dns: &Dns) {
         let asked = self.state.get_or_default(cx.slot(), cx.window());
         let n = asked.lately.insert(member_of(&dns.query), dns.about.at, self.within, MOST_LATELY);
+        asked.doubtful.count(cx.facts());
         asked.trail.push(dns.about.uid);
         let step = self.names.step(n);
         if ladder::climb(&mut asked.told, step)
             && let Some(rung) = self.names.at_step(step)
         {
+            let proof = asked.doubtful.proof(n);
             let uids = asked.trail.take();
             let kind = EvidenceKind::DnsArpaScan;
             cx.emit(Finding {
                 proto: Some(dns.about.proto),
                 text: format!("reverse lookups of {n} addresses within {} s", self.within.0 / 1_000_000),
                 uids,
-                proof: attempt::proof_of_source(cx.facts()),
+                proof,
                 ..ladder::finding(cx, kind, dns.about.src.addr, rung, dns.about.at)
             });
         }

@@ -120,9 +120,10 @@ impl DnsUse {
         if !asks || named || BY_HEART.contains(&flow.dst.port) {
             return;
         }
-        let Some(reached) = self.nameless.add_distinct(cx, (), member, flow.uid) else { return };
-        let text = format!("connections to {} addresses that no name led to, lately {}", reached.n, flow.dst);
         let proof = if flow.is_two_way() { Proof::Proven } else { attempt::proof_of_source(cx.facts()) };
+        let Some(reached) = self.nameless.add_proven(cx, (), member, flow.uid, proof) else { return };
+        let text = format!("connections to {} addresses that no name led to, lately {}", reached.n, flow.dst);
+        let proof = reached.proof;
         let finding = reached.finding(cx, EvidenceKind::ConnectionWithoutDns, flow.src.addr, flow.start);
         cx.emit(Finding { proto: Some(flow.proto), text, proof, ..finding });
     }

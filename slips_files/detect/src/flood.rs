@@ -12,7 +12,7 @@ use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, WindowId};
 
 use crate::Settings;
-use crate::attempt;
+use crate::attempt::{self, Doubtful};
 use crate::ladder::{self, Ladder, Rung, rung};
 use crate::table::Table;
 use crate::tally::Trail;
@@ -90,6 +90,8 @@ struct Period {
     attempts: u32,
     answered: u32,
     watched: u32,
+    /// Of what was watched.
+    doubtful: Doubtful,
     candidates: Vec<(IpAddr, u32)>,
     trail: Trail,
     window: WindowId,
@@ -104,6 +106,7 @@ impl Default for Period {
             attempts: 0,
             answered: 0,
             watched: 0,
+            doubtful: Doubtful::default(),
             candidates: Vec::new(),
             trail: Trail::default(),
             window: WindowId(i64::MIN),
@@ -225,6 +228,7 @@ impl Flood {
             return;
         }
         period.watch(flow.src.addr);
+        period.doubtful.count(cx.facts());
         period.trail.push(flow.uid);
         let unanswered = period.attempts.saturating_sub(period.answered);
         let young = at.0.saturating_sub(period.began.0) < IN_FLIGHT_MICROS;
@@ -264,7 +268,7 @@ fn tell(cx: &mut Cx<'_>, flow: &Flow, kind: EvidenceKind, rung: Rung, unanswered
         dst_port: tcp.then_some(flow.dst.port),
         uids: period.trail.take(),
         text,
-        proof: if itself { attempt::proof_of_source(cx.facts()) } else { Proof::Unproven },
+        proof: if itself { period.doubtful.proof(period.watched) } else { Proof::Unproven },
         ..ladder::finding(cx, kind, flow.dst.addr, rung, flow.seen)
     });
 }

@@ -7,7 +7,6 @@ use slips_core::event::{Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 
 use crate::Settings;
-use crate::attempt;
 use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of};
 
@@ -122,8 +121,7 @@ impl NamePoisoning {
             reached => reached,
         };
         let Some(reached) = reached else { return };
-        let proof =
-            if by == dns.about.src.addr { attempt::proof_of_source(cx.facts()) } else { Proof::Unproven };
+        let proof = if by == dns.about.src.addr { reached.proof } else { Proof::Unproven };
         let text = format!("{by} answers to {} names by {protocol}, lately to {host}", reached.n);
         cx.emit(Finding {
             proto: Some(dns.about.proto),

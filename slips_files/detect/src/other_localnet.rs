@@ -80,11 +80,11 @@ impl Detector for OtherLocalnet {
         if !judged {
             return;
         }
-        let Some(reached) = self.hosts.add_distinct(cx, (), member_of_ip(flow.dst.addr), flow.uid) else {
-            return;
-        };
-        let text = format!("{} hosts of private networks that are not ours, lately {}", reached.n, flow.dst);
         let proof = if flow.is_two_way() { Proof::Proven } else { attempt::proof_of_source(facts) };
+        let member = member_of_ip(flow.dst.addr);
+        let Some(reached) = self.hosts.add_proven(cx, (), member, flow.uid, proof) else { return };
+        let text = format!("{} hosts of private networks that are not ours, lately {}", reached.n, flow.dst);
+        let proof = reached.proof;
         let finding = reached.finding(cx, EvidenceKind::DifferentLocalnet, flow.src.addr, flow.seen);
         cx.emit(Finding { proto: Some(flow.proto), text, proof, ..finding });
     }

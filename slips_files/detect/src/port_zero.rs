@@ -68,7 +68,7 @@ impl PortZero {
             victim: Some(Entity::Ip(flow.dst.addr)),
             proto: Some(flow.proto),
             text,
-            proof: attempt::proof_of_source(cx.facts()),
+            proof: reached.proof,
             ..reached.finding(cx, EvidenceKind::Port0Connection, flow.src.addr, flow.seen)
         });
     }
@@ -88,6 +88,8 @@ impl Detector for PortZero {
 mod tests {
     use super::*;
     use crate::test_traces::{Talk, bench, levels};
+    use slips_core::detector::Facts;
+    use slips_core::evidence::Proof;
     use slips_core::flow::Phase;
 
     fn flows(n: u32, dst: &str, port: u16) -> Vec<Finding> {
@@ -103,6 +105,20 @@ mod tests {
     fn the_first_flow_is_told_and_then_the_tenth() {
         assert_eq!(levels(&flows(9, "192.168.1.5", 0)), ["medium 0.6"]);
         assert_eq!(levels(&flows(10, "192.168.1.5", 0)), ["medium 0.6", "high 0.8"]);
+    }
+
+    #[test]
+    fn what_was_forged_is_not_proven_by_the_one_that_reaches_the_step() {
+        for (forged, proof) in [(0, Proof::Proven), (9, Proof::Unproven)] {
+            let mut bench = bench(PortZero::new(&Settings::default()));
+            let mut last = None;
+            for n in 0..10 {
+                bench.facts(Facts { src_on_link: n >= forged, ..Facts::default() });
+                let flow = Talk::tcp("192.168.1.9", "192.168.1.5", 0).uid(&format!("C{n}"));
+                last = bench.feed(&flow.event()).pop();
+            }
+            assert_eq!(last.map(|told| told.proof), Some(proof), "{forged} forged");
+        }
     }
 
     #[test]

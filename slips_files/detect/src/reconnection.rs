@@ -9,10 +9,11 @@ use slips_core::flow::{ConnState, Flow, Phase, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
+use crate::Settings;
+use crate::attempt::{self, Doubtful};
 use crate::ladder::{self, Ladder, rung};
 use crate::table::Table;
 use crate::tally::{Once, Trail};
-use crate::{Settings, attempt};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -73,6 +74,7 @@ struct Attempts {
 #[derive(Debug, Default)]
 struct Peer {
     attempts: u32,
+    doubtful: Doubtful,
     trail: Trail,
     weighs: bool,
     told: u8,
@@ -115,6 +117,7 @@ impl Reconnection {
             return;
         };
         peer.attempts = peer.attempts.saturating_add(1);
+        peer.doubtful.count(cx.facts());
         peer.trail.push(flow.uid);
         let ladder = if telnet { &self.telnet } else { &self.any };
         let step = ladder.step(peer.attempts);
@@ -137,7 +140,7 @@ impl Reconnection {
             dst_port: Some(port),
             uids: peer.trail.take(),
             text,
-            proof: attempt::proof_of_source(cx.facts()),
+            proof: peer.doubtful.proof(peer.attempts),
             ..ladder::finding(cx, EvidenceKind::MultipleReconnectionAttempts, flow.src.addr, rung, flow.seen)
         });
     }

@@ -7,11 +7,12 @@ use std::hash::Hash;
 use std::net::IpAddr;
 
 use slips_core::detector::{Cx, Slot};
-use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
+use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Uid};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, WindowId};
 
+use crate::attempt;
 use crate::ladder::{self, Ladder, Rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Once, Trail};
@@ -41,6 +42,8 @@ impl<K> Default for Counts<K> {
 #[derive(Debug, Default)]
 struct Count {
     n: u32,
+    /// How many of them were proven.
+    proven: u32,
     members: Option<Box<Distinct<u64>>>,
     trail: Trail,
     told: u8,
@@ -62,6 +65,8 @@ pub struct Reached {
     pub n: u32,
     /// The step.
     pub rung: Rung,
+    /// Whether those that were proven reach it alone: one genuine packet never proves forged ones.
+    pub proof: Proof,
     /// Flows since the step before.
     pub uids: Vec<Uid>,
 }
@@ -79,17 +84,29 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         Self { ladder, limits, state: Windowed::default() }
     }
 
-    /// Counts one more of `key` for the profile and window at hand.
+    /// Counts one more of `key` for the profile and window at hand, proven by its source's hardware address.
     pub fn add(&mut self, cx: &Cx<'_>, key: K, uid: Uid) -> Option<Reached> {
-        self.climb(cx, key, uid, |count| {
+        self.climb(cx, key, uid, attempt::proof_of_source(cx.facts()), |count| {
             count.n = count.n.saturating_add(1);
             true
         })
     }
 
-    /// Counts `member` of `key`, unless it was counted before.
+    /// Counts `member` of `key`, unless it was counted before, proven by its source's hardware address.
     pub fn add_distinct(&mut self, cx: &Cx<'_>, key: K, member: u64, uid: Uid) -> Option<Reached> {
-        self.climb(cx, key, uid, |count| {
+        self.add_proven(cx, key, member, uid, attempt::proof_of_source(cx.facts()))
+    }
+
+    /// Counts `member` of `key`, unless it was counted before, with such a proof.
+    pub fn add_proven(
+        &mut self,
+        cx: &Cx<'_>,
+        key: K,
+        member: u64,
+        uid: Uid,
+        proof: Proof,
+    ) -> Option<Reached> {
+        self.climb(cx, key, uid, proof, |count| {
             let members = count.members.get_or_insert_default();
             let new = members.insert(member);
             count.n = members.len();
@@ -102,6 +119,7 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         cx: &Cx<'_>,
         key: K,
         uid: Uid,
+        proof: Proof,
         count_up: impl FnOnce(&mut Count) -> bool,
     ) -> Option<Reached> {
         let counts = self.state.get_or_default(cx.slot(), cx.window());
@@ -109,6 +127,7 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         if !count_up(count) {
             return None;
         }
+        count.proven = count.proven.saturating_add(u32::from(proof == Proof::Proven));
         count.trail.push(uid);
         let step = self.ladder.step(count.n);
         if !ladder::climb(&mut count.told, step) {
@@ -122,7 +141,8 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         if !count.weighs {
             rung.level = ThreatLevel::Info;
         }
-        Some(Reached { n: count.n, rung, uids: count.trail.take() })
+        let proof = attempt::proof_if(self.ladder.step(count.proven) >= step);
+        Some(Reached { n: count.n, rung, proof, uids: count.trail.take() })
     }
 
     /// Whether to count this flow now, which may have been counted at an earlier moment of its life.

@@ -9,8 +9,8 @@ use slips_core::intel::Intelligence;
 
 use crate::Settings;
 use crate::ladder::rung;
+use crate::names;
 use crate::steps::{Limits, Steps, in_steps, member_of};
-use crate::{attempt, names};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -76,7 +76,7 @@ impl Detector for YoungDomain {
             victim: Some(Entity::Domain(domain.into())),
             proto: Some(about.proto),
             text,
-            proof: attempt::proof_of_source(cx.facts()),
+            proof: reached.proof,
             ..reached.finding(cx, EvidenceKind::YoungDomain, about.src.addr, about.at)
         };
         let of_domain = Finding {

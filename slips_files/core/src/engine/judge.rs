@@ -10,7 +10,7 @@ use crate::detector::{Emitted, OrderKey};
 use crate::event::{Advice, Event};
 use crate::evidence::{
     Again, Confidence, Evidence, EvidenceId, EvidenceKind, Finding, MAX_UIDS, Proof, SharedEvidence,
-    ThreatLevel,
+    ThreatLevel, weight,
 };
 use crate::hash::KeyedState;
 use crate::record::{Record, Stats};
@@ -38,12 +38,62 @@ struct Held {
     weighed: f64,
     /// Weight that no alert has used.
     unspent: f64,
+    /// What of it is certain.
+    sure: Sure,
     /// It waits in its attacker's account for an alert that names it.
     waits: bool,
     /// It was in an alert.
     told: bool,
     /// Its attacker is one of our hosts.
     local: bool,
+}
+
+/// What of an evidence proven findings alone make. Findings about one thing may be proven and forged by turns: what is forged must
+/// neither rise nor count in the name of what was proven.
+#[derive(Default)]
+struct Sure {
+    /// The worst that a proven finding said.
+    strength: Option<(ThreatLevel, Confidence)>,
+    /// How many of those that count were proven.
+    count: u32,
+    weighed: f64,
+    /// Weight that no alert has used.
+    unspent: f64,
+}
+
+impl Sure {
+    fn take(&mut self, finding: &Finding) {
+        if finding.proof == Proof::Unproven {
+            return;
+        }
+        if finding.again == Again::Counts {
+            self.count = self.count.saturating_add(1);
+        }
+        let told = (finding.level, finding.confidence);
+        self.strength = Some(self.strength.map_or(told, |stands| worse(stands, told)));
+    }
+
+    /// Whether it bears out all that stands.
+    fn proof(&self, stands: &Finding) -> Proof {
+        match self.strength {
+            Some(sure) if worse(sure, (stands.level, stands.confidence)) == sure => Proof::Proven,
+            _ => Proof::Unproven,
+        }
+    }
+
+    /// Weighs it anew, when so much of the evidence's weight is unspent.
+    fn weigh(&mut self, unspent: f64) {
+        let Some((level, confidence)) = self.strength else { return };
+        let gained = (weight(level, confidence, self.count) - self.weighed).max(0.0);
+        self.weighed += gained;
+        self.unspent = (self.unspent + gained).min(unspent);
+    }
+}
+
+/// The worse of two: by level, then by confidence. Never the level of one with the confidence of the other.
+fn worse(a: (ThreatLevel, Confidence), b: (ThreatLevel, Confidence)) -> (ThreatLevel, Confidence) {
+    let b_is_worse = b.0 > a.0 || (b.0 == a.0 && b.1.get() > a.1.get());
+    if b_is_worse { b } else { a }
 }
 
 /// An attacker in a window.
@@ -190,7 +240,7 @@ impl Judge {
         let (held, mut tell) = match book.evidence.get_mut(&id) {
             Some(held) => {
                 self.stats.evidence_repeats += 1;
-                let tell = merge(&mut held.evidence, found.finding);
+                let tell = held.merge(found.finding);
                 (held, tell)
             }
             None => {
@@ -203,6 +253,9 @@ impl Judge {
         let gained = (held.evidence.weight() - held.weighed).max(0.0);
         held.weighed += gained;
         held.unspent += gained;
+        if !held.evidence.finding.kind.is_hearsay() {
+            held.sure.weigh(held.unspent);
+        }
         let Some(attacker) = attacker else {
             publish(held, tell, out);
             return;
@@ -263,9 +316,19 @@ impl Judge {
 
 impl Held {
     fn new(id: EvidenceId, finding: Finding, local: bool) -> Self {
+        let mut sure = Sure::default();
+        sure.take(&finding);
         let evidence =
             Evidence { id, last_seen: finding.at, finding, count: 1, accumulated: 0.0, revision: 0 };
-        Self { evidence, weighed: 0.0, unspent: 0.0, waits: false, told: false, local }
+        Self { evidence, weighed: 0.0, unspent: 0.0, sure, waits: false, told: false, local }
+    }
+
+    /// Adds a finding that is told again; whether that is worth telling.
+    fn merge(&mut self, again: Finding) -> bool {
+        self.sure.take(&again);
+        let tell = merge(&mut self.evidence, again);
+        self.evidence.finding.proof = self.sure.proof(&self.evidence.finding);
+        tell
     }
 }
 
@@ -299,11 +362,8 @@ fn alert(
     let mut proven_weight = 0.0;
     for id in open {
         let Some(held) = book.evidence.get_mut(&id) else { continue };
-        let finding = &held.evidence.finding;
-        if finding.proof == Proof::Proven {
-            proven_weight += held.unspent;
-        }
-        (held.waits, held.told, held.unspent) = (false, true, 0.0);
+        proven_weight += held.sure.unspent;
+        (held.waits, held.told, held.unspent, held.sure.unspent) = (false, true, 0.0, 0.0);
         evidence.push(Arc::new(held.evidence.clone()));
     }
     let last = evidence.last()?;
@@ -342,7 +402,7 @@ fn alert(
     Some(Arc::new(alert))
 }
 
-/// Adds a finding that is told again to its evidence; whether that is worth telling.
+/// Adds a finding that is told again to its evidence, but for its proof; whether that is worth telling.
 fn merge(evidence: &mut Evidence, again: Finding) -> bool {
     let stands = &mut evidence.finding;
     let grew = again.again == Again::Grows
@@ -355,12 +415,11 @@ fn merge(evidence: &mut Evidence, again: Finding) -> bool {
         }
         Again::Counts => {
             evidence.count = evidence.count.saturating_add(1);
-            stands.level = stands.level.max(again.level);
-            stands.confidence = Confidence::new(stands.confidence.get().max(again.confidence.get()));
+            (stands.level, stands.confidence) =
+                worse((stands.level, stands.confidence), (again.level, again.confidence));
         }
     }
     stands.text = again.text;
-    stands.proof = stands.proof.max(again.proof);
     evidence.last_seen = evidence.last_seen.max(again.at);
     let room = MAX_UIDS.saturating_sub(stands.uids.len());
     let new: Vec<_> =

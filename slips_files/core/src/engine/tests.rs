@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
+use self::judging::{Parrot, STRANGER, alerts, parrot, says};
 use super::*;
 use crate::detector::{Closing, Cx, Header, Role, Slot, Spec};
 use crate::event::EventKind;
-use crate::evidence::{Again, EvidenceKind, Finding, Proof, ThreatLevel};
+use crate::evidence::{Again, Confidence, EvidenceKind, Finding, Proof, ThreatLevel};
 use crate::flow::{Endpoint, Flow, Phase, Proto};
 use crate::state::Windowed;
 use crate::time::{PacketTime, Span, WindowId};
+
+mod judging;
 
 /// Counts flows per source and window, says so at every tenth, after a minute of silence, and when the window closes.
 #[derive(Default)]
@@ -279,114 +282,6 @@ fn hostile_time_stamps_keep_the_number_of_open_windows_bounded() {
     }
     let closed = out.iter().filter(|r| matches!(r, Record::WindowClosed { .. })).count();
     assert!(closed > 900, "{closed}");
-}
-
-/// Says what it is told to, in the text of the uid: `level proof attacker`.
-struct Parrot;
-
-const PARROT: Spec = Spec {
-    name: "parrot",
-    kinds: &[EvidenceKind::VerticalPortScan],
-    events: &[EventKind::Flow, EventKind::Weird],
-    roles: &[Role::Src],
-    thresholds: &[],
-    header: Header::EMPTY,
-};
-
-impl Detector for Parrot {
-    fn spec(&self) -> &'static Spec {
-        &PARROT
-    }
-    fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
-        let said = match event {
-            Event::Flow(flow) => flow.uid.as_str(),
-            Event::Weird(weird) => weird.name.as_str(),
-            _ => return,
-        };
-        let mut finding =
-            Finding::new(EvidenceKind::VerticalPortScan, cx.profile(), cx.window(), event.known_at());
-        let mut words = said.split(' ');
-        finding.level = words.next().and_then(ThreatLevel::from_name).unwrap_or(ThreatLevel::Info);
-        let proven = words.next() == Some("proven");
-        finding.proof = if proven || cx.facts().src_on_link { Proof::Proven } else { Proof::Unproven };
-        finding.dst_port = words.next().and_then(|port| port.parse().ok());
-        finding.again = Again::Grows;
-        cx.emit(finding);
-    }
-    fn forget(&mut self, _slot: Slot) {}
-}
-
-fn parrot() -> Vec<Box<dyn Detector>> {
-    vec![Box::new(Parrot)]
-}
-
-fn says(secs: i64, src: IpAddr, says: &str) -> Event {
-    let end = |addr, port| Endpoint { addr, port };
-    let mut flow = Flow::new(
-        PacketTime::from_secs_micros(secs, 0),
-        Proto::Tcp,
-        end(src, 1000),
-        end(IpAddr::from([10, 0, 0, 1]), 80),
-    );
-    flow.uid = crate::flow::Uid::new(says);
-    Event::Flow(flow)
-}
-
-fn alerts(engine: &mut Engine, events: Vec<Event>) -> Vec<Arc<crate::alert::Alert>> {
-    let mut out = Vec::new();
-    engine.feed(events, &mut out);
-    out.into_iter().filter_map(|r| if let Record::Alert(alert) = r { Some(alert) } else { None }).collect()
-}
-
-const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
-
-#[test]
-fn a_flood_of_forged_findings_keeps_out_no_real_one() {
-    let mut settings = Settings::default();
-    settings.limits.open_evidence = 100;
-    let mut engine = Engine::new(&settings, &parrot);
-    let flood = (0..5000u32)
-        .map(|n| says(1000, IpAddr::V4(std::net::Ipv4Addr::from_bits(0xc633_0000 + n)), "medium"))
-        .collect();
-    assert!(alerts(&mut engine, flood).is_empty());
-    assert!(engine.stats().evidence_capped > 4000);
-    assert_eq!(alerts(&mut engine, vec![says(1001, STRANGER, "critical")]).len(), 1);
-    let inside = IpAddr::from([10, 0, 0, 7]);
-    let told = alerts(&mut engine, vec![says(1001, inside, "low"), says(1002, inside, "critical")]);
-    assert_eq!(told.len(), 1);
-}
-
-#[test]
-fn a_critical_evidence_fires_again_when_it_is_proven_and_when_it_goes_on() {
-    let mut engine = Engine::new(&Settings::default(), &parrot);
-    let mut fired = |secs, text| alerts(&mut engine, vec![says(secs, STRANGER, text)]).len();
-    assert_eq!(fired(1000, "critical"), 1);
-    assert_eq!(fired(1001, "critical"), 0);
-    assert_eq!(fired(1002, "critical proven"), 1);
-    assert_eq!(fired(1003, "critical proven"), 0);
-    assert_eq!(fired(1300, "critical proven"), 1);
-}
-
-#[test]
-fn a_storm_of_critical_evidence_about_one_attacker_is_few_alerts_that_name_all_of_it() {
-    let mut engine = Engine::new(&Settings::default(), &parrot);
-    let storm = (0..100).map(|n| says(1000 + n / 10, STRANGER, &format!("critical unproven {n}"))).collect();
-    let told = alerts(&mut engine, storm);
-    // One at once, then each time the weight is enough.
-    assert_eq!(told.len(), 7);
-    assert_eq!(told.iter().map(|alert| alert.evidence.len()).sum::<usize>(), 91);
-}
-
-#[test]
-fn a_proven_trifle_vouches_for_nothing() {
-    let mut engine = Engine::new(&Settings::default(), &parrot);
-    let told = alerts(
-        &mut engine,
-        vec![says(1000, STRANGER, "low proven 1"), says(1001, STRANGER, "critical unproven 2")],
-    );
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].proof, Proof::Unproven);
-    assert_eq!(told[0].evidence.len(), 2);
 }
 
 #[test]
