@@ -18,7 +18,7 @@ const NET: NetId = NetId([0; 8]);
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let key = NodeKey::from_seed(&[5; 32]);
     let mut members = Members::default();
-    members.add(key.id(), Peer { role: Role::Authority, ..Peer::invited(None) }).expect("room");
+    members.add(key.id(), Peer { role: Some(Role::Authority), ..Peer::invited(None) }).expect("room");
     let mut gate = Gate::new(NET, NodeId([9; 32]), Quotas::default());
     let clock = Clock { now: Clock::EARLIEST.plus(Duration::from_secs(3600)), synced: true };
     for path in [Path::Gossip, Path::Snapshot] {

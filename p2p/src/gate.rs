@@ -278,7 +278,7 @@ mod tests {
 
     fn members(role: Role) -> Members {
         let mut members = Members::default();
-        members.add(key().id(), Peer { role, ..Peer::invited(None) }).expect("room");
+        members.add(key().id(), Peer { role: Some(role), ..Peer::invited(None) }).expect("room");
         members
     }
 

@@ -73,7 +73,6 @@ impl NodeKey {
     }
 
     /// The secret, for libp2p's own form of the same key.
-    #[cfg(feature = "node")]
     pub(crate) fn seed(&self) -> [u8; 32] {
         self.0.to_bytes()
     }

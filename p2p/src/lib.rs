@@ -19,6 +19,7 @@ pub mod gate;
 pub mod identity;
 pub mod indicator;
 pub mod invite;
+pub mod link;
 pub mod lists;
 pub mod live;
 pub mod members;

@@ -20,8 +20,8 @@ pub struct Peer {
     pub base: f64,
     /// With whom it is one voice; alone when the owner did not say.
     pub group: Option<Box<str>>,
-    /// What it may do.
-    pub role: Role,
+    /// What it may do; without a word of the owner, what a roster of an organisation says that he trusts, or reporter.
+    pub role: Option<Role>,
     /// Whether somebody compared the six words.
     pub confirmed: bool,
 }
@@ -34,14 +34,7 @@ impl Peer {
 
     /// A peer that joined by an invite.
     pub const fn invited(name: Option<Name>) -> Self {
-        Self {
-            name,
-            addresses: Vec::new(),
-            base: Self::INVITED,
-            group: None,
-            role: Role::Reporter,
-            confirmed: false,
-        }
+        Self { name, addresses: Vec::new(), base: Self::INVITED, group: None, role: None, confirmed: false }
     }
 }
 
@@ -195,13 +188,16 @@ impl Members {
             })
         });
         let Some(peer) = self.peers.get(&id) else { return by_org };
+        // A roster that has ended gives nobody a role.
+        let by_roster = by_org.as_ref().filter(|member| member.base > 0.0).map(|member| member.role);
         // A member of an organisation stays one voice with it, also when the owner named it too.
         let (group, group_cap) = match (&peer.group, by_org) {
             (Some(label), _) => (Group::Label(label.clone()), None),
             (None, Some(by_org)) => (by_org.group, by_org.group_cap),
             (None, None) => (Group::Alone(id), None),
         };
-        Some(Membership { role: peer.role, base: peer.base, group, group_cap })
+        let role = peer.role.or(by_roster).unwrap_or(Role::Reporter);
+        Some(Membership { role, base: peer.base, group, group_cap })
     }
 }
 
@@ -213,7 +209,7 @@ mod tests {
     const NOW: Moment = Moment(5_000);
 
     fn by_hand(role: Role) -> Peer {
-        Peer { role, base: 0.6, confirmed: true, ..Peer::invited(None) }
+        Peer { role: Some(role), base: 0.6, confirmed: true, ..Peer::invited(None) }
     }
 
     fn trusted(members: &mut Members, max_role: Role) {
@@ -258,6 +254,13 @@ mod tests {
         members.add(NodeId([2; 32]), by_hand(Role::Blamer)).expect("room");
         let both = members.find(NodeId([2; 32]), NOW).expect("member");
         assert_eq!((both.role, both.base, both.group), (Role::Blamer, 0.6, found.group));
+        // Of one whom he only named the roster says what it may do, as long as it holds.
+        let brought = Peer { role: None, ..by_hand(Role::Reporter) };
+        members.add(NodeId([1; 32]), brought).expect("room");
+        let role = |now| members.find(NodeId([1; 32]), now).map(|found| found.role);
+        assert_eq!(role(NOW), Some(Role::Blamer));
+        assert_eq!(role(roster(1, &[]).not_after), Some(Role::Reporter));
+        members.remove(NodeId([1; 32]));
         members.distrust_org(org().id());
         assert_eq!(members.admitted(NOW), [NodeId([2; 32])]);
     }

@@ -79,7 +79,6 @@ pub struct Cleared(Message);
 
 impl Cleared {
     /// What the daemon cleared before it went to the process of the node.
-    #[cfg(feature = "node")]
     pub(crate) const fn by_the_daemon(message: Message) -> Self {
         Self(message)
     }

@@ -46,9 +46,9 @@ pub struct PeerRow {
     /// With whom it is one voice; alone without.
     #[serde(default, deserialize_with = "label")]
     pub group: Option<String>,
-    /// What it may do.
-    #[serde(default = "reporter", deserialize_with = "role")]
-    pub role: Role,
+    /// What it may do. Without: what the roster of a trusted organisation says, or reporter.
+    #[serde(default, deserialize_with = "role_if_said")]
+    pub role: Option<Role>,
     /// What it is believed before we know better, 0 to 1.
     #[serde(default = "confirmed_weight", deserialize_with = "weight")]
     pub weight: f64,
@@ -183,7 +183,7 @@ impl PeerRow {
             id,
             addresses: Vec::new(),
             group: None,
-            role: Role::Reporter,
+            role: None,
             weight: Peer::CONFIRMED,
             confirmed: true,
             note: None,
@@ -346,13 +346,10 @@ fn render_peer(text: &mut String, row: &PeerRow) {
     if let Some(group) = &row.group {
         let _ = writeln!(text, "    group: {}", quoted(group));
     }
-    let _ = writeln!(
-        text,
-        "    role: {}\n    weight: {}\n    confirmed: {}",
-        row.role.name(),
-        row.weight,
-        row.confirmed
-    );
+    if let Some(role) = row.role {
+        let _ = writeln!(text, "    role: {}", role.name());
+    }
+    let _ = writeln!(text, "    weight: {}\n    confirmed: {}", row.weight, row.confirmed);
     if let Some(note) = &row.note {
         let _ = writeln!(text, "    note: {}", quoted(note));
     }
@@ -456,6 +453,10 @@ fn label<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error>
 
 fn role<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
     parse_role(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn role_if_said<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Role>, D::Error> {
+    Option::<String>::deserialize(from)?.map(|text| parse_role(&text)).transpose().map_err(D::Error::custom)
 }
 
 fn weight<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {

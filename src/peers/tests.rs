@@ -4,7 +4,6 @@ use std::path::Path;
 
 use slips_p2p::invite::{self, Invite};
 use slips_p2p::members::Peer;
-use slips_p2p::roster::Role;
 
 use super::table::OrgRow;
 use super::*;
@@ -127,7 +126,7 @@ fn what_is_written_is_read_again_with_the_comments_of_the_owner() {
     );
     let table = Table::parse(Path::new("peers.yaml"), &text).expect("right");
     let first = &table.peers[0];
-    assert_eq!((first.role, first.weight, first.confirmed), (Role::Reporter, Peer::CONFIRMED, true));
+    assert_eq!((first.role, first.weight, first.confirmed), (None, Peer::CONFIRMED, true));
     assert_eq!(first.addresses[0].to_string(), "/ip4/203.0.113.9/tcp/7778");
     assert_eq!(table.peers[1].follow[0].policy, Policy::Score);
     assert_eq!(table.organisations, [OrgRow { cap: Some(0.6), ..OrgRow::new(node(3)) }]);

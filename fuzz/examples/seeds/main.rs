@@ -17,7 +17,7 @@ pub type Seeds = Vec<Vec<u8>>;
 
 fn main() -> io::Result<()> {
     let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
-    let all: [(&str, Seeds); 30] = [
+    let all: [(&str, Seeds); 33] = [
         ("network", packets::network()),
         ("fragments", packets::fragments()),
         ("tunnels", packets::tunnels()),
@@ -43,6 +43,9 @@ fn main() -> io::Result<()> {
         ("rosters", peers::rosters()),
         ("invites", peers::invites()),
         ("exchange", peers::exchange()),
+        ("frames", peers::frames()),
+        ("peers_table", peers::table()),
+        ("peers_state", peers::state()),
         ("apps", apps::apps()),
         ("quic", handshakes::quic()),
         ("dtls", handshakes::dtls()),

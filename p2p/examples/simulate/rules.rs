@@ -252,7 +252,7 @@ impl Ours {
         for peer in 0..PEERS {
             let group = (peer < one_org).then(|| "one".into());
             let entry = Peer {
-                role: Role::Reporter,
+                role: Some(Role::Reporter),
                 base: Peer::CONFIRMED,
                 group,
                 confirmed: true,

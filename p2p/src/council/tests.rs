@@ -35,7 +35,7 @@ impl Scene {
     }
 
     fn peer(&mut self, n: u8, role: Role, base: f64) {
-        let peer = Peer { role, base, confirmed: true, ..Peer::invited(None) };
+        let peer = Peer { role: Some(role), base, confirmed: true, ..Peer::invited(None) };
         self.members.add(id(n), peer).expect("room");
     }
 

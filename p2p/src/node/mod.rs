@@ -10,9 +10,9 @@
 mod archive;
 mod behaviour;
 mod codec;
+mod daemon;
 mod discipline;
 mod door;
-pub mod link;
 mod run;
 mod serve;
 #[cfg(test)]
@@ -26,16 +26,18 @@ use libp2p_core::Multiaddr;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bucket::{Quotas, Rate};
-use crate::gate::{Accepted, Why};
+use crate::gate::Accepted;
 use crate::identity::{NodeId, NodeKey};
 use crate::indicator::Indicator;
 use crate::invite::{Invite, Open};
 use crate::members::Members;
-use crate::message::{Kind, Name};
+use crate::message::Name;
 use crate::moment::Clock;
 use crate::privacy::Cleared;
 
 pub use crate::exchange::Sight;
+pub use crate::link::Status;
+pub use daemon::{Served, serve};
 pub use run::Node;
 
 /// What the time is and whether it is right; read by the shell, since a test moves it.
@@ -233,35 +235,6 @@ pub enum Told {
         /// How many.
         new: usize,
     },
-}
-
-/// How things are with a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Members that are connected.
-    pub connected: Vec<NodeId>,
-    /// Messages taken, by kind.
-    pub accepted: Vec<(Kind, u64)>,
-    /// Messages refused, by reason.
-    pub refused: Vec<(Why, u64)>,
-    /// Messages of neighbours beyond their rate.
-    pub too_fast: u64,
-    /// Who is not talked with for a while, because it handed on what was broken or far too much.
-    pub shunned: Vec<NodeId>,
-    /// Connections refused before a handshake because their source had too many.
-    pub turned_away: u64,
-    /// News dropped because the daemon read too slowly.
-    pub news_dropped: u64,
-    /// Own messages dropped because the queue was full.
-    pub publish_dropped: u64,
-    /// Own messages that wait.
-    pub publish_waiting: usize,
-    /// Envelopes kept for snapshots.
-    pub archived: usize,
-    /// The number of our last message.
-    pub last_seq: u64,
-    /// What was taken, for disk.
-    pub replay: Vec<(NodeId, Vec<u8>)>,
 }
 
 /// Why a node does not start.

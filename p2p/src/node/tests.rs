@@ -11,6 +11,7 @@ use libp2p_swarm::SwarmEvent;
 use super::behaviour::BehaviourEvent;
 use super::*;
 use crate::envelope::{Head, seal};
+use crate::gate::Why;
 use crate::identity::NetId;
 use crate::members::Peer;
 use crate::message::Percent;
@@ -102,7 +103,7 @@ struct Running {
 fn member(addresses: &[&str]) -> Peer {
     Peer {
         addresses: addresses.iter().map(|address| (*address).to_owned()).collect(),
-        role: Role::Blamer,
+        role: Some(Role::Blamer),
         base: Peer::CONFIRMED,
         confirmed: true,
         ..Peer::invited(None)

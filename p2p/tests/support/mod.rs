@@ -124,7 +124,7 @@ pub fn options(n: u16, limits: Limits, clock: &ReadClock) -> Options {
 pub fn peer(address: Option<&str>) -> Peer {
     Peer {
         addresses: address.iter().map(ToString::to_string).collect(),
-        role: Role::Blamer,
+        role: Some(Role::Blamer),
         base: Peer::CONFIRMED,
         confirmed: true,
         ..Peer::invited(None)

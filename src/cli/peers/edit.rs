@@ -70,7 +70,7 @@ fn apply(row: &mut PeerRow, fields: Fields) {
     row.name = name.or(row.name.take());
     row.group = group.or(row.group.take());
     row.note = note.or(row.note.take());
-    row.role = role.unwrap_or(row.role);
+    row.role = role.or(row.role);
     row.weight = weight.unwrap_or(row.weight);
     if !addresses.is_empty() {
         row.addresses = addresses;

@@ -152,8 +152,10 @@ fn parse_ids(texts: &[String]) -> Result<Vec<NodeId>, Failure> {
 /// This router and all peers whose words were compared.
 fn members_of(state: &State, own_role: Role) -> Result<Members, Failure> {
     let own = state.id.ok_or_else(|| wrong("this router has no identity yet: slips peers id"))?;
+    let known = state.members();
+    let confirmed = state.table.peers.iter().filter(|row| row.confirmed);
     let mut members: Members =
-        state.table.peers.iter().filter(|row| row.confirmed).map(|row| (row.id, row.role)).collect();
+        confirmed.filter_map(|row| Some((row.id, known.find(row.id, now())?.role))).collect();
     members.insert(own, own_role);
     Ok(members)
 }

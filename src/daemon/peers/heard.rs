@@ -8,8 +8,8 @@ use slips_p2p::exchange::Sight;
 use slips_p2p::gate::{Accepted, Path, Verdict};
 use slips_p2p::identity::NodeId;
 use slips_p2p::indicator::Indicator;
+use slips_p2p::link::{FromNode, ToNode};
 use slips_p2p::message::{Message, Report};
-use slips_p2p::node::link::{FromNode, ToNode};
 use slips_p2p::share::report_of;
 
 use super::{MAX_UNGIVEN, Peers};

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use slips_p2p::node::link::{Frames, FromNode, NotAFrame, ToNode};
+use slips_p2p::link::{Frames, FromNode, NotAFrame, ToNode};
 
 /// Bytes that wait for a node that does not read. A whole snapshot of what holds still fits.
 const MOST: usize = 24 << 20;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use slips_p2p::indicator::Indicator;
+use slips_p2p::link::ToNode;
 use slips_p2p::lists::{Change, HOLDS, Of};
 use slips_p2p::message::{Message, Percent};
 use slips_p2p::moment::Moment;
-use slips_p2p::node::link::ToNode;
 use slips_p2p::share::report_of;
 
 use super::Peers;

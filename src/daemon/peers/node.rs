@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use slips_p2p::identity::NodeId;
+use slips_p2p::link::{FromNode, Start, ToNode, VERSION};
 use slips_p2p::node::Status;
-use slips_p2p::node::link::{FromNode, Start, ToNode, VERSION};
 
 use super::link::{Ended, Link};
 use super::process;

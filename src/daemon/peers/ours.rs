@@ -13,9 +13,9 @@ use slips_core::time::PacketTime;
 use slips_p2p::exchange::Sight;
 use slips_p2p::identity::NodeId;
 use slips_p2p::indicator::Indicator;
+use slips_p2p::link::ToNode;
 use slips_p2p::message::{Direction, Percent, Reason, Service};
 use slips_p2p::moment::Moment;
-use slips_p2p::node::link::ToNode;
 use slips_p2p::privacy::Sighting;
 use slips_p2p::trust::Loss;
 

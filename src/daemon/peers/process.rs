@@ -10,7 +10,7 @@ use anyhow::Context;
 use caps::CapSet;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use slips_p2p::moment::Moment;
-use slips_p2p::node::link::{Served, serve};
+use slips_p2p::node::{Served, serve};
 
 use super::sandbox;
 use crate::cli::{Exit, Failure};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use slips_p2p::link::ToNode;
 use slips_p2p::lists::{AGAIN, HOLDS};
 use slips_p2p::message::Message;
 use slips_p2p::moment::Moment;
-use slips_p2p::node::link::ToNode;
 
 use super::Peers;
 

@@ -186,7 +186,7 @@ mod tests {
                 let row = PeerRow {
                     name: Some(crate::peers::table::parse_name(name).expect("name")),
                     group: Some("family".into()),
-                    role: Role::Authority,
+                    role: Some(Role::Authority),
                     ..PeerRow::by_hand(id(n))
                 };
                 state.table.peers.push(row);
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(forgets(&mut peers), []);
         change(&|state| state.table.peers.retain(|row| row.id != id(1)));
         assert_eq!(forgets(&mut peers), [forget("family/attic")]);
-        change(&|state| state.table.peer_mut(id(2)).expect("there").role = Role::Reporter);
+        change(&|state| state.table.peer_mut(id(2)).expect("there").role = Some(Role::Reporter));
         assert_eq!(forgets(&mut peers), [forget("family/barn")]);
         change(&|state| state.table.peer_mut(id(3)).expect("there").weight = 0.0);
         assert_eq!(forgets(&mut peers), [forget("family/shed")]);

@@ -16,7 +16,7 @@ fn members() -> Members {
         addresses: vec!["/ip4/198.51.100.9/tcp/7778".into()],
         base: 0.6,
         group: Some("home".into()),
-        role: Role::Authority,
+        role: Some(Role::Authority),
         confirmed: true,
     };
     members.add(key(2).id(), peer).expect("room");

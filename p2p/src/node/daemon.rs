@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Frames, FromNode, NotAFrame, Start, ToNode, VERSION};
+use crate::link::{Frames, FromNode, NotAFrame, Start, ToNode, VERSION};
 use crate::moment::{Clock, Moment};
 use crate::node::{Channels, Command, Limits, Node, Options, StartError, Told};
 

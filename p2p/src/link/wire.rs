@@ -111,8 +111,8 @@ pub struct Peer {
     pub base: f64,
     #[prost(string, optional, tag = "5")]
     pub group: Option<String>,
-    #[prost(uint32, tag = "6")]
-    pub role: u32,
+    #[prost(uint32, optional, tag = "6")]
+    pub role: Option<u32>,
     #[prost(bool, tag = "7")]
     pub confirmed: bool,
 }

@@ -3,7 +3,6 @@
 //! The node's process is told everything that it needs and reads no file. The daemon takes its word for little: envelopes come as they
 //! were signed, and the daemon opens them itself, so a node in a stranger's hands cannot make others say what they did not.
 
-mod serve;
 #[cfg(test)]
 mod tests;
 pub mod wire;
@@ -12,7 +11,6 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use super::Status;
 use crate::exchange::Sight;
 use crate::gate::Why;
 use crate::identity::{NodeId, NodeKey};
@@ -24,11 +22,10 @@ use crate::moment::Moment;
 use crate::privacy::Cleared;
 use crate::roster::Role;
 
-pub use serve::{Served, serve};
 use wire::{from_node, to_node};
 
 /// The version of these frames. The ends of another version do not talk.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The largest frame in bytes: a start with the replay windows of all peers.
 pub const LARGEST: usize = 4 * 1024 * 1024;
 
@@ -166,6 +163,35 @@ pub enum FromNode {
     Status(Box<Status>),
     /// It cannot do its work, and ends.
     Failed(String),
+}
+
+/// How things are with a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Members that are connected.
+    pub connected: Vec<NodeId>,
+    /// Messages taken, by kind.
+    pub accepted: Vec<(Kind, u64)>,
+    /// Messages refused, by reason.
+    pub refused: Vec<(Why, u64)>,
+    /// Messages of neighbours beyond their rate.
+    pub too_fast: u64,
+    /// Who is not talked with for a while, because it handed on what was broken or far too much.
+    pub shunned: Vec<NodeId>,
+    /// Connections refused before a handshake because their source had too many.
+    pub turned_away: u64,
+    /// News dropped because the daemon read too slowly.
+    pub news_dropped: u64,
+    /// Own messages dropped because the queue was full.
+    pub publish_dropped: u64,
+    /// Own messages that wait.
+    pub publish_waiting: usize,
+    /// Envelopes kept for snapshots.
+    pub archived: usize,
+    /// The number of our last message.
+    pub last_seq: u64,
+    /// What was taken, for disk.
+    pub replay: Vec<(NodeId, Vec<u8>)>,
 }
 
 /// Bytes that are no frame of this version.
@@ -425,7 +451,7 @@ fn members_to(members: &Members) -> wire::Members {
         addresses: peer.addresses.clone(),
         base: peer.base,
         group: peer.group.as_deref().map(str::to_owned),
-        role: peer.role as u32,
+        role: peer.role.map(|role| role as u32),
         confirmed: peer.confirmed,
     };
     let org = |(id, org): (NodeId, &Org)| wire::Org {
@@ -467,7 +493,10 @@ fn members_from(wire: &wire::Members) -> Option<Members> {
             addresses: peer.addresses.clone(),
             base: peer.base,
             group: peer.group.as_deref().map(Into::into),
-            role: role_from(peer.role)?,
+            role: match peer.role {
+                Some(number) => Some(role_from(number)?),
+                None => None,
+            },
             confirmed: peer.confirmed,
         };
         members.add(NodeId::from_bytes(&peer.id)?, known).ok()?;
