@@ -63,7 +63,7 @@ impl DryRun {
     fn unblock(&mut self, net: Net) {
         self.let_in(net);
         let (first, last) = ranges::bounds(net);
-        let rest = ranges::without(self.take_wide(Family::of(net)), first, last);
+        let rest = ranges::without(self.take_wide(Family::of(net)), &[(first, last)]);
         self.put_wide(Family::of(net), rest);
     }
 

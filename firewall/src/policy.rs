@@ -139,7 +139,7 @@ pub fn rest(held: Net, let_in: Net) -> Vec<Net> {
     }
     let (first, last) = ranges::bounds(let_in);
     let whole = vec![Range::new(held, Duration::ZERO, "", Tag::default())];
-    let left = ranges::without(whole, first, last);
+    let left = ranges::without(whole, &[(first, last)]);
     left.iter().flat_map(|range| ranges::nets(Family::of(held), range.first, range.last)).collect()
 }
 

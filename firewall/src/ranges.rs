@@ -117,20 +117,22 @@ pub(crate) fn disjoint(ranges: &[Range]) -> Vec<Range> {
     pieces.into_iter().filter_map(piece).collect()
 }
 
-/// `ranges` without the addresses from `first` to `last`.
-pub(crate) fn without(ranges: Vec<Range>, first: u128, last: u128) -> Vec<Range> {
-    let mut kept = Vec::with_capacity(ranges.len() + 1);
+/// `ranges` without these addresses, which are ordered and do not overlap: as [`union`] gives them.
+pub(crate) fn without(ranges: Vec<Range>, cuts: &[(u128, u128)]) -> Vec<Range> {
+    let mut kept = Vec::with_capacity(ranges.len() + cuts.len());
     for range in ranges {
-        if range.last < first || last < range.first {
-            kept.push(range);
-            continue;
+        let from = cuts.partition_point(|(_, last)| *last < range.first);
+        let last = range.last;
+        let cuts = cuts.iter().skip(from).take_while(|(first, _)| *first <= last);
+        let mut rest = Some(range);
+        for (first, last) in cuts {
+            let Some(range) = rest else { break };
+            if range.first < *first {
+                kept.push(Range { last: *first - 1, ..range.clone() });
+            }
+            rest = (*last < range.last).then(|| Range { first: *last + 1, ..range });
         }
-        if range.first < first {
-            kept.push(Range { last: first - 1, ..range.clone() });
-        }
-        if last < range.last {
-            kept.push(Range { first: last + 1, ..range });
-        }
+        kept.extend(rest);
     }
     kept
 }
@@ -265,7 +267,7 @@ mod tests {
             let cut = |address: u64| cut_first <= address && address <= cut_last;
             for with_cut in [false, true] {
                 if with_cut && cut_first <= cut_last {
-                    pieces = without(pieces, cut_first.into(), cut_last.into());
+                    pieces = without(pieces, &[(cut_first.into(), cut_last.into())]);
                 }
                 assert!(pieces.windows(2).all(|two| two[0].last < two[1].first), "{pieces:?}");
                 for (address, left) in (0u64..).zip(naive) {
@@ -275,6 +277,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn many_cuts_at_once_are_as_one_after_another() {
+        let whole = disjoint(&[range("10.0.0.0/24", 60), range("10.0.2.0/23", 30), range("10.0.8.0/30", 5)]);
+        let cuts = ["10.0.0.0/28", "10.0.0.64/26", "10.0.0.255", "10.0.1.0/24", "10.0.2.0/24", "10.0.3.7"];
+        let cuts = cuts.map(|cut| cut.parse::<Net>().expect(cut));
+        let one_by_one = cuts.iter().fold(whole.clone(), |ranges, cut| without(ranges, &[bounds(*cut)]));
+        let at_once = without(whole, &union(Family::V4, &cuts));
+        assert_eq!(at_once, one_by_one);
+        let left =
+            ["10.0.0.16/28+10.0.0.32/27 60s", "10.0.0.128/26+10.0.0.192/27+10.0.0.224/28+10.0.0.240/29"];
+        assert_eq!(printed(&at_once)[0], left[0]);
+        assert!(printed(&at_once)[1].starts_with(left[1]));
     }
 
     #[test]

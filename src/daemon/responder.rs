@@ -8,6 +8,7 @@ mod book;
 mod by_hand;
 mod holds;
 mod later;
+mod line;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -26,9 +27,10 @@ use slips_firewall::{DiscoverError, Error, Firewall, Outcome, Protected, Refusal
 use slips_store::Blocks;
 use slips_systemd::journal::{Entry, Journal};
 
-pub use self::advice::{Advice, AdviceLine};
+pub use self::advice::Advice;
 use self::holds::Standings;
 use self::later::{Failed, Retry};
+pub use self::line::{AdviceEnd, AdviceLine};
 use self::watch::Readings;
 use super::clocks::Clocks;
 use super::entries;

@@ -85,7 +85,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let (to_peers, for_peers) = sync_channel(LANE_QUEUE);
     let (to_words, words) = sync_channel(ASK_QUEUE);
     let to_engine = peers::EngineLine::default();
-    let (to_advice, advice) = AdviceLine::new(bell.rope());
+    let (to_advice, advice) = AdviceLine::new(bell.rope(), config.firewall.peer_cap);
     let peers =
         peers::build(config, environment, &watched, known, to_engine.clone(), to_advice, open_journal())?;
     let lanes = [Lane::new(to_responder, is_alert).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];

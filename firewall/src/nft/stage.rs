@@ -31,25 +31,40 @@ pub(super) enum Held<'a> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wide {
     ranges: Vec<Range>,
+    /// What is to be cut out of them, all at once: each for itself would be a walk over all.
+    cuts: Vec<Net>,
     changed: bool,
 }
 
 impl From<Vec<Range>> for Wide {
     fn from(ranges: Vec<Range>) -> Self {
-        Self { ranges, changed: false }
+        Self { ranges, ..Self::default() }
     }
 }
 
 impl Wide {
     fn add(&mut self, range: Range) {
+        self.cut_now();
         self.ranges.push(range);
         self.changed = true;
     }
 
     fn cut(&mut self, net: Net) {
-        let (first, last) = ranges::bounds(net);
-        if self.ranges.iter().any(|range| range.first <= last && first <= range.last) {
-            self.ranges = ranges::without(std::mem::take(&mut self.ranges), first, last);
+        if !self.ranges.is_empty() {
+            self.cuts.push(net);
+        }
+    }
+
+    fn cut_now(&mut self) {
+        let cuts = std::mem::take(&mut self.cuts);
+        let Some(family) = cuts.first().map(|net| Family::of(*net)) else { return };
+        let cuts = ranges::union(family, &cuts);
+        let touched = |range: &Range| {
+            let from = cuts.partition_point(|(_, last)| *last < range.first);
+            cuts.get(from).is_some_and(|(first, _)| *first <= range.last)
+        };
+        if self.ranges.iter().any(touched) {
+            self.ranges = ranges::without(std::mem::take(&mut self.ranges), &cuts);
             self.changed = true;
         }
     }
@@ -116,6 +131,7 @@ impl Nftables {
         }
         last_of_each(&mut single);
         self.stage_single(transaction, &single, held);
+        wide.values_mut().for_each(Wide::cut_now);
         for (place, wide) in wide.into_iter().filter(|(_, wide)| wide.changed) {
             if live.is_none() {
                 elements::flush(transaction, place);

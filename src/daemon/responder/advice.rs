@@ -1,7 +1,7 @@
 //! What peers ask for, and take back. Who is believed is decided before; here their blocks have a room of their own, and end when
 //! the peer that asked takes its word back, unless somebody else holds them too.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use slips_core::addr::Net;
@@ -11,10 +11,7 @@ use slips_store::BlockId;
 use super::Responder;
 use super::batch::{Batch, Ground, Wanted};
 use super::holds::{Hold, Holder};
-use crate::daemon::bell::Rope;
 
-/// Asks of peers that may wait for the responder; they are few, and more than a peer may have.
-const ADVICE_QUEUE: usize = 1024;
 /// Of the room for blocks of peers, one source has this part.
 const PART_OF_ONE: usize = 5;
 /// Longest name of a source and longest reason, in characters.
@@ -47,28 +44,12 @@ pub enum Advice {
         /// Who.
         source: String,
     },
-}
-
-/// The way of advice to the responder.
-pub struct AdviceLine {
-    to: SyncSender<Advice>,
-    // The last, so that it is dropped after the sender: see `Rope`.
-    rope: Rope,
-}
-
-impl AdviceLine {
-    /// A line, and its end at the responder.
-    pub fn new(rope: Rope) -> (Self, Receiver<Advice>) {
-        let (to, from) = sync_channel(ADVICE_QUEUE);
-        (Self { to, rope }, from)
-    }
-
-    /// Hands advice over without waiting; false when too much waits already, and it should be said again.
-    pub fn give(&self, advice: Advice) -> bool {
-        let given = self.to.try_send(advice).is_ok();
-        self.rope.ring();
-        given
-    }
+    /// These are all that are still heard, lists of peers among them: what any other source asked for ends. Said once it is known who
+    /// they are, it ends what was asked for by those who were removed or renamed while no daemon ran.
+    Keep {
+        /// All of them.
+        sources: BTreeSet<String>,
+    },
 }
 
 impl Responder {
@@ -84,7 +65,7 @@ impl Responder {
                 for net in [Some(net), Net::new(net.addr(), 64).filter(|_| is_six(net))].into_iter().flatten()
                 {
                     self.make_way(batch, net);
-                    self.failed.retain(|failed| !failed.is_of(&by) || !failed.touches(net));
+                    self.failed.retain(|failed| failed.peer() != Some(&by) || !failed.touches(net));
                     if self.standing.get(net).is_some_and(|standing| standing.of(&by).is_some()) {
                         batch.lift(net, by.clone(), TAKEN_BACK);
                     }
@@ -92,16 +73,28 @@ impl Responder {
             }
             Advice::Forget { source } => {
                 self.commit(batch);
-                let by = peer(&source);
-                self.failed.retain(|failed| !failed.is_of(&by));
-                for net in self.standing.held_by(&by) {
-                    if batch.is_full() {
-                        self.commit(batch);
-                    }
-                    self.make_way(batch, net);
-                    batch.lift(net, by.clone(), TAKEN_BACK);
+                self.forget_peer(batch, &peer(&source), TAKEN_BACK);
+            }
+            Advice::Keep { sources } => {
+                self.commit(batch);
+                let kept: BTreeSet<Holder> = sources.iter().map(|source| peer(source)).collect();
+                self.failed.retain(|failed| failed.peer().is_none_or(|by| kept.contains(by)));
+                for by in self.standing.peers().filter(|by| !kept.contains(by)).collect::<Vec<_>>() {
+                    self.forget_peer(batch, &by, NO_PEER);
                 }
             }
+        }
+    }
+
+    /// Ends all that a peer asked for, many at once.
+    fn forget_peer(&mut self, batch: &mut Batch, by: &Holder, why: &'static str) {
+        self.failed.retain(|failed| failed.peer() != Some(by));
+        for net in self.standing.held_by(by) {
+            if batch.is_full() {
+                self.commit(batch);
+            }
+            self.make_way(batch, net);
+            batch.lift(net, by.clone(), why);
         }
     }
 
@@ -180,3 +173,4 @@ fn plain(text: &str, most: usize) -> String {
 }
 
 const TAKEN_BACK: &str = "the peer that asked for it took it back";
+const NO_PEER: &str = "who asked for it is no peer any more";

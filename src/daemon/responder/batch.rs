@@ -87,10 +87,6 @@ impl Batch {
         self.wanted.len()
     }
 
-    fn is_empty(&self) -> bool {
-        self.told.is_empty() && self.wanted.is_empty() && self.lifts.is_empty()
-    }
-
     fn refuse(&mut self, alert: &Arc<Alert>, reason: String) {
         self.told.push(Told::Refused(Arc::clone(alert), reason));
     }
@@ -177,9 +173,9 @@ impl Responder {
         firewall.judge(asked).map_err(|refusal| refusal.to_string())
     }
 
-    /// A network is in a batch once, and a wide one is alone in it: what comes later builds on what came before.
+    /// A network is in a batch once: what comes later builds on what came before.
     pub(super) fn make_way(&mut self, batch: &mut Batch, net: Net) {
-        if batch.touched.contains(&net) || (!is_single(net) && !batch.is_empty()) {
+        if batch.touched.contains(&net) {
             self.commit(batch);
         }
     }

@@ -199,9 +199,12 @@ impl Standings {
         self.wide.iter().copied().collect()
     }
 
-    /// Those wider networks that share addresses with this one, without itself.
+    /// Those networks wider than one customer that share addresses with this one, without itself.
     pub(super) fn wide_around(&self, net: Net) -> impl Iterator<Item = Net> {
-        self.wide.iter().copied().filter(move |held| *held != net && held.overlaps(net))
+        let around = (0..net.prefix()).filter_map(move |prefix| Net::new(net.addr(), prefix));
+        let inside = self.wide.range(net..).take_while(move |held| net.contains(held.addr()));
+        let inside = inside.copied().filter(move |held| *held != net);
+        around.filter(|held| self.wide.contains(held)).chain(inside)
     }
 
     pub(super) fn put(&mut self, net: Net, hold: Hold) {
@@ -278,6 +281,11 @@ impl Standings {
     /// How many networks peers hold, all of them and this one.
     pub(super) fn by_peers(&self, name: &str) -> (usize, usize) {
         (self.by_peers, self.of_peer.get(name).copied().unwrap_or_default())
+    }
+
+    /// The peers that hold something.
+    pub(super) fn peers(&self) -> impl Iterator<Item = Holder> {
+        self.of_peer.keys().map(|name| Holder::Peer(Arc::clone(name)))
     }
 
     /// What this one holds.

@@ -35,18 +35,17 @@ enum Asked {
 }
 
 impl Failed {
-    fn is_of_peer(&self) -> bool {
-        matches!(self.asked, Asked::Peer(..))
-    }
-
     /// It would hold some of this network.
     pub(super) fn touches(&self, net: Net) -> bool {
         net.overlaps(self.net)
     }
 
-    /// This peer asked for it.
-    pub(super) fn is_of(&self, peer: &Holder) -> bool {
-        matches!(&self.asked, Asked::Peer(by, _) if by == peer)
+    /// The peer that asked for it.
+    pub(super) const fn peer(&self) -> Option<&Holder> {
+        match &self.asked {
+            Asked::Peer(by, _) => Some(by),
+            Asked::Alert(..) => None,
+        }
     }
 
     /// Takes one of the same attacker, or of the same peer about the same network, into itself; whether it was that.
@@ -105,8 +104,8 @@ impl Responder {
             return;
         }
         if self.failed.len() >= MAX_FAILED {
-            let of_peer = self.failed.iter().position(Failed::is_of_peer);
-            if of_peer.is_none() && failed.is_of_peer() {
+            let of_peer = self.failed.iter().position(|failed| failed.peer().is_some());
+            if of_peer.is_none() && failed.peer().is_some() {
                 return;
             }
             self.failed.remove(of_peer.unwrap_or_default());

@@ -7,7 +7,7 @@ use slips_core::record::Record;
 use slips_firewall::Firewall;
 
 use super::batch::Batch;
-use super::{Advice, Responder};
+use super::{AdviceEnd, Responder};
 use crate::control::Pending;
 use crate::daemon::bell::Bell;
 
@@ -45,7 +45,7 @@ impl Responder {
     pub fn run(
         mut self,
         records: &Receiver<Vec<Record>>,
-        advice: &Receiver<Advice>,
+        advice: &AdviceEnd,
         asks: &Receiver<Pending>,
         bell: &Bell,
     ) -> Self {
@@ -79,7 +79,7 @@ impl Responder {
     }
 
     /// Takes what has come in, up to a transaction full, and does it.
-    pub(super) fn gather(&mut self, records: &Receiver<Vec<Record>>, advice: &Receiver<Advice>) -> Gathered {
+    pub(super) fn gather(&mut self, records: &Receiver<Vec<Record>>, advice: &AdviceEnd) -> Gathered {
         let began = (self.clocks.steady)();
         let mut batch = Batch::default();
         let gathered = loop {
@@ -94,10 +94,9 @@ impl Responder {
                     }
                 }
                 Err(TryRecvError::Disconnected) => break Gathered::Over,
-                // Without peers nobody holds the other end.
-                Err(TryRecvError::Empty) => match advice.try_recv() {
-                    Ok(advice) => self.heed(&mut batch, advice),
-                    Err(_) => break Gathered::All,
+                Err(TryRecvError::Empty) => match advice.next() {
+                    Some(advice) => self.heed(&mut batch, advice),
+                    None => break Gathered::All,
                 },
             }
             if batch.is_full() || (self.clocks.steady)().saturating_sub(began) >= GATHER {

@@ -47,7 +47,7 @@ fn many_alerts_are_few_transactions_and_each_is_blocked() {
     let mut bench = bench(config::Firewall { size: 10_000, ..config::Firewall::default() });
     let attackers: Vec<String> = (0..4500).map(|n| format!("203.0.{}.{}", n / 250, n % 250)).collect();
     let (to, records) = sync_channel(64);
-    let (_line, advice) = AdviceLine::new(Bell::new().expect("bell").rope());
+    let (_line, advice) = AdviceLine::new(Bell::new().expect("bell").rope(), 100);
     for some in attackers.chunks(100) {
         let alerts = some.iter().map(|attacker| Record::Alert(alert_about(attacker, Proof::Proven)));
         to.send(alerts.collect()).expect("send");
@@ -127,6 +127,63 @@ fn what_a_peer_asked_for_may_be_shortened_by_him_and_ends_with_him() {
     bench.advise(Advice::Forget { source: "org/anna".into() });
     assert_eq!(bench.kernel(), is("198.51.100.0/25", 900));
     assert_eq!(bench.live(), ["198.51.100.0/25"]);
+}
+
+#[test]
+fn who_is_no_peer_any_more_has_nobody_blocked_over_a_start() {
+    let mut bench = bench(config::Firewall::default());
+    bench.peer_blocks("org/anna", "203.0.113.1", 600);
+    bench.peer_blocks("org/bert", "203.0.113.1", 300);
+    bench.peer_blocks("org/bert", "203.0.113.2", 600);
+    bench.peer_blocks("old name", "2001:db8:9::7", 600);
+    bench.peer_blocks("old name", "203.0.113.3", 600);
+    bench.alert("203.0.113.3", Proof::Proven);
+    bench.by_hand("203.0.113.4", 600);
+    let mut bench = restart(bench);
+    assert_eq!(bench.standing().len(), 5, "who is a peer is not known at once");
+    // One that the kernel did not take waits to be tried again.
+    bench.broken.store(u64::MAX, Ordering::Relaxed);
+    bench.peer_blocks("org/bert", "203.0.113.5", 600);
+    bench.broken.store(0, Ordering::Relaxed);
+    bench.told();
+    bench.advise(Advice::Keep { sources: ["org/anna", "new name"].map(str::to_owned).into() });
+    assert_eq!(bench.standing(), ["203.0.113.1", "203.0.113.3", "203.0.113.4"]);
+    assert_eq!(bench.live().len(), 3);
+    assert!(bench.kernel().contains(&("203.0.113.1".to_owned(), 600)));
+    assert!(bench.responder.failed.is_empty());
+    let told = bench.told();
+    assert_eq!(told.matches("no longer blocked").count(), 2, "{told}");
+    assert!(told.contains("who asked for it is no peer any more"), "{told}");
+    // With a name that is told as it was written, too.
+    bench.peer_blocks("new name", "203.0.113.6", 600);
+    bench.advise(Advice::Keep { sources: ["new name"].map(str::to_owned).into() });
+    assert_eq!(bench.standing(), ["203.0.113.3", "203.0.113.4", "203.0.113.6"]);
+}
+
+#[test]
+fn many_prefixes_are_blocked_and_let_in_in_few_transactions() {
+    let mut bench = bench(config::Firewall::default());
+    let mut batch = Batch::default();
+    let before = bench.applied.load(Ordering::Relaxed);
+    for n in 0..600u32 {
+        let net = Net::new(std::net::Ipv4Addr::from_bits(0x3000_0000 + (n << 8)).into(), 24).expect("net");
+        let (source, why) = ("org/anna".to_owned(), String::new());
+        bench.responder.heed(&mut batch, Advice::Block { net, for_: Duration::from_secs(600), source, why });
+        if batch.is_full() {
+            bench.responder.commit(&mut batch);
+        }
+    }
+    bench.responder.commit(&mut batch);
+    // One in a network that goes stays, and so does one around it.
+    bench.by_hand("48.0.7.7", 900);
+    bench.by_hand("48.0.8.0/22", 900);
+    assert_eq!(bench.standing().len(), 602);
+    let blocked = bench.applied.load(Ordering::Relaxed);
+    bench.advise(Advice::Forget { source: "org/anna".into() });
+    let lifted = bench.applied.load(Ordering::Relaxed);
+    assert!(blocked - before <= 4 && lifted - blocked == 1, "{before} {blocked} {lifted}");
+    assert_eq!(bench.kernel(), [is("48.0.7.7", 900), is("48.0.8.0/22", 900)].concat());
+    assert_eq!(bench.live().len(), 2);
 }
 
 #[test]
@@ -248,10 +305,10 @@ fn who_is_not_on_our_own_networks_is_no_part_of_their_share() {
 }
 
 #[test]
-fn advice_comes_over_its_line_and_only_so_much_of_it_waits() {
+fn advice_comes_over_its_line_and_what_is_taken_back_is_never_lost() {
     let mut bench = bench(config::Firewall::default());
     let bell = Bell::new().expect("bell");
-    let (line, advice) = AdviceLine::new(bell.rope());
+    let (line, advice) = AdviceLine::new(bell.rope(), 100);
     let (_to, records) = sync_channel(1);
     let net = "203.0.113.9".parse().expect("net");
     let block =
@@ -261,8 +318,17 @@ fn advice_comes_over_its_line_and_only_so_much_of_it_waits() {
     assert_eq!(bench.responder.gather(&records, &advice), Gathered::All);
     let row = bench.book().latest(1).expect("latest").remove(0).asked;
     assert_eq!((row.source.as_str(), row.reason.as_str()), ("peer a_b", "xy"));
-    let given = (0..5000).filter(|_| line.give(Advice::Forget { source: "a b".into() })).count();
+    let nets = (0..5000u32).map(|n| Net::host([203, 0, (n >> 8) as u8, n as u8].into()));
+    let block = |net| Advice::Block {
+        net,
+        for_: Duration::from_secs(60),
+        source: "other".into(),
+        why: String::new(),
+    };
+    let given = nets.filter(|net| line.give(block(*net))).count();
     assert!(given < 5000);
+    assert!(line.give(Advice::Forget { source: "a b".into() }));
+    assert!(line.give(Advice::Keep { sources: BTreeSet::from(["a b".into()]) }));
     while bench.responder.gather(&records, &advice) != Gathered::All {}
     assert!(bench.kernel().is_empty());
 }
