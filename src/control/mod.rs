@@ -2,7 +2,7 @@
 //!
 //! The kernel lets only the daemon's own socket change its table, so the command line must ask. An abstract name belongs to a
 //! network namespace, as the table does: whoever can see this firewall finds this daemon, and no other. Only root and the
-//! daemon's own user are heard; the line is bounded, a client that stalls is dropped. Anybody may take an abstract name before us: the
+//! daemon's own user are heard, and never the process that talks with peers, whatever its user; the line is bounded, a client that stalls is dropped. Anybody may take an abstract name before us: the
 //! daemon says who has it and waits for it, the command line believes nobody but root and the daemon's user.
 
 use std::fmt;
@@ -23,7 +23,7 @@ use nix::sys::time::TimeVal;
 use slips_core::addr::Net;
 
 use crate::daemon::bell::Rope;
-use crate::daemon::peers::Word;
+use crate::daemon::peers::{NodeProcess, Word};
 
 /// The name in the network namespace.
 const NAME: &[u8] = b"slips-control";
@@ -171,6 +171,8 @@ pub struct Ends {
     pub responder: (SyncSender<Pending>, Rope),
     /// Peers. They are told, too, when the owner lifts a block.
     pub peers: (SyncSender<Word>, Rope),
+    /// It faces strangers, and may have our user: what it asks is refused.
+    pub node: NodeProcess,
 }
 
 /// Who has the name that should be ours, as far as the kernel tells.
@@ -307,6 +309,10 @@ fn serve(client: UnixStream, to: &Ends) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new((&client).take(MAX_LINE)).read_line(&mut line)?;
     let answer = match Ask::parse(&line) {
+        _ if to.node.is(peer.pid()) => {
+            to.tell_peers(Word::NodeCommanded);
+            Err("the process that talks with peers may ask nothing".into())
+        }
         Err(error) => Err(error),
         Ok(ask) => hand_over(ask, to),
     };
@@ -446,7 +452,29 @@ mod tests {
     fn ends() -> (Ends, std::sync::mpsc::Receiver<Pending>) {
         let bell = crate::daemon::bell::Bell::new().expect("bell");
         let ((to, asks), (to_peers, _)) = (sync_channel(ASK_QUEUE), sync_channel(1));
-        (Ends { responder: (to, bell.rope()), peers: (to_peers, bell.rope()) }, asks)
+        let node = NodeProcess::default();
+        (Ends { responder: (to, bell.rope()), peers: (to_peers, bell.rope()), node }, asks)
+    }
+
+    #[test]
+    fn the_process_that_talks_with_peers_is_refused_and_told_of() {
+        const OURS: &[u8] = b"slips-control-of-a-node-test";
+        let (mut ends, asks) = ends();
+        let (to_peers, words) = sync_channel(1);
+        ends.peers.0 = to_peers;
+        let node = ends.node.clone();
+        let (server, _, work) = Server::listen_as(OURS, ends, || ()).expect("listen");
+        let listening = std::thread::spawn(work);
+        node.set(i32::try_from(std::process::id()).ok());
+        let net: Net = "0.0.0.0/0".parse().expect("net");
+        for command in [Ask::Flush, Ask::Unblock(net), Ask::Pause(60), Ask::Status] {
+            let refused = ask_as(OURS, &command).expect("answered").expect_err("refused");
+            assert!(refused.contains("peers"), "{refused}");
+            assert!(matches!(words.try_recv(), Ok(Word::NodeCommanded)));
+        }
+        assert!(asks.try_recv().is_err());
+        server.stop();
+        listening.join().expect("ended");
     }
 
     #[test]

@@ -101,7 +101,11 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
             .map_err(Failure::software)?;
 
     let (to_asks, asks) = sync_channel(ASK_QUEUE);
-    let ends = Ends { responder: (to_asks, bell.rope()), peers: (to_words.clone(), peers_bell.rope()) };
+    let ends = Ends {
+        responder: (to_asks, bell.rope()),
+        peers: (to_words.clone(), peers_bell.rope()),
+        node: peers.node_process(),
+    };
     let answers = || {
         open_journal().send(&entries::degraded("the command line", "is answered from now on"));
     };

@@ -10,6 +10,7 @@
 //! waiting. When the node dies, blocking goes on, and another node is started.
 
 mod book;
+mod calls;
 mod heard;
 pub mod link;
 mod lists;
@@ -59,6 +60,7 @@ use crate::config;
 use crate::control::Pending;
 use crate::peers::table::Policy;
 use crate::peers::{State, Store};
+pub use node::NodeProcess;
 use node::{Happened, Node, Origin};
 pub use wiring::{EngineLine, addresses, build, wants};
 
@@ -113,6 +115,8 @@ pub enum Word {
     Unblocked(Net),
     /// Read the directory again.
     Reload,
+    /// The node's process tried to give a command.
+    NodeCommanded,
 }
 
 /// In whose name each block was asked for.
@@ -237,7 +241,12 @@ impl Peers {
 
     /// Lets a service be the node instead of a child.
     pub fn serve_at(&mut self, listener: UnixListener) {
-        self.node = Node::new(Origin::Service(listener));
+        self.node.serve_at(listener);
+    }
+
+    /// The node's process, whose word is nobody's command.
+    pub fn node_process(&self) -> NodeProcess {
+        self.node.process()
     }
 
     /// Works until all senders of records are gone. Whoever sends rings the bell.
@@ -310,6 +319,10 @@ impl Peers {
             Word::Unblocked(_) => {}
             Word::Reload => {
                 let _ = self.reload();
+            }
+            Word::NodeCommanded => {
+                self.complain("the node's process tried to command this daemon: somebody may have taken it over; it was refused, and ended");
+                self.node.stop((self.clocks.steady)());
             }
         }
     }

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -48,9 +50,26 @@ struct Running {
     status: Option<Status>,
 }
 
+/// Which process the node is, for those who must not take a word of it for their owner's.
+#[derive(Clone, Debug, Default)]
+pub struct NodeProcess(Arc<AtomicI32>);
+
+impl NodeProcess {
+    /// Whether the node is the process of this number.
+    pub fn is(&self, process: i32) -> bool {
+        process > 0 && self.0.load(Ordering::SeqCst) == process
+    }
+
+    /// From now on it is this one, or none.
+    pub(crate) fn set(&self, process: Option<i32>) {
+        self.0.store(process.unwrap_or_default(), Ordering::SeqCst);
+    }
+}
+
 /// See the module.
 pub struct Node {
     origin: Origin,
+    process: NodeProcess,
     running: Option<Running>,
     /// Steady time of the next start.
     next: Duration,
@@ -75,9 +94,10 @@ pub enum Happened {
 
 impl Node {
     /// No node as yet.
-    pub const fn new(origin: Origin) -> Self {
+    pub fn new(origin: Origin) -> Self {
         Self {
             origin,
+            process: NodeProcess::default(),
             running: None,
             next: Duration::ZERO,
             pause: FIRST_PAUSE,
@@ -85,6 +105,16 @@ impl Node {
             starts: 0,
             unsaid_dropped: 0,
         }
+    }
+
+    /// Its process, also of those that are started later.
+    pub fn process(&self) -> NodeProcess {
+        self.process.clone()
+    }
+
+    /// Lets nodes come to this socket instead of being started.
+    pub fn serve_at(&mut self, listener: UnixListener) {
+        self.origin = Origin::Service(listener);
     }
 
     /// Whether a node runs and was told what to be.
@@ -131,14 +161,23 @@ impl Node {
         }
         let found = match &self.origin {
             Origin::Child if now < self.next => return None,
-            Origin::Child => process::start().map(|(child, socket)| (Some(child), socket)),
+            Origin::Child => process::start().map(|(child, socket)| {
+                let process = i32::try_from(child.id()).ok();
+                (Some(child), process, socket)
+            }),
             Origin::Service(listener) => match listener.accept() {
-                Ok((socket, _)) if is_trusted(&socket) => Ok((None, socket)),
-                _ => return None,
+                Ok((socket, _)) => match trusted(&socket) {
+                    Some(process) => Ok((None, Some(process), socket)),
+                    None => return None,
+                },
+                Err(_) => return None,
             },
         };
         self.starts += 1;
-        let linked = found.and_then(|(child, socket)| Ok((child, Link::new(socket)?)));
+        let linked = found.and_then(|(child, process, socket)| {
+            self.process.set(process);
+            Ok((child, Link::new(socket)?))
+        });
         match linked {
             Ok((child, link)) => {
                 self.running = Some(Running {
@@ -235,6 +274,7 @@ impl Node {
     /// Ends the node; the next is started after a pause.
     pub fn stop(&mut self, now: Duration) {
         let Some(mut running) = self.running.take() else { return };
+        self.process.set(None);
         if let Some(child) = &mut running.child {
             // Its connections are closed by the kernel; nothing of it is lost that the daemon does not have.
             let _ = child.kill();
@@ -294,12 +334,13 @@ const MOST_CONNECTED: usize = 1024;
 /// Bytes of what holds still that a new node is given; the rest it gets from peers.
 const MOST_KEPT: usize = 12 << 20;
 
-/// Only root, ourselves and the user of the service get the keys.
-fn is_trusted(socket: &UnixStream) -> bool {
-    let Ok(peer) = getsockopt(&socket.as_fd(), PeerCredentials) else { return false };
+/// Only root, ourselves and the user of the service get the keys; which process it is.
+fn trusted(socket: &UnixStream) -> Option<i32> {
+    let peer = getsockopt(&socket.as_fd(), PeerCredentials).ok()?;
     let own = nix::unistd::geteuid().as_raw();
     let service = || nix::unistd::User::from_name(SERVICE_USER).ok().flatten().map(|user| user.uid.as_raw());
-    peer.uid() == 0 || peer.uid() == own || Some(peer.uid()) == service()
+    let may = peer.uid() == 0 || peer.uid() == own || Some(peer.uid()) == service();
+    may.then(|| peer.pid())
 }
 
 /// The user of `slips-p2p.service`.

@@ -1,4 +1,5 @@
-//! What the node's process gives up before it talks to anybody: it faces strangers and needs nothing but its sockets.
+//! What the node's process gives up before it talks to anybody: it faces strangers and needs nothing but its sockets. Which system calls
+//! are left is in [`calls`].
 
 use anyhow::{Context, Result};
 use caps::{CapSet, CapsHashSet};
@@ -10,6 +11,8 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use super::calls;
 
 /// Memory of the process in bytes: more than the limits of the node allow it to need, and less than hurts a small router. Beyond it the
 /// process ends and is started anew.
@@ -36,7 +39,8 @@ pub fn enter(bound: bool) -> Result<String> {
     if bound {
         prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the daemon")?;
     }
-    Ok(format!("no capabilities, {user}, {files}"))
+    let calls = calls::confine()?;
+    Ok(format!("no capabilities, {user}, {files}, {calls}"))
 }
 
 fn limit() -> Result<()> {
