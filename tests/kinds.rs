@@ -93,7 +93,8 @@ const RAISED: &[(&str, &str, &str)] = &[
     ("DNS_OVER_HTTPS", "behaviour", "fn odd_certificates_are_told"),
     ("DIFFERENT_LOCALNET", "behaviour", "fn a_private_network_that_is_not_ours"),
     ("DISTRIBUTED_SCAN", "behaviour", "fn sources_of_one_network"),
-    ("NETWORK_GPS_LOCATION_LEAKED", "behaviour", "fn user_agents_and_places"),
+    ("NETWORK_GPS_LOCATION_LEAKED", "leaks", "fn what_leaves_in_the_clear_is_told"),
+    ("SENSITIVE_DATA_LEAKED", "leaks", "fn what_leaves_in_the_clear_is_told"),
 ];
 
 /// Kinds that no input of the binary can raise, and why. It only shrinks: a kind with a test must not be here.

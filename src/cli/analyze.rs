@@ -37,7 +37,11 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     for problem in problems {
         eprintln!("slips: {problem}");
     }
-    let registry = build::registry(&config, intel, Vec::new(), Vec::new());
+    let (leak_rules, problems) = build::leak_rules(&config)?;
+    for problem in problems {
+        eprintln!("slips: {problem}");
+    }
+    let registry = build::registry(&config, intel, leak_rules, Vec::new(), Vec::new());
     let (records_in, records) = sync_channel(RECORD_QUEUE);
     let (input, pipeline) = pipeline::start(&settings, &*registry, jobs, move |batch| {
         // The collector ends only when this sender is gone, or by a panic that its join reports.
@@ -95,7 +99,12 @@ type Opened = (std::path::PathBuf, Box<dyn Source + Send>);
 fn open_all(asked: &Analyze, config: &Config) -> Result<Vec<Opened>, Failure> {
     let options = OpenOptions {
         format: asked.format.map(Into::into),
-        sensor: build::sensor_settings(config, [0, 0]),
+        sensor: build::searching(
+            build::sensor_settings(config, [0, 0]),
+            config,
+            config.engine(&[]).local_nets,
+            1,
+        ),
         filter: asked.filter.clone(),
         ..OpenOptions::default()
     };

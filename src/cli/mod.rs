@@ -22,6 +22,7 @@ use slips_systemd::notify::Environment;
 
 use crate::config::{self, Config, FilterText, LoadError, Mode};
 use crate::control::Ask;
+use crate::daemon::build;
 use crate::{daemon, demo};
 pub use exit::{Exit, Failure};
 
@@ -319,12 +320,15 @@ fn run(options: Run) -> Result<(), Failure> {
 }
 
 fn check_config(file: &std::path::Path) -> Result<(), Failure> {
-    Config::load(file).map_err(|error| match &error {
+    let config = Config::load(file).map_err(|error| match &error {
         LoadError::Unreadable(_, cause) if cause.kind() == std::io::ErrorKind::NotFound => {
             Failure { exit: Exit::NoInput, error: error.into() }
         }
         _ => error.into(),
     })?;
+    for problem in build::leak_rules(&config)?.1 {
+        eprintln!("slips: {problem}");
+    }
     println!("{}: ok", file.display());
     Ok(())
 }

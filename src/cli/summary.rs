@@ -199,6 +199,7 @@ pub(super) fn explained(name: &str) -> &str {
         "files_passed_over" => "files not hashed or decompressed: sensor.files is reached",
         "files_cut_short" => "files longer than sensor.hashed_bytes or sensor.inflated_bytes",
         "readers_given_up" => "connections not read on: sensor.readers or sensor.stream_bytes is reached",
+        "payload_passed_over" => "bytes not searched for leaks: leak_detector.second is reached",
         "holes_given_up" => {
             "holes in connections given up: sensor.stream_bytes or stream_side_bytes is reached"
         }

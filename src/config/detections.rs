@@ -2,27 +2,33 @@
 //! themselves: there is no second list here.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use slips_core::spec::{Spec, Threshold, Unit};
+use slips_detect::leak_detector::{self, RULES_KEY};
 use slips_detect::{Settings, spec_of, threshold_of};
 
 use super::{Config, FlowAlerts};
 
 /// `detections`: only what the file sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Detections(pub Settings);
+pub struct Detections {
+    settings: Settings,
+    /// The directory of the owner's rules for the leak detector, if one is named.
+    pub leak_rules: Option<PathBuf>,
+}
 
 impl<'de> serde::Deserialize<'de> for Detections {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let mut settings = Settings::default();
-        from.deserialize_map(Names(&mut settings))?;
-        Ok(Self(settings))
+        let mut all = Self::default();
+        from.deserialize_map(Names(&mut all))?;
+        Ok(all)
     }
 }
 
 /// The names of detections and their sections.
-struct Names<'a>(&'a mut Settings);
+struct Names<'a>(&'a mut Detections);
 
 impl<'de> Visitor<'de> for Names<'_> {
     type Value = ();
@@ -34,7 +40,7 @@ impl<'de> Visitor<'de> for Names<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<String>()? {
             let spec = spec_of(&name).map_err(A::Error::custom)?;
-            map.next_value_seed(Section { spec, settings: self.0 })?;
+            map.next_value_seed(Section { spec, all: self.0 })?;
         }
         Ok(())
     }
@@ -43,7 +49,7 @@ impl<'de> Visitor<'de> for Names<'_> {
 /// The section of one detection.
 struct Section<'a> {
     spec: &'static Spec,
-    settings: &'a mut Settings,
+    all: &'a mut Detections,
 }
 
 impl<'de> DeserializeSeed<'de> for Section<'_> {
@@ -70,13 +76,17 @@ impl<'de> Visitor<'de> for Section<'_> {
         while let Some(key) = map.next_key::<String>()? {
             if key == "enabled" {
                 if !map.next_value::<bool>()? {
-                    self.settings.disable(self.spec);
+                    self.all.settings.disable(self.spec);
                 }
+                continue;
+            }
+            if key == RULES_KEY.0 && self.spec.name == leak_detector::SPEC.name {
+                self.all.leak_rules = Some(map.next_value()?);
                 continue;
             }
             let threshold = threshold_of(self.spec, &key).map_err(A::Error::custom)?;
             let Numbers(numbers) = map.next_value_seed(Given(threshold.unit))?;
-            let set = self.settings.set(self.spec, threshold, &numbers);
+            let set = self.all.settings.set(self.spec, threshold, &numbers);
             set.map_err(|wrong| A::Error::custom(format!("{}.{key} {wrong}", self.spec.name)))?;
         }
         Ok(())
@@ -139,7 +149,7 @@ impl Config {
     /// The settings of the detections: those below `detections`, and those that have the original's names. What is wrong with
     /// the latter, or is set at two places.
     pub fn detections(&self) -> Result<Settings, Vec<String>> {
-        let mut settings = self.detections.0.clone();
+        let mut settings = self.detections.settings.clone();
         let usual = FlowAlerts::default();
         let alerts = &self.flow_alerts;
         let seconds = alerts.long_connection_threshold.0.as_secs();

@@ -106,6 +106,7 @@ impl Sensor {
             max_dhcp_pending: self.dhcp_pending,
             max_tunnels: self.tunnels,
             max_transfers: self.transfers,
+            payloads: None,
         }
     }
 

@@ -52,13 +52,18 @@ pub fn settings(config: &config::Capture, interfaces: &[String]) -> CaptureSetti
 }
 
 /// One source for each capture thread of the configuration, which together take all.
-pub fn sources(config: &Config, interfaces: &[String]) -> Result<Vec<LiveSource>, Failure> {
+pub fn sources(
+    config: &Config,
+    interfaces: &[String],
+    local: &LocalNets,
+) -> Result<Vec<LiveSource>, Failure> {
     let random = RandomState::new();
     let of = config.capture.threads.max(1);
     let open = |part: u16| {
         // Its own key: two sensors with the same would give two flows the same uid.
         let key = [random.hash_one((part, 1)), random.hash_one((part, 2))];
         let sensor = build::sensor_settings(config, key);
+        let sensor = build::searching(sensor, config, local.clone(), of);
         let share = (of > 1).then(|| Share { part, of, key: random.hash_one(0) as u32 });
         let sensor =
             slips_sensor::Settings { max_flows: (sensor.max_flows / u32::from(of)).max(16), ..sensor };

@@ -52,7 +52,9 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let interfaces::Watched { names: watched, left_out } = interfaces::choose(asked, &config.interfaces)?;
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
-    let sources = capture::sources(config, &watched)?;
+    let own_nets = interfaces::own_nets(&watched);
+    let local_nets = config.engine(&own_nets).local_nets;
+    let sources = capture::sources(config, &watched, &local_nets)?;
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
     let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue)?;
@@ -63,10 +65,8 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
 
-    let settings = slips_core::settings::Settings {
-        own_macs: interfaces::own_macs(),
-        ..config.engine(&interfaces::own_nets(&watched))
-    };
+    let settings =
+        slips_core::settings::Settings { own_macs: interfaces::own_macs(), ..config.engine(&own_nets) };
     let (intel, problems) = build::intelligence(config)?;
     for problem in problems {
         responder.say(&entries::degraded("threat intelligence", &problem));
@@ -75,7 +75,11 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         let left_out = format!("too many interfaces, not watched: {}", left_out.join(", "));
         responder.say(&entries::degraded("watching", &left_out));
     }
-    let registry = build::registry(config, intel, gateways, interfaces::own_macs());
+    let (leak_rules, problems) = build::leak_rules(config)?;
+    for problem in problems {
+        responder.say(&entries::degraded("leak detector", &problem));
+    }
+    let registry = build::registry(config, intel, leak_rules, gateways, interfaces::own_macs());
     let pulse = Arc::new(Pulse::new(sources.len()));
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);

@@ -95,6 +95,61 @@ impl Pcap {
         self.v4(millis, (from.2, to.2), from.0, to.0, 17, &datagram);
     }
 
+    /// A whole TCP connection over IPv4 in which the client says each of `asks` in a segment of its own, and is answered `answer` to
+    /// each.
+    pub fn talk(
+        &mut self,
+        millis: u64,
+        client: (Ipv4Addr, u16, [u8; 6]),
+        server: (Ipv4Addr, u16, [u8; 6]),
+        asks: &[&[u8]],
+        answer: &[u8],
+    ) {
+        const FIN: u8 = 1;
+        const SYN: u8 = 2;
+        const ACK: u8 = 16;
+        let (mut at, mut seq) = (millis, [1000u32, 9000]);
+        let mut say = |pcap: &mut Self, side: usize, flags: u8, body: &[u8]| {
+            let (from, to) = if side == 0 { (client, server) } else { (server, client) };
+            let ack = if flags & ACK == 0 { 0 } else { seq[1 - side] };
+            pcap.segment(at, from, to, (flags, seq[side], ack), body);
+            let counted = u32::from(flags & (SYN | FIN) != 0);
+            seq[side] = seq[side].wrapping_add(body.len() as u32 + counted);
+            at += 5;
+        };
+        say(self, 0, SYN, b"");
+        say(self, 1, SYN | ACK, b"");
+        say(self, 0, ACK, b"");
+        for ask in asks {
+            say(self, 0, ACK, ask);
+            say(self, 1, ACK, answer);
+        }
+        say(self, 0, FIN | ACK, b"");
+        say(self, 1, FIN | ACK, b"");
+        say(self, 0, ACK, b"");
+    }
+
+    /// A segment of TCP over IPv4: its flags, sequence number and acknowledgement.
+    fn segment(
+        &mut self,
+        millis: u64,
+        from: (Ipv4Addr, u16, [u8; 6]),
+        to: (Ipv4Addr, u16, [u8; 6]),
+        (flags, seq, ack): (u8, u32, u32),
+        body: &[u8],
+    ) {
+        let mut segment = from.1.to_be_bytes().to_vec();
+        segment.extend(to.1.to_be_bytes());
+        segment.extend(seq.to_be_bytes());
+        segment.extend(ack.to_be_bytes());
+        segment.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        segment.extend(body);
+        let length = (segment.len() as u16).to_be_bytes();
+        let check = sum(&[&from.0.octets(), &to.0.octets(), &[0, 6], &length, &segment]);
+        segment[16..18].copy_from_slice(&check.to_be_bytes());
+        self.v4(millis, (from.2, to.2), from.0, to.0, 6, &segment);
+    }
+
     /// A message of ICMPv6 that was sent on the link.
     pub fn icmp6(&mut self, millis: u64, from: (Ipv6Addr, [u8; 6]), to: Ipv6Addr, message: &[u8]) {
         let mut body = message.to_vec();

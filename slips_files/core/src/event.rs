@@ -58,6 +58,8 @@ pub enum Event {
     Operation(Box<Operation>),
     /// A message of IPv6's neighbour discovery.
     Neighbour(Box<Neighbour>),
+    /// What one of our hosts sends outside in the clear, the beginning of it.
+    Payload(Box<Payload>),
     /// Silence: nothing happened up to this moment. Live sources send it so that windows close.
     Tick(PacketTime),
     /// What peers say of an address.
@@ -111,6 +113,7 @@ impl Event {
             Self::Auth(e) => e.about.at,
             Self::Operation(e) => e.about.at,
             Self::Neighbour(e) => e.at,
+            Self::Payload(e) => e.about.at,
             Self::Tick(at) => *at,
             Self::Advice(e) => e.at,
         }
@@ -141,6 +144,7 @@ impl Event {
             Self::Login(e) => &e.about,
             Self::Auth(e) => &e.about,
             Self::Operation(e) => &e.about,
+            Self::Payload(e) => &e.about,
             Self::Flow(_)
             | Self::Arp(_)
             | Self::Dhcp(_)
@@ -209,6 +213,7 @@ impl Event {
             Self::Auth(_) => EventKind::Auth,
             Self::Operation(_) => EventKind::Operation,
             Self::Neighbour(_) => EventKind::Neighbour,
+            Self::Payload(_) => EventKind::Payload,
             Self::Tick(_) => EventKind::Tick,
             Self::Advice(_) => EventKind::Advice,
         }
@@ -240,6 +245,7 @@ pub enum EventKind {
     Auth,
     Operation,
     Neighbour,
+    Payload,
     Tick,
     Advice,
 }

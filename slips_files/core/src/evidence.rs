@@ -194,6 +194,8 @@ evidence_kinds! {
     YoungDomain = "YOUNG_DOMAIN",
     /// A place on earth is told in the clear.
     NetworkGpsLocationLeaked = "NETWORK_GPS_LOCATION_LEAKED",
+    /// A key, a password or a number that nobody else should know is told in the clear.
+    SensitiveDataLeaked = "SENSITIVE_DATA_LEAKED",
 }
 
 impl EvidenceKind {

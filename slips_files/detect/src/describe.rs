@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use slips_core::evidence::{EvidenceKind, ThreatLevel};
 use slips_core::spec::{Rung, Spec, Threshold, Usual};
 
+use crate::leak_detector;
+
 /// The detections that raise `kind`.
 pub fn raised_by(kind: EvidenceKind) -> impl Iterator<Item = &'static Spec> {
     crate::specs().into_iter().filter(move |spec| spec.kinds.contains(&kind))
@@ -88,6 +90,10 @@ pub fn chapter(spec: &Spec) -> String {
     for threshold in spec.thresholds.iter().filter(|threshold| !steps(threshold)) {
         let _ = writeln!(text, "| `{}` | {} | {} |", threshold.key, usual_text(threshold), threshold.what);
     }
+    if spec.name == leak_detector::SPEC.name {
+        let (key, usual, what) = leak_detector::RULES_KEY;
+        let _ = writeln!(text, "| `{key}` | {usual} | {what} |");
+    }
     text
 }
 
@@ -105,6 +111,10 @@ detections:
         for threshold in spec.thresholds {
             let usual = usual_text(threshold);
             let _ = writeln!(text, "  #   {}: {usual}  # {}", threshold.key, threshold.what);
+        }
+        if spec.name == leak_detector::SPEC.name {
+            let (key, usual, what) = leak_detector::RULES_KEY;
+            let _ = writeln!(text, "  #   {key}: {usual}  # {what}");
         }
     }
     text

@@ -57,9 +57,9 @@ pub mod horizontal_scan;
 pub mod icmp_sweep;
 pub mod icmp_tunnel;
 pub mod lateral_movement;
+pub mod leak_detector;
 pub mod listed_address;
 pub mod listed_fingerprint;
-pub mod location_leak;
 pub mod login_guessing;
 pub mod long_connection;
 pub mod name_poisoning;
@@ -157,7 +157,7 @@ fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detecto
         Box::new(encrypted_dns::EncryptedDns::new(settings)),
         Box::new(other_localnet::OtherLocalnet::new(settings)),
         Box::new(dns_exploit::DnsExploit::new(settings)),
-        Box::new(location_leak::LocationLeak::new(settings)),
+        Box::new(leak_detector::LeakDetector::new(settings)),
         Box::new(form_guessing::FormGuessing::new(settings)),
         Box::new(distributed_scan::DistributedScan::new(settings)),
         Box::new(young_domain::YoungDomain::new(settings, intel)),

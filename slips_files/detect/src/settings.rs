@@ -8,6 +8,7 @@ use slips_core::spec::{Spec, Threshold, Usual};
 use slips_core::time::Span;
 
 use crate::ladder::Ladder;
+use crate::leak_detector::Rules;
 
 /// The settings of all detections. The default is what [`Spec::thresholds`] say, with every detection on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Settings {
     pub gateways: Vec<IpAddr>,
     /// Hardware addresses of this router: several of its interfaces may answer for one address (default none).
     pub own_macs: Vec<MacAddr>,
+    /// What the leak detector looks for, if the owner has rules of his own (default: what is built in).
+    pub leak_rules: Option<Rules>,
     disabled: BTreeSet<&'static str>,
     /// By the detection's name and the threshold's key; only what was set.
     numbers: BTreeMap<(&'static str, &'static str), Vec<u32>>,

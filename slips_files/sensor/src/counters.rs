@@ -107,6 +107,8 @@ pub struct Counters {
     pub files_cut_short: u64,
     /// Flows that were not read, or not to the end, because too much was held.
     pub readers_given_up: u64,
+    /// Bytes that our hosts sent outside and that were not looked at, because too many came in one second or waited.
+    pub payload_passed_over: u64,
     /// Holes in TCP data that were given up because too much waited above them.
     pub holes_given_up: u64,
     /// Holes in TCP data that were forgotten because a side had too many: their bytes do not count as missed.
@@ -116,7 +118,7 @@ pub struct Counters {
 
 impl Counters {
     /// What was not read in full because a limit was reached: the counters' names and their values.
-    pub fn shortfalls(&self) -> [(&'static str, u64); 14] {
+    pub fn shortfalls(&self) -> [(&'static str, u64); 15] {
         [
             ("flows_evicted", self.flows_evicted),
             ("fragmented_dropped", self.fragmented_dropped),
@@ -130,6 +132,7 @@ impl Counters {
             ("files_passed_over", self.files_passed_over),
             ("files_cut_short", self.files_cut_short),
             ("readers_given_up", self.readers_given_up),
+            ("payload_passed_over", self.payload_passed_over),
             ("holes_given_up", self.holes_given_up),
             ("holes_forgotten", self.holes_forgotten),
         ]

@@ -36,6 +36,7 @@ mod list;
 mod neighbour;
 mod notices;
 mod openvpn;
+mod payload;
 mod pieces;
 mod ports;
 #[allow(clippy::indexing_slicing, reason = "by direction, constant or mask")]
@@ -71,5 +72,6 @@ mod wire;
 pub use counters::{Counters, Reject};
 pub use link::LinkType;
 pub use notices::Notices;
+pub use payload::PayloadSettings;
 pub use sensor::Sensor;
 pub use settings::Settings;

@@ -2,6 +2,8 @@
 
 use slips_core::time::Span;
 
+use crate::payload::PayloadSettings;
+
 /// Limits and time-outs of a [`crate::Sensor`].
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -60,6 +62,8 @@ pub struct Settings {
     pub max_tunnels: u32,
     /// Most data connections of FTP that are awaited.
     pub max_transfers: u32,
+    /// Whose payloads are told, and how much of them; none by default.
+    pub payloads: Option<PayloadSettings>,
 }
 
 impl Default for Settings {
@@ -93,6 +97,7 @@ impl Default for Settings {
             max_dhcp_pending: 256,
             max_tunnels: 1024,
             max_transfers: 1024,
+            payloads: None,
         }
     }
 }

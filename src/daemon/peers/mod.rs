@@ -20,8 +20,6 @@ pub mod process;
 mod rosters;
 mod rulings;
 mod sandbox;
-#[cfg(test)]
-mod stage;
 mod told;
 mod wiring;
 

@@ -1,8 +1,9 @@
 //! What the sensor and log files tell of protocols: one record each, with the fields of Zeek's log of that name.
 
+use std::fmt;
 use std::net::IpAddr;
 
-use crate::flow::{Endpoint, MacAddr, Proto, Uid};
+use crate::flow::{Endpoint, MacAddr, Proto, Service, Uid};
 use crate::time::{PacketTime, Span};
 
 /// What all protocol records share: when, which flow, between whom.
@@ -418,4 +419,25 @@ pub struct Login {
     pub password_seen: bool,
     /// Refused attempts in the same connection before this one.
     pub failures: u32,
+}
+
+/// A piece of what one side of a flow sends in the clear, for who looks for what should not leave. Written to no log.
+#[derive(Clone, PartialEq)]
+pub struct Payload {
+    /// When its last byte was sent, and between whom.
+    pub about: About,
+    /// The client sent it.
+    pub is_orig: bool,
+    /// What the flow speaks, as far as it is known.
+    pub service: Service,
+    /// Some of what was sent, in order; where something was passed over, a line ends.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Payload {
+    /// Without the bytes: they may be what nobody should read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { about, is_orig, service, bytes } = self;
+        write!(f, "Payload {{ {about:?}, is_orig: {is_orig}, {service:?}, {} bytes }}", bytes.len())
+    }
 }

@@ -4,9 +4,10 @@ use slips_core::event::Event;
 use slips_core::flow::Phase;
 use slips_core::time::PacketTime;
 
-use super::read::{begins, segment_of};
+use super::read::{begins, placed_bytes, segment_of};
 use super::timers::note_ssh;
 use super::{Sensor, Transport};
+use crate::payload::Piece;
 use crate::service::{self, Service};
 use crate::track::Dir;
 use crate::{apps, dhcp, dns, emit, ports, quic, ssh, tcp, tls, udp};
@@ -39,6 +40,26 @@ impl Sensor {
             if service == Service::Socks {
                 self.tell_proxy(index, at, out);
             }
+        }
+    }
+
+    /// Keeps some of what ours sends outside, if somebody wants it.
+    pub(super) fn gather_payload(
+        &mut self,
+        index: u32,
+        placed: tcp::Placed,
+        at: PacketTime,
+        transport: &Transport<'_>,
+        out: &mut Vec<Event>,
+    ) {
+        let (from, bytes) = match transport {
+            Transport::Tcp(segment) => placed_bytes(placed, segment.payload),
+            Transport::Udp(datagram) => (1, datagram.payload),
+            Transport::Opaque(_) => return,
+        };
+        if let Some(track) = self.table.get(index) {
+            self.payloads.take(index, track, &Piece { dir: placed.dir, at, from, bytes }, out);
+            self.counters.payload_passed_over = self.payloads.passed_over;
         }
     }
 

@@ -18,6 +18,7 @@ use crate::counters::{Counters, Reject};
 use crate::frag::{Fragments, Outcome};
 use crate::ip::Packet;
 use crate::link::{LinkType, Payload};
+use crate::payload::Payloads;
 use crate::reader::Tools;
 use crate::settings::Settings;
 use crate::table::Table;
@@ -51,6 +52,7 @@ pub struct Sensor {
     leases: dhcp::Pending,
     /// Bytes of SSH packets that are not yet complete.
     held_ssh: Account,
+    payloads: Payloads,
     /// The packet at hand has no transport checksum yet.
     unsummed: bool,
 }
@@ -97,6 +99,7 @@ impl Sensor {
             tools: Tools::new(&settings),
             leases: dhcp::Pending::new(settings.max_dhcp_pending),
             held_ssh: Account::new(settings.max_begun_bytes),
+            payloads: Payloads::new(settings.payloads.clone()),
             unsummed: false,
             settings,
         }
@@ -308,6 +311,7 @@ impl Sensor {
         }
         self.tell_changes(index, placed.dir, &transport, out);
         self.read_payload(index, placed, context.at, &transport, out);
+        self.gather_payload(index, placed, context.at, &transport, out);
         self.tell_closed(index, out);
         match &transport {
             Transport::Udp(datagram) => self.enter_datagram(index, placed.dir, context, datagram, out),

@@ -11,7 +11,7 @@ use crate::tcp;
 use crate::track::{Dir, Track};
 
 /// The payload of a segment and its place in its stream, without what lies before the stream's first byte.
-fn placed_bytes(placed: tcp::Placed, payload: &[u8]) -> (u64, &[u8]) {
+pub(super) fn placed_bytes(placed: tcp::Placed, payload: &[u8]) -> (u64, &[u8]) {
     let early = usize::try_from(1i64.saturating_sub(placed.from)).unwrap_or(0);
     (placed.from.max(1) as u64, payload.get(early..).unwrap_or(&[]))
 }

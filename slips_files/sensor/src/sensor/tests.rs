@@ -1,5 +1,6 @@
 //! Small conversations, packet by packet, and what the sensor tells of them.
 
+mod payloads;
 mod router;
 mod transfers;
 mod tunnels;

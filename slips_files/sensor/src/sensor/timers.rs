@@ -115,6 +115,7 @@ impl Sensor {
         self.tell_ssh(index, out);
         self.close_reader(index, out);
         let Some(track) = self.table.get(index) else { return };
+        self.payloads.end(index, track, out);
         if let Some(kind) = track.tunnel {
             out.push(tunnels::tell(track, kind, track.last, "Tunnel::CLOSE"));
         }

@@ -175,6 +175,11 @@ impl Recognition {
         self.confirmed.contains(&Some(service))
     }
 
+    /// Whether one of `services` was found.
+    pub(crate) fn is_one_of(&self, services: &[Service]) -> bool {
+        self.confirmed.iter().flatten().any(|service| services.contains(service))
+    }
+
     /// Whether anything was found.
     pub(crate) fn is_any(&self) -> bool {
         self.confirmed[0].is_some()

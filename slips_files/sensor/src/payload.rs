@@ -1,0 +1,316 @@
+//! What our hosts send outside in the clear: the beginning of it, for who looks for what should not leave.
+//!
+//! Of each flow between one of our hosts and a remote one, what ours sends is gathered: of every turn (what it says until the other
+//! side speaks) the first bytes, and so many of a flow at most. There is no reassembly: what comes twice is taken once, and after a
+//! hole it goes on behind it. A flow that turns out to be encrypted is left alone for good. The gathered bytes leave as an event
+//! when the other side answers, when they are many, and when the flow ends.
+
+use slips_core::addr::{self, LocalNets};
+use slips_core::event::{Event, Payload};
+use slips_core::time::PacketTime;
+
+use crate::emit;
+use crate::service::Service;
+use crate::track::{Dir, Kind, Track};
+
+/// How much of what our hosts send is looked at.
+#[derive(Clone, Debug)]
+pub struct PayloadSettings {
+    /// Whose payloads.
+    pub local: LocalNets,
+    /// Of one turn of a TCP connection, in bytes; of a datagram a quarter.
+    pub turn_bytes: u32,
+    /// Of one flow, in bytes.
+    pub flow_bytes: u32,
+    /// Of all flows in one second of packet time, in bytes.
+    pub second_bytes: u32,
+    /// Most bytes that wait in flows.
+    pub held_bytes: u32,
+}
+
+impl PayloadSettings {
+    /// The defaults, for these networks.
+    pub const fn of(local: LocalNets) -> Self {
+        Self { local, turn_bytes: 4096, flow_bytes: 64 << 10, second_bytes: 1 << 20, held_bytes: 4 << 20 }
+    }
+}
+
+/// A turn as long as this is told when the other side answers; shorter ones (the keys of a terminal) wait for more.
+const WORTH_TELLING: usize = 64;
+/// Bytes at the start of a flow that nobody recognises, of which this share must be text.
+const TEXT_SHARE: usize = 4;
+/// Flows whose payload is gathered at once; further ones wait until one of them is over.
+const MAX_FLOWS: usize = 1 << 14;
+
+/// Whether a flow's payload is gathered.
+#[derive(Clone, Copy, Debug, Default)]
+enum Gathering {
+    /// Nobody has looked yet.
+    #[default]
+    Undecided,
+    /// No: nobody of ours sends outside, it is encrypted, or it was enough.
+    No,
+    /// Yes, in this place among all that are.
+    Yes(u16),
+}
+
+/// What is gathered of one side of a flow.
+#[derive(Debug)]
+struct Gathered {
+    /// Our host.
+    from: u128,
+    /// TCP: position of the next byte.
+    next: u64,
+    /// What may still be taken of this turn, and of this flow.
+    turn_left: u32,
+    flow_left: u32,
+    bytes: Vec<u8>,
+}
+
+/// What all flows share.
+#[derive(Debug)]
+pub(crate) struct Payloads {
+    settings: Option<PayloadSettings>,
+    /// The second of packet time at hand, and what may still be taken in it.
+    second: i64,
+    second_left: u32,
+    held: usize,
+    /// Bytes that were passed over because too many came in one second, or too many waited.
+    pub(crate) passed_over: u64,
+    /// By the flow's place in the table.
+    states: Vec<Gathering>,
+    flows: Vec<Gathered>,
+    free: Vec<u16>,
+}
+
+/// A payload that a flow carried.
+pub(crate) struct Piece<'a> {
+    pub(crate) dir: Dir,
+    pub(crate) at: PacketTime,
+    /// TCP: position of its first byte.
+    pub(crate) from: u64,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Payloads {
+    pub(crate) const fn new(settings: Option<PayloadSettings>) -> Self {
+        Self {
+            settings,
+            second: i64::MIN,
+            second_left: 0,
+            held: 0,
+            passed_over: 0,
+            states: Vec::new(),
+            flows: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// Takes what it may of a payload of the flow with this place in the table.
+    pub(crate) fn take(&mut self, index: u32, track: &Track, piece: &Piece<'_>, out: &mut Vec<Event>) {
+        if self.settings.is_none() || piece.bytes.is_empty() {
+            return;
+        }
+        match self.state(index) {
+            Gathering::No => return,
+            _ if is_shut(track) => {
+                self.leave(index);
+                self.set(index, Gathering::No);
+                return;
+            }
+            Gathering::Undecided => {
+                let state = self.decide(track, piece);
+                self.set(index, state);
+            }
+            Gathering::Yes(_) => {}
+        }
+        let (Gathering::Yes(place), Some(settings)) = (self.state(index), &self.settings) else { return };
+        let Some(gathered) = self.flows.get_mut(usize::from(place)) else { return };
+        if gathered.from != sender(track, piece.dir) {
+            gathered.turn_left = settings.turn_bytes;
+            if gathered.bytes.len() >= WORTH_TELLING {
+                self.tell(place, track, piece.at, out);
+            }
+            return;
+        }
+        let before = gathered.bytes.len();
+        let fresh = match track.kind {
+            Kind::Tcp => gathered.fresh(piece),
+            _ => gathered.datagram(piece, settings.turn_bytes),
+        };
+        let wanted = fresh.len().min(gathered.turn_left as usize).min(gathered.flow_left as usize);
+        let second = piece.at.0.div_euclid(1_000_000);
+        if second != self.second {
+            (self.second, self.second_left) = (second, settings.second_bytes);
+        }
+        let room = (settings.held_bytes as usize).saturating_sub(self.held);
+        let taken = wanted.min(self.second_left as usize).min(room);
+        self.passed_over += (wanted - taken) as u64;
+        gathered.bytes.extend_from_slice(fresh.get(..taken).unwrap_or(fresh));
+        self.held += gathered.bytes.len() - before;
+        gathered.turn_left -= taken as u32;
+        gathered.flow_left -= taken as u32;
+        self.second_left -= taken as u32;
+        let is_enough = gathered.flow_left == 0;
+        if is_enough || gathered.bytes.len() >= settings.turn_bytes as usize {
+            self.tell(place, track, piece.at, out);
+        }
+        if is_enough {
+            self.leave(index);
+            self.set(index, Gathering::No);
+        }
+    }
+
+    /// The flow is over: tells what waits. Another one will have its place.
+    pub(crate) fn end(&mut self, index: u32, track: &Track, out: &mut Vec<Event>) {
+        if let Gathering::Yes(place) = self.state(index)
+            && !is_shut(track)
+        {
+            self.tell(place, track, track.last, out);
+        }
+        self.leave(index);
+        self.set(index, Gathering::Undecided);
+    }
+
+    fn state(&self, index: u32) -> Gathering {
+        self.states.get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, index: u32, state: Gathering) {
+        if self.settings.is_none() {
+            return;
+        }
+        let index = index as usize;
+        if index >= self.states.len() {
+            self.states.resize(index + 1, Gathering::Undecided);
+        }
+        if let Some(place) = self.states.get_mut(index) {
+            *place = state;
+        }
+    }
+
+    /// Whether one of ours sends outside.
+    fn decide(&mut self, track: &Track, piece: &Piece<'_>) -> Gathering {
+        let Some(settings) = &self.settings else { return Gathering::No };
+        // A segment before any answer may be forged.
+        if track.kind == Kind::Tcp && track.in_unanswered {
+            return Gathering::Undecided;
+        }
+        let ends = [emit::address(track.orig), emit::address(track.resp)];
+        let from = match ends.map(|end| settings.local.contains(end)) {
+            [true, false] => Dir::Orig,
+            [false, true] => Dir::Resp,
+            _ => return Gathering::No,
+        };
+        let is_one = ends.iter().all(|end| addr::is_interesting(*end));
+        let is_unknown = from == piece.dir && !track.recognition.is_any();
+        if !is_one || (is_unknown && !is_text(piece.bytes)) {
+            return Gathering::No;
+        }
+        let gathered = Gathered {
+            from: sender(track, from),
+            next: 1,
+            turn_left: settings.turn_bytes,
+            flow_left: settings.flow_bytes,
+            bytes: Vec::new(),
+        };
+        if let Some(place) = self.free.pop() {
+            if let Some(old) = self.flows.get_mut(usize::from(place)) {
+                *old = gathered;
+            }
+            Gathering::Yes(place)
+        } else if self.flows.len() < MAX_FLOWS {
+            self.flows.push(gathered);
+            Gathering::Yes(self.flows.len() as u16 - 1)
+        } else {
+            self.passed_over += piece.bytes.len() as u64;
+            Gathering::Undecided
+        }
+    }
+
+    /// Tells what waits, if anything does.
+    fn tell(&mut self, place: u16, track: &Track, at: PacketTime, out: &mut Vec<Event>) {
+        let Some(gathered) = self.flows.get_mut(usize::from(place)) else { return };
+        let bytes = std::mem::take(&mut gathered.bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        self.held = self.held.saturating_sub(bytes.len());
+        let is_orig = gathered.from == track.orig;
+        let (about, service) = (emit::about(track, at), track.recognition.text());
+        out.push(Event::Payload(Box::new(Payload { about, is_orig, service, bytes })));
+    }
+
+    /// Nothing more is gathered of this flow.
+    fn leave(&mut self, index: u32) {
+        if let Gathering::Yes(place) = self.state(index)
+            && let Some(gathered) = self.flows.get_mut(usize::from(place))
+        {
+            self.held = self.held.saturating_sub(gathered.bytes.len());
+            gathered.bytes = Vec::new();
+            self.free.push(place);
+        }
+    }
+}
+
+const fn sender(track: &Track, dir: Dir) -> u128 {
+    match dir {
+        Dir::Orig => track.orig,
+        Dir::Resp => track.resp,
+    }
+}
+
+impl Gathered {
+    /// What of a segment was not there yet. Behind a hole a new line begins.
+    fn fresh<'a>(&mut self, piece: &Piece<'a>) -> &'a [u8] {
+        if piece.from > self.next {
+            self.new_line();
+        }
+        let known = usize::try_from(self.next.saturating_sub(piece.from)).unwrap_or(usize::MAX);
+        self.next = self.next.max(piece.from.saturating_add(piece.bytes.len() as u64));
+        piece.bytes.get(known..).unwrap_or(&[])
+    }
+
+    /// The beginning of a datagram, each of which is a line of its own.
+    fn datagram<'a>(&mut self, piece: &Piece<'a>, turn_bytes: u32) -> &'a [u8] {
+        self.new_line();
+        self.turn_left = turn_bytes / 4;
+        piece.bytes
+    }
+
+    /// Ends the line, if there is one.
+    fn new_line(&mut self) {
+        if self.bytes.last().is_some_and(|byte| *byte != b'\n') {
+            self.bytes.push(b'\n');
+        }
+    }
+}
+
+/// Whether what it carries is encrypted, or is read by those who read names.
+fn is_shut(track: &Track) -> bool {
+    const SHUT: [Service; 14] = [
+        Service::Ssl,
+        Service::Ssh,
+        Service::Quic,
+        Service::Dtls,
+        Service::Openvpn,
+        Service::Wireguard,
+        Service::Ipsec,
+        Service::Dns,
+        Service::Dhcp,
+        Service::Ntp,
+        Service::Stun,
+        Service::Bittorrent,
+        Service::Teredo,
+        Service::Gtp,
+    ];
+    track.ssh.is_some() || track.recognition.is_one_of(&SHUT)
+}
+
+/// Whether bytes that nobody recognises are mostly text.
+fn is_text(bytes: &[u8]) -> bool {
+    let begun = bytes.get(..256).unwrap_or(bytes);
+    let odd = begun.iter().filter(|byte| **byte < 0x20 && !matches!(byte, b'\t' | b'\r' | b'\n')).count();
+    let odd = odd + begun.iter().filter(|byte| **byte >= 0x7f).count();
+    odd * TEXT_SHARE <= begun.len()
+}
