@@ -8,6 +8,7 @@ use std::path::Path;
 
 use common::pcap::{Pcap, mac};
 use common::{analyze, events, evidence, files_below, slips, write};
+use serde_json::Value;
 
 const OURS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 5);
 const THEIRS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);

@@ -2,7 +2,7 @@
 //!
 //! A list is said in parts of [`MAX_ENTRIES`]; each part has a version, higher than any before. Of all parts that name an entry the one of the
 //! highest version decides, so parts may come in any order, and an entry holds as long as that part. A list is said anew
-//! before it would end: who was away, or begins to follow, has all of it within [`AGAIN`].
+//! before it would end: who was away has all of it within [`AGAIN`]. (Who begins to follow has what was kept for it, at once.)
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

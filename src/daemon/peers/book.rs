@@ -14,6 +14,11 @@ use super::{Ids, Peers, gate_of};
 
 /// Envelopes that are kept: as many words as the council keeps.
 const MOST: u32 = 65_536;
+/// Parts of lists that nobody here follows are kept of each author, the newest: twice as many as the longest list has, so that who begins
+/// to follow need not wait until it is said anew, hours later.
+const SPARE: u32 = 128;
+/// Begins what such a part is about.
+const SPARE_ABOUT: &str = "unfollowed ";
 /// What moved the trust in peers is kept for 90 days.
 const OUTCOMES_FOR: u64 = 90 * 86_400_000;
 
@@ -172,7 +177,10 @@ impl Peers {
     /// The envelopes that hold still, for a new node.
     pub(super) fn kept(&mut self, now: Moment) -> Vec<Vec<u8>> {
         self.write();
-        self.envelopes(now).into_iter().map(|kept| kept.envelope).collect()
+        let mut all = self.envelopes(now);
+        // A node takes so many bytes: what nobody here uses comes last.
+        all.sort_by_key(is_spare);
+        all.into_iter().map(|kept| kept.envelope).collect()
     }
 
     /// Notes an envelope, so that it outlives us and the node.
@@ -181,16 +189,16 @@ impl Peers {
             // The directory has it.
             return;
         }
-        // A list that nobody here follows is large and of no use; who follows it later hears it again.
+        let mut about = about(message);
         if let Message::List(part) = message
             && !self.policies.contains_key(&(head.author, part.list.clone()))
             && self.own() != Some(head.author)
         {
-            return;
+            about.insert_str(0, SPARE_ABOUT);
         }
         self.unwritten.envelopes.push(KeptEnvelope {
             author: head.author.0,
-            about: about(message),
+            about,
             place: (head.epoch, head.seq),
             until: head.until().0,
             envelope,
@@ -221,6 +229,9 @@ impl Peers {
             }
             for kept in &unwritten.envelopes {
                 book.keep(kept)?;
+                if is_spare(kept) {
+                    book.keep_newest(&kept.author, SPARE_ABOUT, SPARE)?;
+                }
             }
             for outcome in &unwritten.outcomes {
                 book.note(outcome)?;
@@ -260,6 +271,10 @@ impl Peers {
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
         self.complain(&format!("what is known of peers may not outlive a restart: {error}{cause}"));
     }
+}
+
+fn is_spare(kept: &KeptEnvelope) -> bool {
+    kept.about.starts_with(SPARE_ABOUT)
 }
 
 fn to_kept(standing: &Standing) -> PeerStanding {

@@ -69,6 +69,8 @@ impl Peers {
             {
                 let changes = self.followed.hear(opened.head.author, part, opened.head.until());
                 self.list_changed(changes);
+                // Now it is of use, and no spare part any more.
+                self.keep(&opened.message, &opened.head, envelope);
             }
         }
     }
@@ -159,3 +161,65 @@ impl Peers {
 const LETTERS: usize = 12;
 /// Traffic with somebody on a list is told so often.
 const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use slips_p2p::envelope::{Head, seal};
+    use slips_p2p::identity::NetId;
+    use slips_p2p::link::FromNode;
+    use slips_p2p::message::{ListEntries, Name};
+
+    use super::super::stage::{PSK, Stage, id, key, reloaded};
+    use super::*;
+    use crate::peers::table::Follow;
+
+    /// A part of a list that attic says now.
+    fn part(list: &str, entry: &str, seq: u64, now: Moment) -> Vec<u8> {
+        let head = Head { net: NetId::of(&PSK), author: id(1), epoch: 1, seq, issued: now, ttl: HOLDS };
+        let add = vec![entry.parse().expect("an entry")];
+        let list = Name::new(list).expect("a name");
+        seal(&head, &Message::List(ListEntries { list, version: seq, add, remove: Vec::new() }), &key(1))
+    }
+
+    fn follow(stage: &Stage, list: &str) {
+        let list = Name::new(list).expect("a name");
+        stage.change(|state| {
+            let row = state.table.peer_mut(id(1)).expect("attic");
+            row.follow.push(Follow { list, policy: Policy::Block });
+        });
+    }
+
+    fn blocked(advice: &[Advice]) -> Vec<String> {
+        let net = |one: &Advice| match one {
+            Advice::Block { net, .. } => Some(net.to_string()),
+            _ => None,
+        };
+        advice.iter().filter_map(net).collect()
+    }
+
+    #[test]
+    fn a_list_that_was_said_before_it_is_followed_holds_at_once() {
+        let stage = Stage::new();
+        let (mut peers, given) = stage.peers();
+        assert_eq!(reloaded(&mut peers, &given), []);
+        let now = peers.now();
+        for (n, list) in ["scanners", "spammers", "scanners"].iter().enumerate() {
+            let n = n as u64;
+            peers.hear(FromNode::Heard(part(list, &format!("45.83.64.{n}"), n + 1, now)));
+        }
+        assert_eq!(blocked(&given.try_iter().collect::<Vec<_>>()), Vec::<String>::new());
+        follow(&stage, "scanners");
+        assert_eq!(blocked(&reloaded(&mut peers, &given)), ["45.83.64.0", "45.83.64.2"]);
+        // What comes later is heard by itself.
+        peers.hear(FromNode::Heard(part("scanners", "45.83.64.9", 7, now)));
+        assert_eq!(blocked(&given.try_iter().collect::<Vec<_>>()), ["45.83.64.9"]);
+        peers.write();
+        drop(peers);
+        // A restart in between changes nothing.
+        follow(&stage, "spammers");
+        let (mut peers, given) = stage.peers();
+        let mut all = blocked(&reloaded(&mut peers, &given));
+        all.sort_unstable();
+        assert_eq!(all, ["45.83.64.0", "45.83.64.1", "45.83.64.2", "45.83.64.9"]);
+    }
+}

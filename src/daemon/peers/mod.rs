@@ -20,6 +20,8 @@ pub mod process;
 mod rosters;
 mod rulings;
 mod sandbox;
+#[cfg(test)]
+mod stage;
 mod told;
 mod wiring;
 

@@ -151,78 +151,25 @@ const MOST_NAMED: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::sync_channel;
-
-    use slips_p2p::identity::NodeKey;
-    use slips_p2p::moment::Moment;
     use slips_p2p::roster::Role;
-    use slips_systemd::journal::{Journal, Lines};
 
-    use super::super::{Settings, Ways};
+    use super::super::stage::{Stage, id, reloaded};
     use super::*;
-    use crate::config;
-    use crate::daemon::clocks::Clocks;
-    use crate::daemon::protect::PeerAddresses;
-    use crate::peers::table::PeerRow;
-    use crate::peers::{Error, Secret, Store};
-
-    const NOW: Moment = Moment(1_793_600_000_000);
 
     #[test]
     fn what_a_peer_had_blocked_ends_when_it_is_removed_or_may_order_no_more() {
-        let dir = tempfile::tempdir().expect("temp");
-        let store = Store::new(dir.path().join("p2p"), None);
-        let id = |n: u8| NodeKey::from_seed(&[n; 32]).id();
-        let change = |work: &dyn Fn(&mut State)| {
-            let changed = store.change(NOW, |state| {
-                work(state);
-                Ok::<(), Error>(())
-            });
-            changed.expect("changed");
-        };
-        change(&|state| {
-            state.network = Some(Secret([7; 32]));
-            for (n, name) in [(1, "attic"), (2, "barn"), (3, "shed")] {
-                let row = PeerRow {
-                    name: Some(crate::peers::table::parse_name(name).expect("name")),
-                    group: Some("family".into()),
-                    role: Some(Role::Authority),
-                    ..PeerRow::by_hand(id(n))
-                };
-                state.table.peers.push(row);
-            }
-        });
-        let (give, given) = sync_channel(16);
-        let ways = Ways {
-            advise: Box::new(|_| true),
-            respond: Box::new(move |advice| give.try_send(advice).is_ok()),
-            protect: Box::new(|| None),
-        };
-        let settings = Settings {
-            p2p: config::P2p::default(),
-            firewall: config::Firewall::default(),
-            alert_weight: 1.0,
-            own: Vec::new(),
-            book: dir.path().join("peers.sqlite"),
-        };
-        let journal =
-            Journal::open(&dir.path().join("none"), Box::new(std::io::sink()), Lines::WithoutJournald);
-        let (known, clocks) = (PeerAddresses::default(), Clocks::default());
-        let mut peers = Peers::new(store.clone(), settings, ways, known, journal, clocks);
-        let forgets = |peers: &mut Peers| {
-            peers.reload().expect("read");
-            given.try_iter().collect::<Vec<Advice>>()
-        };
+        let stage = Stage::new();
+        let (mut peers, given) = stage.peers();
         let forget = |source: &str| Advice::Forget { source: source.to_owned() };
-        assert_eq!(forgets(&mut peers), []);
-        change(&|state| state.table.peers.retain(|row| row.id != id(1)));
-        assert_eq!(forgets(&mut peers), [forget("family/attic")]);
-        change(&|state| state.table.peer_mut(id(2)).expect("there").role = Some(Role::Reporter));
-        assert_eq!(forgets(&mut peers), [forget("family/barn")]);
-        change(&|state| state.table.peer_mut(id(3)).expect("there").weight = 0.0);
-        assert_eq!(forgets(&mut peers), [forget("family/shed")]);
-        assert_eq!(forgets(&mut peers), []);
+        assert_eq!(reloaded(&mut peers, &given), []);
+        stage.change(|state| state.table.peers.retain(|row| row.id != id(1)));
+        assert_eq!(reloaded(&mut peers, &given), [forget("family/attic")]);
+        stage.change(|state| state.table.peer_mut(id(2)).expect("there").role = Some(Role::Reporter));
+        assert_eq!(reloaded(&mut peers, &given), [forget("family/barn")]);
+        stage.change(|state| state.table.peer_mut(id(3)).expect("there").weight = 0.0);
+        assert_eq!(reloaded(&mut peers, &given), [forget("family/shed")]);
+        assert_eq!(reloaded(&mut peers, &given), []);
         peers.obey(vec![Ruling::Quarantined { peer: id(2) }]);
-        assert_eq!(forgets(&mut peers), [forget("family/barn")]);
+        assert_eq!(reloaded(&mut peers, &given), [forget("family/barn")]);
     }
 }

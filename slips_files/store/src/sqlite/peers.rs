@@ -281,6 +281,19 @@ impl PeerBook {
         )
     }
 
+    /// Of an author's envelopes about what begins with `about` only the `most` newest stay.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_newest(&mut self, author: &PeerKey, about: &str, most: u32) -> Result<(), StoreError> {
+        self.write(
+            "DELETE FROM envelopes WHERE author = ?1 AND about IN (
+                 SELECT about FROM envelopes WHERE author = ?1 AND substr(about, 1, length(?2)) = ?2
+                 ORDER BY epoch DESC, seq DESC LIMIT -1 OFFSET ?3)",
+            params![author, about, most],
+        )
+    }
+
     /// Forgets what an author said.
     ///
     /// # Errors
@@ -393,6 +406,24 @@ mod tests {
         book.forget(80, 0, 2).expect("forget");
         book.forget_author(&[1; 32]).expect("forget");
         assert_eq!(held(&book), []);
+    }
+
+    #[test]
+    fn the_newest_of_a_kind_stay_of_each_author() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = PeerBook::open(dir.path().join("peers.sqlite")).expect("open");
+        for one in [
+            kept(1, "s b", 3, 90),
+            kept(1, "s a", 4, 80),
+            kept(1, "s c", 2, 99),
+            kept(1, "t", 1, 9),
+            kept(2, "s", 1, 9),
+        ] {
+            book.keep(&one).expect("keep");
+        }
+        book.keep_newest(&[1; 32], "s ", 2).expect("drop");
+        let held: Vec<String> = book.envelopes(0).expect("read").into_iter().map(|kept| kept.about).collect();
+        assert_eq!(held, ["t", "s b", "s a", "s"]);
     }
 
     #[test]
