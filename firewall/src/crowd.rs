@@ -1,7 +1,8 @@
 //! Who owns many networks of IPv6: a customer's line has a /56 or a /48 and attacks from another /64 each time, a provider has a /32.
 //!
-//! Without a bound one of them fills the set of /64, and who comes later is not blocked. So where many /64 of one network are blocked at the
-//! same time, the network is blocked in their place; and of a /32 no more than a share of the set is blocked by parts.
+//! Without a bound one of them fills the set of /64, and who comes later is not blocked. So of a /32 no more than a share of the set is
+//! blocked. And where that is wanted, a /56 of which many /64 are blocked at the same time is blocked as a whole; it is not by default, since
+//! some providers give each customer one /64, and then strangers are kept out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,34 +11,43 @@ use slips_core::addr::Net;
 
 use crate::{Policy, Protected};
 
-/// The /64 and wider networks of IPv6 that are blocked, each until some time.
+/// The /64 and /56 of IPv6 that are blocked after alerts, each until some time.
 ///
 /// Only those belong here whose senders are proven: with forged ones anybody could have a stranger's network blocked.
 #[derive(Debug, Clone)]
 pub struct Crowd {
-    ends: BTreeMap<Net, Duration>,
+    subnets: BTreeMap<Net, Duration>,
+    /// The /56 that are blocked as a whole, or were until some of them was let in.
+    lines: BTreeMap<Net, Line>,
     by_end: BTreeSet<(Duration, Net)>,
-    /// Of each /32, what is blocked of it, by its end.
+    /// Of each /32, its /64 by their end.
     parts: BTreeMap<Net, BTreeSet<(Duration, Net)>>,
     share: usize,
 }
 
-/// What is blocked in place of a /64.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Widened {
-    /// The wider network.
-    pub net: Net,
-    /// What is blocked of it already, and no longer needs its own entry.
-    pub instead_of: Vec<Net>,
-    /// The last end of those: the wider block must not be shorter.
-    pub until: Duration,
+/// A blocked /56.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    end: Duration,
+    /// A part of it was let in, by somebody who knows that not all of it is one owner's.
+    cut: bool,
+}
+
+/// What is to happen to the /64 of one /32 together with one more.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pending {
+    /// So many others are to be blocked.
+    pub coming: usize,
+    /// So many are to be let in, those that end first.
+    pub leaving: usize,
 }
 
 impl Crowd {
     /// Nobody is blocked, and the set takes so many /64.
     pub fn new(room: usize) -> Self {
         Self {
-            ends: BTreeMap::new(),
+            subnets: BTreeMap::new(),
+            lines: BTreeMap::new(),
             by_end: BTreeSet::new(),
             parts: BTreeMap::new(),
             share: (room / SHARE).max(1),
@@ -49,148 +59,173 @@ impl Crowd {
         *self = Self { share: self.share, ..Self::new(0) };
     }
 
-    /// This is blocked until then. What is neither a /64 nor a wider network of IPv6 is of no interest here.
+    /// This is blocked until then. What is no /64, no /56 and no piece of one is of no interest here.
     pub fn put(&mut self, net: Net, until: Duration) {
-        let Some(owner) = owner(net) else { return };
-        self.remove(net);
-        self.ends.insert(net, until);
-        self.by_end.insert((until, net));
-        self.parts.entry(owner).or_default().insert((until, net));
+        match (provider(net), line(net)) {
+            (Some(provider), _) if net.prefix() == SUBNET => {
+                self.remove_subnet(net);
+                self.subnets.insert(net, until);
+                self.by_end.insert((until, net));
+                self.parts.entry(provider).or_default().insert((until, net));
+            }
+            (Some(_), Some(whole)) => {
+                // A piece is what letting in has left.
+                let cut = net != whole;
+                let end = self.remove_line(whole).filter(|_| cut).map_or(until, |held| held.end.max(until));
+                self.lines.insert(whole, Line { end, cut });
+                self.by_end.insert((end, whole));
+            }
+            _ => {}
+        }
     }
 
-    /// This is not blocked any more.
-    pub fn remove(&mut self, net: Net) {
-        let (Some(end), Some(owner)) = (self.ends.remove(&net), owner(net)) else { return };
-        self.by_end.remove(&(end, net));
-        if let Some(parts) = self.parts.get_mut(&owner) {
-            parts.remove(&(end, net));
-            if parts.is_empty() {
-                self.parts.remove(&owner);
+    /// This is let in, and so it is out of a wider one, as in the kernel.
+    pub fn let_in(&mut self, net: Net) {
+        self.remove_subnet(net);
+        let Some(whole) = line(net) else {
+            let inside = self.lines.range(net..).take_while(|(held, _)| net.contains(held.addr()));
+            let gone: Vec<Net> = inside.map(|(held, _)| *held).collect();
+            for whole in gone {
+                self.remove_line(whole);
             }
+            return;
+        };
+        if net == whole {
+            self.remove_line(whole);
+        } else if let Some(held) = self.lines.get_mut(&whole) {
+            held.cut = true;
         }
     }
 
     /// Forgets what is over.
     pub fn expire(&mut self, now: Duration) {
         while let Some((_, net)) = self.by_end.first().copied().filter(|(end, _)| *end <= now) {
-            self.remove(net);
+            self.remove_subnet(net);
+            self.remove_line(net);
         }
     }
 
-    /// This is let in. What was blocked as a whole and holds it is forgotten with all in it: its other /64 do not make it crowded again.
-    pub fn let_in(&mut self, net: Net) {
-        let wider = (PROVIDER..net.prefix()).filter_map(|prefix| Net::new(net.addr(), prefix));
-        let whole =
-            wider.filter(|_| net.addr().is_ipv6()).find(|wide| self.ends.contains_key(wide)).unwrap_or(net);
-        let inside = self.ends.range(whole..).take_while(|(held, _)| whole.contains(held.addr()));
-        let gone: Vec<Net> = inside.map(|(held, _)| *held).collect();
-        gone.into_iter().for_each(|net| self.remove(net));
-    }
-
-    /// The wider network that is blocked as a whole and holds this /64, if there is one.
-    pub fn around(&self, net: Net) -> Option<Net> {
-        let wider = CROWDED.into_iter().filter_map(|(prefix, _)| Net::new(net.addr(), prefix));
-        wider.filter(|_| net.prefix() == SUBNET).find(|wide| self.ends.contains_key(wide))
-    }
-
-    /// The widest network that is to be blocked in place of this /64, if so much of one is blocked already: its /48 with 64 of its /64, else
-    /// its /56 with 16. A /56 counts as 16. Never one that is ours, holds somebody protected, or is wider than the policy allows.
-    pub fn widened(&self, policy: &Policy, protected: &Protected, net: Net) -> Option<Widened> {
-        if net.prefix() != SUBNET || self.ends.contains_key(&net) {
+    /// The /56 that is to be blocked together with this /64, if it is already, or if 16 of its /64 are with this one and those that come
+    /// together with it. Never one that is ours, holds somebody protected, is wider than the policy allows, or of which a part was let in.
+    pub fn widened(
+        &self,
+        policy: &Policy,
+        protected: &Protected,
+        net: Net,
+        coming: &BTreeSet<Net>,
+    ) -> Option<Net> {
+        let whole = line(net).filter(|_| net.prefix() == SUBNET && policy.widest_v6 <= LINE)?;
+        if protected.is_local(whole) || protected.check(whole).is_some() {
             return None;
         }
-        CROWDED.into_iter().find_map(|(prefix, enough)| {
-            let wide = Net::new(net.addr(), prefix).filter(|wide| wide.addr().is_ipv6())?;
-            let allowed =
-                policy.widest_v6 <= prefix && !protected.is_local(wide) && protected.check(wide).is_none();
-            let inside = self.inside(wide);
-            let blocked: usize = inside.iter().map(|(net, _)| weight(*net)).sum();
-            // The one that is to be blocked counts too.
-            (allowed && blocked + 1 >= enough).then(|| Widened {
-                net: wide,
-                until: inside.iter().map(|(_, end)| *end).max().unwrap_or_default(),
-                instead_of: inside.into_iter().map(|(net, _)| net).collect(),
-            })
-        })
+        match self.lines.get(&whole) {
+            Some(held) => return (!held.cut).then_some(whole),
+            None if self.lines_of(whole) >= LINES => return None,
+            None => {}
+        }
+        let inside = |held: &Net| whole.contains(held.addr());
+        let blocked = self.subnets.range(whole..).map(|(held, _)| *held).take_while(inside);
+        let coming = coming.range(whole..).copied().take_while(inside);
+        let coming = coming.filter(|held| held.prefix() == SUBNET && !self.subnets.contains_key(held));
+        let others = blocked.chain(coming).filter(|held| *held != net).take(CROWDED).count();
+        (others + 1 >= CROWDED).then_some(whole)
     }
 
     /// What makes room for one more of the same /32: nothing, or where that has its share of the set, an eighth, what of it ends first.
-    pub fn makes_room(&self, net: Net) -> Option<Net> {
-        if self.ends.contains_key(&net) {
-            return None;
+    /// `Err` when all that could is among what comes.
+    pub fn makes_room(&self, net: Net, pending: Pending) -> Result<Option<Net>, Crowded> {
+        let Some(provider) = provider(net).filter(|_| net.prefix() == SUBNET) else { return Ok(None) };
+        let parts = self.parts.get(&provider);
+        let stand = parts.map_or(0, BTreeSet::len);
+        if self.subnets.contains_key(&net) || stand + pending.coming < self.share + pending.leaving {
+            return Ok(None);
         }
-        let parts = self.parts.get(&owner(net)?).filter(|parts| parts.len() >= self.share)?;
-        parts.first().map(|(_, net)| *net)
+        let first = parts.and_then(|parts| parts.iter().nth(pending.leaving));
+        first.map(|(_, net)| Some(*net)).ok_or(Crowded)
     }
 
-    /// How many are blocked.
+    /// How many /64 are blocked.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.subnets.len()
     }
 
     /// Whether nobody is.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.subnets.is_empty()
     }
 
-    /// What is blocked of a network: no more than makes it crowded, since then it is blocked as a whole, unless it must not be.
-    fn inside(&self, wide: Net) -> Vec<(Net, Duration)> {
-        let inside = self.ends.range(wide..).take_while(|(net, _)| wide.contains(net.addr()));
-        let inside = inside.filter(|(net, _)| net.prefix() > wide.prefix());
-        inside.take(LOOKED_AT).map(|(net, end)| (*net, *end)).collect()
+    fn remove_subnet(&mut self, net: Net) {
+        let (Some(end), Some(provider)) = (self.subnets.remove(&net), provider(net)) else { return };
+        self.by_end.remove(&(end, net));
+        if let Some(parts) = self.parts.get_mut(&provider) {
+            parts.remove(&(end, net));
+            if parts.is_empty() {
+                self.parts.remove(&provider);
+            }
+        }
+    }
+
+    fn remove_line(&mut self, whole: Net) -> Option<Line> {
+        let held = self.lines.remove(&whole)?;
+        self.by_end.remove(&(held.end, whole));
+        Some(held)
+    }
+
+    /// How many /56 are blocked of the /32 of this one.
+    fn lines_of(&self, net: Net) -> usize {
+        let Some(provider) = provider(net) else { return 0 };
+        let lines = self.lines.range(provider..).take_while(|(held, _)| provider.contains(held.addr()));
+        lines.take(LINES).count()
     }
 }
 
-/// The /32 that a provider has, of a /64 or a wider network.
-fn owner(net: Net) -> Option<Net> {
+/// There is no room, and who is blocked already cannot make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crowded;
+
+/// The /32 that a provider has, of a network of IPv6.
+pub fn provider(net: Net) -> Option<Net> {
     Net::new(net.addr(), PROVIDER)
         .filter(|_| net.addr().is_ipv6() && (PROVIDER..=SUBNET).contains(&net.prefix()))
 }
 
-/// How many /64 a blocked network counts for.
-const fn weight(net: Net) -> usize {
-    if net.prefix() <= 56 { 16 } else { 1 }
+/// The /56 that a customer may have, of a part of it.
+fn line(net: Net) -> Option<Net> {
+    Net::new(net.addr(), LINE).filter(|_| net.addr().is_ipv6() && net.prefix() >= LINE)
 }
 
 /// What one network of a customer's line is: RFC 4291, 2.5.4.
 const SUBNET: u8 = 64;
+/// What a customer gets at least where he gets more than one network: RFC 6177, RIPE-690.
+const LINE: u8 = 56;
 /// What a provider gets at least: RIPE-738, 5.1.
 const PROVIDER: u8 = 32;
-/// How many /64 make a network crowded. Customers get a /48 or a /56 (RFC 6177): 16 of 256 /64 are no accident on a line, and 64 of a /48 would
-/// be four such lines that attack at once.
-const CROWDED: [(u8, usize); 2] = [(48, 64), (56, 16)];
-/// More than make a network crowded are there only where it must not be blocked as a whole.
-const LOOKED_AT: usize = 256;
+/// How many /64 make a /56 crowded: 16 of 256 that attack at the same time are no accident on a line.
+const CROWDED: usize = 16;
 /// Of a set, one /32 gets this part: so eight providers may attack from everywhere, and there is room for others.
 const SHARE: usize = 8;
+/// So many /56 of one /32 are blocked as a whole, an eighth of the set of networks.
+const LINES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Why;
 
-    /// What a set of so many holds after an attacker has been blocked once from each of these, and how many went to make room.
+    /// What is blocked after an attacker has been once in each of these, with `/56` as one, and how many went to make room.
     fn blocked(crowd: &mut Crowd, protected: &Protected, nets: impl Iterator<Item = Net>) -> usize {
         let mut evicted = 0;
         for (second, net) in (1000..).zip(nets) {
             let until = Duration::from_secs(second);
-            let covered =
-                (48..64).any(|prefix| crowd.ends.contains_key(&Net::new(net.addr(), prefix).expect("net")));
-            if covered {
-                continue;
-            }
-            let (net, until) = match crowd.widened(&Policy::default(), protected, net) {
-                Some(widened) => {
-                    widened.instead_of.iter().for_each(|net| crowd.remove(*net));
-                    (widened.net, until.max(widened.until))
-                }
-                None => (net, until),
-            };
-            if let Some(oldest) = crowd.makes_room(net) {
-                crowd.remove(oldest);
+            let wide = crowd.widened(&Policy::default(), protected, net, &BTreeSet::new());
+            if let Some(oldest) = crowd.makes_room(net, Pending::default()).expect("room") {
+                crowd.let_in(oldest);
                 evicted += 1;
             }
             crowd.put(net, until);
+            if let Some(wide) = wide {
+                crowd.put(wide, until);
+            }
         }
         evicted
     }
@@ -202,70 +237,124 @@ mod tests {
         })
     }
 
-    fn listed(crowd: &Crowd) -> Vec<String> {
-        crowd.ends.keys().map(Net::to_string).collect()
+    fn net(text: &str) -> Net {
+        text.parse().expect(text)
+    }
+
+    fn lines(crowd: &Crowd) -> Vec<String> {
+        crowd.lines.iter().filter(|(_, line)| !line.cut).map(|(net, _)| net.to_string()).collect()
+    }
+
+    fn wider(crowd: &Crowd, protected: &Protected, net: &str) -> Option<String> {
+        let net = net.parse().expect(net);
+        let wide = crowd.widened(&Policy::default(), protected, net, &BTreeSet::new());
+        wide.map(|net| net.to_string())
     }
 
     #[test]
-    fn a_line_with_many_subnets_is_blocked_as_a_whole() {
+    fn a_line_with_many_subnets_is_blocked_as_a_whole_and_nothing_wider() {
         let protected = Protected::classes();
         let mut crowd = Crowd::new(65_536);
         blocked(&mut crowd, &protected, subnets("2001:db8:7::", 64, 15));
-        assert_eq!(crowd.len(), 15);
+        assert!(lines(&crowd).is_empty());
         blocked(&mut crowd, &protected, subnets("2001:db8:7:f::", 64, 1));
-        assert_eq!(listed(&crowd), ["2001:db8:7::/56"], "the sixteenth");
-        blocked(&mut crowd, &protected, subnets("2001:db8:7::", 64, 65_536));
-        assert_eq!(listed(&crowd), ["2001:db8:7::/48"], "all of the /48, one after another");
-        let mut crowd = Crowd::new(65_536);
-        blocked(&mut crowd, &protected, subnets("2001:db8:7::", 72, 63));
-        assert_eq!(crowd.len(), 63, "one in each /56");
-        blocked(&mut crowd, &protected, subnets("2001:db8:7:ff00::", 72, 1));
-        assert_eq!(listed(&crowd), ["2001:db8:7::/48"]);
+        assert_eq!((lines(&crowd), crowd.len()), (vec!["2001:db8:7::/56".to_owned()], 16));
+        assert_eq!(wider(&crowd, &protected, "2001:db8:7:77::/64").as_deref(), Some("2001:db8:7::/56"));
+        assert_eq!(wider(&crowd, &protected, "2001:db8:7:100::/64"), None, "the next line");
+        blocked(&mut crowd, &protected, subnets("2001:db8:7::", 64, 4096));
+        assert!(lines(&crowd).iter().all(|line| line.ends_with("/56")), "never a /48");
+        let narrow = Policy { widest_v6: 64, ..Policy::default() };
+        let known = net("2001:db8:7:3::/64");
+        assert_eq!(crowd.widened(&narrow, &protected, known, &BTreeSet::new()), None);
     }
 
     #[test]
-    fn a_wider_block_is_no_shorter_than_what_it_replaces() {
+    fn those_that_come_together_count_once_each() {
+        let protected = Protected::classes();
         let mut crowd = Crowd::new(65_536);
-        for (end, net) in (0..).zip(subnets("2001:db8:7::", 64, 15)) {
-            crowd.put(net, Duration::from_secs(100 - end));
-        }
-        let last = subnets("2001:db8:7:f::", 64, 1).next().expect("net");
-        let widened = crowd.widened(&Policy::default(), &Protected::classes(), last).expect("widened");
-        assert_eq!((widened.until, widened.instead_of.len()), (Duration::from_secs(100), 15));
-        let narrow = Policy { widest_v6: 64, ..Policy::default() };
-        assert_eq!(crowd.widened(&narrow, &Protected::classes(), last), None, "the administrator's limit");
+        blocked(&mut crowd, &protected, subnets("2001:db8:7::", 64, 10));
+        let mut coming: BTreeSet<Net> = subnets("2001:db8:7:5::", 64, 10).collect();
+        let one = net("2001:db8:7:4::/64");
+        assert_eq!(crowd.widened(&Policy::default(), &protected, one, &coming), None, "fifteen");
+        coming.insert(net("2001:db8:7:20::7"));
+        coming.insert(net("2001:db8:8::/64"));
+        assert_eq!(crowd.widened(&Policy::default(), &protected, one, &coming), None, "not of it");
+        let other = net("2001:db8:7:20::/64");
+        assert_eq!(crowd.widened(&Policy::default(), &protected, other, &coming), line(other));
     }
 
     #[test]
     fn nobody_protected_and_nothing_of_ours_is_blocked_with_its_neighbours() {
         let mut guarded = Protected::classes();
-        guarded.add_host("2001:db8:7:ff00::53".parse().expect("ip"), Why::Resolver);
+        guarded.add_host("2001:db8:7:f0::53".parse().expect("ip"), Why::Resolver);
         let mut local = Protected::classes();
-        local.add_local("2001:db8:7:1::/64".parse().expect("net"));
-        for (protected, expected) in [(guarded, "2001:db8:7::/56"), (local, "2001:db8:7::/64")] {
+        local.add_local(net("2001:db8:7:1::/64"));
+        for protected in [guarded, local] {
             let mut crowd = Crowd::new(65_536);
-            blocked(&mut crowd, &protected, subnets("2001:db8:7::", 64, 3_000));
-            assert_eq!(listed(&crowd).first().map(String::as_str), Some(expected));
-            assert!(crowd.ends.keys().all(|net| net.prefix() >= 56), "not the /48");
+            blocked(&mut crowd, &protected, subnets("2001:db8:7:2::", 64, 200));
+            assert!(lines(&crowd).is_empty());
+            assert_eq!(wider(&crowd, &protected, "2001:db8:7:fe::/64"), None);
         }
     }
 
     #[test]
-    fn of_a_provider_no_more_than_its_share_is_blocked_by_parts() {
+    fn of_what_somebody_let_in_a_part_nothing_is_blocked_as_a_whole_until_it_is_over() {
+        let protected = Protected::classes();
+        let mut crowd = Crowd::new(65_536);
+        blocked(&mut crowd, &protected, subnets("2001:db8:7::", 64, 16));
+        crowd.let_in(net("2001:db8:7:3::66"));
+        crowd.let_in(net("2001:db8:7:3::/64"));
+        assert_eq!((crowd.len(), wider(&crowd, &protected, "2001:db8:7:4::/64")), (15, None));
+        // What is left of it, as it is told to the kernel again.
+        crowd.clear();
+        subnets("2001:db8:7:10::", 64, 20).for_each(|net| crowd.put(net, Duration::from_secs(2000)));
+        crowd.put(net("2001:db8:7:80::/57"), Duration::from_secs(1000));
+        assert_eq!(wider(&crowd, &protected, "2001:db8:7:4::/64"), None);
+        crowd.expire(Duration::from_secs(1000));
+        assert_eq!(wider(&crowd, &protected, "2001:db8:7:4::/64").as_deref(), Some("2001:db8:7::/56"));
+    }
+
+    #[test]
+    fn the_end_of_one_of_many_changes_nothing_about_the_others() {
+        let protected = Protected::classes();
+        let mut crowd = Crowd::new(65_536);
+        blocked(&mut crowd, &protected, subnets("2001:db8:7::", 64, 16));
+        // In one transaction, as the responder ends a block in a wider one that stays.
+        crowd.let_in(net("2001:db8:7:3::/64"));
+        crowd.put(net("2001:db8:7::/56"), Duration::from_secs(5000));
+        assert_eq!((crowd.len(), lines(&crowd).len()), (15, 1));
+        crowd.let_in(net("2001:db8:7::/56"));
+        assert_eq!((crowd.len(), lines(&crowd).len()), (15, 0), "they have ends of their own");
+        blocked(&mut crowd, &protected, subnets("2001:db8:7:3::", 64, 1));
+        assert_eq!(lines(&crowd).len(), 1);
+        crowd.let_in(net("2001:db8::/40"));
+        assert_eq!((crowd.len(), crowd.lines.len()), (16, 0));
+        crowd.expire(Duration::from_secs(5000));
+        assert!(crowd.is_empty() && crowd.by_end.is_empty() && crowd.parts.is_empty());
+    }
+
+    #[test]
+    fn of_a_provider_no_more_than_its_share_is_blocked() {
         let protected = Protected::classes();
         let mut crowd = Crowd::new(800);
         blocked(&mut crowd, &protected, subnets("2001:db9::", 80, 10));
         // A /64 of each /48, more than the share: the first to end goes.
         let evicted = blocked(&mut crowd, &protected, subnets("2001:db8::", 80, 1_000));
         assert_eq!((crowd.len(), evicted), (110, 900));
-        assert!(crowd.ends.contains_key(&subnets("2001:db8:3e7::", 64, 1).next().expect("net")), "the last");
+        let last = net("2001:db8:3e7::/64");
+        assert!(crowd.subnets.contains_key(&last));
         assert_eq!(crowd.parts.len(), 2);
-        let again = subnets("2001:db8:3e7::", 64, 1).next().expect("net");
-        assert_eq!(crowd.makes_room(again), None, "who is blocked needs no room");
-        for net in crowd.ends.keys().copied().collect::<Vec<_>>() {
-            crowd.remove(net);
-        }
-        assert!(crowd.is_empty() && crowd.parts.is_empty());
+        assert_eq!(crowd.makes_room(last, Pending::default()), Ok(None), "who is blocked needs no room");
+        // Of those that come together each needs another's.
+        let next = net("2001:db8:ffff::/64");
+        let going = |coming, leaving| crowd.makes_room(next, Pending { coming, leaving });
+        let nth = |n: u128| Ok(subnets("2001:db8::", 80, 1_000).nth(900 + n as usize));
+        assert_eq!((going(0, 0), going(1, 1), going(99, 99)), (nth(0), nth(1), nth(99)));
+        assert_eq!((going(100, 100), going(0, 1)), (Err(Crowded), Ok(None)));
+        let lines = (0..2000).map(|n: u32| format!("2001:dba:{:x}:{:x}00::/56", n / 256, n % 256));
+        lines.for_each(|line| crowd.put(net(&line), Duration::from_secs(9)));
+        subnets("2001:dba:ffff::", 64, 15).for_each(|net| crowd.put(net, Duration::from_secs(9)));
+        assert_eq!(wider(&crowd, &protected, "2001:dba:ffff:f::/64"), None, "its share of networks");
     }
 
     #[test]
@@ -274,9 +363,10 @@ mod tests {
         for net in ["192.0.2.7", "192.0.2.0/24", "2001:db8::7", "2001:d00::/24", "2001:db8::/65"] {
             let net = net.parse().expect(net);
             crowd.put(net, Duration::from_secs(1));
-            assert_eq!(crowd.widened(&Policy::default(), &Protected::classes(), net), None);
-            assert_eq!(crowd.makes_room(net), None);
+            let wide = crowd.widened(&Policy::default(), &Protected::classes(), net, &BTreeSet::new());
+            assert_eq!(wide, None);
+            assert_eq!(crowd.makes_room(net, Pending::default()), Ok(None));
         }
-        assert!(crowd.is_empty());
+        assert!(crowd.is_empty() && crowd.lines.is_empty());
     }
 }

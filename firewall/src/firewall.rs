@@ -13,8 +13,8 @@ use crate::nft::PROBE;
 use crate::policy::subnet;
 use crate::protected::{machine_of, plain};
 use crate::{
-    Backend, Block, BlockRequest, Change, Count, Counters, Crowd, DryRun, Ended, Error, Health, NftOptions,
-    Nftables, Origin, Policy, Protected, Refusal, SelfTest, Watched, is_single,
+    Backend, Block, BlockRequest, Change, Count, Counters, Crowd, Crowded, DryRun, Ended, Error, Health,
+    NftOptions, Nftables, Origin, Pending, Policy, Protected, Refusal, SelfTest, Watched, is_single,
 };
 
 /// Blocks networks, except those that are never blocked.
@@ -196,26 +196,21 @@ impl Firewall {
         outcome.ok_or(Error::Unanswered("block"))
     }
 
-    /// What a request would block and for how long, as things stand; nothing is changed.
+    /// What a request would block and for how long; nothing is changed.
     pub fn judge(&self, request: &BlockRequest) -> Result<(Net, Duration), Refusal> {
-        let (net, for_) = self.policy.judge(&self.protected, request)?;
-        Ok((self.crowded(request, net).unwrap_or(net), for_))
+        self.policy.judge(&self.protected, request)
     }
 
-    /// The network that is blocked in place of a /64 whose owner has many.
-    fn crowded(&self, request: &BlockRequest, net: Net) -> Option<Net> {
-        if !self.policy.crowds || request.exact || request.by != Origin::Local {
-            return None;
-        }
-        let widened = || self.crowd.widened(&self.policy, &self.protected, net).map(|widened| widened.net);
-        let around = self.crowd.around(net).filter(|wide| self.protected.check(*wide).is_none());
-        around.or_else(widened)
+    /// The /56 that is to be blocked with this /64, and with those that come together with it, because its owner has many; see
+    /// [`Crowd::widened`].
+    pub fn widened(&self, net: Net, coming: &BTreeSet<Net>) -> Option<Net> {
+        self.crowd.widened(&self.policy, &self.protected, net, coming)
     }
 
     /// What should be let in before one more /64 is blocked after an alert: nothing, or where the /32 of its provider has its share of the
     /// set, an eighth, what of that ends first. Else an attacker with a whole /32 would keep all others out of the set.
-    pub fn makes_room(&self, net: Net) -> Option<Net> {
-        self.crowd.makes_room(net).filter(|_| self.policy.crowds)
+    pub fn makes_room(&self, net: Net, pending: Pending) -> Result<Option<Net>, Crowded> {
+        self.crowd.makes_room(net, pending)
     }
 
     /// Notes what changes make of the crowd.

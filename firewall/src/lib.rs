@@ -23,7 +23,7 @@ use slips_core::addr::Net;
 pub use block::{
     Backend, Block, BlockRequest, Change, Count, Counters, Ended, Health, Manner, Origin, SelfTest, Watched,
 };
-pub use crowd::{Crowd, Widened};
+pub use crowd::{Crowd, Crowded, Pending, provider};
 pub use discover::{DiscoverError, Sources};
 pub use dry_run::DryRun;
 pub use error::Error;

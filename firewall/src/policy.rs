@@ -19,21 +19,13 @@ pub struct Policy {
     pub widest_v6: u8,
     /// Whether an outside IPv6 address is blocked with the 64 bits that its owner moves in.
     pub subnet_of_v6: bool,
-    /// Whether many /64 of one owner are blocked as one network; see [`Crowd`](crate::Crowd).
-    pub crowds: bool,
     /// A longer request is cut to this.
     pub longest: Duration,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            widest_v4: 16,
-            widest_v6: 32,
-            subnet_of_v6: true,
-            crowds: true,
-            longest: Duration::from_secs(366 * 86_400),
-        }
+        Self { widest_v4: 16, widest_v6: 32, subnet_of_v6: true, longest: Duration::from_secs(366 * 86_400) }
     }
 }
 

@@ -3,6 +3,9 @@
 //!
 //! `SLIPS_OPERATIONS` says how many; without it a short form runs. The long form, against the dry run and the kernel:
 //! `SLIPS_OPERATIONS=1000000 cargo nextest run --release -p slips-firewall --test model`
+//!
+//! How long somebody was missing is counted from the harm to the repair, without the time in which this thread was ready to run and the
+//! machine had others to do: no program can act in that. The kernel counts it (`/proc/thread-self/schedstat`).
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -44,7 +47,7 @@ impl World for Memory {
     fn open(&mut self, protected: Protected) -> Firewall {
         let hands = Arc::clone(&self.clock);
         let backend = DryRun::with_clock(move || Duration::from_millis(hands.load(Ordering::Relaxed)));
-        Firewall::with_backend(Box::new(backend), policy(), protected).expect("open")
+        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
     }
     fn harm(&mut self, _: u64) -> bool {
         false
@@ -71,7 +74,7 @@ impl World for Kernel<'_> {
     fn open(&mut self, protected: Protected) -> Firewall {
         let options = NftOptions { features: self.features, ..NftOptions::default() };
         let backend = self.lab.inside(Host::Router, || Nftables::open(options)).expect("open");
-        Firewall::with_backend(Box::new(backend), policy(), protected).expect("open")
+        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
     }
     fn harm(&mut self, choice: u64) -> bool {
         let deeds = [
@@ -94,11 +97,6 @@ impl World for Kernel<'_> {
         let listed = self.lab.inside(Host::Router, slips_firewall::list_all).expect("list");
         listed.into_iter().map(|block| block.net).collect()
     }
-}
-
-/// Each block for itself: the model does not know of crowds.
-fn policy() -> Policy {
-    Policy { crowds: false, ..Policy::default() }
 }
 
 /// What ought to be: a book of ends, as a daemon's database has it.
@@ -128,7 +126,7 @@ const BLUR: Duration = Duration::from_millis(250);
 const MISSING_AT_MOST: Duration = Duration::from_secs(1);
 /// How often all that is blocked is compared, in operations.
 const COMPARE_EVERY: u64 = 1_000;
-/// How often a daemon looks after its table.
+/// How often a daemon looks after its table, should it not hear of what others do.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
@@ -138,9 +136,26 @@ struct Tally {
     refused: u64,
     restarts: u64,
     harmed: u64,
+    heard: u64,
     rebuilt: u64,
     compared: u64,
     longest_missing: Duration,
+    longest_held_up: Duration,
+}
+
+/// A moment, and how long this thread had been kept from running until then.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    at: Duration,
+    held_up: Duration,
+}
+
+impl Moment {
+    fn now(world: &dyn World) -> Self {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        let held_up = stat.split(' ').nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
+        Self { at: world.now(), held_up: Duration::from_nanos(held_up) }
+    }
 }
 
 fn run(world: &mut dyn World, operations: u64) -> Tally {
@@ -149,7 +164,7 @@ fn run(world: &mut dyn World, operations: u64) -> Tally {
     let mut protected = model.renumber();
     let mut firewall = world.open(protected.clone());
     let mut looked = world.now();
-    let mut harmed: Option<Duration> = None;
+    let mut harmed: Option<Moment> = None;
     for operation in 0..operations {
         world.pass(Duration::from_millis(model.random.below(20)));
         match model.random.below(1_000) {
@@ -179,7 +194,7 @@ fn run(world: &mut dyn World, operations: u64) -> Tally {
             }
             990..992 if world.harm(model.random.below(64)) => {
                 tally.harmed += 1;
-                harmed.get_or_insert(world.now());
+                harmed.get_or_insert(Moment::now(world));
             }
             _ => {
                 let asked = world.now();
@@ -190,15 +205,22 @@ fn run(world: &mut dyn World, operations: u64) -> Tally {
                 }
             }
         }
-        if world.now() - looked >= LOOK_EVERY {
+        let heard = firewall.watch().disturbed;
+        tally.heard += u64::from(heard);
+        if heard || world.now() - looked >= LOOK_EVERY {
             looked = world.now();
             let since = harmed.take();
             if firewall.verify().expect("verify") == Health::Rebuilt {
                 tally.rebuilt += 1;
                 model.restore(&mut firewall, world);
                 // Where the kernel refused the harm, nobody was missing.
-                let missing = since.map_or(Duration::ZERO, |since| world.now() - since);
-                tally.longest_missing = tally.longest_missing.max(missing);
+                if let Some(since) = since {
+                    let until = Moment::now(world);
+                    let held_up = until.held_up - since.held_up;
+                    tally.longest_held_up = tally.longest_held_up.max(held_up);
+                    let missing = (until.at - since.at).saturating_sub(held_up);
+                    tally.longest_missing = tally.longest_missing.max(missing);
+                }
             }
         }
         if operation % COMPARE_EVERY == 0 {
@@ -446,8 +468,7 @@ fn judge(world: &mut dyn World, few: u64) {
     let tally = run(world, asked);
     println!("{tally:?}");
     assert!(tally.refused > 0 && tally.restarts > 0 && tally.compared > 0);
-    // A test run beside others may be held up for longer; the long form has the machine.
-    assert!(asked == few || tally.longest_missing <= MISSING_AT_MOST, "{tally:?}");
+    assert!(tally.longest_missing <= MISSING_AT_MOST, "{tally:?}");
 }
 
 #[test]

@@ -123,6 +123,7 @@ mod tests {
             confidence: Confidence::FULL,
             proof: Proof::Proven,
             in_conversation: false,
+            near_conversation: false,
             attacker_is_local: false,
             evidence: Vec::new(),
         }

@@ -77,28 +77,30 @@ fn who_is_unblocked_is_let_in_whatever_blocked_it() {
 }
 
 #[test]
-fn an_owner_of_many_subnets_is_blocked_as_one() {
+fn an_owner_of_many_subnets_is_known_by_what_alerts_blocked() {
     let (mut firewall, _) = firewall();
     let host = |n: u32| request(&format!("2001:db9:7:{n:x}::7"), 60);
-    for n in 0..15 {
+    let wider = |firewall: &Firewall, n: u32| {
+        firewall.widened(net(&format!("2001:db9:7:{n:x}::/64")), &BTreeSet::new())
+    };
+    for n in 0..14 {
         let outcome = firewall.block(host(n)).expect("block");
         assert!(matches!(outcome, Outcome::Blocked { net, .. } if net.prefix() == 64), "{outcome:?}");
     }
-    let line = net("2001:db9:7::/56");
-    let by = |by, exact| BlockRequest { by, exact, ..host(15) };
-    for other in [by(Origin::Peer, false), by(Origin::Manual, false), by(Origin::Local, true)] {
-        assert_ne!(firewall.judge(&other).map(|(net, _)| net), Ok(line), "{other:?}");
+    for (n, by) in [(15, Origin::Peer), (16, Origin::Manual), (17, Origin::Feed)] {
+        firewall.block(BlockRequest { by, ..host(n) }).expect("block");
     }
-    assert_eq!(firewall.judge(&host(15)), Ok((line, secs(60))));
-    assert_eq!(firewall.block(host(15)).expect("block"), Outcome::Blocked { net: line, for_: secs(60) });
+    assert_eq!(wider(&firewall, 20), None);
+    firewall.block(host(14)).expect("block");
+    let line = net("2001:db9:7::/56");
+    assert_eq!(wider(&firewall, 20), Some(line));
+    firewall.block(BlockRequest { exact: true, ..request("2001:db9:7::/56", 60) }).expect("block");
     assert!(firewall.left(net("2001:db9:7:80::1")).expect("left").is_some(), "all of it");
-    // Who comes back from there makes the same block longer.
-    let again = BlockRequest { for_: secs(90), ..host(99) };
-    assert!(matches!(firewall.block(again), Ok(Outcome::Extended { net, .. }) if net == line));
+    assert_eq!(wider(&firewall, 99), Some(line));
     assert!(firewall.unblock(net("2001:db9:7:63::1")).expect("unblock"));
-    assert_eq!(firewall.judge(&host(99)).map(|(net, _)| net), Ok(net("2001:db9:7:63::/64")), "not all of it");
+    assert_eq!(wider(&firewall, 98), None, "not all of it is one owner's");
     firewall.clear().expect("clear");
-    assert_eq!(firewall.judge(&host(1)).map(|(net, _)| net.prefix()), Ok(64));
+    assert_eq!(wider(&firewall, 20), None);
 }
 
 #[test]

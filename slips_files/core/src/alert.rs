@@ -76,6 +76,9 @@ pub struct Alert {
     pub proof: Proof,
     /// Whether a local host lately had a proven conversation with the attacker that the local host began.
     pub in_conversation: bool,
+    /// Whether a local host lately had one with anybody in the attacker's /56 of IPv6, or that is not known: then a block must not hold
+    /// the attacker's neighbours.
+    pub near_conversation: bool,
     /// Whether the attacker is one of our own hosts.
     pub attacker_is_local: bool,
     /// All evidence of the attacker in this window that was in no earlier alert; the deciding one last.

@@ -55,6 +55,10 @@ pub struct Facts {
     pub src_talked: bool,
     /// A local host lately had a proven conversation with the destination, which the local host began.
     pub dst_talked: bool,
+    /// A local host lately had one with anybody in the source's /56 of IPv6.
+    pub src_near_partner: bool,
+    /// A local host lately had one with anybody in the destination's /56 of IPv6.
+    pub dst_near_partner: bool,
     /// The source's frames come from the hardware address that owns its address.
     pub src_on_link: bool,
     /// A record of a TCP connection whose client acknowledged nothing that the server really sent, or anything that was seen
@@ -73,6 +77,7 @@ pub(crate) struct Emitted {
     pub(crate) key: OrderKey,
     pub(crate) finding: Finding,
     pub(crate) in_conversation: bool,
+    pub(crate) near_conversation: bool,
     pub(crate) attacker_is_local: bool,
 }
 
@@ -162,8 +167,18 @@ impl Cx<'_> {
         let attacker = finding.attacker.ip();
         let in_conversation = (attacker == self.src && self.facts.src_talked)
             || (attacker == self.dst && self.facts.dst_talked);
+        let near = (attacker == self.src && self.facts.src_near_partner)
+            || (attacker == self.dst && self.facts.dst_near_partner);
+        // Of who is neither side nothing is known.
+        let near_conversation = near || !(attacker == self.src || attacker == self.dst);
         let attacker_is_local = attacker.is_some_and(|ip| self.local_nets.contains(ip));
-        self.out.push(Emitted { key: self.key, finding, in_conversation, attacker_is_local });
+        self.out.push(Emitted {
+            key: self.key,
+            finding,
+            in_conversation,
+            near_conversation,
+            attacker_is_local,
+        });
         self.key.n += 1;
     }
 
@@ -191,7 +206,15 @@ impl Closing<'_> {
     pub fn emit(&mut self, finding: Finding) {
         let attacker_is_local = finding.attacker.ip().is_some_and(|ip| self.local_nets.contains(ip));
         self.key.profile = finding.profile;
-        self.out.push(Emitted { key: self.key, finding, in_conversation: false, attacker_is_local });
+        // With whom else a local host talked is known of an event only.
+        let (in_conversation, near_conversation) = (false, true);
+        self.out.push(Emitted {
+            key: self.key,
+            finding,
+            in_conversation,
+            near_conversation,
+            attacker_is_local,
+        });
         self.key.n += 1;
     }
 }

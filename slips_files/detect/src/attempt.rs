@@ -120,6 +120,8 @@ pub fn turned(flow: &Flow, facts: Facts) -> Option<(Flow, Facts)> {
         dst_local: facts.src_local,
         src_talked: facts.dst_talked,
         dst_talked: facts.src_talked,
+        src_near_partner: facts.dst_near_partner,
+        dst_near_partner: facts.src_near_partner,
         src_on_link: false,
         unheard: facts.unheard,
         src_mac_owner: None,

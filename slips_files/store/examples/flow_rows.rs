@@ -59,6 +59,7 @@ fn alert(flows: u64) -> Alert {
         confidence: Confidence::FULL,
         proof: Proof::Proven,
         in_conversation: false,
+        near_conversation: false,
         attacker_is_local: false,
         evidence: vec![Arc::new(evidence)],
     }

@@ -1,6 +1,6 @@
 //! Many changes at once: what comes in together becomes one transaction of the book and then one of the kernel, and is told after both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use slips_core::addr::Net;
 use slips_core::alert::Alert;
 use slips_core::time::PacketTime;
-use slips_firewall::{BlockRequest, Error, Outcome, Refusal, is_single};
+use slips_firewall::{BlockRequest, Error, Outcome, Pending, Refusal, provider};
 use slips_store::{BlockId, NewBlock};
 
 use super::holds::{Hold, Holder, Standing};
@@ -68,6 +68,8 @@ pub(super) struct Batch {
     /// Newly blocked on packets whose sender could be forged, and those that make room for them.
     unproven: usize,
     making_room: usize,
+    /// Of each /32 of IPv6, the /64 that are newly blocked after alerts and those that make room for them.
+    of_provider: BTreeMap<Net, Pending>,
 }
 
 /// What became of a wanted block.
@@ -163,7 +165,8 @@ impl Responder {
         };
         let ground = Ground::Alert(Arc::clone(alert), sentence);
         let again = again.filter(|(before, _)| *before == net).map(|(_, id)| id);
-        batch.want(Wanted { net, hold, ground, again });
+        batch.want(Wanted { net, hold: hold.clone(), ground, again });
+        self.widen(batch, alert, sentence, &hold, net);
     }
 
     /// What a request would block, and for how long.
@@ -229,17 +232,49 @@ impl Responder {
 
     /// Who attacks from a whole /32 of IPv6 gets a part of the set and no more: what of it ends first makes room.
     fn keep_share(&mut self, batch: &mut Batch, net: Net) {
-        let oldest = |this: &Self| this.firewall.as_ref().and_then(|firewall| firewall.makes_room(net));
-        let Some(mut going) = oldest(self) else { return };
-        if batch.touched.contains(&going) || !is_single(going) {
-            self.commit(batch);
-            let Some(next) = oldest(self) else { return };
-            going = next;
+        let Some(provider) = provider(net) else { return };
+        loop {
+            let pending = batch.of_provider.get(&provider).copied().unwrap_or_default();
+            let room = self.firewall.as_ref().map(|firewall| firewall.makes_room(net, pending));
+            match room {
+                None | Some(Ok(None)) => break,
+                Some(Ok(Some(going))) if !batch.touched.contains(&going) => {
+                    batch.of_provider.entry(provider).or_default().leaving += 1;
+                    let why = "others of its provider's /32 took its place, which has its share";
+                    batch.lift(going, Holder::Alert, why);
+                    break;
+                }
+                // It is in this batch, or all are.
+                Some(_) if batch.touched.is_empty() => break,
+                Some(_) => drop(self.commit(batch)),
+            }
         }
-        batch.lift(going, Holder::Alert, "others of its provider's /32 took its place, which has its share");
-        if !is_single(going) {
-            self.commit(batch);
+        batch.of_provider.entry(provider).or_default().coming += 1;
+    }
+
+    /// Where an owner of many networks of IPv6 is blocked as one: his /56 with the one that he attacks from now, for the time of a first block
+    /// and no longer than that one. Strangers may be in it: so never while one of our hosts talks with somebody there.
+    fn widen(&mut self, batch: &mut Batch, alert: &Arc<Alert>, sentence: Sentence, subnet: &Hold, net: Net) {
+        if !self.policy.widen_ipv6 || subnet.unproven || alert.near_conversation {
+            return;
         }
+        let wide = self.firewall.as_ref().and_then(|firewall| firewall.widened(net, &batch.touched));
+        // One that is in this batch is so for as long.
+        let Some(wide) = wide.filter(|wide| !batch.touched.contains(wide)) else { return };
+        let now = (self.clocks.steady)();
+        let until = subnet.until.min(now.saturating_add(sentence.term));
+        if self.standing.ours_until(wide).saturating_add(WORTH_EXTENDING) >= until {
+            return;
+        }
+        let known = self.standing.get(wide).and_then(|standing| standing.of(&Holder::Alert));
+        let hold = Hold {
+            since: known.map_or(now, |hold| hold.since),
+            until,
+            id: known.and_then(|hold| hold.id),
+            ..subnet.clone()
+        };
+        let ground = Ground::Alert(Arc::clone(alert), sentence);
+        batch.want(Wanted { net: wide, hold, ground, again: None });
     }
 
     /// Better evidence stands behind a block: it no longer makes room for others.

@@ -107,6 +107,7 @@ struct Account {
     open: Vec<EvidenceId>,
     /// What was known of it with its latest evidence: see [`Alert`].
     in_conversation: bool,
+    near_conversation: bool,
     is_local: bool,
 }
 
@@ -198,9 +199,11 @@ impl Judge {
         let id = finding.id();
         let key = OrderKey { seq: 0, stage: 0, window, profile: advice.attacker, detector: 0, n: 0 };
         let known = self.books.get(&window).and_then(|book| book.accounts.get(&advice.attacker));
-        let (in_conversation, attacker_is_local) =
-            known.map_or((false, false), |account| (account.in_conversation, account.is_local));
-        self.take(Emitted { key, finding, in_conversation, attacker_is_local }, out);
+        let (in_conversation, near_conversation, attacker_is_local) = known
+            .map_or((false, true, false), |account| {
+                (account.in_conversation, account.near_conversation, account.is_local)
+            });
+        self.take(Emitted { key, finding, in_conversation, near_conversation, attacker_is_local }, out);
         let threshold = self.settings.alert_weight();
         let help = advice.help.min(Advice::MOST) * threshold;
         let Some(book) = self.books.get_mut(&window) else { return };
@@ -263,6 +266,7 @@ impl Judge {
         let account = book.accounts.entry(attacker).or_default();
         account.sum += gained;
         (account.in_conversation, account.is_local) = (found.in_conversation, found.attacker_is_local);
+        account.near_conversation = found.near_conversation;
         if !held.waits && (gained > 0.0 || !held.told) {
             held.waits = true;
             account.open.push(id);
@@ -393,6 +397,7 @@ fn alert(
         }),
         proof,
         in_conversation: account.in_conversation,
+        near_conversation: account.near_conversation,
         attacker_is_local: account.is_local,
         evidence,
     };

@@ -98,6 +98,8 @@ pub(super) struct Router {
     owned: HashMap<MacAddr, IpAddr, KeyedState>,
     /// When a local host last talked with an outside IPv6 /64.
     partners6: HashMap<u64, PacketTime, KeyedState>,
+    /// The same of a /56.
+    lines6: HashMap<u64, PacketTime, KeyedState>,
     /// The latest ARP questions: who asked, for whom, when.
     arp_asked: VecDeque<(IpAddr, IpAddr, PacketTime)>,
     open: BTreeSet<WindowId>,
@@ -114,6 +116,17 @@ fn prefix_of(profile: &Profile) -> Option<u64> {
         IpAddr::V6(v6) if !profile.local => Some((v6.to_bits() >> 64) as u64),
         _ => None,
     }
+}
+
+/// Notes that a local host talked with an outside network now.
+fn remember(partners: &mut HashMap<u64, PacketTime, KeyedState>, net: u64, now: PacketTime) {
+    if partners.len() >= MAX_PARTNERS6 && !partners.contains_key(&net) {
+        partners.retain(|_, talked| now.since(*talked) <= TALKED_FOR);
+        if partners.len() >= MAX_PARTNERS6 {
+            return;
+        }
+    }
+    partners.insert(net, now);
 }
 
 /// Outside IPv6 networks that local hosts talk with.
@@ -135,6 +148,7 @@ impl Router {
             profiles: Profiles::new(limits.local_profiles, limits.remote_profiles),
             owned: HashMap::default(),
             partners6: HashMap::default(),
+            lines6: HashMap::default(),
             arp_asked: VecDeque::new(),
             open: BTreeSet::new(),
             closed_upto: WindowId(i64::MIN),
@@ -294,10 +308,19 @@ impl Router {
             let siblings = prefix_of(profile).and_then(|prefix| self.partners6.get(&prefix));
             lately(profile.talked) || siblings.is_some_and(|talked| lately(*talked))
         };
+        // Where not all are known anybody may be near.
+        let near_partner = |profile: &Profile| {
+            let line = prefix_of(profile).map(|prefix| prefix >> 8);
+            line.is_some_and(|line| {
+                self.lines6.len() >= MAX_PARTNERS6
+                    || self.lines6.get(&line).is_some_and(|talked| lately(*talked))
+            })
+        };
         let mut facts = Facts { unheard: event.is_unheard(), ..Facts::default() };
         if let Some(profile) = src.and_then(|slot| self.profiles.get(slot)) {
             facts.src_local = profile.local;
             facts.src_talked = talked(profile);
+            facts.src_near_partner = near_partner(profile);
             facts.src_on_link = profile.local
                 && match event {
                     Event::Flow(flow) => {
@@ -323,6 +346,7 @@ impl Router {
         if let Some(profile) = dst.and_then(|slot| self.profiles.get(slot)) {
             facts.dst_local = profile.local;
             facts.dst_talked = talked(profile);
+            facts.dst_near_partner = near_partner(profile);
         }
         facts
     }
@@ -364,20 +388,11 @@ impl Router {
         if let Some(partner) = self.profiles.get_mut(dst) {
             partner.talked = partner.talked.max(now);
             if let Some(prefix) = prefix_of(partner) {
-                self.remember_prefix(prefix, now);
+                // Outside, one IPv6 owner has 64 bits, and one /64 many servers: what is a partner is the /64.
+                remember(&mut self.partners6, prefix, now);
+                remember(&mut self.lines6, prefix >> 8, now);
             }
         }
-    }
-
-    /// Outside, one IPv6 owner has 64 bits, and one /64 many servers: what is a partner is the /64.
-    fn remember_prefix(&mut self, prefix: u64, now: PacketTime) {
-        if self.partners6.len() >= MAX_PARTNERS6 && !self.partners6.contains_key(&prefix) {
-            self.partners6.retain(|_, talked| now.since(*talked) <= TALKED_FOR);
-            if self.partners6.len() >= MAX_PARTNERS6 {
-                return;
-            }
-        }
-        self.partners6.insert(prefix, now);
     }
 
     /// An ARP reply to a question that was asked lately proves who owns an address on the link; one that nobody asked for does not.

@@ -405,6 +405,30 @@ fn a_partner_of_a_local_host_stays_one_under_a_flood() {
     assert!(!told[0].in_conversation);
 }
 
+#[test]
+fn a_partner_is_near_whoever_shares_its_56_bits() {
+    let mut engine = Engine::new(&Settings::default(), &parrot);
+    let addr = |text: &str| text.parse::<IpAddr>().expect(text);
+    let end = |addr, port| Endpoint { addr, port };
+    let mut ask = Flow::new(
+        PacketTime::from_secs_micros(1000, 0),
+        Proto::Udp,
+        end(addr("fd00::7"), 5000),
+        end(addr("2001:db8:7:20::53"), 53),
+    );
+    (ask.orig.pkts, ask.resp.pkts) = (1, 1);
+    alerts(&mut engine, vec![Event::Flow(ask)]);
+    let mut near = |at, who: &str| {
+        let told = alerts(&mut engine, vec![says(at, addr(who), "critical")]);
+        (told[0].in_conversation, told[0].near_conversation)
+    };
+    assert_eq!(near(1001, "2001:db8:7:20::99"), (true, true), "its own /64");
+    assert_eq!(near(1001, "2001:db8:7:21::1"), (false, true));
+    assert_eq!(near(1001, "2001:db8:7:121::1"), (false, false), "the next line");
+    assert_eq!(near(1001, "203.0.113.77"), (false, false));
+    assert_eq!(near(1000 + 3601, "2001:db8:7:22::1"), (false, false), "an hour ago");
+}
+
 /// What peers say of an address, worth this much of an alert.
 fn advice(attacker: IpAddr, help: f64) -> Event {
     let at = PacketTime::from_secs_micros(50, 0);

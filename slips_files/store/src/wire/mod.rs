@@ -53,6 +53,7 @@ pub(crate) mod tests {
             confidence: Confidence::new(0.58),
             proof: Proof::Proven,
             in_conversation: false,
+            near_conversation: false,
             attacker_is_local: false,
             evidence,
         }

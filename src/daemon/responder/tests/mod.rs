@@ -1,5 +1,6 @@
 mod ear;
 mod together;
+mod widened;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -202,10 +203,14 @@ impl Bench {
 }
 
 fn alert_about(attacker: &str, proof: Proof) -> Arc<Alert> {
+    Arc::new(made_alert(attacker, proof))
+}
+
+fn made_alert(attacker: &str, proof: Proof) -> Alert {
     let attacker: IpAddr = attacker.parse().expect("address");
     let at = PacketTime::from_secs_micros(7200 + 3000, 0);
     let window = WindowWidth::HOUR.window_of(at);
-    Arc::new(Alert {
+    Alert {
         id: AlertId::derive(attacker, window, 0),
         attacker,
         window,
@@ -217,9 +222,10 @@ fn alert_about(attacker: &str, proof: Proof) -> Arc<Alert> {
         confidence: Confidence::FULL,
         proof,
         in_conversation: false,
+        near_conversation: false,
         attacker_is_local: false,
         evidence: Vec::new(),
-    })
+    }
 }
 
 /// The seconds, rounded up, that a proven block of this network lasts which was blocked so often before.
