@@ -117,6 +117,7 @@ impl Visit {
             username: String::new(),
             orig_mime_types: Vec::new(),
             orig_fuids: Vec::new(),
+            from_page: false,
         }))
     }
 

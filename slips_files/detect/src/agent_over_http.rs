@@ -8,10 +8,10 @@ use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::state::PerSlot;
 use slips_core::time::WindowId;
 
-use crate::Settings;
 use crate::ladder::{self, Ladder, Rung, rung};
 use crate::table::Table;
 use crate::tally::Trail;
+use crate::{Settings, web};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -30,7 +30,8 @@ pub static SPEC: Spec = Spec {
         numbers: "Five posts after the download are critical 0.9 (an agent asks every 30 to 60 s: five minutes). \
             Without a known path 20 posts are medium, 100 high; never critical, because own scripts do that.",
         quiet: "Scripts, exporters and home automation mostly use names, `GET`, or JSON that grows: they stay at \
-            medium; a download by `POST` to that path is nobody's but Caldera's. Only what our own hosts ask \
+            medium; a download by `POST` to that path is nobody's but Caldera's. \
+            What a browser asks on behalf of a page does not count, whatever it calls itself. Only what our own hosts ask \
             counts, and a download only when it was given: whoever asks a server of ours for that path must not \
             have it blocked.",
         evasion: "A name, another path, a browser's user agent, TLS.",
@@ -92,14 +93,6 @@ pub struct AgentOverHttp {
 
 fn is_program(user_agent: &str) -> bool {
     PROGRAMS.iter().any(|program| user_agent.contains(program))
-}
-
-/// The server is called by its address.
-fn is_by_address(host: &str) -> bool {
-    let host = host.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(host);
-    let without_port =
-        host.rsplit_once(':').filter(|(left, _)| !left.contains(':')).map_or(host, |(left, _)| left);
-    without_port.parse::<IpAddr>().is_ok()
 }
 
 impl AgentOverHttp {
@@ -182,8 +175,10 @@ impl Detector for AgentOverHttp {
         if let Event::Http(http) = event
             && http.method == "POST"
             && http.status_code.is_some()
-            && is_by_address(&http.host)
+            && web::address_of(&http.host).is_some()
             && is_program(&http.user_agent)
+            // A page may give itself another name.
+            && !http.from_page
             && cx.facts().src_local
         {
             self.on_http(cx, http);
@@ -277,10 +272,10 @@ mod tests {
     #[test]
     fn addresses_are_known_in_all_their_forms() {
         for host in ["1.2.3.4", "1.2.3.4:80", "[2001:db8::1]", "[2001:db8::1]:80", "2001:db8::1"] {
-            assert!(is_by_address(host), "{host}");
+            assert!(web::address_of(host).is_some(), "{host}");
         }
         for host in ["", "example.org", "example.org:80", "1.2.3", "[", "::x"] {
-            assert!(!is_by_address(host), "{host}");
+            assert!(web::address_of(host).is_none(), "{host}");
         }
     }
 }

@@ -39,7 +39,8 @@ pub static SPEC: Spec = Spec {
         quiet: "Crowds are answered; connections in flight are not counted in the first two seconds of a period; a \
             service that refuses is counted as answering, so that a client in a hurry is no flood; an outage has \
             few attempts a second, and none of its clients makes most of them. What our own hosts ping is \
-            high at most: `ping -f` is an administrator's tool.",
+            high at most: `ping -f` is an administrator's tool; so is a stream of datagrams from one of our hosts to \
+            another, as iperf and cameras send it.",
         evasion: "49 attempts a second; a handshake that is completed (then the senders are known).",
         proof: "Unproven, but for a local source with its own hardware address.",
     },
@@ -62,7 +63,7 @@ pub const DATAGRAMS: u32 = 4;
 /// For packets within one UDP flow of more than [`SMALL`], as many times.
 pub const STREAM: u32 = 16;
 
-/// The last step below critical, where what our own hosts ping ends.
+/// The last step below critical, where what our own hosts ping, and stream to each other, ends.
 const HIGHEST_OF_OWN: u8 = 3;
 
 const PERIOD_SECS: i64 = 10;
@@ -238,9 +239,11 @@ impl Flood {
         if period.window != cx.window() {
             (period.window, period.told) = (cx.window(), 0);
         }
-        let own_ping = flow.proto == Proto::Icmp && within && cx.facts().src_local;
+        let facts = cx.facts();
+        let own_ping = flow.proto == Proto::Icmp && within && facts.src_local;
+        let own_stream = flow.proto == Proto::Udp && within && facts.src_local && facts.dst_local;
         let step = self.unanswered.step(unanswered / factor);
-        let step = if own_ping { step.min(HIGHEST_OF_OWN) } else { step };
+        let step = if own_ping || own_stream { step.min(HIGHEST_OF_OWN) } else { step };
         if ladder::climb(&mut period.told, step)
             && let Some(rung) = self.unanswered.at_step(step)
         {
@@ -376,6 +379,11 @@ mod tests {
         assert!(outside(Proto::Udp, 700, false).is_empty(), "a camera");
         assert_eq!(outside(Proto::Udp, 20_000, false).last().map(String::as_str), Some("critical 0.95"));
         assert!(outside(Proto::Udp, 20_000, true).is_empty(), "a stream that is answered");
+        assert_eq!(
+            within(Proto::Udp, 40_000, "192.168.1.7", true, false).last().map(String::as_str),
+            Some("high 0.9"),
+            "iperf between our own hosts"
+        );
     }
 
     #[test]

@@ -9,11 +9,11 @@ use slips_core::flow::Proto;
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::Settings;
 use crate::ladder::{self, Ladder, Told, rung};
 use crate::steps::member_of;
 use crate::table::Table;
 use crate::tally::{Pace, Trail};
+use crate::{Settings, web};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -27,13 +27,16 @@ pub static SPEC: Spec = Spec {
         attack: "T1110.001 Password Guessing, T1110.004 Credential Stuffing.",
         rule: "Requests that send something (`POST`, up to 4 kB) to a path that is named like a login, per source, \
             server and path in a window, nine tenths of which are answered alike: by the same status and within \
-            one class of size. Basic authentication is for `login_guessing`, forms over TLS are \
+            one class of size. Authentication by HTTP itself is for `login_guessing`, forms over TLS are \
             `flow_guessing`'s where they have a port of their own.",
         numbers: "People try a password a few times. 30 are medium, 80 high, 200 critical when 60 of them fell within \
-            one to two minutes; hydra and ffuf send hundreds a minute.",
+            one to two minutes and they are guesses: the server refuses (401, 403, 422, 429), or what is sent is of \
+            three lengths at least, as words of a list are; hydra and ffuf send hundreds a minute.",
         quiet: "Only paths of logins count, so what programs post does not; a login that succeeds is answered \
-            otherwise. Outwards it is low: a page of ours that asks for its session.",
-        evasion: "TLS; other names; answers that vary.",
+            otherwise; what asks the same again and again is no guess. What a page may have had a browser send \
+            (`Origin`, a browser's name, a server called by a public name) is low when one of our hosts sends it, \
+            and outwards all is low: whoever has a page visited must not get the visitor blocked.",
+        evasion: "TLS; other names; answers that vary; inside, a browser's user agent.",
         proof: "Proven, requests over TCP.",
     },
 };
@@ -59,8 +62,12 @@ pub const OUTWARDS: Threshold = Threshold::steps(
 
 /// Requests within one to two minutes that nobody types.
 const FAST: u32 = 60;
+/// Different lengths of what is sent that a list of passwords has.
+const LENGTHS: usize = 3;
+/// Statuses by which a server refuses what a form says.
+const REFUSALS: [u16; 4] = [401, 403, 422, 429];
 const MINUTE: Span = Span::from_secs(60);
-/// The step of [`REQUESTS`] that slower ones do not pass.
+/// The step of [`REQUESTS`] that slower ones, and such as are no guesses for certain, do not pass.
 const PATIENT_STEP: u8 = 2;
 /// Bytes of a form with a name and a password.
 const MAX_FORM: u64 = 4096;
@@ -88,6 +95,12 @@ struct Form {
     /// The answer of the first request: status and class of size; and how many are like it.
     answer: Option<(u16, u32)>,
     alike: u32,
+    /// Lengths of what was sent, the first three.
+    lengths: [u16; LENGTHS],
+    /// The server says that it refuses.
+    is_refused: bool,
+    /// A page may have sent some of it.
+    steerable: bool,
     pace: Pace,
     trail: Trail,
     told: Told,
@@ -123,6 +136,14 @@ impl Form {
         let (status, class) = *self.answer.get_or_insert(answer);
         let alike = status == answer.0 && class.abs_diff(answer.1) <= 1;
         self.alike = self.alike.saturating_add(u32::from(alike));
+        self.is_refused = REFUSALS.contains(&answer.0);
+        self.steerable |= web::is_steerable(http);
+        let length = http.request_body_len as u16;
+        if !self.lengths.contains(&length)
+            && let Some(free) = self.lengths.iter_mut().find(|known| **known == 0)
+        {
+            *free = length;
+        }
         self.pace.add(http.about.at, 1, MINUTE);
         self.trail.push(http.about.uid);
         alike && self.alike.saturating_mul(10) >= self.requests.saturating_mul(9)
@@ -147,9 +168,12 @@ impl FormGuessing {
         if !form.add(http) {
             return;
         }
-        let ladder = if cx.facts().dst_local { &self.requests } else { &self.outwards };
+        let facts = cx.facts();
+        let visitor = facts.src_local && form.steerable;
+        let ladder = if facts.dst_local && !visitor { &self.requests } else { &self.outwards };
         let step = ladder.step(form.requests);
-        let step = if form.pace.sum() >= FAST { step } else { step.min(PATIENT_STEP) };
+        let guesses = form.is_refused || form.lengths.iter().all(|length| *length > 0);
+        let step = if guesses && form.pace.sum() >= FAST { step } else { step.min(PATIENT_STEP) };
         let step = step.max(form.told.step());
         let Some(rung) = form.told.climb(ladder, step, Proof::Proven, 1, about.at) else { return };
         let shown: String = path.chars().take(80).collect();
@@ -177,8 +201,9 @@ impl Detector for FormGuessing {
         if let Event::Http(http) = event
             && http.method == "POST"
             && (1..=MAX_FORM).contains(&http.request_body_len)
-            // The server asks by its own means: read elsewhere.
-            && http.status_code.is_some_and(|code| code != 401)
+            // Who authenticates by HTTP itself is read elsewhere.
+            && http.username.is_empty()
+            && http.status_code.is_some()
             && let Some(path) = login_path(&http.uri)
         {
             self.on_form(cx, http, path);
@@ -203,7 +228,8 @@ mod tests {
         let mut bench = bench(FormGuessing::new(&Settings::default()));
         let all = (0..n).flat_map(|n| {
             let mut request = http("192.168.1.2", "", uri, n * gap / 10);
-            (request.method, request.request_body_len, request.response_body_len) = ("POST".into(), 40, 1800);
+            (request.method, request.request_body_len) = ("POST".into(), 40 + n as u64 % 5);
+            request.response_body_len = 1800;
             vary(n, &mut request);
             bench.feed(&Event::Http(Box::new(request)))
         });
@@ -227,9 +253,34 @@ mod tests {
     fn other_requests_and_answers_that_vary_are_silent() {
         assert!(posted(500, 5, "/api/data", |_, _| {}).is_empty());
         assert!(posted(500, 5, "/login", |_, form| form.method = "GET".into()).is_empty());
-        assert!(posted(500, 5, "/login", |_, form| form.status_code = Some(401)).is_empty());
+        assert!(posted(500, 5, "/login", |_, form| form.username = "joe".into()).is_empty());
         assert!(posted(500, 5, "/login", |_, form| form.request_body_len = 90_000).is_empty());
         assert!(posted(500, 5, "/login", |n, form| form.response_body_len = 10 << (n % 9)).is_empty());
+    }
+
+    #[test]
+    fn what_is_asked_again_and_again_is_no_guess_unless_it_is_refused() {
+        let same = |_: i64, form: &mut Http| form.request_body_len = 40;
+        assert_eq!(posted(500, 5, "/login/status", same), ["medium 0.7", "high 0.8"]);
+        let refused = |_: i64, form: &mut Http| (form.request_body_len, form.status_code) = (40, Some(401));
+        assert_eq!(posted(210, 5, "/api/login", refused), ["medium 0.7", "high 0.8", "critical 0.9"]);
+    }
+
+    #[test]
+    fn a_page_that_is_visited_does_not_make_its_visitor_an_attacker() {
+        for steer in [
+            (|_, form: &mut Http| form.from_page = true) as fn(i64, &mut Http),
+            |_, form| form.user_agent = "Mozilla/5.0 (X11) AppleWebKit/537.36 Chrome/128.0".into(),
+            |_, form| form.host = "rebound.example.org".into(),
+            |n, form| form.from_page = n == 100,
+        ] {
+            let told = posted(500, 5, "/login", steer);
+            assert!(!told.iter().any(|told| told.starts_with("critical")), "{told:?}");
+        }
+        let outside = |_: i64, form: &mut Http| {
+            (form.from_page, form.about.src.addr) = (true, [203, 0, 113, 9].into());
+        };
+        assert_eq!(posted(500, 5, "/login", outside).last().map(String::as_str), Some("critical 0.9"));
     }
 
     #[test]

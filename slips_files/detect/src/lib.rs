@@ -22,6 +22,7 @@ mod table;
 mod tally;
 #[cfg(test)]
 mod test_traces;
+mod web;
 mod zeek_notice;
 
 pub mod agent_over_http;

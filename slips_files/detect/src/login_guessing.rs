@@ -4,25 +4,24 @@
 use std::net::IpAddr;
 
 use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
-use slips_core::event::{Event, EventKind};
+use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::exchange::{App, Auth, AuthOutcome};
 use slips_core::flow::Proto;
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
-use crate::Settings;
-use crate::attempt;
 use crate::ladder::{self, Ladder, Rung, Told, rung};
 use crate::steps::{member_of, member_of_ip};
 use crate::table::Table;
 use crate::tally::{Distinct, Pace, Trail};
+use crate::{Settings, attempt, web};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
     name: "login_guessing",
     kinds: &[EvidenceKind::PasswordGuessing],
-    events: &[EventKind::Auth],
+    events: &[EventKind::Auth, EventKind::Http],
     roles: &[Role::Src, Role::Dst],
     thresholds: &[REFUSED, SPRAYED, TOGETHER, LET_IN],
     header: Header {
@@ -37,12 +36,13 @@ pub static SPEC: Spec = Spec {
         numbers: "10 refusals are what a forgotten password makes. Critical are 40 within five to ten minutes with \
             three names or with a pace that no person types at (40 within a minute); slow guessing ends at high, \
             and so does who tries one name at leisure. A login that succeeds after 20 refusals of the same name \
-            is told as critical.",
+            is critical after such a pace, and high otherwise: somebody typed his new password at last.",
         quiet: "A program with an old password repeats one name for ever: at most high, 0.64 an hour. A server that \
             asks first (HTTP 401, Kerberos pre-authentication) has refused nothing. Nobody is blamed for what \
-            many sources did together.",
+            many sources did together. What a page may have had a browser of ours ask by HTTP (`Origin`, a \
+            browser's name, a server called by a public name, all that is outside) is low and no login.",
         evasion: "Encrypted protocols other than RDP; forms in web pages; fewer than ten tries an hour and source and \
-            server.",
+            server; inside, a browser's user agent.",
         proof: "Proven over TCP; a datagram proves its sender only by his hardware address.",
     },
 };
@@ -105,6 +105,10 @@ struct Server {
     trail: Trail,
     told: Told,
     let_in: bool,
+    /// No person tried so fast.
+    fast: bool,
+    /// A page may have had a browser of ours ask here.
+    by_page: bool,
 }
 
 #[derive(Debug, Default)]
@@ -150,15 +154,22 @@ fn is_refused(auth: &Auth) -> Option<bool> {
     }
 }
 
+/// One of our hosts asks a server outside by HTTP: any page may have him do so.
+fn asks_outside(auth: &Auth, cx: &Cx<'_>) -> bool {
+    auth.app == App::Http && cx.facts().src_local && !cx.facts().dst_local
+}
+
 fn proof_of(auth: &Auth, cx: &Cx<'_>) -> Proof {
     if auth.about.proto == Proto::Tcp { Proof::Proven } else { attempt::proof_of_source(cx.facts()) }
 }
 
 impl Server {
-    fn step(&self, refused: &Ladder) -> u8 {
+    fn step(&mut self, refused: &Ladder) -> u8 {
         let step = refused.step(self.refused);
         let several = self.users.len() >= SEVERAL && self.minutes.sum() >= FAST;
-        if several || self.minute.sum() >= FAST { step } else { step.min(SLOW_STEP) }
+        let fast = several || self.minute.sum() >= FAST;
+        self.fast |= fast;
+        if fast { step } else { step.min(SLOW_STEP) }
     }
 }
 
@@ -192,10 +203,16 @@ impl LoginGuessing {
         server.minutes.add(about.at, 1, MINUTES);
         server.minute.add(about.at, 1, MINUTE);
         server.trail.push(about.uid);
-        source.sprayed.insert(member_of_ip(about.dst.addr));
+        let by_page = server.by_page || asks_outside(auth, cx);
+        if !by_page {
+            source.sprayed.insert(member_of_ip(about.dst.addr));
+        }
         let proof = proof_of(auth, cx);
         let step = server.step(&self.refused).max(server.told.step());
-        if let Some(rung) = server.told.climb(&self.refused, step, proof, 1, about.at) {
+        if let Some(mut rung) = server.told.climb(&self.refused, step, proof, 1, about.at) {
+            if by_page {
+                rung.level = rung.level.min(ThreatLevel::Low);
+            }
             let text = format!(
                 "{} guessing at {}: {} logins, {} names",
                 auth.app.name(),
@@ -221,8 +238,13 @@ impl LoginGuessing {
         let Some(source) = self.sources.get_mut(cx.slot(), cx.window()) else { return };
         let Some(server) = source.servers.get_mut(&(about.dst.addr, about.dst.port)) else { return };
         let refused = server.by_user.get_mut(&member_of(&auth.user)).map_or(0, |refused| *refused);
-        if refused < self.let_in.at || std::mem::replace(&mut server.let_in, true) {
+        let by_page = server.by_page || asks_outside(auth, cx);
+        if by_page || refused < self.let_in.at || std::mem::replace(&mut server.let_in, true) {
             return;
+        }
+        let mut rung = self.let_in;
+        if !server.fast {
+            rung.level = rung.level.min(ThreatLevel::High);
         }
         let text = format!(
             "{} guessing at {} succeeded: let in after {refused} refused logins of the same name",
@@ -230,7 +252,18 @@ impl LoginGuessing {
             about.dst
         );
         let proof = proof_of(auth, cx);
-        tell(cx, auth, self.let_in, proof, text, vec![about.uid]);
+        tell(cx, auth, rung, proof, text, vec![about.uid]);
+    }
+
+    /// A page may have had a browser of ours ask for what needs a login.
+    fn on_page(&mut self, cx: &Cx<'_>, http: &Http) {
+        let source = self.sources.get_or_default(cx.slot(), cx.window());
+        let key = (http.about.dst.addr, http.about.dst.port);
+        if let Some(server) =
+            source.servers.get_or_insert(key, MAX_SERVERS, |server| u64::from(server.refused))
+        {
+            server.by_page = true;
+        }
     }
 
     /// The server's side.
@@ -287,6 +320,14 @@ impl Detector for LoginGuessing {
     }
 
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
+        if let Event::Http(http) = event
+            && cx.role() == Role::Src
+            && cx.facts().src_local
+            && (http.status_code == Some(401) || !http.username.is_empty())
+            && web::is_steerable(http)
+        {
+            self.on_page(cx, http);
+        }
         let Event::Auth(auth) = event else { return };
         match (is_refused(auth), cx.role()) {
             (Some(true), Role::Src) => self.on_refused(cx, auth),
@@ -310,7 +351,7 @@ impl Detector for LoginGuessing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_traces::{about, bench, levels};
+    use crate::test_traces::{about, bench, http, levels};
     use AuthOutcome::{Failed, Succeeded, Unknown};
 
     fn login(app: App, src: &str, dst: &str, second: i64, user: &str, outcome: AuthOutcome) -> Event {
@@ -362,11 +403,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_page_has_a_browser_ask_is_low_and_no_login() {
+        for (dst, page) in [("192.168.1.9", true), ("198.51.100.9", false), ("192.168.1.9", false)] {
+            let mut bench = bench(LoginGuessing::new(&Settings::default()));
+            let mut told = Vec::new();
+            for n in 0..200 {
+                let mut request = http(dst, "", "/", n / 10);
+                (request.status_code, request.from_page) = (Some(401), page);
+                request.about.dst.port = 21;
+                told.extend(bench.feed(&Event::Http(Box::new(request))));
+                told.extend(bench.feed(&login(App::Http, "192.168.1.5", dst, n / 10, "joe", Failed)));
+            }
+            told.extend(bench.feed(&login(App::Http, "192.168.1.5", dst, 21, "joe", Succeeded)));
+            let tool_inside = !page && dst == "192.168.1.9";
+            assert_eq!(told.iter().any(|told| told.level > ThreatLevel::Low), tool_inside, "{dst} {page}");
+        }
+    }
+
+    #[test]
     fn a_login_after_many_refusals_is_told() {
-        for (refused, expected) in [(19, None), (20, Some("critical 0.9"))] {
+        let slow = Some("high 0.9");
+        for (refused, gap, expected) in
+            [(19, 60, None), (20, 60, slow), (49, 60, slow), (49, 0, Some("critical 0.9"))]
+        {
             let mut bench = bench(LoginGuessing::new(&Settings::default()));
             for n in 0..refused {
-                bench.feed(&login(App::Pop3, "203.0.113.9", "192.168.1.2", n * 60, "joe", Failed));
+                bench.feed(&login(App::Pop3, "203.0.113.9", "192.168.1.2", n * gap, "joe", Failed));
             }
             let other = login(App::Pop3, "203.0.113.9", "192.168.1.2", 2999, "ann", Succeeded);
             assert!(bench.feed(&other).is_empty(), "somebody else behind the same address");

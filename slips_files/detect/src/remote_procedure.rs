@@ -3,14 +3,18 @@
 
 use std::net::IpAddr;
 
-use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
-use slips_core::event::{Event, EventKind};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
+use slips_core::event::{About, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::exchange::{App, Operation};
+use slips_core::state::Windowed;
+use slips_core::time::{Span, WindowId};
 
 use crate::Settings;
-use crate::ladder::rung;
-use crate::steps::{Limits, Steps, in_steps};
+use crate::ladder::{self, Ladder, Told, rung};
+use crate::steps::{Limits, Steps};
+use crate::table::Table;
+use crate::tally::{Pace, Trail};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -23,7 +27,7 @@ pub static SPEC: Spec = Spec {
     ],
     events: &[EventKind::Operation],
     roles: &[Role::Src],
-    thresholds: &[EXECUTION, SECRETS, DISCOVERY, ACCOUNTS, NETLOGON, EXPLOIT],
+    thresholds: &[EXECUTION, SECRETS, DISCOVERY, ACCOUNTS, NETLOGON, NETLOGON_TRIAL, EXPLOIT],
     header: Header {
         detects: "Windows hosts managed as attackers do it: calls over DCE/RPC, alone or over SMB (`REMOTE_EXECUTION`, \
             `CREDENTIAL_ACCESS`, `REMOTE_DISCOVERY`, `EXPLOIT_ATTEMPT`).",
@@ -32,12 +36,15 @@ pub static SPEC: Spec = Spec {
             T1003.004 LSA Secrets, T1555 Credentials from Password Stores, T1187 Forced Authentication, T1210 \
             Exploitation of Remote Services, T1087 and T1135 Discovery.",
         rule: "Certain operations of certain interfaces, per pair of hosts and technique in a window; the table \
-            `CALLS` names them with their technique. Logins over Netlogon are counted: a trial of CVE-2020-1472 \
-            takes 256 of them on average. A compressed SMB message whose sizes overflow is CVE-2020-0796.",
+            `CALLS` names them with their technique. Logins over Netlogon are counted, for \
+            the worse steps those within one to two minutes: a trial of CVE-2020-1472 takes 256 of them on average, in \
+            a second or a few. A compressed SMB message whose sizes overflow is CVE-2020-0796.",
         numbers: "The operations are those of MS-SCMR, MS-TSCH, MS-WMI, MS-DRSR, MS-LSAD, MS-BKRP, MS-RPRN, MS-EFSR, \
             MS-DFSNM, MS-SRVS, MS-SAMR and MS-RRP; the classes made by DCOM are those of T1021.003 (MMC20.Application, \
             ShellWindows and others). Domain controllers replicate with each other by the call that DCSync \
-            uses, and administrators create services: 0.35 to 0.64 a pair and window, of which eight weigh. \
+            uses, members of a domain log in by Netlogon at every start and when a channel breaks (public detections \
+            of CVE-2020-1472 take 20 pairs of calls within two minutes; a hundred is what no office does), and \
+            administrators create services: 0.35 to 0.64 a pair and window, of which eight weigh. \
             Critical is only what no administration does.",
         quiet: "Clients of a domain log in, look up names and read policies all day: these calls are not in the \
             table. Discovery is low: file managers ask for shares.",
@@ -74,13 +81,27 @@ pub const ACCOUNTS: Threshold = Threshold::steps(
     Unit::Count,
     &[rung(1, ThreatLevel::Medium, 0.5), rung(10, ThreatLevel::Medium, 0.7)],
 );
-/// Steps in logins of a machine account over Netlogon.
+/// Steps in logins of machine accounts over Netlogon.
 pub const NETLOGON: Threshold = Threshold::steps(
     "netlogon_logins",
     "logins over Netlogon between two hosts in a window",
     Unit::Count,
-    &[rung(20, ThreatLevel::High, 0.9), rung(100, ThreatLevel::Critical, 0.95)],
+    &[rung(20, ThreatLevel::Low, 0.5), rung(200, ThreatLevel::Medium, 0.6)],
 );
+/// The same within [`MINUTE`] to twice of it.
+pub const NETLOGON_TRIAL: Threshold = Threshold::steps(
+    "netlogon_trial",
+    "logins over Netlogon between two hosts within one to two minutes",
+    Unit::Count,
+    &[
+        rung(20, ThreatLevel::Medium, 0.7),
+        rung(50, ThreatLevel::High, 0.9),
+        rung(100, ThreatLevel::Critical, 0.95),
+    ],
+);
+const MINUTE: Span = Span::from_secs(60);
+/// Servers remembered per source and window; those with the fewest logins make room.
+const MAX_SERVERS: usize = 16;
 /// The step for messages that only exploits send.
 pub const EXPLOIT: Threshold = Threshold::steps(
     "exploits",
@@ -200,6 +221,16 @@ fn technique_of(operation: &Operation) -> Option<Technique> {
         .map(|(_, _, technique)| *technique)
 }
 
+/// Logins of one host over Netlogon at another one.
+#[derive(Debug, Default)]
+struct Logins {
+    n: u32,
+    pace: Pace,
+    trail: Trail,
+    told: u8,
+    told_trial: Told,
+}
+
 type Counts = Steps<(Technique, IpAddr)>;
 
 /// See the module.
@@ -208,7 +239,9 @@ pub struct RemoteProcedure {
     execution: Counts,
     secrets: Counts,
     discovery: Counts,
-    netlogon: Counts,
+    netlogon: Ladder,
+    netlogon_trial: Ladder,
+    logins: Windowed<Table<IpAddr, Logins>>,
     accounts: Counts,
     exploits: Counts,
 }
@@ -221,7 +254,9 @@ impl RemoteProcedure {
             execution: Steps::new(settings.ladder(&SPEC, &EXECUTION), limits),
             secrets: Steps::new(settings.ladder(&SPEC, &SECRETS), limits),
             discovery: Steps::new(settings.ladder(&SPEC, &DISCOVERY), limits),
-            netlogon: Steps::new(settings.ladder(&SPEC, &NETLOGON), limits),
+            netlogon: settings.ladder(&SPEC, &NETLOGON),
+            netlogon_trial: settings.ladder(&SPEC, &NETLOGON_TRIAL),
+            logins: Windowed::default(),
             accounts: Steps::new(settings.ladder(&SPEC, &ACCOUNTS), limits),
             exploits: Steps::new(settings.ladder(&SPEC, &EXPLOIT), limits),
         }
@@ -229,10 +264,43 @@ impl RemoteProcedure {
 }
 
 impl RemoteProcedure {
+    fn counts(&mut self) -> [&mut Counts; 5] {
+        [&mut self.execution, &mut self.secrets, &mut self.discovery, &mut self.accounts, &mut self.exploits]
+    }
+
+    fn on_netlogon(&mut self, cx: &mut Cx<'_>, about: &About) {
+        let servers = self.logins.get_or_default(cx.slot(), cx.window());
+        let Some(logins) = servers.get_or_insert(about.dst.addr, MAX_SERVERS, |logins| u64::from(logins.n))
+        else {
+            return;
+        };
+        logins.n = logins.n.saturating_add(1);
+        logins.pace.add(about.at, 1, MINUTE);
+        logins.trail.push(about.uid);
+        let (step, n) = (self.netlogon.step(logins.n), logins.pace.sum());
+        let trial = self.netlogon_trial.step(n).max(logins.told_trial.step());
+        let rung = match logins.told_trial.climb(&self.netlogon_trial, trial, Proof::Proven, 1, about.at) {
+            // What is worse stands.
+            None if trial > 0 => None,
+            None => self.netlogon.at_step(step).filter(|_| ladder::climb(&mut logins.told, step)),
+            worse => worse,
+        };
+        let Some(rung) = rung else { return };
+        let text = format!("{}: {} times at {}", Technique::Netlogon.text(), logins.n, about.dst.addr);
+        let uids = logins.trail.take();
+        cx.emit(Finding {
+            victim: Some(Entity::Ip(about.dst.addr)),
+            proto: Some(about.proto),
+            uids,
+            text,
+            proof: Proof::Proven,
+            ..ladder::finding(cx, Technique::Netlogon.kind(), about.src.addr, rung, about.at)
+        });
+    }
+
     fn on_call(&mut self, cx: &mut Cx<'_>, operation: &Operation, technique: Technique) {
         let about = &operation.about;
         let steps = match technique.kind() {
-            _ if technique == Technique::Netlogon => &mut self.netlogon,
             _ if technique == Technique::Account => &mut self.accounts,
             EvidenceKind::RemoteExecution => &mut self.execution,
             EvidenceKind::RemoteDiscovery => &mut self.discovery,
@@ -256,13 +324,28 @@ impl RemoteProcedure {
 }
 
 impl Detector for RemoteProcedure {
-    in_steps!(execution, secrets, discovery, netlogon, accounts, exploits);
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
+        self.logins.close(window, |_, _| {});
+        self.counts().into_iter().for_each(|counts| counts.close(window));
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.logins.forget(slot);
+        self.counts().into_iter().for_each(|counts| counts.forget(slot));
+    }
 
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         if let Event::Operation(operation) = event
             && let Some(technique) = technique_of(operation)
         {
-            self.on_call(cx, operation, technique);
+            match technique {
+                Technique::Netlogon => self.on_netlogon(cx, &operation.about),
+                technique => self.on_call(cx, operation, technique),
+            }
         }
     }
 }
@@ -273,10 +356,21 @@ mod tests {
     use crate::test_traces::{about, bench, levels};
 
     fn told(times: i64, app: App, action: &'static str, object: &str, detail: &str) -> Vec<Finding> {
+        every(1, times, app, action, object, detail)
+    }
+
+    fn every(
+        seconds: i64,
+        times: i64,
+        app: App,
+        action: &'static str,
+        object: &str,
+        detail: &str,
+    ) -> Vec<Finding> {
         let mut bench = bench(RemoteProcedure::new(&Settings::default()));
         let call = |n| {
             Event::Operation(Box::new(Operation {
-                about: about("192.168.1.5", "192.168.1.9", 445, n),
+                about: about("192.168.1.5", "192.168.1.9", 445, n * seconds),
                 app,
                 action,
                 object: object.into(),
@@ -296,6 +390,7 @@ mod tests {
             let told = told(100, app, action, interface, operation);
             let kinds: Vec<EvidenceKind> = told.iter().map(|told| told.kind).collect();
             let expected = if technique == Technique::SmbGhost { 1 } else { 2 };
+            let expected = if technique == Technique::Netlogon { 3 } else { expected };
             assert_eq!(kinds, vec![technique.kind(); expected], "{interface}.{operation}");
         }
     }
@@ -306,8 +401,21 @@ mod tests {
         assert_eq!(rpc(1, "svcctl", "CreateServiceW"), ["medium 0.7"]);
         assert_eq!(rpc(1000, "drsuapi", "DRSGetNCChanges"), ["high 0.7", "high 0.8"]);
         assert!(rpc(19, "netlogon", "NetrServerAuthenticate3").is_empty(), "ordinary logins");
-        assert_eq!(rpc(300, "netlogon", "NetrServerAuthenticate3"), ["high 0.9", "critical 0.95"]);
+        assert_eq!(
+            rpc(120, "netlogon", "NetrServerAuthenticate3"),
+            ["medium 0.7", "high 0.9", "critical 0.95"],
+            "a trial of CVE-2020-1472"
+        );
         assert_eq!(levels(&told(9, App::Smb, "compress", "", "overflow")), ["critical 0.95"]);
+    }
+
+    #[test]
+    fn a_domain_that_logs_in_all_day_is_no_trial() {
+        let all = |seconds, times| {
+            levels(&every(seconds, times, App::DceRpc, "call", "netlogon", "NetrServerAuthenticate3"))
+        };
+        assert_eq!(all(12, 300), ["low 0.5", "medium 0.6"], "five a minute");
+        assert_eq!(all(3, 100), ["medium 0.7"], "an office that starts");
     }
 
     #[test]

@@ -221,6 +221,7 @@ pub fn http(dst: &str, host: &str, uri: &str, second: i64) -> Http {
         username: String::new(),
         orig_mime_types: Vec::new(),
         orig_fuids: Vec::new(),
+        from_page: false,
     }
 }
 

@@ -108,6 +108,9 @@ pub struct Http {
     pub username: String,
     pub orig_mime_types: Vec<String>,
     pub orig_fuids: Vec<String>,
+    /// A browser asked on behalf of a page: `Origin` or `Sec-Fetch-…` are there, which no page can leave out or forge (Fetch
+    /// standard, forbidden request-headers).
+    pub from_page: bool,
 }
 
 /// A TLS handshake (ssl.log).

@@ -59,6 +59,7 @@ fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
         username: String::new(),
         orig_mime_types: Vec::new(),
         orig_fuids: Vec::new(),
+        from_page: false,
     })));
     Ok(())
 }

@@ -316,6 +316,7 @@ impl Conversation {
             username: String::new(),
             orig_mime_types: Vec::new(),
             orig_fuids: Vec::new(),
+            from_page: false,
         };
         let request_over = !has_request;
         let exchange = Exchange { http, has_request, request_over, reply_over: false, attempt: None };
@@ -419,6 +420,10 @@ impl Conversation {
                 cx.software(software::Kind::Browser, dir, value);
             } else if is(b"referer") {
                 http.referrer = line::text(value);
+            } else if is(b"origin")
+                || name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"sec-fetch-"))
+            {
+                http.from_page = true;
             } else if is(b"authorization") || is(b"proxy-authorization") {
                 exchange.attempt = line::attempt(value);
                 let basic = exchange.attempt.as_ref().filter(|attempt| attempt.method == line::BASIC);

@@ -39,6 +39,20 @@ fn check(talk: &[(Dir, &[u8])], expected: &[&str]) -> (Vec<Http>, Vec<File>) {
 }
 
 #[test]
+fn what_a_browser_asks_for_a_page_is_known() {
+    for (header, expected) in
+        [("Origin: null", true), ("sec-fetch-mode: cors", true), ("Original: x", false), ("Sec: x", false)]
+    {
+        let request = format!("POST / HTTP/1.1\r\nHost: h\r\n{header}\r\nContent-Length: 1\r\n\r\nx");
+        let (exchanges, _) = check(
+            &[(Orig, request.as_bytes()), (Resp, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")],
+            &["POST / 200 1 0"],
+        );
+        assert_eq!(exchanges[0].from_page, expected, "{header}");
+    }
+}
+
+#[test]
 fn a_request_and_its_reply() {
     let (exchanges, files) = check(
         &[

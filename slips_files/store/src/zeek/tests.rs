@@ -186,6 +186,7 @@ fn all_kinds() -> Vec<Event> {
             username: text(),
             orig_mime_types: list(),
             orig_fuids: list(),
+            from_page: false,
         })),
         Event::Tls(Box::new(Tls {
             about: about(),

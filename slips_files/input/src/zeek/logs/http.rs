@@ -21,6 +21,7 @@ columns! {
     REFERRER = "referrer",
     VERSION = "version",
     USER_AGENT = "user_agent",
+    ORIGIN = "origin",
     REQUEST_BODY_LEN = "request_body_len",
     RESPONSE_BODY_LEN = "response_body_len",
     STATUS_CODE = "status_code",
@@ -58,5 +59,6 @@ fn decode(row: &Row<'_>, _: &mut Labels) -> Result<Event, Reject> {
         username: String::new(),
         orig_mime_types: Vec::new(),
         orig_fuids: Vec::new(),
+        from_page: !row.string(col::ORIGIN).is_empty(),
     })))
 }
