@@ -2,7 +2,7 @@
 //
 // A rule sees some of what one of our hosts sends to a remote one: `service` is what the flow speaks (as in conn.log, e.g. "http"),
 // `port` the server's port, `from_client` whether ours is the client.
-// meta:  what  = what leaves, for people: the end of a sentence
+// meta:  what  = what leaves, for people: the beginning of a sentence
 //        level = "info", "low", "medium" or "high": how bad one match is
 //        kind  = "location": NETWORK_GPS_LOCATION_LEAKED; without it SENSITIVE_DATA_LEAKED
 //        check = "luhn", "own_mac": strings whose name begins with $checked count where their digits have a right check digit, or are

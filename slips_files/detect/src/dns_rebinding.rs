@@ -138,7 +138,8 @@ impl DnsRebinding {
         name.changes += 1;
         let is_gateway = self.gateways.contains(&addr);
         let least = if name.short || is_gateway { SHORT_STEP } else { 0 };
-        let step = self.changes.step(name.changes).max(least);
+        let reached = self.changes.step(name.changes);
+        let step = if reached == 0 { 0 } else { reached.max(least) };
         if !ladder::climb(&mut name.told, step) {
             return;
         }
