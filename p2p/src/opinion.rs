@@ -85,6 +85,8 @@ pub struct Opinion {
     pub groups: usize,
     /// Who said it, the weightiest first.
     pub shares: Vec<Share>,
+    /// What answers to a question of ours add for own evidence; nobody signed them, and they are in none of the figures above.
+    pub answered: f64,
 }
 
 impl Opinion {
@@ -109,7 +111,7 @@ impl Opinion {
         shares.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.author.cmp(&b.author)));
         let capped = caps.iter().map(|(_, sum, cap)| sum.min(*cap));
         let groups = capped.clone().filter(|weight| *weight >= rules.voice).count();
-        Self { weight: capped.sum(), groups, shares }
+        Self { weight: capped.sum(), groups, shares, answered: 0.0 }
     }
 }
 

@@ -20,6 +20,8 @@ const REMEMBERED: usize = 4096;
 const ASKED: usize = 4096;
 /// Peers are not asked about the same attacker again before so long: the original's 1000 s.
 const ASK_AGAIN: Duration = Duration::from_secs(1000);
+/// An answer comes within this time, or is none: the node waits for three seconds, and is slow at most.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// Most attackers in one question.
 const IN_ONE: usize = 32;
 
@@ -166,9 +168,14 @@ impl Sharing {
         }
         (!some.is_empty()).then_some(some)
     }
+
+    /// Whether we asked about `indicator` so lately that an answer can come still.
+    pub fn awaits(&self, indicator: &Indicator, now: Moment) -> bool {
+        self.asked.get(indicator).is_some_and(|at| now.since(*at) < ANSWER_WITHIN)
+    }
 }
 
-/// The answer of a peer to a question of ours, as a report of its own; it holds for an hour.
+/// What a followed list says about one of its entries, as a report.
 pub fn report_of(indicator: &Indicator, score: Percent, confidence: Percent, last: Moment) -> Report {
     Report {
         indicator: indicator.clone(),
@@ -266,6 +273,9 @@ mod tests {
         let asked: Vec<usize> =
             std::iter::from_fn(|| sharing.question(NOW)).map(|question| question.len()).collect();
         assert_eq!(asked, [32, 8]);
+        let first = seen(1, 1).indicator;
+        assert!(sharing.awaits(&first, NOW) && !sharing.awaits(&first, NOW.plus(ANSWER_WITHIN)));
+        assert!(!sharing.awaits(&seen(200, 1).indicator, NOW));
         sharing.wonder(&seen(3, 1).indicator, NOW.plus(ASK_AGAIN / 2));
         assert_eq!(sharing.question(NOW.plus(ASK_AGAIN / 2)), None);
         sharing.wonder(&seen(3, 1).indicator, NOW.plus(ASK_AGAIN));

@@ -81,7 +81,7 @@ pub fn block_on_word(
         None => (format!("by {source}"), source),
         Some((origin, name)) => (format!("on the word of {origin} {name}"), origin),
     };
-    Entry::new(Kind::Block, format_args!("{net} {does} {by} until {}", render::iso(until)))
+    Entry::new(Kind::Block, format_args!("{net} {does} {by} until {}: {why}", render::iso(until)))
         .with(Field::Target, net)
         .with(Field::Until, render::iso(until))
         .with(Field::Seconds, term.as_secs())
@@ -211,6 +211,23 @@ pub fn peer_quarantined(peer: Named<'_>, reason: &str) -> Entry {
         format_args!("peer {} is not believed any more: {reason}", peer.name),
     )
     .with(Field::Reason, reason)
+}
+
+/// So many more blocks or ends of blocks on the word of one peer.
+pub fn more_on_word(kind: Kind, source: &str, lines: u64) -> Entry {
+    let what = if kind == Kind::Unblock { "ends of blocks" } else { "blocks" };
+    Entry::new(kind, format_args!("{source}: {lines} more {what} on its word were not told one by one"))
+        .with(Field::Dropped, lines)
+}
+
+/// A peer caused so many more lines of this kind.
+pub fn peer_said_more(kind: Kind, peer: Named<'_>, lines: u64) -> Entry {
+    of_peer(
+        kind,
+        peer,
+        format_args!("peer {}: {lines} more of this kind were not told one by one", peer.name),
+    )
+    .with(Field::Dropped, lines)
 }
 
 /// A peer said something.

@@ -3,6 +3,7 @@
 pub mod bell;
 pub mod build;
 pub mod capture;
+mod chatter;
 mod clocks;
 mod entries;
 mod interfaces;

@@ -25,13 +25,14 @@ use slips_core::addr::Net;
 use slips_core::alert::Alert;
 use slips_firewall::{DiscoverError, Error, Firewall, Outcome, Protected, Refusal};
 use slips_store::Blocks;
-use slips_systemd::journal::{Entry, Journal};
+use slips_systemd::journal::{Entry, Journal, Kind};
 
 pub use self::advice::Advice;
-use self::holds::Standings;
+use self::holds::{Holder, Standings};
 use self::later::{Failed, Retry};
 pub use self::line::{AdviceEnd, AdviceLine};
 use self::watch::Readings;
+use super::chatter::Chatter;
 use super::clocks::Clocks;
 use super::entries;
 use crate::config;
@@ -39,6 +40,9 @@ use crate::config;
 /// The same trouble is told once in this time, and so many different ones at most.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const MAX_COMPLAINTS: usize = 32;
+/// Lines of one kind that one peer causes in the journal at once, and in an hour: its blocks are worth reading, and a list has thousands.
+const LINES: u32 = 512;
+const LINES_AN_HOUR: u32 = 256;
 
 /// Figures that others show.
 #[derive(Debug, Default)]
@@ -115,6 +119,8 @@ pub struct Responder {
     shadowed: bool,
     /// Complaints of the last minute, with when they were told.
     complaints: BTreeMap<String, Duration>,
+    /// What peers cause in the journal.
+    chatter: Chatter<(Holder, Kind)>,
 }
 
 impl Responder {
@@ -153,6 +159,7 @@ impl Responder {
             next_test: Duration::ZERO,
             shadowed: false,
             complaints: BTreeMap::new(),
+            chatter: Chatter::new(LINES, LINES_AN_HOUR),
         })
     }
 
@@ -214,6 +221,22 @@ impl Responder {
     /// Says something that is not an alert.
     pub fn say(&mut self, entry: &Entry) {
         self.journal.send(entry);
+    }
+
+    /// Says something that this holder caused: of peers so much as may be, of others all.
+    fn say_of(&mut self, by: &Holder, entry: &Entry) {
+        let is_peer = matches!(by, Holder::Peer(_));
+        if !is_peer || self.chatter.may(&(by.clone(), entry.kind()), (self.clocks.steady)()) {
+            self.journal.send(entry);
+        }
+    }
+
+    /// Tells what was not told one by one.
+    fn sum_up(&mut self) {
+        for (who, lines) in self.chatter.untold((self.clocks.steady)()) {
+            let (by, kind) = who.map_or(("peers".into(), Kind::Block), |(by, kind)| (by.source(), kind));
+            self.journal.send(&entries::more_on_word(kind, &by, lines));
+        }
     }
 
     /// An attacker is not blocked: counted and told.

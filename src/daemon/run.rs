@@ -107,7 +107,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let (to_asks, asks) = sync_channel(ASK_QUEUE);
     let ends = Ends {
         responder: (to_asks, bell.rope()),
-        peers: (to_words.clone(), peers_bell.rope()),
+        peers: (to_words, peers_bell.rope()),
         node: peers.node_process(),
     };
     let answers = || {
@@ -136,9 +136,9 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let responder = spawn("responder", move || responder.run(&for_responder, &advice, &asks, &bell))?;
     to_engine.open(input.clone());
     let rope = peers_bell.rope();
+    let reread = peers.reread();
     let reload = move || {
-        // A full queue has a word of its own in it, or the directory is read soon.
-        let _ = to_words.try_send(peers::Word::Reload);
+        reread.store(true, Ordering::SeqCst);
         rope.ring();
     };
     let peers = spawn("peers", move || peers.run(&for_peers, &words, &peers_bell))?;

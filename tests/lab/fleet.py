@@ -9,6 +9,7 @@ cut off. The exit code is 0 with the figures, or 1 with a reason.
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -119,7 +120,7 @@ def attack(fleet, n):
             if alerted is None and f"event=alert msg=\"{address(n)} " in log(first):
                 alerted = now
             for router in others:
-                if router.name not in blocked and f"msg=\"{address(n)} blocked on the word of peer r1 " in log(router):
+                if router.name not in blocked and re.search(rf'msg="{address(n)} blocked on the word of peer .*: order of r1"', log(router)):
                     blocked[router.name] = now
             time.sleep(0.005)
         return max(blocked.values()) - (alerted or min(blocked.values()))

@@ -7,7 +7,6 @@ use super::{Council, Lifted, Mode, Ruling};
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
 use crate::members::Members;
-use crate::message::BlockRequest;
 use crate::moment::Moment;
 use crate::opinion::Opinion;
 
@@ -32,7 +31,7 @@ impl std::fmt::Display for Basis {
     }
 }
 
-/// A block on advice that stands.
+/// A block on advice that stands; orders are kept apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerBlock {
     /// On what ground.
@@ -49,11 +48,8 @@ pub struct PeerBlock {
     pub confirmed: bool,
 }
 
-/// Most blocks by order at once.
-const MOST_ORDERS: usize = 4096;
-
 impl Council {
-    /// The blocks on advice that stand.
+    /// The blocks on advice that stand, without those by order.
     pub fn blocks(&self) -> impl Iterator<Item = (&Indicator, &PeerBlock)> {
         self.blocks.iter()
     }
@@ -62,7 +58,8 @@ impl Council {
     pub(super) fn consider(&mut self, indicator: &Indicator, members: &Members, now: Moment) -> Vec<Ruling> {
         let level = self.own_level(indicator, now);
         // At 1 our own alert blocks; advice is not needed.
-        if level >= 1.0 || self.blocks.contains_key(indicator) || self.is_refuted(indicator, now) {
+        let stands = self.blocks.contains_key(indicator) || self.orders.holds(indicator);
+        if level >= 1.0 || stands || self.is_refuted(indicator, now) {
             return Vec::new();
         }
         let opinion = self.opinion(indicator, members, now);
@@ -105,9 +102,9 @@ impl Council {
         Ruling::Block { indicator: indicator.clone(), term, basis, opinion }
     }
 
-    /// Whether the owner said that it is no attacker, and that holds still.
+    /// Whether it is not blocked on advice now: the owner said that it is no attacker, or nobody is, after the watchdog.
     pub fn is_refuted(&self, indicator: &Indicator, now: Moment) -> bool {
-        self.refuted.get(indicator).is_some_and(|until| now < *until)
+        self.rests(now).is_some() || self.refuted.get(indicator).is_some_and(|until| now < *until)
     }
 
     /// Enough weight, enough groups, the breaker closed, and the budget free for all who say so.
@@ -143,44 +140,9 @@ impl Council {
         wanted.min(self.rules.longest_term).min(ends.since(now))
     }
 
-    /// An authority's block: at once, whatever the mode, but never of the protected, and not while it is in quarantine.
-    pub(super) fn order(
-        &mut self,
-        author: NodeId,
-        request: &BlockRequest,
-        at: Moment,
-        until: Moment,
-        now: Moment,
-    ) -> Vec<Ruling> {
-        let indicator = &request.report.indicator;
-        let quarantined = self.standings.get(&author).is_some_and(|standing| standing.quarantined);
-        if quarantined
-            || self.is_protected(indicator)
-            || self.is_canary(indicator)
-            || self.is_refuted(indicator, now)
-        {
-            return Vec::new();
-        }
-        let ends = at.plus(request.duration).min(until);
-        let orders = || self.blocks.values().filter(|block| matches!(block.basis, Basis::Order(_)));
-        let stands = self.blocks.get(indicator).is_some_and(|block| matches!(block.basis, Basis::Order(_)));
-        if ends <= now || (!stands && orders().count() >= MOST_ORDERS) {
-            return Vec::new();
-        }
-        vec![self.begin(indicator, Basis::Order(author), ends.since(now), Opinion::default(), now)]
-    }
-
-    /// Ends the blocks that `author` ordered, all of them or that of one accused: it has taken them back, or may order none any more.
-    pub fn end_orders(&mut self, author: NodeId, indicator: Option<&Indicator>) -> Vec<Ruling> {
-        let ordered = self.blocks.iter().filter(|(held, block)| {
-            block.basis == Basis::Order(author) && indicator.is_none_or(|indicator| indicator == *held)
-        });
-        let ordered: Vec<Indicator> = ordered.map(|(held, _)| held.clone()).collect();
-        ordered.into_iter().filter_map(|held| self.lift(&held, Lifted::OrderEnded)).collect()
-    }
-
     pub(super) fn lift(&mut self, indicator: &Indicator, why: Lifted) -> Option<Ruling> {
-        self.blocks.remove(indicator).map(|_| Ruling::Lift { indicator: indicator.clone(), why })
+        let block = self.blocks.remove(indicator)?;
+        Some(Ruling::Lift { indicator: indicator.clone(), basis: block.basis, why })
     }
 
     /// Looks at all blocks without own evidence again, after trust moved or a word was taken back.
@@ -198,6 +160,7 @@ impl Council {
     /// Lets time pass: words end, weights fade, blocks end or are renewed. Called every minute or so.
     pub fn tick(&mut self, members: &Members, now: Moment) -> Vec<Ruling> {
         self.live.expire(now);
+        self.answers.expire(now);
         self.refuted.retain(|_, until| now < *until);
         self.punished.retain(|_, at| now.since(*at) < Duration::from_secs(86_400));
         let mut rulings = self.review(members, now);
@@ -210,6 +173,7 @@ impl Council {
         for indicator in over {
             rulings.extend(self.renew(&indicator, members, now));
         }
+        rulings.extend(self.end_orders_where(Lifted::Over, |_, _, until| until <= now));
         rulings
     }
 
@@ -233,14 +197,22 @@ impl Council {
         Some(Ruling::Block { indicator: indicator.clone(), term, basis: Basis::Preempt, opinion })
     }
 
-    /// The network was not reachable soon after blocks on advice were set: all of them end, and preempting rests.
+    /// The network could not be reached while blocks on advice stood, and could without them: all of them end and rest for an hour, and
+    /// preempting for a day.
     pub fn watchdog(&mut self, now: Moment) -> Vec<Ruling> {
         let all: Vec<Indicator> = self.blocks.keys().cloned().collect();
         let mut rulings: Vec<Ruling> =
             all.into_iter().filter_map(|indicator| self.lift(&indicator, Lifted::Watchdog)).collect();
+        rulings.extend(self.end_orders_where(Lifted::Watchdog, |_, _, _| true));
         let until = now.plus(self.rules.breaker_for);
         self.breaker = Some(until);
+        self.rests = Some(now.plus(self.rules.rest_for));
         rulings.push(Ruling::BreakerOpen { until });
         rulings
+    }
+
+    /// Until when nothing at all is blocked on the word of peers, because the watchdog found that it cut this router off.
+    pub fn rests(&self, now: Moment) -> Option<Moment> {
+        self.rests.filter(|until| now < *until)
     }
 }

@@ -4,7 +4,9 @@
 //! ([`Council::refute`]), and the time ([`Council::tick`]). What comes back are [`Ruling`]s. Whom the firewall protects is
 //! checked here and by the firewall again. The constants and what they do against liars are in docs/trust.md.
 
+mod answers;
 mod blocks;
+mod orders;
 mod outcomes;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,10 @@ use crate::opinion::{self, Opinion, Voice};
 use crate::roster::Role;
 use crate::trust::{self, Gain, Loss, Standing};
 
+use answers::Answers;
+pub use answers::Said;
 pub use blocks::{Basis, PeerBlock};
+use orders::Orders;
 
 /// How far peers may move us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +93,10 @@ pub struct Rules {
     pub longest_term: Duration,
     /// Own evidence speaks for so long.
     pub own_for: Duration,
+    /// After the watchdog nothing is blocked on the word of peers for so long.
+    pub rest_for: Duration,
+    /// The answers to our questions weigh no more than this together.
+    pub answers_most: f64,
     /// What the owner refuted is not blocked on advice again for so long.
     pub refuted_for: Duration,
 }
@@ -114,6 +123,8 @@ impl Default for Rules {
             first_term: hours(1),
             longest_term: hours(24),
             own_for: hours(1),
+            rest_for: hours(1),
+            answers_most: 0.4,
             refuted_for: hours(7 * 24),
         }
     }
@@ -146,6 +157,8 @@ pub enum Ruling {
     Lift {
         /// Of whom.
         indicator: Indicator,
+        /// Which of those that may stand: each ends for itself.
+        basis: Basis,
         /// Why.
         why: Lifted,
     },
@@ -221,6 +234,8 @@ pub struct Council {
     own: BTreeMap<Indicator, Own>,
     own_order: BTreeSet<(Moment, Indicator)>,
     blocks: BTreeMap<Indicator, PeerBlock>,
+    orders: Orders,
+    answers: Answers,
     protected: Vec<Net>,
     canaries: BTreeSet<Indicator>,
     /// What the owner refuted, until when.
@@ -229,6 +244,7 @@ pub struct Council {
     punished: BTreeMap<(NodeId, Indicator), Moment>,
     refutations: Vec<(Moment, Indicator)>,
     breaker: Option<Moment>,
+    rests: Option<Moment>,
 }
 
 /// Most accused of whom own evidence, refutations or punishments are remembered, each.
@@ -245,12 +261,15 @@ impl Council {
             own: BTreeMap::new(),
             own_order: BTreeSet::new(),
             blocks: BTreeMap::new(),
+            orders: Orders::default(),
+            answers: Answers::default(),
             protected: Vec::new(),
             canaries: BTreeSet::new(),
             refuted: BTreeMap::new(),
             punished: BTreeMap::new(),
             refutations: Vec::new(),
             breaker: None,
+            rests: None,
         }
     }
 
@@ -258,7 +277,12 @@ impl Council {
     pub fn protect(&mut self, nets: Vec<Net>) -> Vec<Ruling> {
         self.protected = nets;
         let hit: Vec<Indicator> = self.blocks.keys().filter(|x| self.is_protected(x)).cloned().collect();
-        hit.into_iter().filter_map(|indicator| self.lift(&indicator, Lifted::Protected)).collect()
+        let mut rulings: Vec<Ruling> =
+            hit.into_iter().filter_map(|indicator| self.lift(&indicator, Lifted::Protected)).collect();
+        let ordered = self.orders.iter().map(|(held, ..)| held).filter(|held| self.is_protected(held));
+        let ordered: BTreeSet<Indicator> = ordered.cloned().collect();
+        rulings.extend(self.end_orders_where(Lifted::Protected, |held, _, _| ordered.contains(held)));
+        rulings
     }
 
     /// Addresses of ours that nobody uses and nobody was told of: who reports one, lies.
@@ -395,26 +419,21 @@ impl Council {
     /// What peers say about `indicator`, weighed. Words of those who are peers no more weigh nothing.
     pub fn opinion(&self, indicator: &Indicator, members: &Members, now: Moment) -> Opinion {
         let voices = self.live.about(indicator).filter(|word| word.until > now).filter_map(|word| {
-            let member = members.find(word.author, now)?;
-            if member.role < Role::Reporter || member.base <= 0.0 {
-                return None;
-            }
+            let weighed = voice(self, word.author, members, now)?;
             Some(Voice {
-                author: word.author,
-                group: member.group,
-                group_cap: member.group_cap,
-                trust: self.standing(word.author, member.base, now).trust(&self.rules.trust, now),
                 mass: word.mass(),
-                own_block: word.own_block && member.role >= Role::Blamer,
+                own_block: word.own_block && weighed.own_block,
                 at: word.at,
+                ..weighed
             })
         });
-        Opinion::of(voices, &self.rules.opinion, now)
+        let opinion = Opinion::of(voices, &self.rules.opinion, now);
+        Opinion { answered: self.answered(indicator, members, now), ..opinion }
     }
 
     /// How much peers help own evidence, as a share of the alert threshold.
     pub fn help(&self, opinion: &Opinion) -> f64 {
-        (self.rules.assist_per_weight * opinion.weight).min(self.rules.assist_most)
+        (self.rules.assist_per_weight * (opinion.weight + opinion.answered)).min(self.rules.assist_most)
     }
 
     fn standing(&self, peer: NodeId, base: f64, now: Moment) -> Standing {
@@ -436,6 +455,11 @@ impl Council {
     pub fn trust(&self, peer: NodeId, members: &Members, now: Moment) -> f64 {
         let base = members.find(peer, now).map_or(0.0, |member| member.base);
         self.standing(peer, base, now).trust(&self.rules.trust, now)
+    }
+
+    /// Whether `peer` weighs nothing until the owner pardons it.
+    pub fn is_quarantined(&self, peer: NodeId) -> bool {
+        self.standings.get(&peer).is_some_and(|standing| standing.quarantined)
     }
 
     /// All that is known of peers, for disk.
@@ -491,4 +515,21 @@ impl Council {
     pub fn breaker(&self, now: Moment) -> Option<Moment> {
         self.breaker.filter(|until| now < *until)
     }
+}
+
+/// How `author` is weighed, if it is heard at all; `own_block` is whether its own blocks count. It says nothing yet.
+fn voice(council: &Council, author: NodeId, members: &Members, now: Moment) -> Option<Voice> {
+    let member = members.find(author, now)?;
+    if member.role < Role::Reporter || member.base <= 0.0 {
+        return None;
+    }
+    Some(Voice {
+        author,
+        group: member.group,
+        group_cap: member.group_cap,
+        trust: council.standing(author, member.base, now).trust(&council.rules.trust, now),
+        mass: 0.0,
+        own_block: member.role >= Role::Blamer,
+        at: now,
+    })
 }

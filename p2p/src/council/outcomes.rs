@@ -80,6 +80,9 @@ impl Council {
             Loss::Canary | Loss::Protected | Loss::Retracted => {}
         }
         rulings.extend(self.lift(indicator, Lifted::Refuted));
+        if loss == Loss::Owner {
+            rulings.extend(self.end_orders_where(Lifted::Refuted, |held, _, _| held == indicator));
+        }
         let believed_less = !liars.is_empty();
         for (author, mass) in liars {
             rulings.extend(self.punish(author, indicator, loss, mass, members, now));
@@ -177,6 +180,7 @@ impl Council {
             Some(indicator) => self.live.take_back(author, indicator).into_iter().collect(),
             None => self.live.forget(author),
         };
+        self.answers.forget(author, indicator);
         let mut rulings = self.end_orders(author, indicator);
         for word in words {
             let soon = now.since(word.heard) < SOON && reason == Reason::FalsePositive;

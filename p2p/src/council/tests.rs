@@ -288,6 +288,91 @@ fn an_authority_is_obeyed_at_once_and_taken_back() {
 }
 
 #[test]
+fn what_two_authorities_order_stands_while_either_holds_it() {
+    let mut scene = Scene::new(Mode::Assist);
+    for n in [30, 31] {
+        scene.peer(n, Role::Authority, 1.0);
+    }
+    let order = |scene: &mut Scene, n, hours: u32| {
+        let report = report("198.51.100.9");
+        scene.say(
+            n,
+            Message::Block(BlockRequest {
+                report,
+                action: Action::Both,
+                duration: HOUR * hours,
+                own_block: true,
+            }),
+        )
+    };
+    let retract = || Message::Retract(Retract { indicator: Some(accused(9)), reason: Reason::AllowListed });
+    let whose = |scene: &Scene| scene.council.orders().map(|(_, by, _)| by).collect::<Vec<_>>();
+    let lifted = |n, why| Ruling::Lift { indicator: accused(9), basis: Basis::Order(id(n)), why };
+    assert_eq!(blocks(&order(&mut scene, 30, 4)), [(&accused(9), Basis::Order(id(30)))]);
+    assert_eq!(blocks(&order(&mut scene, 31, 1)), [(&accused(9), Basis::Order(id(31)))]);
+    // Each takes back its own alone, in any order of words.
+    assert_eq!(scene.say(30, retract()), [lifted(30, Lifted::OrderEnded)]);
+    assert_eq!(whose(&scene), [id(31)]);
+    assert_eq!(scene.say(30, retract()), [], "it holds nothing any more");
+    order(&mut scene, 30, 4);
+    assert_eq!(scene.later(HOUR), [lifted(31, Lifted::Over)]);
+    assert_eq!(whose(&scene), [id(30)]);
+    // The owner's hand ends both, and neither orders it again for a week.
+    order(&mut scene, 31, 1);
+    let rulings = scene.refute(9, Loss::Owner);
+    assert!(rulings.contains(&lifted(30, Lifted::Refuted)) && rulings.contains(&lifted(31, Lifted::Refuted)));
+    assert_eq!(
+        (order(&mut scene, 30, 4), order(&mut scene, 31, 4), whose(&scene).len()),
+        (vec![], vec![], 0)
+    );
+}
+
+#[test]
+fn answers_that_nobody_signed_help_a_little_and_do_nothing_alone() {
+    let said = |now: Moment| Said {
+        score: Percent::FULL,
+        confidence: Percent::FULL,
+        at: now,
+        until: now.plus(HOUR),
+    };
+    for mode in [Mode::Assist, Mode::Preempt] {
+        let mut scene = Scene::new(mode);
+        scene.peer(30, Role::Authority, 1.0);
+        scene.council.set_canaries([accused(200)]);
+        scene.council.protect(vec!["198.51.100.201/32".parse().expect("net")]);
+        scene.own(7, 0.6);
+        let trust: Vec<f64> = (1..=10).map(|n| scene.trust(n)).collect();
+        // A node that was taken over answers in the name of all, as badly as can be.
+        for n in (1..=10).chain([30]) {
+            for whom in [7, 8, 200, 201] {
+                let rulings = scene.council.hear_answer(
+                    id(n),
+                    &accused(whom),
+                    said(scene.now),
+                    &scene.members,
+                    scene.now,
+                );
+                assert_eq!(rulings, [], "{n} about {whom}");
+            }
+        }
+        assert_eq!(scene.own(7, 0.99), [], "not with any evidence short of an alert of our own");
+        assert_eq!((1..=10).map(|n| scene.trust(n)).collect::<Vec<_>>(), trust, "nobody is caught by them");
+        // Three forged, one signed: one group, no more.
+        let opinion = scene.council.opinion(&accused(8), &scene.members, scene.now);
+        assert_eq!((opinion.weight, opinion.groups, opinion.answered), (0.0, 0, 0.4));
+        scene.reports(1, 8);
+        assert_eq!(scene.council.opinion(&accused(8), &scene.members, scene.now).groups, 1);
+        assert!(scene.council.blocks().next().is_none());
+        // A signed word of .6 and the answers of .4 at most help together, and own alerts credit no answer.
+        let signed = scene.council.opinion(&accused(8), &scene.members, scene.now);
+        assert!((scene.council.help(&signed) - 0.5 * (signed.weight + 0.4)).abs() < 1e-9);
+        assert!(scene.own(7, 1.0).is_empty(), "nobody gains by them");
+        scene.later(HOUR);
+        assert_eq!(scene.council.opinion(&accused(8), &scene.members, scene.now).answered, 0.0);
+    }
+}
+
+#[test]
 fn nobody_but_an_authority_accuses_networks() {
     let mut scene = Scene::new(Mode::Preempt);
     for n in 1..=10 {
@@ -303,6 +388,19 @@ fn the_watchdog_takes_all_back() {
     let rulings = scene.council.watchdog(scene.now);
     assert_eq!(lifts(&rulings), [Lifted::Watchdog]);
     (4..=6).for_each(|n| assert!(scene.reports(n, 8).is_empty()));
+    // Orders, too, and for an hour nothing is blocked on any word.
+    let mut scene = Scene::new(Mode::Assist);
+    scene.peer(30, Role::Authority, 1.0);
+    let order = |scene: &mut Scene| {
+        let report = report("198.51.100.9");
+        let block = BlockRequest { report, action: Action::Both, duration: HOUR * 4, own_block: true };
+        blocks(&scene.say(30, Message::Block(block))).len()
+    };
+    assert_eq!(order(&mut scene), 1);
+    assert_eq!(lifts(&scene.council.watchdog(scene.now)), [Lifted::Watchdog]);
+    assert_eq!(order(&mut scene), 0);
+    scene.later(HOUR);
+    assert_eq!(order(&mut scene), 1);
 }
 
 #[test]

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use slips_core::event::{Advice as Hearsay, Event};
 use slips_core::time::PacketTime;
+use slips_p2p::council::Said;
 use slips_p2p::exchange::Sight;
 use slips_p2p::gate::{Accepted, Path, Verdict};
 use slips_p2p::identity::NodeId;
 use slips_p2p::indicator::Indicator;
 use slips_p2p::link::{FromNode, ToNode};
 use slips_p2p::message::{Message, Report};
-use slips_p2p::share::report_of;
 
 use super::{MAX_UNGIVEN, Peers};
 use crate::daemon::entries;
@@ -184,17 +184,22 @@ impl Peers {
         self.hand_over();
     }
 
+    /// An answer is not signed: it is the node's word, so that it counts for members and open questions only, and for little.
     fn hear_answer(&mut self, from: NodeId, seen: &[Sight]) {
         let now = self.now();
-        // An answer is not signed: it is the node's word, and counts for members only.
         if self.members.find(from, now).is_none() {
             return;
         }
         self.note_seen_now(from, now);
-        for sight in seen {
-            let report = report_of(&sight.indicator, sight.score, sight.confidence, sight.last);
-            let (at, until) = (sight.last.min(now), now.plus(ANSWER_HOLDS));
-            let rulings = self.council.hear_report(from, &report, None, at, until, &self.members, now);
+        for sight in seen
+            .iter()
+            .filter(|sight| self.sharing.awaits(&sight.indicator, now))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            let Sight { indicator, score, confidence, last } = sight;
+            let said = Said { score, confidence, at: last, until: now.plus(ANSWER_HOLDS) };
+            let rulings = self.council.hear_answer(from, &indicator, said, &self.members, now);
             self.obey(rulings);
         }
     }

@@ -54,7 +54,7 @@ impl Peers {
         let ended: Vec<Of> = blocking.map(|(of, _)| of.clone()).collect();
         for of in ended {
             self.policies.remove(&of);
-            let source = self.list_source(&of);
+            let source = source_of(&of);
             self.ask_responder(Advice::Forget { source });
         }
     }
@@ -110,7 +110,7 @@ impl Peers {
             Some(Policy::Block) => {
                 let Some(net) = indicator.as_net() else { return };
                 let why = format!("on the list {} of peer {}", of.1, self.name_of(of.0));
-                let (for_, source) = (until.since(now), self.list_source(of));
+                let (for_, source) = (until.since(now), source_of(of));
                 self.ask_responder(Advice::Block { net, for_, source, why });
             }
             Some(Policy::Score) => {
@@ -131,15 +131,9 @@ impl Peers {
         if let Some(net) = indicator.as_net()
             && self.policies.get(of) == Some(&Policy::Block)
         {
-            let source = self.list_source(of);
+            let source = source_of(of);
             self.ask_responder(Advice::Retract { net, source });
         }
-    }
-
-    fn list_source(&self, (author, list): &Of) -> String {
-        // The id, since a name may change while its blocks stand; short enough for the book.
-        let id: String = author.to_string().chars().rev().take(LETTERS).collect();
-        format!("list/{list}/{id}")
     }
 
     /// Somebody on a list that is only told of had traffic with us.
@@ -155,6 +149,13 @@ impl Peers {
             entries::peer_report(peer, &about, &format!("it is on the list {list}, and had traffic with us"))
         });
     }
+}
+
+/// Who answers for the blocks of a list.
+pub(super) fn source_of((author, list): &Of) -> String {
+    // The id, since a name may change while its blocks stand; short enough for the book.
+    let id: String = author.to_string().chars().rev().take(LETTERS).collect();
+    format!("list/{list}/{id}")
 }
 
 /// Letters of an id that tell peers apart.
@@ -201,7 +202,7 @@ mod tests {
     fn a_list_that_was_said_before_it_is_followed_holds_at_once() {
         let stage = Stage::new();
         let (mut peers, given) = stage.peers();
-        assert_eq!(reloaded(&mut peers, &given), []);
+        assert_eq!(blocked(&reloaded(&mut peers, &given)), Vec::<String>::new());
         let now = peers.now();
         for (n, list) in ["scanners", "spammers", "scanners"].iter().enumerate() {
             let n = n as u64;

@@ -11,6 +11,7 @@
 
 mod book;
 mod calls;
+mod directory;
 mod heard;
 pub mod link;
 mod lists;
@@ -22,6 +23,8 @@ mod rulings;
 mod sandbox;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod tests;
 mod told;
 mod wiring;
 
@@ -45,15 +48,16 @@ use slips_p2p::identity::{NetId, NodeId};
 use slips_p2p::indicator::Indicator;
 use slips_p2p::link::{Start, ToNode};
 use slips_p2p::lists::{Followed, Of, Published};
-use slips_p2p::members::{Members, Membership};
+use slips_p2p::members::Members;
 use slips_p2p::message::Name;
 use slips_p2p::moment::{Clock, Moment};
 use slips_p2p::privacy::Privacy;
 use slips_p2p::share::Sharing;
 use slips_store::PeerBook;
-use slips_systemd::journal::{Entry, Journal};
+use slips_systemd::journal::{Entry, Journal, Kind};
 
 use super::bell::Bell;
+use super::chatter::Chatter;
 use super::clocks::Clocks;
 use super::entries::{self, Named};
 use super::protect::PeerAddresses;
@@ -62,6 +66,7 @@ use crate::config;
 use crate::control::Pending;
 use crate::peers::table::Policy;
 use crate::peers::{State, Store};
+use directory::{Directory, READ_AGAIN};
 pub use node::NodeProcess;
 use node::{Happened, Node, Origin};
 pub use wiring::{EngineLine, addresses, build, wants};
@@ -78,6 +83,9 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// The same trouble is told once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 const MAX_COMPLAINTS: usize = 32;
+/// Lines of one kind that one peer causes in the journal at once, and in an hour: more than the fleet of an owner tells in a bad one.
+const LINES: u32 = 128;
+const LINES_AN_HOUR: u32 = 64;
 /// Letters of one.
 const MAX_COMPLAINT: usize = 300;
 /// Advice to the responder that waits because its queue was full.
@@ -115,14 +123,9 @@ pub enum Word {
     Asked(Pending),
     /// The owner lifted a block: whoever asked for it was wrong.
     Unblocked(Net),
-    /// Read the directory again.
-    Reload,
     /// The node's process tried to give a command.
     NodeCommanded,
 }
-
-/// In whose name each block was asked for.
-type Lent = BTreeMap<Indicator, String>;
 
 /// See the module.
 pub struct Peers {
@@ -135,6 +138,9 @@ pub struct Peers {
     clocks: Clocks,
     /// Whether records are of any use here; the outbox looks.
     active: Arc<AtomicBool>,
+    /// Somebody wants the directory read again.
+    reread: Arc<AtomicBool>,
+    directory: Directory,
     state: Option<State>,
     members: Members,
     gate: Option<Gate>,
@@ -155,8 +161,6 @@ pub struct Peers {
     logged: BTreeMap<Indicator, (Of, Moment)>,
     /// When each roster was told last, by its signature.
     rosters_said: BTreeMap<[u8; 64], Moment>,
-    /// In whose name each block on advice was asked for.
-    lent: Lent,
     ungiven: VecDeque<Advice>,
     unadvised: VecDeque<Event>,
     /// What is to be written at the end of the turn.
@@ -167,6 +171,8 @@ pub struct Peers {
     synced: bool,
     due: Due,
     complaints: BTreeMap<String, Duration>,
+    /// What peers, and whoever can connect, cause in the journal.
+    chatter: Chatter<(NodeId, Kind)>,
 }
 
 /// Steady times at which things are done next.
@@ -208,6 +214,8 @@ impl Peers {
             journal,
             clocks,
             active: Arc::default(),
+            reread: Arc::default(),
+            directory: Directory::default(),
             state: None,
             members: Members::default(),
             gate: None,
@@ -224,7 +232,6 @@ impl Peers {
             policies: BTreeMap::new(),
             logged: BTreeMap::new(),
             rosters_said: BTreeMap::new(),
-            lent: BTreeMap::new(),
             ungiven: VecDeque::new(),
             unadvised: VecDeque::new(),
             unwritten: book::Unwritten::default(),
@@ -233,12 +240,18 @@ impl Peers {
             synced: false,
             due: Due::default(),
             complaints: BTreeMap::new(),
+            chatter: Chatter::new(LINES, LINES_AN_HOUR),
         }
     }
 
     /// Whether records are of any use here.
     pub fn active(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.active)
+    }
+
+    /// Where it is asked that the directory be read again; the bell is rung then.
+    pub fn reread(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.reread)
     }
 
     /// Lets a service be the node instead of a child.
@@ -269,6 +282,10 @@ impl Peers {
             while let Ok(word) = words.try_recv() {
                 self.take_word(word);
             }
+            if self.reread.swap(false, Ordering::SeqCst) {
+                let _ = self.reload();
+            }
+            self.look_at_directory();
             if self.is_active() {
                 self.turn();
             } else {
@@ -290,7 +307,8 @@ impl Peers {
         let steady = (self.clocks.steady)();
         if !self.is_active() {
             // What was done on the word of peers ends, also when the responder is slow to take it.
-            return bell.wait(&[], if self.ungiven.is_empty() { IDLE } else { TICK });
+            let idle = if self.directory.is_unread() { READ_AGAIN } else { IDLE };
+            return bell.wait(&[], if self.ungiven.is_empty() { idle } else { TICK });
         }
         let due = self.node.due().saturating_sub(steady).min(TICK);
         match self.node.waits_for() {
@@ -319,128 +337,10 @@ impl Peers {
             }
             Word::Unblocked(net) if self.is_active() => self.refuted_by_owner(net),
             Word::Unblocked(_) => {}
-            Word::Reload => {
-                let _ = self.reload();
-            }
             Word::NodeCommanded => {
                 self.complain("the node's process tried to command this daemon: somebody may have taken it over; it was refused, and ended");
                 self.node.stop((self.clocks.steady)());
             }
-        }
-    }
-
-    /// Reads the directory again, and lets all of it hold from now on; says how that went.
-    pub(super) fn reload(&mut self) -> Result<String, String> {
-        let state = match self.store.load() {
-            Ok(state) => state,
-            Err(error) => {
-                let text = error.to_string();
-                self.complain(&text);
-                return Err(text);
-            }
-        };
-        self.known.set(state.table.addresses());
-        self.due.protect = Duration::ZERO;
-        let (now, steady) = (self.now(), (self.clocks.steady)());
-        let psk = |state: &State| state.psk(now);
-        let before = self.state.as_ref().map(|state| (state.id, psk(state)));
-        let changed = before.is_some_and(|before| before != (state.id, psk(&state)));
-        if !state.enabled(now) || state.key.is_none() {
-            let lacks_key = state.enabled(now) && state.key.is_none();
-            self.active.store(false, Ordering::Relaxed);
-            self.node.replace(steady);
-            let before = self.state.replace(state);
-            self.forget_removed(Members::default(), before.as_ref());
-            self.read_lists();
-            if lacks_key {
-                let text = "the key of this router is not readable: see slips peers id".to_owned();
-                self.complain(&text);
-                return Err(text);
-            }
-            return Ok("there is nobody to talk with: no peer, no open invite".into());
-        }
-        let members = state.members();
-        let old = self.state.replace(state);
-        if changed || !self.is_active() {
-            self.node.replace(steady);
-            if let Err(text) = self.open(now) {
-                self.complain(&text);
-            }
-        }
-        self.forget_removed(members, old.as_ref());
-        self.pardon(now);
-        self.read_lists();
-        self.tell_members(steady);
-        self.active.store(true, Ordering::Relaxed);
-        Ok(format!("{} peers", self.members.admitted(now).len()))
-    }
-
-    /// Who is a peer no more is not heard any more: what he said goes, and what he had blocked. Who is believed nothing, or is no
-    /// authority any more, has nothing blocked any more. `before` knows under which name he asked for it.
-    fn forget_removed(&mut self, members: Members, before: Option<&State>) {
-        let now = self.now();
-        let old = std::mem::replace(&mut self.members, members);
-        for id in old.admitted(now) {
-            let (was, is) = (old.find(id, now), self.members.find(id, now));
-            if is.is_none() {
-                let rulings = self.council.removed(id, &self.members, now);
-                self.obey(rulings);
-                self.in_book(|book| book.forget_author(&id.0));
-            }
-            let may_order = |member: &Option<Membership>| member.as_ref().is_some_and(Membership::may_order);
-            if is.is_none() || (may_order(&was) && !may_order(&is)) {
-                let rulings = self.council.end_orders(id, None);
-                self.obey(rulings);
-                // Also what it asked for before a restart.
-                self.ask_responder(Advice::Forget { source: rulings::source_in(before, id) });
-            }
-        }
-    }
-
-    fn pardon(&mut self, now: Moment) {
-        let pardons = self.state.as_ref().map(|state| state.book.pardons.clone()).unwrap_or_default();
-        if pardons.is_empty() {
-            return;
-        }
-        for id in &pardons {
-            self.council.pardon(*id, now);
-            self.unwritten.standings.insert(*id);
-        }
-        self.change(|state| state.book.pardons.retain(|id| !pardons.contains(id)));
-    }
-
-    /// Changes the directory; what it says then holds here, too.
-    fn change(&mut self, work: impl FnOnce(&mut State)) {
-        let changed = self.store.change(self.now(), |state| {
-            work(state);
-            Ok::<State, crate::peers::Error>(state.clone())
-        });
-        match changed {
-            Ok(state) => {
-                let members = state.members();
-                self.known.set(state.table.addresses());
-                let before = self.state.replace(state);
-                self.forget_removed(members, before.as_ref());
-            }
-            Err(error) => self.complain(&error.to_string()),
-        }
-    }
-
-    /// Tells the node who is a member, and what it is to join.
-    fn tell_members(&mut self, steady: Duration) {
-        let now = self.now();
-        let Some(state) = &self.state else { return };
-        let open = state.book.open(now);
-        let join = state.book.joining(now).cloned();
-        self.node.send(ToNode::Members(self.members.clone()), steady);
-        self.node.send(ToNode::Invites(open), steady);
-        match join {
-            Some(invite) if self.joining != Some(invite.inviter) && self.node.is_up() => {
-                self.joining = Some(invite.inviter);
-                self.node.send(ToNode::Join(invite), steady);
-            }
-            Some(_) => {}
-            None => self.joining = None,
         }
     }
 
@@ -492,6 +392,7 @@ impl Peers {
         if due(&mut self.due.forget, FORGET_EVERY) {
             self.forget(now);
         }
+        self.sum_up(steady);
         self.tend_lists();
         while let Some(question) = self.sharing.question(now) {
             self.node.send(ToNode::Ask(question), steady);
@@ -558,9 +459,29 @@ impl Peers {
         named.map_or_else(|| id.to_string(), Name::to_string)
     }
 
+    /// Tells of a peer, so often as it may cause a line of this kind.
     fn say_of(&mut self, id: NodeId, entry: impl FnOnce(Named<'_>) -> Entry) {
         let name = self.name_of(id);
-        self.journal.send(&entry(Named { name: &name, id }));
+        let entry = entry(Named { name: &name, id });
+        if self.chatter.may(&(id, entry.kind()), (self.clocks.steady)()) {
+            self.journal.send(&entry);
+        }
+    }
+
+    /// Tells what was not told one by one.
+    fn sum_up(&mut self, steady: Duration) {
+        for (who, lines) in self.chatter.untold(steady) {
+            let entry = match who {
+                Some((id, kind)) => {
+                    let name = self.name_of(id);
+                    entries::peer_said_more(kind, Named { name: &name, id }, lines)
+                }
+                None => {
+                    entries::degraded("peers", &format!("{lines} more lines about many peers were not told"))
+                }
+            };
+            self.journal.send(&entry);
+        }
     }
 
     /// Tells of trouble, the same once a minute.

@@ -119,7 +119,9 @@ impl Peers {
         }
         let said = self.council.live().iter().map(|word| &word.indicator);
         let blocked = self.council.blocks().map(|(indicator, _)| indicator);
-        let mut wrong: Vec<Indicator> = said.chain(blocked).filter(|x| overlaps(x, net)).cloned().collect();
+        let ordered = self.council.orders().map(|(indicator, ..)| indicator);
+        let mut wrong: Vec<Indicator> =
+            said.chain(blocked).chain(ordered).filter(|x| overlaps(x, net)).cloned().collect();
         // Also who is accused later only.
         wrong.extend(Indicator::net(net).ok());
         wrong.sort_unstable();

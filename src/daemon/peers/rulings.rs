@@ -11,10 +11,9 @@ use slips_store::Outcome;
 use super::{MAX_UNGIVEN, Peers};
 use crate::daemon::entries;
 use crate::daemon::responder::Advice;
-use crate::peers::State;
 
 /// In whose name several groups together ask for a block.
-const SEVERAL: &str = "several";
+pub(super) const SEVERAL: &str = "several";
 
 impl Peers {
     /// Carries rulings out.
@@ -27,17 +26,22 @@ impl Peers {
                 Ruling::Block { indicator, term, basis, opinion } => {
                     let Some(net) = indicator.as_net() else { continue };
                     let (source, why) = match basis {
-                        Basis::Order(author) => (self.source_of(author), "order of an authority".to_owned()),
+                        Basis::Order(author) => {
+                            (source_of(author), format!("order of {}", self.name_of(author)))
+                        }
                         Basis::Assist | Basis::Preempt => (SEVERAL.to_owned(), self.account(&opinion)),
                     };
-                    self.lent.insert(indicator, source.clone());
                     self.ask_responder(Advice::Block { net, for_: term, source, why });
                 }
                 Ruling::WouldBlock { indicator, basis, opinion } => {
                     let reason = format!("{basis}; {}", self.account(&opinion));
-                    self.journal.send(&entries::peer_advice(&indicator.to_string(), &reason));
+                    // Any of several may have caused it.
+                    let entry = entries::peer_advice(&indicator.to_string(), &reason);
+                    if self.chatter.may(&(SEVERAL_ID, entry.kind()), (self.clocks.steady)()) {
+                        self.journal.send(&entry);
+                    }
                 }
-                Ruling::Lift { indicator, why } => self.lift(&indicator, why),
+                Ruling::Lift { indicator, basis, why } => self.lift(&indicator, basis, why),
                 Ruling::Gained { peer, indicator, gain } => {
                     self.moved(peer, &indicator, gain.weight(), gain.name());
                 }
@@ -49,8 +53,7 @@ impl Peers {
                     let reason = self.last_loss(peer);
                     self.say_of(peer, |peer| entries::peer_quarantined(peer, &reason));
                     self.tell_trust(peer);
-                    let source = self.source_of(peer);
-                    self.ask_responder(Advice::Forget { source });
+                    self.ask_responder(Advice::Forget { source: source_of(peer) });
                 }
                 Ruling::BreakerOpen { until } => {
                     self.unwritten.breaker = Some(until.0);
@@ -72,10 +75,15 @@ impl Peers {
         });
     }
 
-    fn lift(&mut self, indicator: &Indicator, why: Lifted) {
-        let source = self.lent.remove(indicator);
+    fn lift(&mut self, indicator: &Indicator, basis: Basis, why: Lifted) {
+        let source = match basis {
+            // The judge made an alert of it, and that is ours.
+            Basis::Assist => return,
+            Basis::Preempt => SEVERAL.to_owned(),
+            Basis::Order(author) => source_of(author),
+        };
         // A block whose time is over ends by itself; one that the owner lifted is lifted.
-        if let (Some(net), Some(source)) = (indicator.as_net(), source)
+        if let Some(net) = indicator.as_net()
             && why != Lifted::Over
         {
             self.ask_responder(Advice::Retract { net, source });
@@ -108,11 +116,6 @@ impl Peers {
         format!("{}{more}; weight {:.2} of {} groups", names.join(", "), opinion.weight, opinion.groups)
     }
 
-    /// Who answers for what one author asked for: its group, where the owner named one, and itself.
-    fn source_of(&self, author: NodeId) -> String {
-        source_in(self.state.as_ref(), author)
-    }
-
     pub(super) fn ask_responder(&mut self, advice: Advice) {
         if self.ungiven.len() >= MAX_UNGIVEN {
             self.ungiven.pop_front();
@@ -139,37 +142,12 @@ impl Peers {
     }
 }
 
-/// Who answers for what an author asks for, as the directory said in this `state`.
-pub(super) fn source_in(state: Option<&State>, author: NodeId) -> String {
-    let row = state.and_then(|state| state.table.peer(author));
-    let name = row.and_then(|row| row.name.as_ref()).map_or_else(|| author.to_string(), ToString::to_string);
-    row.and_then(|row| row.group.as_ref()).map_or(name.clone(), |group| format!("{group}/{name}"))
+/// Who answers for what an author asks for: its id, since a name may become another's.
+pub(super) fn source_of(author: NodeId) -> String {
+    author.to_string()
 }
 
+/// Nobody's id, for what several caused.
+const SEVERAL_ID: NodeId = NodeId([0; 32]);
 /// Most authors that a reason names.
 const MOST_NAMED: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use slips_p2p::roster::Role;
-
-    use super::super::stage::{Stage, id, reloaded};
-    use super::*;
-
-    #[test]
-    fn what_a_peer_had_blocked_ends_when_it_is_removed_or_may_order_no_more() {
-        let stage = Stage::new();
-        let (mut peers, given) = stage.peers();
-        let forget = |source: &str| Advice::Forget { source: source.to_owned() };
-        assert_eq!(reloaded(&mut peers, &given), []);
-        stage.change(|state| state.table.peers.retain(|row| row.id != id(1)));
-        assert_eq!(reloaded(&mut peers, &given), [forget("family/attic")]);
-        stage.change(|state| state.table.peer_mut(id(2)).expect("there").role = Some(Role::Reporter));
-        assert_eq!(reloaded(&mut peers, &given), [forget("family/barn")]);
-        stage.change(|state| state.table.peer_mut(id(3)).expect("there").weight = 0.0);
-        assert_eq!(reloaded(&mut peers, &given), [forget("family/shed")]);
-        assert_eq!(reloaded(&mut peers, &given), []);
-        peers.obey(vec![Ruling::Quarantined { peer: id(2) }]);
-        assert_eq!(reloaded(&mut peers, &given), [forget("family/barn")]);
-    }
-}

@@ -1,6 +1,9 @@
-//! For tests: peers of a directory of their own, what they ask the responder for, and what others say to them.
+//! For tests: the thread without a node, peers of a directory of their own, what they ask the responder for, and what others say to them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use slips_p2p::identity::NodeKey;
 use slips_p2p::moment::Moment;
@@ -19,8 +22,24 @@ pub(super) const NOW: Moment = Moment(1_793_600_000_000);
 pub(super) const PSK: [u8; 32] = [7; 32];
 
 pub(super) struct Stage {
-    dir: tempfile::TempDir,
+    pub(super) dir: tempfile::TempDir,
     store: Store,
+    /// Milliseconds since [`NOW`], by all clocks.
+    passed: Arc<AtomicU64>,
+    ear: Ear,
+}
+
+/// What the journal was told.
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Ear {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 pub(super) fn key(n: u8) -> NodeKey {
@@ -35,7 +54,8 @@ impl Stage {
     /// Peers attic, barn and shed, keys 1 to 3, of one group.
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().expect("temp");
-        let stage = Self { store: Store::new(dir.path().join("p2p"), None), dir };
+        let store = Store::new(dir.path().join("p2p"), None);
+        let stage = Self { store, dir, passed: Arc::default(), ear: Ear::default() };
         stage.change(|state| {
             state.network = Some(Secret(PSK));
             for (n, name) in [(1, "attic"), (2, "barn"), (3, "shed")] {
@@ -51,9 +71,34 @@ impl Stage {
         stage
     }
 
+    pub(super) fn now(&self) -> Moment {
+        Moment(NOW.0 + self.passed.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn later(&self, span: Duration) {
+        self.passed.fetch_add(u64::try_from(span.as_millis()).expect("short"), Ordering::Relaxed);
+    }
+
+    /// The lines of the journal since this was asked last.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let told = std::mem::take(&mut *self.ear.0.lock().unwrap_or_else(PoisonError::into_inner));
+        String::from_utf8(told).expect("text").lines().map(str::to_owned).collect()
+    }
+
+    fn clocks(&self) -> Clocks {
+        let (steady, wall) = (Arc::clone(&self.passed), Arc::clone(&self.passed));
+        Clocks {
+            steady: Box::new(move || Duration::from_millis(steady.load(Ordering::Relaxed))),
+            awake: Box::new(|| Duration::ZERO),
+            wall: Box::new(move || {
+                i64::try_from((NOW.0 + wall.load(Ordering::Relaxed)) * 1000).expect("in range")
+            }),
+        }
+    }
+
     /// What the command line does.
     pub(super) fn change(&self, work: impl FnOnce(&mut State)) {
-        let changed = self.store.change(NOW, |state| {
+        let changed = self.store.change(self.now(), |state| {
             work(state);
             Ok::<(), Error>(())
         });
@@ -62,7 +107,7 @@ impl Stage {
 
     /// A run of the thread, which has not read the directory yet.
     pub(super) fn peers(&self) -> (Peers, Receiver<Advice>) {
-        let (give, given) = sync_channel(16);
+        let (give, given) = sync_channel(4096);
         let ways = Ways {
             advise: Box::new(|_| true),
             respond: Box::new(move |advice| give.try_send(advice).is_ok()),
@@ -76,8 +121,8 @@ impl Stage {
             book: self.dir.path().join("peers.sqlite"),
         };
         let journal =
-            Journal::open(&self.dir.path().join("none"), Box::new(std::io::sink()), Lines::WithoutJournald);
-        let (known, clocks) = (PeerAddresses::default(), Clocks::default());
+            Journal::open(&self.dir.path().join("none"), Box::new(self.ear.clone()), Lines::WithoutJournald);
+        let (known, clocks) = (PeerAddresses::default(), self.clocks());
         let mut peers = Peers::new(self.store.clone(), settings, ways, known, journal, clocks);
         peers.synced = true;
         (peers, given)

@@ -65,7 +65,7 @@ impl Peers {
             "listening": self.node.listening(),
             "starts": self.node.starts,
             "reports": self.council.live().len(),
-            "blocks": self.council.blocks().count(),
+            "blocks": self.council.blocks().count() + self.council.orders().count(),
             "breaker_until_ms": self.council.breaker(now).map(|until| until.0),
             "clock": self.clock().is_sane(),
             "accepted": status.map(|s| count(s.accepted.iter().map(|(kind, n)| (kind.name(), *n)).collect())),

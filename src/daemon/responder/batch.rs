@@ -453,7 +453,7 @@ impl Responder {
                     if let (Some(lift), Some(true)) = (lifts.get(*at), lifted.get(*at))
                         && self.standing.get(lift.net).is_none()
                     {
-                        self.journal.send(&entries::unblock(lift.net, lift.why));
+                        self.say_of(&lift.by, &entries::unblock(lift.net, lift.why));
                     }
                 }
             }
@@ -469,7 +469,8 @@ impl Responder {
             }
             (Done::Held, Ground::Word(why)) => {
                 let source = hold.by.source();
-                self.journal.send(&entries::block_on_word(*net, &source, term, wall, why, mode));
+                let entry = entries::block_on_word(*net, &source, term, wall, why, mode);
+                self.say_of(&hold.by, &entry);
             }
             (Done::Refused(refusal), Ground::Alert(alert, _)) => self.refused(alert, &refusal.to_string()),
             (Done::Refused(_), Ground::Word(_)) => {

@@ -252,16 +252,17 @@ impl Standings {
     }
 
     /// Takes what is over out of some networks: those that nobody holds any more, and those whose mark is another now.
-    pub(super) fn expire(&mut self, now: Duration, at_most: usize) -> (Vec<Net>, Vec<Net>) {
+    pub(super) fn expire(&mut self, now: Duration, at_most: usize) -> (Vec<(Net, Holder)>, Vec<Net>) {
         let (mut ended, mut marked) = (Vec::new(), Vec::new());
         let due: Vec<Net> =
             self.ends.iter().take_while(|(end, _)| *end <= now).take(at_most).map(|(_, net)| *net).collect();
         for net in due {
             let mark = |this: &Self| this.nets.get(&net).and_then(Standing::mark);
             let before = mark(self);
+            let by = self.nets.get(&net).and_then(Standing::strongest).map(|hold| hold.by.clone());
             self.change(net, |standing| standing.0.retain(|hold| hold.until > now));
             match mark(self) {
-                None => ended.push(net),
+                None => ended.extend(by.map(|by| (net, by))),
                 after if after != before => marked.push(net),
                 Some(_) => {}
             }

@@ -114,6 +114,7 @@ impl Responder {
             done.checked = now;
             if protect {
                 done.protected = now;
+                self.sum_up();
             }
             self.look_after(protect);
         }

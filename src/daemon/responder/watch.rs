@@ -194,13 +194,13 @@ impl Responder {
                 break;
             }
             // The kernel ends them by its own clock. Should it not have, they are let in; and who is held by somebody else is so in his name.
-            let let_in: Vec<Net> = ended.iter().chain(&marked).copied().collect();
+            let let_in: Vec<Net> = ended.iter().map(|(net, _)| net).chain(&marked).copied().collect();
             if let Err(error) = self.exchange(&let_in, &[]) {
                 self.unrestored = true;
                 self.degraded("the firewall", &error);
             }
-            for net in ended {
-                self.journal.send(&entries::unblock(net, "its time is over"));
+            for (net, by) in ended {
+                self.say_of(&by, &entries::unblock(net, "its time is over"));
             }
         }
         self.count();

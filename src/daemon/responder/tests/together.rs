@@ -370,3 +370,24 @@ fn what_a_peer_asked_for_and_the_kernel_did_not_take_is_tried_again() {
     bench.advise(Advice::Forget { source: "org/bert".into() });
     assert_eq!(bench.responder.failed.len(), MAX_FAILED, "none of theirs");
 }
+
+#[test]
+fn a_peer_does_not_fill_the_journal_with_its_blocks_and_ours_are_told_all() {
+    let mut bench = bench(config::Firewall::default());
+    for n in 0..700 {
+        bench.peer_blocks("12D3KooW", &format!("203.0.{}.{}", n / 200, n % 200), 600);
+        bench.retract("12D3KooW", &format!("203.0.{}.{}", n / 200, n % 200));
+        bench.alert(&format!("198.51.{}.{}", n / 200, n % 200), Proof::Proven);
+    }
+    bench.peer_blocks("another", "203.0.113.9", 600);
+    bench.pass(601);
+    bench.responder.sum_up();
+    let told = bench.told();
+    let count = |what: &str| told.lines().filter(|line| line.contains(what)).count();
+    assert_eq!((count("on the word of peer 12D3KooW"), count("took it back")), (512, 512));
+    assert_eq!(count("on the word of peer another"), 1);
+    assert_eq!(count("event=block msg=\"198.51."), 700);
+    for what in ["peer 12D3KooW: 188 more blocks", "peer 12D3KooW: 188 more ends of blocks"] {
+        assert_eq!(count(what), 1, "{what}");
+    }
+}
