@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use nix::ifaddrs::getifaddrs;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use slips_core::addr;
 use slips_p2p::indicator::Indicator;
 use slips_p2p::message::Name;
 
@@ -106,10 +108,44 @@ impl P2p {
         self.name.clone().or_else(host).unwrap_or_else(Name::nameless)
     }
 
+    /// Where this router can be reached: what the configuration announces, or the addresses on which it listens, with those of all
+    /// interfaces in the place of `0.0.0.0` and `::`. Outside addresses first: they are the ones that others can call.
+    pub fn own_addresses(&self) -> Vec<PeerAddress> {
+        if !self.announce.is_empty() {
+            return self.announce.clone();
+        }
+        let mut found: Vec<PeerAddress> = Vec::new();
+        for PeerAddress(at) in &self.listen {
+            if !at.ip().is_unspecified() {
+                found.push(PeerAddress(*at));
+                continue;
+            }
+            let same_family = interface_addresses().into_iter().filter(|ip| ip.is_ipv4() == at.is_ipv4());
+            found.extend(same_family.map(|ip| PeerAddress((ip, at.port()).into())));
+        }
+        found.sort_by_key(|PeerAddress(at)| (addr::is_private(at.ip()), at.is_ipv6()));
+        found.dedup();
+        found
+    }
+
     /// Where the node listens, as libp2p writes it.
     pub fn listen_addresses(&self) -> Vec<String> {
         self.listen.iter().map(ToString::to_string).collect()
     }
+}
+
+fn interface_addresses() -> Vec<IpAddr> {
+    let Ok(all) = getifaddrs() else { return Vec::new() };
+    let ip = |address: nix::ifaddrs::InterfaceAddress| {
+        let address = address.address?;
+        let four = address.as_sockaddr_in().map(|at| IpAddr::V4(at.ip()));
+        four.or_else(|| address.as_sockaddr_in6().map(|at| IpAddr::V6(at.ip())))
+    };
+    let useful = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
+    };
+    all.filter_map(ip).filter(useful).collect()
 }
 
 #[cfg(test)]

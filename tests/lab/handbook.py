@@ -162,7 +162,7 @@ class Stage:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def serve():
+def serve(ports=(110,)):
     """A mail server that believes nobody."""
 
     def talk(client):
@@ -174,23 +174,35 @@ def serve():
                     lines.write(b"-ERR no such user or password\r\n" if line[:4].upper() == b"PASS" else b"+OK\r\n")
                     lines.flush()
 
-    with socket.create_server(("0.0.0.0", 110)) as server:
-        while True:
-            threading.Thread(target=talk, args=[server.accept()[0]], daemon=True).start()
+    def listen(port):
+        with socket.create_server(("0.0.0.0", port)) as server:
+            while True:
+                threading.Thread(target=talk, args=[server.accept()[0]], daemon=True).start()
+
+    for port in ports[1:]:
+        threading.Thread(target=listen, args=[port], daemon=True).start()
+    listen(ports[0])
 
 
-def guess():
-    """Tries one password after another, three in a connection, as guessing tools do."""
+def three_guesses(attacker, server, port):
+    """Tries three passwords in a connection, as guessing tools do; whether all were refused."""
+    with contextlib.suppress(OSError):
+        with socket.create_connection((server, port), timeout=2, source_address=(attacker, 0)) as connection:
+            lines = connection.makefile("rwb")
+            lines.readline()
+            for n in range(3):
+                for word in (b"USER ben\r\n", b"PASS guess%d\r\n" % n):
+                    lines.write(word)
+                    lines.flush()
+                    answer = lines.readline()
+            return answer.startswith(b"-ERR")
+    return False
+
+
+def guess(attacker=ATTACKER, server="203.0.113.2", port=110):
+    """Tries one password after another, without end."""
     while True:
-        with contextlib.suppress(OSError):
-            with socket.create_connection(("203.0.113.2", 110), timeout=2, source_address=(ATTACKER, 0)) as server:
-                lines = server.makefile("rwb")
-                lines.readline()
-                for n in range(3):
-                    for word in (b"USER ben\r\n", b"PASS guess%d\r\n" % n):
-                        lines.write(word)
-                        lines.flush()
-                        lines.readline()
+        three_guesses(attacker, server, port)
 
 
 WORDS = re.compile(r"^ {4}([a-z]+(?: [a-z]+){5})$", re.MULTILINE)
@@ -273,8 +285,8 @@ def main(slips, doc):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["serve"]:
-        serve()
+    if sys.argv[1:2] == ["serve"]:
+        serve([int(port) for port in sys.argv[2:]] or (110,))
     elif sys.argv[1:] == ["guess"]:
         guess()
     else:

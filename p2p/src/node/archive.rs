@@ -7,15 +7,16 @@ use crate::envelope::Head;
 use crate::exchange::{MAX_ENVELOPES, Place};
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
-use crate::message::{Message, Name};
+use crate::message::{Message, Name, SignedRoster};
 use crate::moment::Moment;
+use crate::roster::Roster;
 
 /// About what an envelope is: a newer one of the same author takes its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Indicator(Indicator),
     Everything,
-    Roster,
+    Roster(NodeId),
     Announce,
     List(Name, u64),
 }
@@ -27,11 +28,16 @@ impl About {
             Message::Block(block) => Self::Indicator(block.report.indicator.clone()),
             // A retraction takes the place of what it takes back.
             Message::Retract(retract) => retract.indicator.clone().map_or(Self::Everything, Self::Indicator),
-            Message::Roster(_) => Self::Roster,
+            Message::Roster(signed) => Self::Roster(organisation(signed)),
             Message::Announce(_) => Self::Announce,
             Message::List(entries) => Self::List(entries.list.clone(), entries.version),
         }
     }
+}
+
+/// Whose roster it is; nobody's, if that cannot be read.
+fn organisation(signed: &SignedRoster) -> NodeId {
+    Roster::open(signed).map_or(NodeId([0; 32]), |roster| roster.org)
 }
 
 /// The envelopes. Ordered by author, epoch and number, so that a page begins where the last one ended.
@@ -59,13 +65,19 @@ impl Archive {
         self.by_place.len()
     }
 
-    /// Keeps an envelope. Beyond the bound the first to end goes of who has most.
-    pub fn put(&mut self, head: &Head, message: &Message, bytes: Vec<u8>) {
+    /// Keeps an envelope, unless its author said something newer about the same; whether it is kept. Beyond the bound the first to end
+    /// goes of who has most.
+    pub fn put(&mut self, head: &Head, message: &Message, bytes: Vec<u8>) -> bool {
         let place = (head.author, head.epoch, head.seq);
         let about = About::of(message);
-        if let Some(held) = self.by_about.get(&(head.author, about.clone())).copied() {
+        let held = |about: About| self.by_about.get(&(head.author, about)).copied();
+        let accuses = matches!(about, About::Indicator(_));
+        if accuses && held(About::Everything).is_some_and(|held| held > place) {
+            return false;
+        }
+        if let Some(held) = held(about.clone()) {
             if held >= place {
-                return;
+                return false;
             }
             self.remove(held);
         }
@@ -83,6 +95,7 @@ impl Archive {
             let Some((_, first)) = most.and_then(|(_, ends)| ends.first()).copied() else { break };
             self.remove(first);
         }
+        true
     }
 
     fn resize(
@@ -172,7 +185,7 @@ mod tests {
     use crate::message::{Reason, Retract};
     use std::time::Duration;
 
-    fn put(archive: &mut Archive, author: u8, seq: u64, message: &Message) {
+    fn put(archive: &mut Archive, author: u8, seq: u64, message: &Message) -> bool {
         let head = Head {
             net: NetId([0; 8]),
             author: NodeId([author; 32]),
@@ -181,7 +194,7 @@ mod tests {
             issued: Moment(seq * 1000),
             ttl: Duration::from_secs(60),
         };
-        archive.put(&head, message, vec![author; 200]);
+        archive.put(&head, message, vec![author; 200])
     }
 
     fn accuse(n: u64) -> Message {
@@ -193,17 +206,18 @@ mod tests {
         let mut archive = Archive::new(1 << 20);
         put(&mut archive, 1, 1, &accuse(7));
         put(&mut archive, 1, 3, &accuse(7));
-        put(&mut archive, 1, 2, &accuse(7));
+        assert!(!put(&mut archive, 1, 2, &accuse(7)), "overtaken");
         put(&mut archive, 2, 1, &accuse(7));
         assert_eq!(archive.len(), 2);
         let indicator = report("198.51.100.7").indicator;
-        put(
-            &mut archive,
-            1,
-            4,
-            &Message::Retract(Retract { indicator: Some(indicator), reason: Reason::Over }),
-        );
+        let back = |indicator| Message::Retract(Retract { indicator, reason: Reason::Over });
+        put(&mut archive, 1, 5, &back(Some(indicator)));
         assert_eq!(archive.len(), 2);
+        assert!(!put(&mut archive, 1, 4, &accuse(7)), "it was taken back before it came");
+        assert!(put(&mut archive, 1, 6, &accuse(7)));
+        put(&mut archive, 1, 9, &back(None));
+        assert!(!put(&mut archive, 1, 8, &accuse(8)));
+        assert!(put(&mut archive, 1, 10, &accuse(8)));
         archive.forget(NodeId([1; 32]));
         assert_eq!(archive.len(), 1);
         archive.expire(Moment(61_000));

@@ -24,7 +24,7 @@ use crate::gate::{Accepted, Gate, Path, Verdict, Why};
 use crate::identity::{NetId, NodeId, NodeKey};
 use crate::invite::{Invite, Open};
 use crate::members::{Members, Peer};
-use crate::message::{Message, Name};
+use crate::message::{Announce, Message, Name};
 use crate::moment::Moment;
 use crate::privacy::{self, Cleared};
 
@@ -286,6 +286,9 @@ impl Node {
         if let Ok(opened) = envelope::open(&envelope, self.net)
             && opened.head.until() > self.now()
         {
+            if let Message::Announce(announce) = &opened.message {
+                self.reached_at(opened.head.author, announce);
+            }
             self.archive.put(&opened.head, &opened.message, envelope);
         }
     }
@@ -532,6 +535,12 @@ impl Node {
     /// Keeps what was accepted, learns what concerns the node itself, and tells the daemon.
     pub(super) fn take(&mut self, accepted: Box<Accepted>) {
         let head = &accepted.opened.head;
+        self.sync_pause = self.limits.resync;
+        self.next_sync = self.next_sync.min(self.now().plus(self.sync_pause));
+        // Words overtake each other on their ways: what its author took back or said anew since is heard no more.
+        if !self.archive.put(head, &accepted.opened.message, accepted.envelope.clone()) {
+            return;
+        }
         match &accepted.opened.message {
             Message::Roster(signed) => {
                 let now = self.now();
@@ -541,19 +550,22 @@ impl Node {
                     self.set_members(members);
                 }
             }
-            Message::Announce(announce) => {
-                if let Some(dial) = self.dials.get_mut(&head.author) {
-                    // What is not a public address would make us knock at doors of the inside.
-                    let public = announce.addresses.iter().filter(|text| privacy::is_public_address(text));
-                    dial.announced = public.filter_map(|text| text.parse().ok()).collect();
-                }
-            }
+            Message::Announce(announce) => self.reached_at(head.author, announce),
             Message::Report(_) | Message::Block(_) | Message::Retract(_) | Message::List(_) => {}
         }
-        self.sync_pause = self.limits.resync;
-        self.next_sync = self.next_sync.min(self.now().plus(self.sync_pause));
-        self.archive.put(head, &accepted.opened.message, accepted.envelope.clone());
         self.tell(Told::Heard(accepted));
+    }
+
+    /// A member says where it is reached.
+    fn reached_at(&mut self, author: NodeId, announce: &Announce) {
+        let now = self.now();
+        let Some(dial) = self.dials.get_mut(&author) else { return };
+        // What is not a public address would make us knock at doors of the inside.
+        let public = announce.addresses.iter().filter(|text| privacy::is_public_address(text));
+        let announced: Vec<Multiaddr> = public.filter_map(|text| text.parse().ok()).collect();
+        if announced != dial.announced {
+            (dial.announced, dial.next, dial.pause) = (announced, now, Duration::ZERO);
+        }
     }
 
     /// Lets a router in that presented an invite.

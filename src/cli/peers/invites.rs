@@ -12,7 +12,7 @@ use slips_p2p::invite::{self, Invite, MAX_ADDRESSES};
 use slips_p2p::message::Name;
 use slips_p2p::moment::Moment;
 
-use super::{Desk, Done, agreed, now, own_addresses, wrong};
+use super::{Desk, Done, agreed, now, wrong};
 use crate::cli::{Exit, Failure};
 use crate::control::{self, Ask, PeersAsk};
 use crate::peers::table::PeerAddress;
@@ -32,7 +32,7 @@ pub(super) fn invite(
         return Err(Failure::new(Exit::Usage, format!("an invite names {MAX_ADDRESSES} addresses at most")));
     }
     if addresses.is_empty() {
-        addresses = own_addresses(&desk.config);
+        addresses = desk.config.p2p.own_addresses();
         addresses.truncate(MAX_ADDRESSES);
     }
     if addresses.is_empty() {

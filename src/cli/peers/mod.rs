@@ -9,12 +9,9 @@ mod org;
 mod show;
 
 use std::io::{IsTerminal, Read, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use nix::ifaddrs::getifaddrs;
 use serde_json::Value;
-use slips_core::addr;
 use slips_p2p::identity::NodeId;
 use slips_p2p::moment::Moment;
 
@@ -25,7 +22,7 @@ use super::{Exit, Failure, INSTALLED_CONFIG, load_config};
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, PeersAsk, Unasked};
 use crate::daemon::sinks::wall_clock;
-use crate::peers::table::{PeerAddress, Table};
+use crate::peers::table::Table;
 use crate::peers::{State, Store};
 
 type Done = Result<(), Failure>;
@@ -189,38 +186,4 @@ fn text_of(path: &Path) -> Result<String, Failure> {
             Err(Failure { exit, error: anyhow::Error::from(error).context(format!("{}", shown.display())) })
         }
     }
-}
-
-/// Where this router can be reached: what the configuration announces, or the addresses on which it listens, with those of all
-/// interfaces in the place of `0.0.0.0` and `::`. Outside addresses first: they are the ones that others can call.
-fn own_addresses(config: &Config) -> Vec<PeerAddress> {
-    if !config.p2p.announce.is_empty() {
-        return config.p2p.announce.clone();
-    }
-    let mut found: Vec<PeerAddress> = Vec::new();
-    for PeerAddress(at) in &config.p2p.listen {
-        if !at.ip().is_unspecified() {
-            found.push(PeerAddress(*at));
-            continue;
-        }
-        let same_family = interface_addresses().into_iter().filter(|ip| ip.is_ipv4() == at.is_ipv4());
-        found.extend(same_family.map(|ip| PeerAddress((ip, at.port()).into())));
-    }
-    found.sort_by_key(|PeerAddress(at)| (addr::is_private(at.ip()), at.is_ipv6()));
-    found.dedup();
-    found
-}
-
-fn interface_addresses() -> Vec<IpAddr> {
-    let Ok(all) = getifaddrs() else { return Vec::new() };
-    let ip = |address: nix::ifaddrs::InterfaceAddress| {
-        let address = address.address?;
-        let four = address.as_sockaddr_in().map(|at| IpAddr::V4(at.ip()));
-        four.or_else(|| address.as_sockaddr_in6().map(|at| IpAddr::V6(at.ip())))
-    };
-    let useful = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
-        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
-    };
-    all.filter_map(ip).filter(useful).collect()
 }

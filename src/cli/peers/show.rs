@@ -10,7 +10,7 @@ use slips_p2p::opinion::Group;
 use slips_p2p::roster::Roster;
 
 use super::invites::time;
-use super::{Desk, Done, find_peer, own_addresses, said, short, wrong};
+use super::{Desk, Done, find_peer, said, short, wrong};
 use crate::cli::Failure;
 use crate::control::{self, Ask, PeersAsk};
 use crate::peers::State;
@@ -32,7 +32,7 @@ pub(super) fn id(desk: &Desk, new: bool) -> Done {
     let id = state.id.ok_or_else(|| wrong("this router has no identity"))?;
     let words = fingerprint(&[id]);
     let network = state.network.map(|secret| NetId::of(&secret.0).to_string());
-    let addresses: Vec<String> = own_addresses(&desk.config).iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> = desk.config.p2p.own_addresses().iter().map(ToString::to_string).collect();
     let directory = desk.store.directory().display().to_string();
     let json = json!({"id": id.to_string(), "words": words, "network": network, "addresses": addresses, "directory": directory});
     desk.say(&json, || {

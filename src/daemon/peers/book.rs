@@ -6,6 +6,7 @@ use slips_p2p::identity::{NetId, NodeId};
 use slips_p2p::indicator::Indicator;
 use slips_p2p::message::{Kind, Message};
 use slips_p2p::moment::Moment;
+use slips_p2p::roster::Roster;
 use slips_p2p::trust::Standing;
 use slips_p2p::wire;
 use slips_store::{KeptEnvelope, Outcome, PeerBook, PeerStanding, StoreError};
@@ -59,7 +60,9 @@ fn about(message: &Message) -> String {
         Message::Report(report) => report.indicator.to_string(),
         Message::Block(block) => block.report.indicator.to_string(),
         Message::Retract(retract) => retract.indicator.as_ref().map_or("all".into(), Indicator::to_string),
-        Message::Roster(_) => "roster".into(),
+        Message::Roster(signed) => {
+            Roster::open(signed).map_or("roster".into(), |roster| format!("roster {}", roster.org))
+        }
         Message::Announce(_) => "announce".into(),
         Message::List(entries) => format!("list {} {}", entries.list, entries.version),
     }

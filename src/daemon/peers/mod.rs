@@ -18,6 +18,7 @@ mod lists;
 mod node;
 mod ours;
 pub mod process;
+mod reach;
 mod rosters;
 mod rulings;
 mod sandbox;
@@ -161,6 +162,7 @@ pub struct Peers {
     logged: BTreeMap<Indicator, (Of, Moment)>,
     /// When each roster was told last, by its signature.
     rosters_said: BTreeMap<[u8; 64], Moment>,
+    reach: reach::Reach,
     ungiven: VecDeque<Advice>,
     unadvised: VecDeque<Event>,
     /// What is to be written at the end of the turn.
@@ -232,6 +234,7 @@ impl Peers {
             policies: BTreeMap::new(),
             logged: BTreeMap::new(),
             rosters_said: BTreeMap::new(),
+            reach: reach::Reach::default(),
             ungiven: VecDeque::new(),
             unadvised: VecDeque::new(),
             unwritten: book::Unwritten::default(),
@@ -383,6 +386,7 @@ impl Peers {
             let rulings = self.council.tick(&self.members, now);
             self.obey(rulings);
             self.say_rosters(now, steady);
+            self.say_addresses(now, steady);
         }
         if due(&mut self.due.believe, BELIEVE_EVERY) {
             for id in self.members.admitted(now) {
@@ -442,7 +446,7 @@ impl Peers {
         self.node.begin(start, kept.into_iter(), steady);
         self.joining = None;
         self.tell_members(steady);
-        self.due.believe = steady;
+        (self.due.believe, self.due.council) = (steady, steady);
         if self.node.starts == 1 {
             self.journal.send(&entries::peers_begin(&self.own_name(), sandbox));
         }
