@@ -22,8 +22,11 @@ use slips_p2p::moment::Moment;
 const NOW: Moment = Moment(1_793_600_000_000);
 const FILES: [&str; 5] = ["state.json", "node-key", "network-key", "rosters", "lists/scanners"];
 
+/// A file as it is to be again after each input.
+type Kept = (PathBuf, Vec<u8>);
+
 /// A directory in memory, where there is one, with an identity.
-static STORE: LazyLock<(Store, NodeId, Vec<u8>)> = LazyLock::new(|| {
+static STORE: LazyLock<(Store, NodeId, [Kept; 2])> = LazyLock::new(|| {
     let memory = Path::new("/dev/shm");
     let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
     let dir: PathBuf = base.join(format!("slips-fuzz-peers-{}", std::process::id()));
@@ -32,19 +35,22 @@ static STORE: LazyLock<(Store, NodeId, Vec<u8>)> = LazyLock::new(|| {
     store.change(NOW, |_| Ok::<(), peers::Error>(())).expect("made");
     fs::create_dir(dir.join("lists")).expect("made");
     let id = store.load().expect("as we wrote it").id.expect("an identity");
-    let key = fs::read(dir.join("node-key")).expect("there");
-    (store, id, key)
+    let kept = ["node-key", "state.json"].map(|name| {
+        let path = dir.join(name);
+        let bytes = fs::read(&path).expect("there");
+        (path, bytes)
+    });
+    (store, id, kept)
 });
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((which, text)) = input.split_first() else { return };
-    let (store, id, key) = &*STORE;
+    let (store, id, kept) = &*STORE;
     let name = FILES[usize::from(*which) % FILES.len()];
     let path = store.directory().join(name);
-    fs::write(&path, text).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+    write(&path, text);
     if let Ok(state) = store.load() {
-        // Without the noted identity any key is as good; with it there is one.
+        // The notes say whose it must be.
         if name == "node-key" {
             assert_eq!(state.id, Some(*id));
         }
@@ -61,8 +67,12 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             assert!(list.as_str() == "scanners" && wanted.entries.is_disjoint(&wanted.removed));
         }
     }
-    // As it was.
     fs::remove_file(&path).expect("there");
-    fs::write(store.directory().join("node-key"), key).expect("written");
-    fs::set_permissions(store.directory().join("node-key"), fs::Permissions::from_mode(0o600)).expect("set");
+    kept.iter().for_each(|(path, bytes)| write(path, bytes));
 });
+
+/// As a secret, which the owner alone may read.
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("set");
+}
