@@ -46,6 +46,33 @@ household_up() {
     household+=("$pid")
     within 10 done_things 20 || complain "the household does nothing: $(tail -n 1 "$dir/house/household-failures")"
 }
+
+# A host at the other port of the inside copies files from and to a share of the household's server, again and again.
+copies_up() {
+    local share="$dir/house/share" smb="$dir/house/samba"
+    need smbd smbclient || return
+    ip -n "$C" route replace $inside/32 via 192.168.77.1
+    mkdir -p "$share" "$smb"
+    chmod 0777 "$share"
+    head -c 150000 /dev/urandom >"$share/photos"
+    printf '[global]\ninterfaces = 192.168.77.13/24\nbind interfaces only = yes\nsmb ports = 445\nmap to guest = bad user\nserver role = standalone\nlog level = 0\ndisable netbios = yes\nload printers = no\nncalrpc dir = %s/rpc\n' "$smb" >"$smb/smb.conf"
+    printf '%s directory = %s\n' private "$smb" lock "$smb" state "$smb" cache "$smb" pid "$smb" >>"$smb/smb.conf"
+    printf '[share]\npath = %s\nguest ok = yes\nread only = no\nforce user = root\n' "$share" >>"$smb/smb.conf"
+    start smbd "$C" smbd --foreground --no-process-group --debug-stdout -s "$smb/smb.conf"
+    household+=("$pid")
+    within 10 copy || complain "no copies: $(tail -n 2 "$dir/smbd.log") $(copy_said)" || return 1
+    start copies "$I" sh -c "while :; do
+        if smbclient -s $smb/smb.conf //192.168.77.13/share -N -c 'ls; get photos $dir/house/copied; put $dir/house/copied copied; rm copied'; then
+            echo copies >>$dir/house/household-done
+        else
+            echo copies >>$dir/house/household-failures
+        fi
+        sleep 2
+    done"
+    household+=("$pid")
+}
+copy_said() { in_ns "$I" smbclient -s "$dir/house/samba/smb.conf" //192.168.77.13/share -N -c ls 2>&1; }
+copy() { in_ns "$I" smbclient -s "$dir/house/samba/smb.conf" //192.168.77.13/share -N -c ls >/dev/null 2>&1; }
 done_things() { [ "$(wc -l <"$dir/house/household-done")" -ge "$1" ]; }
 
 # household_down: fails if anything failed or stood still.
@@ -119,7 +146,7 @@ outsider_named() {
 
 a_household_for_a_week_raises_no_alert() {
     local record said
-    household_up || return
+    household_up && copies_up || return
     in_ns "$R" tcpdump -i lan0 -s 0 -w "$dir/house/day.pcap" >"$dir/house/tcpdump.log" 2>&1 </dev/null &
     record=$!
     started+=("$record")
