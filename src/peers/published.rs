@@ -36,6 +36,9 @@ impl List {
             let what = || format!("line {} is no entry of a list", at + 1);
             read.ok_or_else(|| Error::Corrupt { path: path.to_owned(), what: what() })?;
         }
+        // Followers must not be told both; what is listed counts.
+        let entries = &list.entries;
+        list.gone.retain(|entry, _| !entries.contains(entry));
         Ok(list)
     }
 
@@ -126,7 +129,10 @@ mod tests {
         assert!(list(NOW.plus(HOLDS)).removed.is_empty());
         store.publish(NOW.plus(HOLDS), &name, BTreeSet::new()).expect("written");
         assert_eq!(list(NOW.plus(HOLDS)), Wanted { entries: set(&[]), removed: set(&["bad.example.org"]) });
-        fs::write(store.lists_directory().join("scanners"), "45.83.64.1\n10.0.0.1\n").expect("written");
+        let write = |text: &str| fs::write(store.lists_directory().join("scanners"), text).expect("written");
+        write(&format!("45.83.64.1\n- 45.83.64.1 {}\n", NOW.plus(HOLDS).0));
+        assert_eq!(list(NOW), Wanted { entries: set(&["45.83.64.1"]), removed: set(&[]) });
+        write("45.83.64.1\n10.0.0.1\n");
         assert!(store.published(NOW).expect_err("damaged").to_string().contains("line 2"));
     }
 }

@@ -29,6 +29,7 @@ tests=(
     after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked
     two_administrators_do_what_the_handbook_tells_them
     a_fleet_blocks_whom_one_of_it_blocks_through_deaths_and_partitions
+    owners_who_are_independent_block_together_whom_neither_would_alone
 )
 
 complain() {
@@ -292,12 +293,20 @@ two_administrators_do_what_the_handbook_tells_them() {
     return $status
 }
 
-# SLIPS_ATTACKS and SLIPS_PARTITION (seconds) make it longer: 50 and 600 by hand.
+# SLIPS_ATTACKS, SLIPS_PARTITION and SLIPS_IDLE (seconds) make it longer: 50, 600 and 60 by hand.
 a_fleet_blocks_whom_one_of_it_blocks_through_deaths_and_partitions() {
     local status=0
     env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/fleet.py" "$slips" >"$dir/fleet.log" 2>&1 || status=$?
     note=$(tr '\n' ' ' <"$dir/fleet.log")
     [ $status = 0 ] || why=$(head -n 3 "$dir/fleet.log")
+    return $status
+}
+
+owners_who_are_independent_block_together_whom_neither_would_alone() {
+    local status=0
+    env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/neighbours.py" "$slips" >"$dir/neighbours.log" 2>&1 || status=$?
+    note=$(tr '\n' ' ' <"$dir/neighbours.log")
+    [ $status = 0 ] || why=$(head -n 3 "$dir/neighbours.log")
     return $status
 }
 
