@@ -10,14 +10,14 @@ use slips_core::detector::Detector;
 use slips_core::engine::Engine;
 use slips_core::event::Event;
 use slips_core::flow::{ConnState, Endpoint, Flow, Proto, Uid, Volume};
-use slips_core::intel::NoIntelligence;
+use slips_core::intel::Current;
 use slips_core::settings::Settings;
 use slips_core::time::PacketTime;
 
 const FLOWS: u32 = 100_000;
 
 fn registry() -> Vec<Box<dyn Detector>> {
-    slips_detect::registry(&slips_detect::Settings::default(), Arc::new(NoIntelligence))
+    slips_detect::registry(&slips_detect::Settings::default(), &Current::default())
 }
 
 fn flow(n: u32, src: [u8; 4], dst: [u8; 4], dport: u16, state: ConnState) -> Event {

@@ -41,7 +41,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     for problem in problems {
         eprintln!("slips: {problem}");
     }
-    let registry = build::registry(&config, intel, leak_rules, Vec::new(), Vec::new());
+    let registry = build::registry(&config, &intel, leak_rules, Vec::new(), Vec::new());
     let (records_in, records) = sync_channel(RECORD_QUEUE);
     let (input, pipeline) = pipeline::start(&settings, &*registry, jobs, move |batch| {
         // The collector ends only when this sender is gone, or by a panic that its join reports.

@@ -233,8 +233,7 @@ detections:
 ";
         let settings = parse(text).expect("all of it is right");
         assert!(!is_enabled(&settings, "vertical_port_scan") && is_enabled(&settings, "dga"));
-        let registry =
-            slips_detect::registry(&settings, std::sync::Arc::new(slips_core::intel::NoIntelligence));
+        let registry = slips_detect::registry(&settings, &slips_core::intel::Current::default());
         assert!(registry.iter().all(|detector| detector.spec().name != "vertical_port_scan"));
         assert_eq!(registry.len(), slips_detect::specs().len() - 1);
     }

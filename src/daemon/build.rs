@@ -9,7 +9,7 @@ use std::thread;
 use slips_core::addr::LocalNets;
 use slips_core::detector::Detector;
 use slips_core::flow::MacAddr;
-use slips_core::intel::{Intelligence, NoIntelligence};
+use slips_core::intel::Current;
 use slips_detect::leak_detector::{self, Rules};
 use slips_sensor::{PayloadSettings, Settings as SensorSettings};
 
@@ -22,15 +22,15 @@ pub fn default_shards() -> usize {
 }
 
 /// The local indicator files. The default directory may be absent; one that somebody named must be there.
-pub fn intelligence(config: &Config) -> Result<(Arc<dyn Intelligence>, Vec<String>), Failure> {
+pub fn intelligence(config: &Config) -> Result<(Current, Vec<String>), Failure> {
     let dir = &config.threatintelligence.local_threat_intelligence_files;
     let default = ThreatIntelligence::default().local_threat_intelligence_files;
     if *dir == default && !dir.is_dir() {
-        return Ok((Arc::new(NoIntelligence), Vec::new()));
+        return Ok((Current::default(), Vec::new()));
     }
     match slips_intel::Indicators::load_dir(dir) {
         Ok((indicators, problems)) => {
-            Ok((Arc::new(indicators), problems.iter().map(ToString::to_string).collect()))
+            Ok((Current::new(Arc::new(indicators)), problems.iter().map(ToString::to_string).collect()))
         }
         Err(error) => Err(Failure {
             exit: Exit::Config,
@@ -83,7 +83,7 @@ const MAX_RULES: u64 = 1 << 20;
 /// Makes the detectors of one shard. `gateways` and `own_macs` are those of this host; none in an analysis.
 pub fn registry(
     config: &Config,
-    intel: Arc<dyn Intelligence>,
+    intel: &Current,
     leak_rules: Option<Rules>,
     gateways: Vec<IpAddr>,
     own_macs: Vec<MacAddr>,
@@ -93,7 +93,8 @@ pub fn registry(
     settings.gateways = gateways;
     settings.own_macs = own_macs;
     settings.leak_rules = leak_rules;
-    Box::new(move || slips_detect::registry(&settings, Arc::clone(&intel)))
+    let intel = intel.clone();
+    Box::new(move || slips_detect::registry(&settings, &intel))
 }
 
 /// What the packet sensor is told. `key` makes uids and hashes unpredictable in a live run; a file gets the same uids each time.

@@ -79,7 +79,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     for problem in problems {
         responder.say(&entries::degraded("leak detector", &problem));
     }
-    let registry = build::registry(config, intel, leak_rules, gateways, interfaces::own_macs());
+    let registry = build::registry(config, &intel, leak_rules, gateways, interfaces::own_macs());
     let pulse = Arc::new(Pulse::new(sources.len()));
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);

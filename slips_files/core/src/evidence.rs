@@ -52,6 +52,16 @@ evidence_kinds! {
     ToBlacklistedIp = "THREAT_INTELLIGENCE_TO_BLACKLISTED_IP",
     /// Traffic from an address that is listed as malicious.
     FromBlacklistedIp = "THREAT_INTELLIGENCE_FROM_BLACKLISTED_IP",
+    /// A name that is listed as malicious is asked for or contacted.
+    BlacklistedDomain = "THREAT_INTELLIGENCE_BLACKLISTED_DOMAIN",
+    /// A name leads to an address or another name that is listed as malicious.
+    BlacklistedDnsAnswer = "THREAT_INTELLIGENCE_BLACKLISTED_DNS_ANSWER",
+    /// An address to which a name leads that is listed as malicious.
+    AnswerOfBlacklistedQuery = "THREAT_INTELLIGENCE_ANSWER_OF_BLACKLISTED_QUERY",
+    /// A page is fetched that is listed as malicious.
+    MaliciousUrl = "THREAT_INTELLIGENCE_MALICIOUS_URL",
+    /// A file was transferred that is listed as malicious.
+    MaliciousDownloadedFile = "MALICIOUS_DOWNLOADED_FILE",
     /// An ARP answer to everybody that nobody asked for.
     UnsolicitedArp = "UNSOLICITED_ARP",
     /// A host asks by ARP for an address that is not on its network.

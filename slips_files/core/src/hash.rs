@@ -19,6 +19,18 @@ impl Default for KeyedState {
     }
 }
 
+impl KeyedState {
+    /// With a key that was drawn before: for tables that are kept in files. Whoever can read the file can read the key.
+    pub const fn with_key(key: [u64; 2]) -> Self {
+        Self { key: [key[0], key[1] | 1] }
+    }
+
+    /// Its key.
+    pub const fn key(&self) -> [u64; 2] {
+        self.key
+    }
+}
+
 impl BuildHasher for KeyedState {
     type Hasher = KeyedHasher;
     fn build_hasher(&self) -> KeyedHasher {

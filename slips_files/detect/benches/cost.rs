@@ -8,14 +8,13 @@
 
 use std::net::IpAddr;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use slips_core::engine::{Engine, Registry};
 use slips_core::event::{About, Dns, DnsAnswer, DnsData, DnsFlags, Event, Http, Tls, TlsFields};
 use slips_core::flow::{ConnState, Endpoint, Flow, Phase, Proto, Uid, Volume};
-use slips_core::intel::NoIntelligence;
+use slips_core::intel::Current;
 use slips_core::record::Record;
 use slips_core::settings::Settings;
 use slips_core::time::{PacketTime, Span};
@@ -30,7 +29,7 @@ const BATCH: usize = 1_000;
 type Detectors = Vec<Box<dyn slips_core::detector::Detector>>;
 
 fn registry() -> Detectors {
-    slips_detect::registry(&slips_detect::Settings::default(), Arc::new(NoIntelligence))
+    slips_detect::registry(&slips_detect::Settings::default(), &Current::default())
 }
 
 /// A visit `n`, made `millis` after the beginning.

@@ -6,10 +6,8 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
-use std::sync::Arc;
-
 use slips_core::detector::{Detector, Spec};
-use slips_core::intel::{Intelligence, NoIntelligence};
+use slips_core::intel::Current;
 
 mod attempt;
 mod holding;
@@ -60,7 +58,10 @@ pub mod icmp_tunnel;
 pub mod lateral_movement;
 pub mod leak_detector;
 pub mod listed_address;
+pub mod listed_file;
 pub mod listed_fingerprint;
+pub mod listed_name;
+pub mod listed_url;
 pub mod login_guessing;
 pub mod long_connection;
 pub mod name_poisoning;
@@ -92,13 +93,13 @@ pub mod young_domain;
 pub use settings::{Settings, spec_of, threshold_of};
 
 /// The detectors of one shard that `settings` leave on, always in this order.
-pub fn registry(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detector>> {
+pub fn registry(settings: &Settings, intel: &Current) -> Vec<Box<dyn Detector>> {
     let mut detectors = all(settings, intel);
     detectors.retain(|detector| settings.is_enabled(detector.spec()));
     detectors
 }
 
-fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detector>> {
+fn all(settings: &Settings, intel: &Current) -> Vec<Box<dyn Detector>> {
     vec![
         Box::new(vertical_scan::VerticalScan::new(settings)),
         Box::new(horizontal_scan::HorizontalScan::new(settings)),
@@ -108,8 +109,11 @@ fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detecto
         Box::new(reconnection::Reconnection::new(settings)),
         Box::new(long_connection::LongConnection::new(settings)),
         Box::new(data_upload::DataUpload::new(settings)),
-        Box::new(listed_address::ListedAddress::new(Arc::clone(&intel))),
-        Box::new(listed_fingerprint::ListedFingerprint::new(settings, Arc::clone(&intel))),
+        Box::new(listed_address::ListedAddress::new(intel)),
+        Box::new(listed_fingerprint::ListedFingerprint::new(settings, intel)),
+        Box::new(listed_name::ListedName::new(settings, intel)),
+        Box::new(listed_url::ListedUrl::new(settings, intel)),
+        Box::new(listed_file::ListedFile::new(settings, intel)),
         Box::new(arp_oddities::ArpOddities::new(settings)),
         Box::new(arp_poisoning::ArpPoisoning::new(settings)),
         Box::new(dhcp_scan::DhcpScan::new(settings)),
@@ -167,5 +171,5 @@ fn all(settings: &Settings, intel: Arc<dyn Intelligence>) -> Vec<Box<dyn Detecto
 
 /// What the registry holds, in its order, for the configuration and the documentation.
 pub fn specs() -> Vec<&'static Spec> {
-    all(&Settings::default(), Arc::new(NoIntelligence)).iter().map(|detector| detector.spec()).collect()
+    all(&Settings::default(), &Current::default()).iter().map(|detector| detector.spec()).collect()
 }

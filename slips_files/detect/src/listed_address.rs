@@ -1,14 +1,13 @@
 //! Connection to or from an address that the owner's own list of indicators names as malicious.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use slips_core::addr;
 use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Again, Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Phase, Proto};
-use slips_core::intel::{Indicator, Intelligence};
+use slips_core::intel::{Current, Key, Listed, Reader};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, WindowId};
 
@@ -63,40 +62,48 @@ struct Contact {
 
 /// See the module.
 pub struct ListedAddress {
-    intel: Arc<dyn Intelligence>,
-    state: Windowed<Contacts>,
+    intel: Reader,
+    seen: Seen,
 }
 
 impl ListedAddress {
     /// With these indicators.
-    pub fn new(intel: Arc<dyn Intelligence>) -> Self {
-        Self { intel, state: Windowed::default() }
+    pub fn new(intel: &Current) -> Self {
+        Self { intel: intel.reader(), seen: Seen::default() }
     }
 
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         if !addr::is_interesting(flow.dst.addr) || !addr::is_interesting(flow.src.addr) {
             return;
         }
-        let intel = Arc::clone(&self.intel);
+        let Self { intel, seen } = self;
+        let intel = intel.get();
         let facts = cx.facts();
         let outgoing_icmp = flow.proto == Proto::Icmp && facts.src_local;
         if facts.src_local && is_first_syn(flow) {
             return;
         }
-        if let Some(listed) = intel.address(flow.dst.addr).filter(|_| !facts.dst_local && !outgoing_icmp) {
-            if let Some(told) = self.count(cx, flow, listed.level) {
-                towards(cx, flow, listed, told);
+        let about_us = facts.dst_local || outgoing_icmp;
+        if let Some(listed) = intel.look_up(Key::Address(flow.dst.addr)).filter(|_| !about_us) {
+            if let Some(told) = seen.count(cx, flow, listed.level) {
+                towards(cx, flow, &listed, told);
             }
-        } else if let Some(listed) = intel.address(flow.src.addr)
-            && let Some(told) = self.count(cx, flow, listed.level)
+        } else if let Some(listed) = intel.look_up(Key::Address(flow.src.addr))
+            && let Some(told) = seen.count(cx, flow, listed.level)
         {
-            from(cx, flow, listed, told);
+            from(cx, flow, &listed, told);
         }
     }
+}
 
+/// Who met whom.
+#[derive(Debug, Default)]
+struct Seen(Windowed<Contacts>);
+
+impl Seen {
     /// Counts the flow; says how to tell it, if at all.
     fn count(&mut self, cx: &Cx<'_>, flow: &Flow, level: ThreatLevel) -> Option<Told> {
-        let contacts = self.state.get_or_default(cx.slot(), cx.window());
+        let contacts = self.0.get_or_default(cx.slot(), cx.window());
         let first = contacts.once.first(flow);
         let grown = |contact: &Contact| u64::from(contact.flows);
         let contact = contacts.peers.get_or_insert(flow.dst.addr, MAX_PEERS, grown)?;
@@ -130,7 +137,7 @@ struct Told {
 }
 
 /// Our host went to a listed address: a linked pair.
-fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Indicator, told: Told) {
+fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Listed<'_>, told: Told) {
     let what = describe(listed, told.flows);
     let kind = EvidenceKind::ToBlacklistedIp;
     let mut remote = Finding {
@@ -153,7 +160,7 @@ fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Indicator, told: Told) {
 }
 
 /// A listed address came to us.
-fn from(cx: &mut Cx<'_>, flow: &Flow, listed: &Indicator, told: Told) {
+fn from(cx: &mut Cx<'_>, flow: &Flow, listed: &Listed<'_>, told: Told) {
     cx.emit(Finding {
         level: listed.level,
         victim: Some(Entity::Ip(flow.dst.addr)),
@@ -166,8 +173,8 @@ fn from(cx: &mut Cx<'_>, flow: &Flow, listed: &Indicator, told: Told) {
     });
 }
 
-fn describe(listed: &Indicator, flows: u32) -> String {
-    format!("{} ({}): {}; {flows} flows", listed.level, listed.source, listed.description)
+fn describe(listed: &Listed<'_>, flows: u32) -> String {
+    format!("{listed}; {flows} flows")
 }
 
 impl Told {
@@ -195,36 +202,28 @@ impl Detector for ListedAddress {
     }
 
     fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
-        self.state.close(window, |_, _| {});
+        self.seen.0.close(window, |_, _| {});
     }
 
     fn forget(&mut self, slot: Slot) {
-        self.state.forget(slot);
+        self.seen.0.forget(slot);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_traces::{Talk, at, bench, levels};
+    use crate::test_traces::{Talk, at, bench, levels, listing};
     use slips_core::detector::Bench;
 
-    struct List(Vec<(IpAddr, Indicator)>);
-
-    impl Intelligence for List {
-        fn address(&self, addr: IpAddr) -> Option<&Indicator> {
-            self.0.iter().find(|(known, _)| *known == addr).map(|(_, indicator)| indicator)
-        }
-    }
-
-    fn listing(addr: &str, level: ThreatLevel) -> Bench {
-        let indicator = Indicator { level, description: "bot".into(), source: "own.csv".into() };
-        bench(ListedAddress::new(Arc::new(List(vec![(at(addr), indicator)]))))
+    fn bad(level: ThreatLevel) -> Bench {
+        let names = |key: Key<'_>| (key == Key::Address(at("203.0.113.9"))).then_some(true);
+        bench(ListedAddress::new(&listing(level, names)))
     }
 
     #[test]
     fn a_connection_to_a_listed_address_is_a_linked_pair() {
-        let mut bench = listing("203.0.113.9", ThreatLevel::High);
+        let mut bench = bad(ThreatLevel::High);
         let told = bench.feed(&Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(100, 100).event());
         assert_eq!(levels(&told), ["high 1", "low 1"]);
         assert_eq!(told[0].attacker, Entity::Ip(at("203.0.113.9")));
@@ -235,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_connection_from_a_listed_address_names_it_alone() {
-        let mut bench = listing("203.0.113.9", ThreatLevel::Critical);
+        let mut bench = bad(ThreatLevel::Critical);
         let told = bench.feed(&Talk::tcp("203.0.113.9", "192.168.1.5", 22).phase(Phase::Start).event());
         assert_eq!(levels(&told), ["critical 1"]);
         assert_eq!((told[0].kind, told[0].proof), (EvidenceKind::FromBlacklistedIp, Proof::Unproven));
@@ -243,7 +242,7 @@ mod tests {
 
     #[test]
     fn others_are_silent_and_so_is_icmp_that_we_send() {
-        let mut bench = listing("203.0.113.9", ThreatLevel::High);
+        let mut bench = bad(ThreatLevel::High);
         assert!(bench.feed(&Talk::tcp("192.168.1.5", "203.0.113.8", 443).event()).is_empty());
         assert!(bench.feed(&Talk::icmp("192.168.1.5", "203.0.113.9", 3).event()).is_empty());
         assert_eq!(bench.feed(&Talk::icmp("203.0.113.9", "192.168.1.5", 8).event()).len(), 1);
@@ -251,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_phases_of_a_flow_count_once_and_the_answer_proves_it() {
-        let mut bench = listing("203.0.113.9", ThreatLevel::High);
+        let mut bench = bad(ThreatLevel::High);
         let talk = |phase| Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(9, 9).phase(phase);
         let start = bench.feed(&Talk::tcp("192.168.1.5", "203.0.113.9", 443).phase(Phase::Start).event());
         assert_eq!((start[0].again, start[0].proof), (Again::Counts, Proof::Unproven));
@@ -264,7 +263,7 @@ mod tests {
 
     #[test]
     fn what_we_try_is_told_with_its_answer_and_what_comes_to_us_at_once() {
-        let mut bench = listing("203.0.113.9", ThreatLevel::Critical);
+        let mut bench = bad(ThreatLevel::Critical);
         let mut syn = Talk::tcp("192.168.1.5", "203.0.113.9", 443).phase(Phase::Start).flow();
         syn.history = "S".into();
         assert!(bench.feed(&Event::Flow(syn.clone())).is_empty());
@@ -282,7 +281,7 @@ mod tests {
     #[test]
     fn a_long_contact_to_a_critical_one_is_told_every_two_minutes() {
         for (level, times) in [(ThreatLevel::Critical, 1 + 5), (ThreatLevel::High, 1)] {
-            let mut bench = listing("203.0.113.9", level);
+            let mut bench = bad(level);
             let mut told = 0;
             for minute in 0..=10 {
                 let phase = if minute == 0 { Phase::Established } else { Phase::Update };
@@ -295,7 +294,7 @@ mod tests {
 
     #[test]
     fn every_victim_is_told_and_a_busy_pair_only_at_doublings() {
-        let mut bench = listing("203.0.113.9", ThreatLevel::High);
+        let mut bench = bad(ThreatLevel::High);
         assert_eq!(bench.feed(&Talk::tcp("192.168.1.5", "203.0.113.9", 443).event()).len(), 2);
         assert_eq!(bench.feed(&Talk::tcp("192.168.1.6", "203.0.113.9", 443).event()).len(), 2);
         let flow = |n: i32| Talk::tcp("192.168.1.5", "203.0.113.9", 443).uid(&format!("D{n}")).event();

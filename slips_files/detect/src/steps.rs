@@ -164,7 +164,7 @@ impl<K: Copy + Eq + Hash> Steps<K> {
 
 /// Writes the part of a detector that is the same for all whose state is `Steps`.
 macro_rules! in_steps {
-    ($($field:ident),+) => {
+    ($($($field:ident).+),+) => {
         fn spec(&self) -> &'static slips_core::detector::Spec {
             &SPEC
         }
@@ -174,11 +174,11 @@ macro_rules! in_steps {
             _out: &mut slips_core::detector::Closing<'_>,
             window: slips_core::time::WindowId,
         ) {
-            $(self.$field.close(window);)+
+            $(self.$($field).+.close(window);)+
         }
 
         fn forget(&mut self, slot: slips_core::detector::Slot) {
-            $(self.$field.forget(slot);)+
+            $(self.$($field).+.forget(slot);)+
         }
     };
 }

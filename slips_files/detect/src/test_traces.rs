@@ -1,13 +1,15 @@
 //! What the tests of the detections build their traces from.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use slips_core::detector::{Bench, Detector};
 use slips_core::event::{
     About, Arp, ArpOp, Dns, DnsAnswer, DnsData, DnsFlags, Event, Http, Notice, Tls, TlsFields,
 };
-use slips_core::evidence::Finding;
+use slips_core::evidence::{Finding, ThreatLevel};
 use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Uid, Volume};
+use slips_core::intel::{Current, Intelligence, Key, Listed};
 use slips_core::neighbour::{Discovery, Neighbour, Prefix, RouterAdvertisement};
 use slips_core::time::{PacketTime, Span};
 
@@ -247,4 +249,30 @@ pub fn dns(query: &str, answers: &[DnsData]) -> Dns {
         answers: answers.iter().map(|data| DnsAnswer { data: data.clone(), ttl: Some(60) }).collect(),
         rejected: false,
     }
+}
+
+/// A list that names one key.
+struct List {
+    level: ThreatLevel,
+    /// Whether the key is listed, and then whether itself.
+    names: fn(Key<'_>) -> Option<bool>,
+}
+
+impl Intelligence for List {
+    fn look_up(&self, key: Key<'_>) -> Option<Listed<'_>> {
+        (self.names)(key).map(|exact| Listed {
+            level: self.level,
+            description: "bot",
+            sources: "own.csv",
+            tags: "",
+            first_seen: None,
+            last_seen: None,
+            exact,
+        })
+    }
+}
+
+/// A list of the administrator that names, as a bot, what `names` says is listed: itself or by a parent.
+pub fn listing(level: ThreatLevel, names: fn(Key<'_>) -> Option<bool>) -> Current {
+    Current::new(Arc::new(List { level, names }))
 }

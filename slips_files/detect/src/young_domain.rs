@@ -1,11 +1,9 @@
 //! A name that was registered lately is asked for (`YOUNG_DOMAIN`).
 
-use std::sync::Arc;
-
 use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
-use slips_core::intel::Intelligence;
+use slips_core::intel::{Current, Reader};
 
 use crate::Settings;
 use crate::ladder::rung;
@@ -45,15 +43,15 @@ pub const YOUNG_DAYS: u32 = 60;
 
 /// See the module.
 pub struct YoungDomain {
-    intel: Arc<dyn Intelligence>,
+    intel: Reader,
     questions: Steps<u64>,
 }
 
 impl YoungDomain {
     /// With what is known about domains.
-    pub fn new(settings: &Settings, intel: Arc<dyn Intelligence>) -> Self {
+    pub fn new(settings: &Settings, intel: &Current) -> Self {
         Self {
-            intel,
+            intel: intel.reader(),
             questions: Steps::new(settings.ladder(&SPEC, &QUESTIONS), Limits { keys: 64, weighing: 0 }),
         }
     }
@@ -69,7 +67,9 @@ impl Detector for YoungDomain {
             return;
         }
         let Some(domain) = names::registered(&dns.query) else { return };
-        let Some(days) = self.intel.domain_age_days(domain).filter(|days| *days < YOUNG_DAYS) else { return };
+        let Some(days) = self.intel.get().domain_age_days(domain).filter(|days| *days < YOUNG_DAYS) else {
+            return;
+        };
         let Some(reached) = self.questions.add(cx, member_of(domain), about.uid) else { return };
         let text = format!("{domain} was registered {days} days ago and is asked for, {} times", reached.n);
         let client = Finding {
@@ -94,13 +94,13 @@ impl Detector for YoungDomain {
 mod tests {
     use super::*;
     use crate::test_traces::{bench, dns, levels};
-    use slips_core::intel::{Indicator, NoIntelligence};
-    use std::net::IpAddr;
+    use slips_core::intel::{Intelligence, Key, Listed, NoIntelligence};
+    use std::sync::Arc;
 
     struct Registry(u32);
 
     impl Intelligence for Registry {
-        fn address(&self, _: IpAddr) -> Option<&Indicator> {
+        fn look_up(&self, _: Key<'_>) -> Option<Listed<'_>> {
             None
         }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn told(intel: impl Intelligence + 'static, query: &str) -> Vec<String> {
-        let mut bench = bench(YoungDomain::new(&Settings::default(), Arc::new(intel)));
+        let mut bench = bench(YoungDomain::new(&Settings::default(), &Current::new(Arc::new(intel))));
         levels(&(0..9).flat_map(|_| bench.feed(&Event::Dns(Box::new(dns(query, &[]))))).collect::<Vec<_>>())
     }
 

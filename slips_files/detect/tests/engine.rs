@@ -1,13 +1,12 @@
 //! The registry in the whole engine: same records for any number of shards and any batch size, attacks alert, innocents do not.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use slips_core::engine::Engine;
 use slips_core::event::{Arp, ArpOp, Event};
 use slips_core::evidence::EvidenceKind;
 use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Uid, Volume};
-use slips_core::intel::NoIntelligence;
+use slips_core::intel::Current;
 use slips_core::record::Record;
 use slips_core::settings::Settings;
 use slips_core::time::{PacketTime, Span};
@@ -64,7 +63,7 @@ fn trace() -> Vec<Event> {
 }
 
 fn run(events: &[Event], shards: usize, batch: usize) -> Vec<Record> {
-    let registry = || slips_detect::registry(&slips_detect::Settings::default(), Arc::new(NoIntelligence));
+    let registry = || slips_detect::registry(&slips_detect::Settings::default(), &Current::default());
     let mut engine = Engine::with_shards(&Settings::default(), &registry, shards);
     let mut records = Vec::new();
     for batch in events.chunks(batch) {

@@ -1,13 +1,14 @@
 //! What is known about addresses, domains and networks before any packet is seen, as immutable snapshots.
 //!
-//! This crate reads indicator files when it is told to ([`Indicators::load_dir`]) and answers lookups. It fetches nothing, holds
-//! no lock and changes nothing after it was built: a new list is a new snapshot. Start with [`Indicators`].
+//! This crate reads lists when it is told to and answers lookups. It fetches nothing, holds no lock and changes nothing after it was
+//! built: a new list is a new snapshot. Start with [`Indicators`]; [`Builder`] makes them.
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
-mod indicators;
-mod local_file;
-mod ranges;
+mod ioc;
+mod local;
+mod snapshot;
 
-pub use indicators::{Contents, Indicators, LoadError};
-pub use local_file::{Problem, Reason};
+pub use ioc::{Ioc, NotAnIoc};
+pub use local::{LoadError, Problem, Reason};
+pub use snapshot::{Builder, CacheError, Contents, Indicators, MAX_ROWS, Saying};

@@ -14,14 +14,48 @@ struct Range<A> {
     value: u32,
 }
 
-/// Disjoint ranges of both families, sorted.
+/// Disjoint ranges of one family, sorted; column by column, so that a search touches nothing but where ranges begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Ranges<A> {
+    pub(crate) first: Vec<A>,
+    pub(crate) last: Vec<A>,
+    pub(crate) value: Vec<u32>,
+}
+
+impl<A> Default for Ranges<A> {
+    fn default() -> Self {
+        Self { first: Vec::new(), last: Vec::new(), value: Vec::new() }
+    }
+}
+
+impl<A: Ord + Copy> Ranges<A> {
+    fn new(ranges: &[Range<A>]) -> Self {
+        Self {
+            first: ranges.iter().map(|range| range.first).collect(),
+            last: ranges.iter().map(|range| range.last).collect(),
+            value: ranges.iter().map(|range| range.value).collect(),
+        }
+    }
+
+    /// The value of the range that holds `addr`, where `begun` ranges begin at it or before it.
+    fn at(&self, begun: usize, addr: A) -> Option<u32> {
+        let at = begun.checked_sub(1)?;
+        if addr <= *self.last.get(at)? { self.value.get(at).copied() } else { None }
+    }
+
+    fn memory(&self) -> usize {
+        (self.first.capacity() + self.last.capacity()) * size_of::<A>() + self.value.capacity() * 4
+    }
+}
+
+/// Networks of both families.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RangeTable {
-    v4: Vec<Range<u32>>,
+    pub(crate) v4: Ranges<u32>,
     /// For each upper half of an IPv4 address, how many ranges begin before it: a search then stays in a cache line or two.
     /// Empty for small tables.
     halves: Vec<u32>,
-    v6: Vec<Range<u128>>,
+    pub(crate) v6: Ranges<u128>,
 }
 
 /// Tables from this size on are worth an index of 256 kB.
@@ -42,41 +76,53 @@ impl RangeTable {
                 _ => {}
             }
         }
-        let v4 = disjoint(v4);
-        Self { halves: index_of(&v4), v4, v6: disjoint(v6) }
+        Self::of(Ranges::new(&disjoint(v4)), Ranges::new(&disjoint(v6)))
+    }
+
+    /// A table of ranges that are sorted and apart.
+    pub(crate) fn of(v4: Ranges<u32>, v6: Ranges<u128>) -> Self {
+        Self { halves: index_of(&v4.first), v4, v6 }
     }
 
     /// The value of the most specific network that holds `addr`.
     pub(crate) fn lookup(&self, addr: IpAddr) -> Option<u32> {
         match canonical(addr) {
             IpAddr::V4(v4) => self.find_v4(v4.to_bits()),
-            IpAddr::V6(v6) => find(&self.v6, v6.to_bits()),
+            IpAddr::V6(v6) => {
+                let addr = v6.to_bits();
+                self.v6.at(self.v6.first.partition_point(|first| *first <= addr), addr)
+            }
         }
     }
 
     fn find_v4(&self, addr: u32) -> Option<u32> {
         let half = (addr >> 16) as usize;
-        let Some([from, to]) = self.halves.get(half..half + 2) else { return find(&self.v4, addr) };
-        let begun = self.v4.get(*from as usize..*to as usize)?.partition_point(|range| range.first <= addr);
+        let (from, to) = match self.halves.get(half..half + 2) {
+            Some([from, to]) => (*from as usize, *to as usize),
+            _ => (0, self.v4.first.len()),
+        };
         // The range that holds the address may have begun in an earlier half.
-        let range = self.v4.get((*from as usize + begun).checked_sub(1)?)?;
-        (addr <= range.last).then_some(range.value)
+        let begun = from + self.v4.first.get(from..to)?.partition_point(|first| *first <= addr);
+        self.v4.at(begun, addr)
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.v4.memory() + self.v6.memory() + self.halves.capacity() * 4
     }
 }
 
-fn index_of(ranges: &[Range<u32>]) -> Vec<u32> {
-    if ranges.len() < INDEXED_FROM {
+fn index_of(firsts: &[u32]) -> Vec<u32> {
+    if firsts.len() < INDEXED_FROM {
         return Vec::new();
     }
+    let mut before = 0;
     (0..=1u64 << 16)
-        .map(|half| ranges.partition_point(|range| u64::from(range.first) < half << 16) as u32)
+        .map(|half| {
+            let here = firsts.get(before..).unwrap_or_default();
+            before += here.iter().take_while(|first| u64::from(**first) < half << 16).count();
+            before as u32
+        })
         .collect()
-}
-
-fn find<A: Ord + Copy>(ranges: &[Range<A>], addr: A) -> Option<u32> {
-    let after = ranges.partition_point(|range| range.first <= addr);
-    let range = ranges.get(after.checked_sub(1)?)?;
-    (addr <= range.last).then_some(range.value)
 }
 
 /// A step to the neighbouring address.

@@ -1,27 +1,19 @@
 //! The file of an administrator's own indicators: `ioc, level, description`, one a line.
 //!
-//! An indicator is an address, a network, a domain or an autonomous system (`AS64496`). `#` begins a comment line; blanks around
-//! fields and quotes around them do not matter; a first line of column names is skipped, and nothing else is. A bad line is
-//! reported with file and line, and the rest is kept.
+//! `#` begins a comment line; blanks around fields and quotes around them do not matter; a first line of column names is skipped, and
+//! nothing else is. A bad line is reported with file and line, and the rest is kept.
 
 use std::fmt;
 
-use slips_core::addr::{self, Net};
 use slips_core::evidence::ThreatLevel;
 
-/// What one line names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    Net(Net),
-    Domain(Box<str>),
-    Asn(u32),
-    Ja3(Box<str>),
-}
+use crate::ioc::{Ioc, NotAnIoc, excerpt};
+use crate::snapshot::decode;
 
 /// One good line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    pub(crate) named: Named,
+    pub(crate) ioc: Ioc,
     pub(crate) level: ThreatLevel,
     pub(crate) description: Box<str>,
 }
@@ -44,60 +36,79 @@ impl fmt::Display for Problem {
 }
 
 /// Why a line was not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Neither address, network, domain nor `AS…`.
-    NoIndicator(Box<str>),
-    /// No MD5 of a JA3 or JA3S fingerprint.
-    NoFingerprint(Box<str>),
+    /// No indicator, or one that cannot be meant.
+    #[error(transparent)]
+    NoIndicator(#[from] NotAnIoc),
+    /// No fingerprint of the kind that this file holds.
+    #[error("`{0}` is no fingerprint of {1} hexadecimal digits")]
+    NoFingerprint(Box<str>, u8),
     /// No level of ours, nor a number from 0 to 1.
+    #[error("`{0}` is no level: info, low, medium, high, critical or a number from 0 to 1")]
     NoLevel(Box<str>),
-    /// A network so wide that it can only be a slip of the pen.
-    TooWide(Net),
-    /// Multicast, loopback, link-local or reserved: nobody's address.
-    Nobody(Net),
     /// Longer than 4,096 bytes.
+    #[error("line of more than {MAX_LINE} bytes")]
     TooLong,
     /// Not UTF-8.
+    #[error("line is not UTF-8")]
     NotText,
+    /// There are more indicators than are kept.
+    #[error("no room for more indicators")]
+    NoRoom,
     /// More problems than are told one by one.
+    #[error("{0} more lines were not taken")]
     Further(u32),
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoIndicator(text) => {
-                write!(f, "`{text}` is no address, network, domain or autonomous system (AS64496)")
-            }
-            Self::NoFingerprint(text) => write!(f, "`{text}` is no MD5 of 32 hexadecimal digits"),
-            Self::NoLevel(text) => {
-                write!(f, "`{text}` is no level: info, low, medium, high, critical or a number from 0 to 1")
-            }
-            Self::TooWide(net) => write!(f, "{net} is too wide a network to be malicious as a whole"),
-            Self::Nobody(net) => write!(f, "{net} is no host's address"),
-            Self::TooLong => write!(f, "line of more than {MAX_LINE} bytes"),
-            Self::NotText => write!(f, "line is not UTF-8"),
-            Self::Further(n) => write!(f, "{n} more lines were not taken"),
-        }
-    }
 }
 
 /// Longest line.
 pub(crate) const MAX_LINE: usize = 4096;
 /// Characters of a description that are kept.
 const MAX_DESCRIPTION: usize = 256;
-/// Shortest prefixes that are taken.
-const WIDEST_V4: u8 = 8;
-const WIDEST_V6: u8 = 16;
 
 /// What a file's first column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Column {
-    /// Addresses, networks, domains, autonomous systems.
+    /// Whatever it looks like.
     Indicators,
-    /// JA3 and JA3S fingerprints.
+    /// JA3 and JA3S fingerprints: one list for both.
     Ja3,
+    /// JARM fingerprints.
+    Jarm,
+    /// SHA-1 of certificates.
+    Certificates,
+}
+
+impl Column {
+    /// Of the file with this name, in lower case.
+    pub(crate) fn of(file: &str) -> Self {
+        match file {
+            "own_malicious_ja3.csv" => Self::Ja3,
+            "own_malicious_jarm.csv" => Self::Jarm,
+            "own_malicious_certificates.csv" => Self::Certificates,
+            _ => Self::Indicators,
+        }
+    }
+
+    /// Names of the column, which a first line may hold.
+    const fn titles(self) -> [&'static str; 2] {
+        match self {
+            Self::Indicators => ["ioc", "ioc"],
+            Self::Ja3 => ["ja3", "md5"],
+            Self::Jarm => ["jarm", "jarm"],
+            Self::Certificates => ["sha1", "certificate"],
+        }
+    }
+
+    fn parse(self, text: &str) -> Result<Ioc, Reason> {
+        let (ioc, digits) = match self {
+            Self::Indicators => return Ioc::guess(text).map_err(Reason::NoIndicator),
+            Self::Ja3 => (decode(text).map(Ioc::Ja3), 32),
+            Self::Jarm => (decode(text).map(Ioc::Jarm), 62),
+            Self::Certificates => (decode(text).map(Ioc::Certificate), 40),
+        };
+        ioc.ok_or_else(|| Reason::NoFingerprint(excerpt(text), digits))
+    }
 }
 
 /// Reads one line; `None` for comments, empty lines and column names.
@@ -114,91 +125,37 @@ pub(crate) fn parse_line(line: &[u8], column: Column) -> Option<Result<Row, Reas
     let ioc = fields.next().unwrap_or_default();
     let level = fields.next().unwrap_or_default();
     let description = fields.next().unwrap_or_default();
-    let names = match column {
-        Column::Indicators => ["ioc", "ioc"],
-        Column::Ja3 => ["ja3", "md5"],
-    };
-    if names.iter().any(|name| ioc.eq_ignore_ascii_case(name)) {
+    if column.titles().iter().any(|name| ioc.eq_ignore_ascii_case(name)) {
         return None;
     }
     Some(parse_row(column, ioc, level, description))
 }
 
 fn parse_row(column: Column, ioc: &str, level: &str, description: &str) -> Result<Row, Reason> {
-    let named = match column {
-        Column::Indicators => parse_indicator(ioc)?,
-        Column::Ja3 => parse_fingerprint(ioc)?,
-    };
+    let ioc = column.parse(ioc)?;
     let level = match level {
         // The original's defaults for rows without a level.
-        "" if matches!(named, Named::Domain(_)) => ThreatLevel::High,
+        "" if matches!(ioc, Ioc::Domain(_)) => ThreatLevel::High,
         "" => ThreatLevel::Medium,
         text => parse_level(text).ok_or_else(|| Reason::NoLevel(excerpt(text)))?,
     };
     let description = description.chars().take(MAX_DESCRIPTION).collect::<String>().into();
-    Ok(Row { named, level, description })
+    Ok(Row { ioc, level, description })
 }
 
 /// A field without blanks and one pair of quotes around it.
-fn bare(field: &str) -> &str {
+pub(crate) fn bare(field: &str) -> &str {
     let field = field.trim();
     field.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).map_or(field, str::trim)
 }
 
 /// A name, or a score: the mildest level whose weight is not below it.
-fn parse_fingerprint(text: &str) -> Result<Named, Reason> {
-    if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        Ok(Named::Ja3(text.to_ascii_lowercase().into()))
-    } else {
-        Err(Reason::NoFingerprint(excerpt(text)))
-    }
-}
-
-fn parse_level(text: &str) -> Option<ThreatLevel> {
+pub(crate) fn parse_level(text: &str) -> Option<ThreatLevel> {
     ThreatLevel::from_name(text).or_else(|| {
         let score: f64 = text.parse().ok()?;
         let in_range = (0.0..=1.0).contains(&score);
         ThreatLevel::ALL.into_iter().find(|level| in_range && level.weight() >= score)
     })
-}
-
-fn parse_indicator(ioc: &str) -> Result<Named, Reason> {
-    if let Ok(net) = ioc.parse::<Net>() {
-        let widest = if net.addr().is_ipv4() { WIDEST_V4 } else { WIDEST_V6 };
-        return if net.prefix() < widest {
-            Err(Reason::TooWide(net))
-        } else if addr::is_interesting(net.addr()) {
-            Ok(Named::Net(net))
-        } else {
-            Err(Reason::Nobody(net))
-        };
-    }
-    let asn = ioc.get(..2).filter(|head| head.eq_ignore_ascii_case("as")).and(ioc.get(2..));
-    if let Some(number) = asn.and_then(|digits| digits.trim().parse().ok()) {
-        return Ok(Named::Asn(number));
-    }
-    domain(ioc).map(Named::Domain).ok_or_else(|| Reason::NoIndicator(excerpt(ioc)))
-}
-
-/// A domain name in its one form: lower case, no final dot, no leading `*.`.
-pub(crate) fn domain(text: &str) -> Option<Box<str>> {
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let label_is_good = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let last_is_a_name =
-        name.rsplit('.').next().is_some_and(|label| label.bytes().any(|b| !b.is_ascii_digit()));
-    let good =
-        name.len() <= 253 && name.contains('.') && last_is_a_name && name.split('.').all(label_is_good);
-    good.then(|| name.to_ascii_lowercase().into())
-}
-
-fn excerpt(text: &str) -> Box<str> {
-    text.chars().take(64).collect::<String>().into()
 }
 
 #[cfg(test)]
@@ -212,11 +169,11 @@ mod tests {
 
     fn row(line: &str) -> (String, &'static str, String) {
         let row = parsed(line).expect("a row").expect("a good row");
-        let named = match row.named {
-            Named::Net(net) => net.to_string(),
-            Named::Domain(name) => name.into(),
-            Named::Asn(number) => format!("AS{number}"),
-            Named::Ja3(md5) => md5.into(),
+        let named = match row.ioc {
+            Ioc::Net(net) => net.to_string(),
+            Ioc::Domain(name) | Ioc::Url(name) => name.into(),
+            Ioc::Asn(number) => format!("AS{number}"),
+            other => format!("{other:?}"),
         };
         (named, row.level.name(), row.description.into())
     }
@@ -235,6 +192,8 @@ mod tests {
             ("*.bad.example,low,x", "bad.example", "low", "x"),
             ("as64496,0.7,a score", "AS64496", "high", "a score"),
             ("AS64496, 1.0, x", "AS64496", "critical", "x"),
+            ("http://bad.example/x,low,x", "bad.example/x", "low", "x"),
+            ("profiles.url-type.example,low,x", "profiles.url-type.example", "low", "x"),
         ] {
             assert_eq!(row(line), (ioc.into(), level, description.into()), "{line}");
         }
@@ -254,7 +213,6 @@ mod tests {
             ("nonsense,high,x", "`nonsense` is no address"),
             ("192.0.2.999,high,x", "is no address"),
             ("192.0.2.1/33,high,x", "is no address"),
-            ("http://bad.example/x,high,x", "is no address"),
             ("192.0.2.1,severe,x", "`severe` is no level"),
             ("192.0.2.1,1.1,x", "is no level"),
             ("192.0.2.1,nan,x", "is no level"),
@@ -268,6 +226,19 @@ mod tests {
         }
         assert_eq!(parse_line(&[b'x'; MAX_LINE + 1], Column::Indicators), Some(Err(Reason::TooLong)));
         assert_eq!(parse_line(&[0xff, 0xfe], Column::Indicators), Some(Err(Reason::NotText)));
+    }
+
+    #[test]
+    fn fingerprints_stand_in_files_of_their_own() {
+        let parsed = |column, text: String| parse_line(format!("{text},low,x").as_bytes(), column);
+        for (column, bytes) in [(Column::Ja3, 16), (Column::Jarm, 31), (Column::Certificates, 20)] {
+            let good = parsed(column, "Ab".repeat(bytes)).expect("a row");
+            assert!(good.is_ok(), "{column:?}");
+            let bad = parsed(column, "192.0.2.1".into()).expect("a row").expect_err("no fingerprint");
+            assert!(bad.to_string().contains("hexadecimal"), "{bad}");
+            assert_eq!(parsed(column, column.titles()[0].into()), None);
+        }
+        assert_eq!(Column::of("own_malicious_jarm.csv"), Column::Jarm);
     }
 
     proptest! {

@@ -1,0 +1,211 @@
+//! Each kind of indicator, from a list of the administrator and a record on the network to the pair of evidence, through the binary.
+#![expect(clippy::expect_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{analyze, attackers, write};
+use serde_json::{Value, json};
+
+const CLIENT: &str = "192.168.1.5";
+const SERVER: &str = "203.0.113.66";
+const MD5: &str = "6734f37431670b3ab4292b8f60f29984";
+const SHA1: &str = "9f2feb0f1ef425b292f2f94bcbb4cb8a4c5b1b0e";
+const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const JA4: &str = "t13d1516h2_8daaf6152771_b186095e22b6";
+
+/// A row of a log of the client at a port of the server, with more fields.
+fn row(port: u16, more: Value) -> Value {
+    let mut row = json!({
+        "ts": 1_700_000_000.0, "uid": "C1", "id.orig_h": CLIENT, "id.orig_p": 40_000, "id.resp_h": SERVER,
+        "id.resp_p": port,
+    });
+    if let (Some(row), Value::Object(more)) = (row.as_object_mut(), more) {
+        row.extend(more);
+    }
+    row
+}
+
+/// What a log raises with these lists (file, text), as `type attacker victim`, without what the types have in common; and who is an
+/// alert.
+fn told(lists: &[(&str, &str)], log: &str, row: &Value) -> (Vec<String>, Vec<String>) {
+    let dir = tempfile::tempdir().expect("temp");
+    let (own, out) = (dir.path().join("lists"), dir.path().join("out"));
+    std::fs::create_dir(&own).expect("dir");
+    for (name, text) in lists {
+        write(&own, name, text);
+    }
+    let text = format!("threatintelligence:\n  local_threat_intelligence_files: {}\n", own.display());
+    let config = write(dir.path(), "slips.yaml", text);
+    let input = write(dir.path(), log, format!("{row}\n"));
+    let path = |path: &Path| path.to_str().expect("utf-8").to_owned();
+    let found = analyze(&input, &["-c", &path(&config), "-o", &path(&out)]);
+    (pairs(&out), attackers(&found))
+}
+
+/// The evidence of intelligence in `alerts.json`.
+fn pairs(out: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(out.join("alerts.json")).expect("alerts.json");
+    let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let party = |parties: &Value| {
+        let party = &parties[0];
+        let named = ["IP", "Hostname", "URL"].into_iter().find_map(|key| party[key].as_str());
+        named.unwrap_or("nobody").to_owned()
+    };
+    let mut told: Vec<String> = events
+        .filter(|event| event["Status"] == "Event")
+        .filter_map(|event| {
+            let note: Value = serde_json::from_str(event["Note"].as_str().unwrap_or("{}")).expect("a note");
+            let kind = note["evidence_type"].as_str().unwrap_or_default().to_owned();
+            let ours = ["THREAT_INTELLIGENCE_", "MALICIOUS_"].iter().any(|prefix| kind.starts_with(prefix));
+            let kind = kind.trim_start_matches("THREAT_INTELLIGENCE_");
+            ours.then(|| format!("{kind} {} {}", party(&event["Source"]), party(&event["Target"])))
+        })
+        .collect();
+    told.sort();
+    told.dedup();
+    told
+}
+
+fn dns(name: &str, answers: &[&str]) -> Value {
+    let ttls: Vec<f64> = answers.iter().map(|_| 60.0).collect();
+    let more = json!({
+        "id.resp_h": "192.168.1.1", "proto": "udp", "trans_id": 7, "query": name, "qclass": 1, "qtype": 1, "rcode": 0,
+        "AA": false, "TC": false, "RD": true, "RA": true, "Z": 0, "answers": answers, "TTLs": ttls, "rejected": false,
+    });
+    row(53, more)
+}
+
+fn http(host: &str, uri: &str) -> Value {
+    let more = json!({
+        "trans_depth": 1, "method": "GET", "host": host, "uri": uri, "version": "1.1", "user_agent": "curl/8.0",
+        "request_body_len": 0, "response_body_len": 9, "status_code": 200, "status_msg": "OK",
+    });
+    row(80, more)
+}
+
+fn tls(more: Value) -> Value {
+    let mut row = row(443, json!({"version": "TLSv12", "established": true, "resumed": false}));
+    if let (Some(row), Value::Object(more)) = (row.as_object_mut(), more) {
+        row.extend(more);
+    }
+    row
+}
+
+fn file(more: Value) -> Value {
+    let mut row = row(
+        80,
+        json!({"fuid": "F1", "source": "HTTP", "depth": 0, "is_orig": false, "seen_bytes": 9, "mime_type": "application/x-dosexec"}),
+    );
+    if let (Some(row), Value::Object(more)) = (row.as_object_mut(), more) {
+        row.extend(more);
+    }
+    row
+}
+
+const OWN: &str = "own_malicious_iocs.csv";
+
+/// A pair of one kind: the remote side, and the client.
+fn pair(kind: &str, remote: &str) -> Vec<String> {
+    vec![format!("{kind} {CLIENT} {remote}"), format!("{kind} {remote} {CLIENT}")]
+}
+
+/// The kind of a type of evidence as [`pairs`] prints it.
+fn short(kind: &str) -> &str {
+    kind.trim_start_matches("THREAT_INTELLIGENCE_")
+}
+
+#[test]
+fn a_listed_name_is_told_where_it_is_asked_for_and_visited() {
+    let list = [(OWN, "bad.example, critical, a botnet\n")];
+    let kind = short("THREAT_INTELLIGENCE_BLACKLISTED_DOMAIN");
+    for (log, row, name) in [
+        ("dns.log", dns("bad.example", &[]), "bad.example"),
+        ("dns.log", dns("www.bad.example", &[]), "www.bad.example"),
+        ("http.log", http("bad.example", "/"), "bad.example"),
+        ("ssl.log", tls(json!({"server_name": "bad.example"})), "bad.example"),
+    ] {
+        let (told, alerts) = told(&list, log, &row);
+        assert_eq!(told, pair(kind, name), "{log}");
+        assert_eq!(alerts, Vec::<String>::new(), "a page can make any browser ask for any name");
+    }
+    assert!(told(&list, "dns.log", &dns("notbad.example", &[])).0.is_empty());
+    let suffix = [(OWN, "github.io, critical, a slip of the pen\n")];
+    assert!(told(&suffix, "dns.log", &dns("slips.github.io", &[])).0.is_empty());
+}
+
+#[test]
+fn answers_that_lead_to_and_from_what_is_listed_are_pairs() {
+    let list = [(OWN, "bad.example, high, a botnet\n203.0.113.66, high, its server\n")];
+    let said = |name, answers: &[&str]| told(&list, "dns.log", &dns(name, answers)).0;
+    let to_listed = short("THREAT_INTELLIGENCE_BLACKLISTED_DNS_ANSWER");
+    assert_eq!(said("good.example", &[SERVER]), pair(to_listed, SERVER));
+    assert_eq!(
+        said("good.example", &["x.bad.example", "198.51.100.7"]),
+        [format!("{to_listed} {CLIENT} good.example"), format!("{to_listed} x.bad.example {CLIENT}")]
+    );
+    let of_listed = short("THREAT_INTELLIGENCE_ANSWER_OF_BLACKLISTED_QUERY");
+    let both = said("bad.example", &["198.51.100.7"]);
+    assert_eq!(both[..2], pair(of_listed, "198.51.100.7")[..]);
+    assert_eq!(both.len(), 4, "and the name: {both:?}");
+}
+
+#[test]
+fn a_listed_url_is_a_pair() {
+    let list = [(
+        OWN,
+        "http://203.0.113.66/bin.sh, critical, a dropper\nhttp://bad.example/profiles/url.type?file=1,high,x\n",
+    )];
+    let kind = short("THREAT_INTELLIGENCE_MALICIOUS_URL");
+    let (of_address, alerts) = told(&list, "http.log", &http(SERVER, "/bin.sh"));
+    assert_eq!(of_address, pair(kind, SERVER));
+    assert_eq!(alerts, [SERVER], "the address itself is named");
+    let (of_name, alerts) = told(&list, "http.log", &http("bad.example", "/profiles/url.type?file=1"));
+    assert_eq!((of_name, alerts), (pair(kind, SERVER), Vec::new()));
+    assert!(told(&list, "http.log", &http(SERVER, "/")).0.is_empty());
+}
+
+#[test]
+fn a_listed_file_is_a_pair() {
+    let list = format!("{MD5},high,a\n{SHA1},high,b\n{SHA256},high,c\n");
+    let kind = "MALICIOUS_DOWNLOADED_FILE";
+    for (name, digest) in [("md5", MD5), ("sha1", SHA1), ("sha256", SHA256)] {
+        let row = file(json!({name: digest, "tx_hosts": [SERVER], "rx_hosts": [CLIENT]}));
+        let (told, alerts) = told(&[(OWN, &list)], "files.log", &row);
+        assert_eq!((told, alerts), (pair(kind, SERVER), Vec::new()), "{name}");
+    }
+    let row = file(json!({"md5": MD5}));
+    let good = [
+        (OWN, list.as_str()),
+        ("known_fp_md5_hashes.csv", "an empty installer,6734f37431670b3ab4292b8f60f29984\n"),
+    ];
+    assert!(told(&good, "files.log", &row).0.is_empty(), "known to be harmless");
+}
+
+#[test]
+fn listed_fingerprints_and_certificates_are_told() {
+    let rows =
+        [(format!("{MD5}, high, a bot\n"), "own_malicious_JA3.csv"), (format!("{JA4}, high, a bot\n"), OWN)];
+    let client = format!("MALICIOUS_JA3 {CLIENT} {SERVER}");
+    for ((list, file), row) in rows.iter().zip([tls(json!({"ja3": MD5})), tls(json!({"ja4": JA4}))]) {
+        assert_eq!(told(&[(file, list)], "ssl.log", &row).0, [client.clone()], "{row}");
+    }
+    let (list, name) = (format!("{MD5}, high, a bot\n"), "own_malicious_JA3.csv");
+    assert_eq!(
+        told(&[(name, &list)], "ssl.log", &tls(json!({"ja3s": MD5}))).0,
+        pair("MALICIOUS_JA3S", SERVER)
+    );
+    let list = format!("{SHA1}, high, a server of bots\n");
+    let row = file(json!({"source": "SSL", "sha1": SHA1, "mime_type": "application/x-x509-user-cert"}));
+    let (certificate, _) = told(&[("own_malicious_certificates.csv", &list)], "files.log", &row);
+    assert_eq!(certificate, pair("MALICIOUS_SSL_CERT", SERVER));
+}
+
+#[test]
+fn a_line_that_is_no_indicator_is_told_and_the_rest_is_kept() {
+    let list = [(OWN, "nonsense, high, x\n203.0.113.66, high, its server\n0.0.0.0/0, high, x\n")];
+    let flow: Value = serde_json::from_str(&common::conn(1_700_000_000.0, CLIENT, 40_000, SERVER, 443, "SF"))
+        .expect("JSON");
+    assert_eq!(told(&list, "conn.log", &flow).0, pair("TO_BLACKLISTED_IP", SERVER));
+}
