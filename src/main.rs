@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod daemon;
 mod demo;
+mod lists;
 mod peers;
 
 use std::process::ExitCode;

@@ -189,7 +189,7 @@ fn listed_fingerprints_and_certificates_are_told() {
         [(format!("{MD5}, high, a bot\n"), "own_malicious_JA3.csv"), (format!("{JA4}, high, a bot\n"), OWN)];
     let client = format!("MALICIOUS_JA3 {CLIENT} {SERVER}");
     for ((list, file), row) in rows.iter().zip([tls(json!({"ja3": MD5})), tls(json!({"ja4": JA4}))]) {
-        assert_eq!(told(&[(file, list)], "ssl.log", &row).0, [client.clone()], "{row}");
+        assert_eq!(told(&[(file, list)], "ssl.log", &row).0, std::slice::from_ref(&client), "{row}");
     }
     let (list, name) = (format!("{MD5}, high, a bot\n"), "own_malicious_JA3.csv");
     assert_eq!(
@@ -208,4 +208,61 @@ fn a_line_that_is_no_indicator_is_told_and_the_rest_is_kept() {
     let flow: Value = serde_json::from_str(&common::conn(1_700_000_000.0, CLIENT, 40_000, SERVER, 443, "SF"))
         .expect("JSON");
     assert_eq!(told(&list, "conn.log", &flow).0, pair("TO_BLACKLISTED_IP", SERVER));
+}
+
+/// A configuration with a catalogue that names one list by its URL, and where that list is kept.
+fn with_catalogue(dir: &Path, level: &str) -> (std::path::PathBuf, String) {
+    let url = "https://lists.example.com/drop.txt";
+    let catalogue = write(dir, "TI_feeds.csv", format!("# lists\n{url}, {level}, ['spam']\n"));
+    let at = |name: &str| dir.join(name).display().to_string();
+    std::fs::create_dir_all(dir.join("own")).expect("dir");
+    let text = format!(
+        "threatintelligence:\n  local_threat_intelligence_files: {}\n  ti_files: {}\n  download_path_for_remote_threat_intelligence: {}\noutput:\n  directory: {}\n",
+        at("own"),
+        catalogue.display(),
+        at("feeds"),
+        at("state"),
+    );
+    (write(dir, "slips.yaml", text), url.to_owned())
+}
+
+/// What `slips intel` prints, and whether it succeeded.
+fn intel(config: &Path, args: &[&str]) -> (String, bool) {
+    let out = common::slips([&["intel", "-c", config.to_str().expect("utf-8")], args].concat());
+    let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+    (text, out.status.success())
+}
+
+#[test]
+fn a_list_of_others_is_imported_looked_up_and_matched() {
+    let dir = tempfile::tempdir().expect("temp");
+    let (config, url) = with_catalogue(dir.path(), "high");
+    assert!(intel(&config, &["status"]).0.contains("not there"));
+    assert_eq!(intel(&config, &["lookup", SERVER]), (format!("{SERVER}: not listed\n"), true));
+    let list = write(dir.path(), "drop.txt", "; a list\n203.0.113.0/24 ; SBL1\n10.0.0.0/8 ; SBL2\n");
+    let import = |file: &Path, more: &[&str]| {
+        intel(&config, &[&["import", file.to_str().expect("utf-8")], more].concat())
+    };
+    let (said, good) = import(&list, &["--as", &url]);
+    assert!(good && said.contains("1 taken; not taken: 1 private"), "{said}");
+    let (found, _) = intel(&config, &["lookup", SERVER]);
+    assert_eq!(found, format!("{SERVER}: address: high (drop.txt): SBL1 [spam]\n"));
+    let status: Value = serde_json::from_str(&intel(&config, &["status", "--json"]).0).expect("JSON");
+    assert_eq!(
+        (&status["indicators"]["addresses and networks"], &status["feeds"][0]["taken"]),
+        (&json!(1), &json!(1))
+    );
+    let flow = common::conn(1_700_000_000.0, CLIENT, 40_000, SERVER, 443, "SF");
+    let found = analyze(&write(dir.path(), "conn.log", flow), &["-c", config.to_str().expect("utf-8")]);
+    assert_eq!(common::evidence(&found, "THREAT_INTELLIGENCE_TO_BLACKLISTED_IP"), 2, "{found}");
+
+    let broken = write(dir.path(), "broken.txt", "<html>moved</html>\n");
+    let (said, good) = import(&broken, &["--as", &url]);
+    assert!(!good && said.contains("0 taken"), "{said}");
+    assert!(intel(&config, &["lookup", SERVER]).0.contains("SBL1"), "what is good stays");
+    assert!(!import(&list, &["--as", "https://other.example.com/"]).1, "no catalogue names it");
+    let own = write(dir.path(), "more.txt", "bad.example.com\n");
+    assert!(import(&own, &[]).1);
+    let (found, _) = intel(&config, &["lookup", "www.bad.example.com"]);
+    assert_eq!(found, "www.bad.example.com: domain (a parent, or another query): medium (more.list)\n");
 }

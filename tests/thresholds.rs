@@ -38,6 +38,14 @@ struct Row {
 const WITHOUT: &[(&str, &str)] = &[
     ("THREAT_INTELLIGENCE_TO_BLACKLISTED_IP", "the list says who is told: tests/kinds.rs has one beside it"),
     ("THREAT_INTELLIGENCE_FROM_BLACKLISTED_IP", "as the one before"),
+    (
+        "THREAT_INTELLIGENCE_BLACKLISTED_DOMAIN",
+        "the list says who is told: tests/intelligence.rs has others beside it",
+    ),
+    ("THREAT_INTELLIGENCE_BLACKLISTED_DNS_ANSWER", "as the one before"),
+    ("THREAT_INTELLIGENCE_ANSWER_OF_BLACKLISTED_QUERY", "as the one before"),
+    ("THREAT_INTELLIGENCE_MALICIOUS_URL", "as the one before"),
+    ("MALICIOUS_DOWNLOADED_FILE", "as the one before"),
     ("MALICIOUS_JA3", "the list says who is told: tests/acceptance.rs"),
     ("MALICIOUS_JA3S", "as the one before"),
     ("CONNECTION_TO_PRIVATE_IP", "the first flow of a pair: tests/kinds.rs has one to the outside"),

@@ -33,7 +33,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     let jobs = options.jobs.unwrap_or_else(build::default_shards);
 
     let settings = config.engine(&[]);
-    let (intel, problems) = build::intelligence(&config)?;
+    let (intel, problems) = build::intelligence(&build::lists(&config), crate::lists::Copy::Leave)?;
     for problem in problems {
         eprintln!("slips: {problem}");
     }

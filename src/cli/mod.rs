@@ -5,6 +5,7 @@ mod detections;
 mod exit;
 mod explain;
 mod firewall;
+mod intel;
 mod peers;
 mod score;
 mod sensor;
@@ -74,6 +75,11 @@ enum Command {
                             sudo slips peers confirm NAME\n  sudo slips peers list"
     )]
     Peers(peers::Peers),
+    /// What the lists of malicious addresses, names, files and fingerprints say, how they stand, and add one.
+    #[command(after_help = "Examples:\n  slips intel lookup 203.0.113.9\n  slips intel status\n  \
+                            curl -sSfO https://www.spamhaus.org/drop/drop.txt\n  \
+                            sudo slips intel import drop.txt --as https://www.spamhaus.org/drop/drop.txt")]
+    Intel(intel::Intel),
     /// Show the main job on this machine, in network namespaces of its own: an attacker, a router that blocks it, a client.
     #[command(after_help = "Example:\n  sudo slips demo")]
     Demo,
@@ -283,6 +289,7 @@ pub fn main() -> ExitCode {
         Command::Sensor(options) => sensor::run(&options),
         Command::Firewall { command } => firewall::run(&command),
         Command::Peers(options) => peers::run(options),
+        Command::Intel(options) => intel::run(options),
         Command::Demo => demo::run(),
         Command::Block { net, term, why } => {
             firewall::ask_daemon(&Ask::Block { net, secs: term.0.as_secs(), why })

@@ -182,11 +182,21 @@ impl<'de> Deserialize<'de> for KindName {
 #[serde(deny_unknown_fields, default)]
 pub struct ThreatIntelligence {
     pub local_threat_intelligence_files: PathBuf,
+    pub ti_files: PathBuf,
+    pub ja3_feeds: PathBuf,
+    pub ssl_feeds: PathBuf,
+    pub download_path_for_remote_threat_intelligence: PathBuf,
 }
 
 impl Default for ThreatIntelligence {
     fn default() -> Self {
-        Self { local_threat_intelligence_files: "/etc/slips/local_ti_files".into() }
+        Self {
+            local_threat_intelligence_files: "/etc/slips/local_ti_files".into(),
+            ti_files: "/etc/slips/TI_feeds.csv".into(),
+            ja3_feeds: "/etc/slips/JA3_feeds.csv".into(),
+            ssl_feeds: "/etc/slips/SSL_feeds.csv".into(),
+            download_path_for_remote_threat_intelligence: "/var/lib/slips/feeds".into(),
+        }
     }
 }
 

@@ -14,30 +14,26 @@ use slips_detect::leak_detector::{self, Rules};
 use slips_sensor::{PayloadSettings, Settings as SensorSettings};
 
 use crate::cli::{Exit, Failure};
-use crate::config::{Config, ThreatIntelligence};
+use crate::config::Config;
+use crate::lists::{Copy, Lists};
 
 /// One shard less than there are processors, at least one: the input needs one too.
 pub fn default_shards() -> usize {
     thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1))
 }
 
-/// The local indicator files. The default directory may be absent; one that somebody named must be there.
-pub fn intelligence(config: &Config) -> Result<(Current, Vec<String>), Failure> {
-    let dir = &config.threatintelligence.local_threat_intelligence_files;
-    let default = ThreatIntelligence::default().local_threat_intelligence_files;
-    if *dir == default && !dir.is_dir() {
-        return Ok((Current::default(), Vec::new()));
-    }
-    match slips_intel::Indicators::load_dir(dir) {
-        Ok((indicators, problems)) => {
-            Ok((Current::new(Arc::new(indicators)), problems.iter().map(ToString::to_string).collect()))
-        }
-        Err(error) => Err(Failure {
-            exit: Exit::Config,
-            error: anyhow::Error::from(error)
-                .context("threatintelligence.local_threat_intelligence_files cannot be read"),
-        }),
-    }
+/// The lists of indicators of this machine, and what is wrong with them.
+pub fn intelligence(lists: &Lists, copy: Copy) -> Result<(Current, Vec<String>), Failure> {
+    let loaded = lists.load(copy).map_err(|error| Failure {
+        exit: Exit::Config,
+        error: anyhow::Error::from(error).context("threatintelligence: the lists cannot be read"),
+    })?;
+    Ok((Current::new(Arc::new(loaded.indicators)), loaded.problems))
+}
+
+/// Which lists there are.
+pub fn lists(config: &Config) -> Lists {
+    Lists::of(&config.threatintelligence, &config.output.directory)
 }
 
 /// The owner's rules for the leak detector, and what is wrong with them. The default directory may be absent; one that somebody

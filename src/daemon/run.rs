@@ -27,6 +27,7 @@ use slips_systemd::notify::{Environment, Heartbeat, Notifier, State};
 
 use super::bell::Bell;
 use super::clocks::Clocks;
+use super::lists::Follower;
 use super::outbox::{LANE_QUEUE, Lane, Shed, WhenFull};
 use super::protect::PeerAddresses;
 use super::pulse::{Losses, Pulse};
@@ -36,6 +37,7 @@ use super::{build, capture, entries, interfaces, peers, protect, responder, sink
 use crate::cli::{Exit, Failure};
 use crate::config::{Bridge, Config, Mode};
 use crate::control::{ASK_QUEUE, Ends, Server};
+use crate::lists::Copy;
 
 /// How often the main thread looks after things.
 const LOOK: Duration = Duration::from_millis(500);
@@ -67,7 +69,9 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
 
     let settings =
         slips_core::settings::Settings { own_macs: interfaces::own_macs(), ..config.engine(&own_nets) };
-    let (intel, problems) = build::intelligence(config)?;
+    let lists = build::lists(config);
+    let made_of = lists.fingerprint();
+    let (intel, problems) = build::intelligence(&lists, Copy::Keep)?;
     for problem in problems {
         responder.say(&entries::degraded("threat intelligence", &problem));
     }
@@ -137,7 +141,12 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     to_engine.open(input.clone());
     let rope = peers_bell.rope();
     let reread = peers.reread();
+    let (to_lists, for_lists) = sync_channel(1);
+    let follower = Follower::new(lists, intel, open_journal(), made_of);
+    let follower = spawn("lists", move || follower.run(&for_lists))?;
     let reload = move || {
+        // A full queue has the same word in it.
+        let _ = to_lists.try_send(());
         reread.store(true, Ordering::SeqCst);
         rope.ring();
     };
@@ -180,6 +189,8 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     responder.say(&entries::stop(&stats, reason, &Losses::read(&pulse, &shed)));
     drop(responder);
     join(finder)?;
+    drop(reload);
+    join(follower)?;
     captured?;
     kept
 }
@@ -346,7 +357,7 @@ fn watch(
             Some(Asked::Stop) => return Ok("asked by a signal"),
             Some(Asked::Reload) => {
                 eprintln!(
-                    "slips: peers are read again; the configuration is at the start only: restart the service to change it"
+                    "slips: lists and peers are read again; the configuration is at the start only: restart the service to change it"
                 );
                 reload();
             }

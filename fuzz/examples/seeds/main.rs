@@ -5,6 +5,7 @@
 mod apps;
 mod files;
 mod handshakes;
+mod lists;
 mod packets;
 mod peers;
 mod talk;
@@ -17,7 +18,7 @@ pub type Seeds = Vec<Vec<u8>>;
 
 fn main() -> io::Result<()> {
     let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
-    let all: [(&str, Seeds); 33] = [
+    let all: [(&str, Seeds); 34] = [
         ("network", packets::network()),
         ("fragments", packets::fragments()),
         ("tunnels", packets::tunnels()),
@@ -51,6 +52,7 @@ fn main() -> io::Result<()> {
         ("dtls", handshakes::dtls()),
         ("neighbours", packets::neighbours()),
         ("filter", files::filters()),
+        ("lists", lists::lists()),
     ];
     for (target, seeds) in all {
         let folder = Path::new(&folder).join(target);

@@ -82,6 +82,8 @@ impl Ioc {
             _ => None,
         }
         .or_else(|| domain(text).map(Self::Domain))
+        // As lists of servers write them; the port is left out.
+        .or_else(|| without_port(text).and_then(|host| Self::guess(host).ok()))
         // `host/path` and `host:port/path`, as lists of URLs without a scheme write them.
         .or_else(|| is_bare_url(text).then(|| Self::url(text)).flatten())
         .ok_or_else(|| unknown(text))
@@ -147,6 +149,14 @@ fn is_bare_url(text: &str) -> bool {
     })
 }
 
+/// The host of `host:port`.
+fn without_port(text: &str) -> Option<&str> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+    (is_port && (host.contains('.') || host.contains(':'))).then_some(host)
+}
+
 fn unknown(text: &str) -> NotAnIoc {
     NotAnIoc::Unknown(excerpt(text))
 }
@@ -195,6 +205,11 @@ pub(crate) fn is_public_suffix(name: &str) -> bool {
         .is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == name.as_bytes())
 }
 
+/// Whether there are names in this zone: in the public suffix list, or Tor's.
+pub(crate) fn is_known_zone(name: &str) -> bool {
+    name.ends_with(".onion") || psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +233,10 @@ mod tests {
             ("http://192.0.2.1:8080/bin.sh", url("192.0.2.1:8080/bin.sh")),
             ("http://[2001:db8::1]:8080/x", url("[2001:db8::1]:8080/x")),
             ("bad.example/file.exe", url("bad.example/file.exe")),
+            ("bad.example:8080/file.exe", url("bad.example:8080/file.exe")),
+            ("192.0.2.1:4444", Ioc::Net("192.0.2.1".parse().expect("net"))),
+            ("[2001:db8::1]:4444", Ioc::Net("2001:db8::1".parse().expect("net"))),
+            ("bad.example:4444", domain("bad.example")),
             (
                 "D41D8CD98F00B204E9800998ECF8427E",
                 Ioc::guess("d41d8cd98f00b204e9800998ecf8427e").expect("md5"),

@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+mod feeds;
 mod ioc;
 mod local;
 mod snapshot;
 
+pub use feeds::{CatalogueProblem, Entry, Feed, Holds, Reject, Tally, catalogue};
 pub use ioc::{Ioc, NotAnIoc};
 pub use local::{LoadError, Problem, Reason};
 pub use snapshot::{Builder, CacheError, Contents, Indicators, MAX_ROWS, Saying};

@@ -23,7 +23,7 @@ pub(crate) struct Row {
 pub struct Problem {
     /// The file's name.
     pub file: Box<str>,
-    /// Its line, from 1.
+    /// Its line, from 1; 0 for the file as a whole.
     pub line: u32,
     /// Why.
     pub reason: Reason,
@@ -31,7 +31,10 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.reason)
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.reason),
+            line => write!(f, "{}:{line}: {}", self.file, self.reason),
+        }
     }
 }
 

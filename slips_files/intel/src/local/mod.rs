@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use file::{Column, MAX_LINE, Row, bare, parse_line};
 pub use file::{Problem, Reason};
 
+use slips_core::evidence::ThreatLevel;
+
+use crate::feeds::{Feed, Holds};
 use crate::ioc::Ioc;
 use crate::snapshot::{Builder, Indicators, Saying, decode};
 
@@ -23,6 +26,9 @@ pub struct LoadError {
     pub source: io::Error,
 }
 
+/// Endings of lists of others.
+const OTHERS: [&str; 10] =
+    ["txt", "list", "intel", "json", "jsonl", "stix", "stix2", "netset", "ipset", "hosts"];
 /// The file of digests that are never told: `description, md5, md5 …`.
 const HARMLESS: &str = "known_fp_md5_hashes.csv";
 /// Largest file that is read.
@@ -31,7 +37,8 @@ const MAX_FILE: u64 = 256 << 20;
 const MAX_PROBLEMS: u32 = 100;
 
 impl Builder {
-    /// Reads every `.csv` file of a directory, in the order of their names. Lines that cannot be used are reported and the rest is kept.
+    /// Reads every list of a directory, in the order of their names: `.csv` in the form of own lists, the endings of [`OTHERS`] in
+    /// whatever form they have, as medium. Lines that cannot be used are reported and the rest is kept.
     ///
     /// # Errors
     /// When the directory or one of the files cannot be read, or a file is larger than 256 MiB.
@@ -40,7 +47,11 @@ impl Builder {
         for path in local_files(dir)? {
             let bytes = read_bounded(&path).map_err(|source| LoadError { path: path.clone(), source })?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            problems.extend(self.read_local(&name, &bytes));
+            if name.to_ascii_lowercase().ends_with(".csv") {
+                problems.extend(self.read_local(&name, &bytes));
+            } else {
+                problems.extend(self.read_other(&name, &bytes));
+            }
         }
         Ok(problems)
     }
@@ -71,6 +82,14 @@ impl Builder {
             problems.push(Problem { file: name.into(), line: last, reason });
         }
         problems
+    }
+
+    /// A list of somebody else that lies among the own ones.
+    fn read_other(&mut self, name: &str, bytes: &[u8]) -> Option<Problem> {
+        let feed = Feed { name, level: ThreatLevel::Medium, tags: "", holds: Holds::Indicators };
+        let tally = self.read_feed(&feed, bytes);
+        let rejected: u32 = tally.rejects().map(|(_, count)| count).sum();
+        (rejected > 0).then(|| Problem { file: name.into(), line: 0, reason: Reason::Further(rejected) })
     }
 
     /// Whatever is no digest is the description.
@@ -127,7 +146,8 @@ fn local_files(dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
     for entry in fs::read_dir(dir).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        if name.ends_with(".csv") && path.is_file() {
+        let is_list = name.rsplit_once('.').is_some_and(|(_, end)| end == "csv" || OTHERS.contains(&end));
+        if is_list && path.is_file() {
             files.push(path);
         }
     }
@@ -189,7 +209,8 @@ mod tests {
             "e7d705a3286E19ea42f587b344ee6865, high,x\nmd5,level,x\n192.0.2.9,high,x",
         );
         write("own_malicious_JARM.csv", "whatever");
-        write("notes.txt", "192.0.2.9,high,x");
+        write("notes.md", "192.0.2.9,high,x");
+        write("other.hosts", "0.0.0.0 bad.example.com\n0.0.0.0 x.nowhere-at-all\n");
         let (indicators, problems) = Indicators::load_dir(dir.path()).expect("load");
         let found = find(&indicators, "192.0.2.1").expect("found");
         assert_eq!((found.description, found.sources), ("from a", "a.csv, b.csv"));
@@ -198,7 +219,13 @@ mod tests {
         for key in [Key::Ja3(md5), Key::Ja3s(md5)] {
             assert_eq!(indicators.look_up(key).map(|found| found.level.name()), Some("high"));
         }
-        assert_eq!(problems.len(), 3, "a broken line, an address among fingerprints, no JARM: {problems:?}");
+        let other = indicators.look_up(Key::Domain("bad.example.com")).map(|found| found.level.name());
+        assert_eq!(other, Some("medium"));
+        assert_eq!(
+            problems.len(),
+            4,
+            "a broken line, an address among fingerprints, no JARM, no zone: {problems:?}"
+        );
         let missing = dir.path().join("missing");
         assert!(Indicators::load_dir(&missing).expect_err("no directory").to_string().contains("missing"));
     }

@@ -1,0 +1,45 @@
+//! Dates of lists.
+
+/// Seconds since 1970 of `2024-05-06`, `2024-05-06 07:08:09` or `2024-05-06T07:08:09Z`, or of a plain number of seconds; 0 for
+/// anything else.
+pub(super) fn seconds(text: &str) -> u32 {
+    let text = text.trim();
+    if text.len() >= 9 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().unwrap_or(0);
+    }
+    let number = |from: usize, to: usize| text.get(from..to).and_then(|part| part.parse::<i64>().ok());
+    let date = (number(0, 4), number(5, 7), number(8, 10));
+    let (Some(year @ 1970..=2105), Some(month @ 1..=12), Some(day @ 1..=31)) = date else { return 0 };
+    let part = |from, to| number(from, to).unwrap_or(0).clamp(0, 60);
+    let time = part(11, 13) * 3600 + part(14, 16) * 60 + part(17, 19);
+    u32::try_from(days(year, month, day) * 86_400 + time).unwrap_or(0)
+}
+
+/// Days since 1970-01-01: the year begins in March, so that the odd day is its last.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let leap_days = year / 4 - year / 100 + year / 400;
+    year * 365 + leap_days + of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_all_forms() {
+        for (text, expected) in [
+            ("1970-01-01", 0),
+            ("2000-02-29 00:00:00", 951_782_400),
+            ("2024-05-06T07:08:09.123Z", 1_714_979_289),
+            ("1714979289", 1_714_979_289),
+            ("", 0),
+            ("yesterday", 0),
+            ("2024-13-01", 0),
+            ("99999999999999999999", 0),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+    }
+}

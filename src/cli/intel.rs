@@ -1,0 +1,191 @@
+//! `slips intel`: what the lists say of something, how they stand, and a list of one's own.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use slips_core::evidence::ThreatLevel;
+use slips_intel::{Builder, Feed, Holds, LoadError, Tally};
+
+use super::{Exit, Failure, load_config, print_out};
+use crate::config::Config;
+use crate::lists::{self, Copy, Lists, Loaded, State};
+
+/// What `slips intel` is told.
+#[derive(Args, Debug)]
+pub(super) struct Intel {
+    #[command(subcommand)]
+    command: Command,
+    /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// What the lists say of an address, a domain, a URL, a digest, a fingerprint or an autonomous system.
+    Lookup {
+        /// What to look up.
+        what: String,
+        /// Print JSON: [{kind, level, description, sources, tags, exact}].
+        #[arg(long)]
+        json: bool,
+    },
+    /// How many indicators there are, and how each list that the catalogues name was read.
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a downloaded list where the daemon reads it, if there is anything in it; the daemon takes it within seconds.
+    Import {
+        /// The list, of any form that `docs/intel.md` names.
+        file: PathBuf,
+        /// The URL by which a catalogue names it. Default: it becomes one of your own lists, with the level medium.
+        #[arg(long = "as", value_name = "URL")]
+        location: Option<String>,
+    },
+}
+
+pub(super) fn run(options: Intel) -> Result<(), Failure> {
+    let installed = Path::new(super::INSTALLED_CONFIG);
+    let file = options.config.as_deref().or_else(|| installed.exists().then_some(installed));
+    let config = load_config(file)?;
+    let lists = Lists::of(&config.threatintelligence, &config.output.directory);
+    match options.command {
+        Command::Lookup { what, json } => lookup(&lists.load(Copy::Leave).map_err(unreadable)?, &what, json),
+        Command::Status { json } => status(&lists.read().map_err(unreadable)?, json),
+        Command::Import { file, location } => import(&config, &lists, &file, location.as_deref()),
+    }
+}
+
+fn unreadable(error: LoadError) -> Failure {
+    Failure { exit: Exit::Config, error: error.into() }
+}
+
+fn lookup(loaded: &Loaded, what: &str, json: bool) -> Result<(), Failure> {
+    let found = loaded.indicators.find(what);
+    if json {
+        let rows: Vec<_> = found
+            .iter()
+            .map(|(kind, listed)| {
+                json!({
+                    "kind": kind, "level": listed.level.name(), "description": listed.description,
+                    "sources": listed.sources, "tags": listed.tags, "exact": listed.exact,
+                })
+            })
+            .collect();
+        return print_out(&format!("{}\n", json!(rows)));
+    }
+    if found.is_empty() {
+        return print_out(&format!("{what}: not listed\n"));
+    }
+    let line = |(kind, listed): &(&str, slips_core::intel::Listed<'_>)| {
+        let how = if listed.exact { "" } else { " (a parent, or another query)" };
+        format!("{what}: {kind}{how}: {listed}\n")
+    };
+    print_out(&found.iter().map(line).collect::<String>())
+}
+
+fn status(loaded: &Loaded, json: bool) -> Result<(), Failure> {
+    let contents = loaded.indicators.contents();
+    let counts = [
+        ("addresses and networks", contents.nets),
+        ("domains", contents.domains),
+        ("URLs", contents.urls),
+        ("files", contents.files),
+        ("fingerprints", contents.fingerprints),
+        ("autonomous systems", contents.asns),
+    ];
+    if json {
+        let feeds: Vec<_> = loaded
+            .feeds
+            .iter()
+            .map(|(source, state)| {
+                let rejected: serde_json::Map<_, _> = match state {
+                    State::Read(tally) => tally.rejects().map(|(why, n)| (why.text().to_owned(), json!(n))).collect(),
+                    _ => serde_json::Map::new(),
+                };
+                let taken = if let State::Read(tally) = state { Some(tally.taken) } else { None };
+                json!({"location": &*source.entry.location, "file": source.path, "taken": taken, "rejected": rejected})
+            })
+            .collect();
+        let counts: serde_json::Map<_, _> =
+            counts.into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect();
+        let whole = json!({
+            "indicators": counts, "bytes": loaded.indicators.memory(), "feeds": feeds, "problems": loaded.problems,
+        });
+        return print_out(&format!("{whole}\n"));
+    }
+    let mut text = String::new();
+    for (name, count) in counts {
+        text += &format!("{count:>9} {name}\n");
+    }
+    text += &format!("{:>9} bytes of memory\n", loaded.indicators.memory());
+    for (source, state) in &loaded.feeds {
+        let said = match state {
+            State::Absent => {
+                format!("not there; `slips intel import FILE --as {}` puts it there", source.entry.location)
+            }
+            State::Read(tally) => told(*tally),
+            State::Unreadable(error) => error.to_string(),
+        };
+        text += &format!("{}: {said}\n", source.entry.location);
+    }
+    for problem in &loaded.problems {
+        text += &format!("{problem}\n");
+    }
+    print_out(&text)
+}
+
+fn told(tally: Tally) -> String {
+    let rejects: Vec<String> =
+        tally.rejects().map(|(why, count)| format!("{count} {}", why.text())).collect();
+    let rejects =
+        if rejects.is_empty() { String::new() } else { format!("; not taken: {}", rejects.join(", ")) };
+    format!("{} taken{rejects}", tally.taken)
+}
+
+/// Largest list.
+const MAX_LIST: u64 = 256 << 20;
+
+fn import(config: &Config, lists: &Lists, file: &Path, location: Option<&str>) -> Result<(), Failure> {
+    let bytes = lists::read_bounded(file, MAX_LIST).map_err(|error| Failure {
+        exit: Exit::NoInput,
+        error: anyhow::Error::from(error).context(file.display().to_string()),
+    })?;
+    let sources = lists.sources().map_err(unreadable)?.0;
+    let holds = match location {
+        None => Holds::Indicators,
+        Some(location) => {
+            let named = sources.iter().find(|source| *source.entry.location == *location);
+            named
+                .map(|source| source.holds)
+                .ok_or_else(|| Failure::new(Exit::Usage, format!("no catalogue names {location}")))?
+        }
+    };
+    let feed = Feed { name: "list", level: ThreatLevel::Medium, tags: "", holds };
+    let tally = Builder::new().read_feed(&feed, &bytes);
+    if tally.taken == 0 {
+        return Err(Failure::new(
+            Exit::Data,
+            format!("{}: {}; it is left where it is", file.display(), told(tally)),
+        ));
+    }
+    let to = match location {
+        Some(location) => lists.path_of(location),
+        None => {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            config.threatintelligence.local_threat_intelligence_files.join(format!("{name}.list"))
+        }
+    };
+    lists::write_whole(&to, &bytes).map_err(|error| Failure {
+        exit: if error.kind() == std::io::ErrorKind::PermissionDenied {
+            Exit::Permission
+        } else {
+            Exit::Software
+        },
+        error: anyhow::Error::from(error).context(to.display().to_string()),
+    })?;
+    print_out(&format!("{}: {}\n", to.display(), told(tally)))
+}
