@@ -24,7 +24,7 @@ pub use block::{
     Backend, Block, BlockRequest, Change, Count, Counters, Ended, Health, Manner, Origin, SelfTest, Watched,
 };
 pub use crowd::{Crowd, Crowded, Pending, provider};
-pub use discover::{DiscoverError, Sources};
+pub use discover::{DiscoverError, Sources, name_servers};
 pub use dry_run::DryRun;
 pub use error::Error;
 pub use firewall::{Firewall, Mode, Options, Outcome};

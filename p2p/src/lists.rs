@@ -238,6 +238,12 @@ impl Followed {
         changes
     }
 
+    /// What is on a followed list now, and until when.
+    pub fn listed(&self, of: &Of) -> impl Iterator<Item = (&Indicator, Moment)> {
+        let held = self.held.get(of).into_iter().flatten();
+        held.filter(|(_, entry)| entry.listed).map(|(indicator, entry)| (indicator, entry.until))
+    }
+
     /// How many entries each followed list has now.
     pub fn counts(&self) -> impl Iterator<Item = (&Of, usize)> {
         self.held.iter().map(|(of, held)| (of, held.values().filter(|entry| entry.listed).count()))

@@ -1,6 +1,6 @@
 //! The section `p2p`: how far peers may move this router, where it is reached by them, and what it calls itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use nix::ifaddrs::getifaddrs;
@@ -37,6 +37,9 @@ pub enum PeerNode {
 /// More than a liar could avoid by chance need not be named.
 const MAX_CANARIES: usize = 64;
 
+/// One that answers is enough.
+const MAX_PROBES: usize = 8;
+
 /// `p2p`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,6 +64,9 @@ pub struct P2p {
     /// Public addresses of ours that nobody uses: a peer that reports one lies.
     #[serde(deserialize_with = "canaries")]
     pub canaries: Vec<IpAddr>,
+    /// What must be reached after blocks on the word of peers, besides the name servers.
+    #[serde(deserialize_with = "probes")]
+    pub probes: Vec<SocketAddr>,
 }
 
 impl Default for P2p {
@@ -76,6 +82,7 @@ impl Default for P2p {
             listen: vec![any([0; 4].into()), any([0u16; 8].into())],
             announce: Vec::new(),
             canaries: Vec::new(),
+            probes: Vec::new(),
         }
     }
 }
@@ -96,6 +103,14 @@ fn canaries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpAddr>, D::Error>
         Indicator::host(*ip).map_err(|error| D::Error::custom(format!("{ip}: {error}")))?;
     }
     Ok(canaries)
+}
+
+fn probes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let probes = Vec::<SocketAddr>::deserialize(from)?;
+    if probes.len() > MAX_PROBES {
+        return Err(D::Error::custom(format!("{MAX_PROBES} addresses at most")));
+    }
+    Ok(probes)
 }
 
 impl P2p {

@@ -66,9 +66,7 @@ impl Protected {
         }
         let net = sources.root.join("proc/thread-self/net");
         add_all(&mut protected, netlink::gateways().map_err(DiscoverError::Routes)?, Why::Gateway);
-        for file in RESOLVERS {
-            add_all(&mut protected, resolvers(&read(&sources.root.join(file))?), Why::Resolver);
-        }
+        add_all(&mut protected, name_servers(&sources.root)?, Why::Resolver);
         add_all(&mut protected, services::leased(&sources.root), Why::Dhcp);
         add_all(&mut protected, services::time(&sources.root, &net), Why::Time);
         add_all(&mut protected, sessions::known(sources), Why::Session);
@@ -112,6 +110,18 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 }
 
 /// The name servers of a resolv.conf.
+/// The name servers of a host whose files are below `root`.
+///
+/// # Errors
+/// When a file that names them is there and cannot be read.
+pub fn name_servers(root: &Path) -> Result<Vec<IpAddr>, DiscoverError> {
+    let mut found = Vec::new();
+    for file in RESOLVERS {
+        found.extend(resolvers(&read(&root.join(file))?));
+    }
+    Ok(found)
+}
+
 fn resolvers(text: &str) -> Vec<IpAddr> {
     let server = |line: &str| {
         let mut words = line.split_ascii_whitespace();

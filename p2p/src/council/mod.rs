@@ -489,6 +489,11 @@ impl Council {
         self.breaker = Some(until);
     }
 
+    /// Takes back what [`Council::rests`] gave before a restart.
+    pub const fn restore_rests(&mut self, until: Moment) {
+        self.rests = Some(until);
+    }
+
     /// The owner pardons a peer: it begins again from its configured weight.
     pub fn pardon(&mut self, peer: NodeId, now: Moment) {
         if let Some(standing) = self.standings.get_mut(&peer) {

@@ -38,6 +38,8 @@ pub(super) struct Unwritten {
     pub refuted: Vec<(Vec<u8>, u64)>,
     /// Until when the breaker is open.
     pub breaker: Option<u64>,
+    /// Until when nobody is blocked on the word of peers.
+    pub rests: Option<u64>,
     /// We said something: its number must be on disk before the next start.
     pub said: bool,
 }
@@ -50,6 +52,7 @@ impl Unwritten {
             && self.outcomes.is_empty()
             && self.refuted.is_empty()
             && self.breaker.is_none()
+            && self.rests.is_none()
             && !self.said
     }
 }
@@ -116,11 +119,12 @@ impl Peers {
     }
 
     fn restore_council(&mut self, now: Moment) {
-        let (mut standings, mut refuted, mut breaker) = (Vec::new(), Vec::new(), None);
+        let (mut standings, mut refuted, mut breaker, mut rests) = (Vec::new(), Vec::new(), None, None);
         self.in_book(|book| {
             standings = book.standings()?;
             refuted = book.refuted()?;
             breaker = book.counter("breaker")?;
+            rests = book.counter("rests")?;
             Ok(())
         });
         for (peer, kept) in standings {
@@ -142,6 +146,9 @@ impl Peers {
         }
         if let Some(until) = breaker {
             self.council.restore_breaker(Moment(until));
+        }
+        if let Some(until) = rests {
+            self.council.restore_rests(Moment(until));
         }
     }
 
@@ -244,6 +251,9 @@ impl Peers {
             }
             if let Some(until) = unwritten.breaker {
                 book.set_counter("breaker", until)?;
+            }
+            if let Some(until) = unwritten.rests {
+                book.set_counter("rests", until)?;
             }
             if unwritten.said {
                 book.set_counter("epoch", said.0)?;

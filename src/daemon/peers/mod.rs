@@ -17,6 +17,7 @@ pub mod link;
 mod lists;
 mod node;
 mod ours;
+mod probe;
 pub mod process;
 mod reach;
 mod rosters;
@@ -27,6 +28,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod told;
+mod watchdog;
 mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -70,6 +72,7 @@ use crate::peers::{State, Store};
 use directory::{Directory, READ_AGAIN};
 pub use node::NodeProcess;
 use node::{Happened, Node, Origin};
+use watchdog::Watchdog;
 pub use wiring::{EngineLine, addresses, build, wants};
 
 /// How often the thread looks after things while there are peers.
@@ -102,6 +105,8 @@ pub struct Ways {
     pub respond: Box<dyn Fn(Advice) -> bool + Send>,
     /// Who must never be blocked; `None` when that cannot be found out now.
     pub protect: Box<dyn Fn() -> Option<Vec<Net>> + Send>,
+    /// Begins a try, at this steady time, whether the network can be reached; `None` when nobody is there to be tried.
+    pub reach: Box<dyn Fn(Duration) -> Option<Box<dyn probe::Trying>> + Send>,
 }
 
 /// What does not change while the daemon runs.
@@ -142,6 +147,7 @@ pub struct Peers {
     /// Somebody wants the directory read again.
     reread: Arc<AtomicBool>,
     directory: Directory,
+    watchdog: Watchdog,
     state: Option<State>,
     members: Members,
     gate: Option<Gate>,
@@ -218,6 +224,7 @@ impl Peers {
             active: Arc::default(),
             reread: Arc::default(),
             directory: Directory::default(),
+            watchdog: Watchdog::default(),
             state: None,
             members: Members::default(),
             gate: None,
@@ -397,6 +404,7 @@ impl Peers {
             self.forget(now);
         }
         self.sum_up(steady);
+        self.watch_network(steady);
         self.tend_lists();
         while let Some(question) = self.sharing.question(now) {
             self.node.send(ToNode::Ask(question), steady);

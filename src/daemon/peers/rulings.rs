@@ -107,7 +107,7 @@ impl Peers {
     }
 
     /// Who says what, the weightiest first.
-    fn account(&self, opinion: &Opinion) -> String {
+    pub(super) fn account(&self, opinion: &Opinion) -> String {
         let said = opinion.shares.iter().take(MOST_NAMED);
         let names: Vec<String> =
             said.map(|share| format!("{} ({:.2})", self.name_of(share.author), share.weight)).collect();
@@ -117,6 +117,9 @@ impl Peers {
     }
 
     pub(super) fn ask_responder(&mut self, advice: Advice) {
+        if !self.may_advise(&advice) {
+            return;
+        }
         if self.ungiven.len() >= MAX_UNGIVEN {
             self.ungiven.pop_front();
             self.complain("the responder is too slow: advice of peers was dropped");

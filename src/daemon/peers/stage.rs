@@ -1,6 +1,6 @@
 //! For tests: the thread without a node, peers of a directory of their own, what they ask the responder for, and what others say to them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use slips_p2p::moment::Moment;
 use slips_p2p::roster::Role;
 use slips_systemd::journal::{Journal, Lines};
 
+use super::probe::Trying;
 use super::{Advice, NodeId, Peers, Settings, Ways};
 use crate::config;
 use crate::daemon::clocks::Clocks;
@@ -27,6 +28,16 @@ pub(super) struct Stage {
     /// Milliseconds since [`NOW`], by all clocks.
     passed: Arc<AtomicU64>,
     ear: Ear,
+    /// Whether the network can be reached.
+    pub(super) reached: Arc<AtomicBool>,
+}
+
+struct Reached(Arc<AtomicBool>);
+
+impl Trying for Reached {
+    fn look(&mut self, _now: Duration) -> Option<bool> {
+        Some(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// What the journal was told.
@@ -55,7 +66,13 @@ impl Stage {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().expect("temp");
         let store = Store::new(dir.path().join("p2p"), None);
-        let stage = Self { store, dir, passed: Arc::default(), ear: Ear::default() };
+        let stage = Self {
+            store,
+            dir,
+            passed: Arc::default(),
+            ear: Ear::default(),
+            reached: Arc::new(AtomicBool::new(true)),
+        };
         stage.change(|state| {
             state.network = Some(Secret(PSK));
             for (n, name) in [(1, "attic"), (2, "barn"), (3, "shed")] {
@@ -108,10 +125,12 @@ impl Stage {
     /// A run of the thread, which has not read the directory yet.
     pub(super) fn peers(&self) -> (Peers, Receiver<Advice>) {
         let (give, given) = sync_channel(4096);
+        let reached = Arc::clone(&self.reached);
         let ways = Ways {
             advise: Box::new(|_| true),
             respond: Box::new(move |advice| give.try_send(advice).is_ok()),
             protect: Box::new(|| None),
+            reach: Box::new(move |_| Some(Box::new(Reached(Arc::clone(&reached))))),
         };
         let settings = Settings {
             p2p: config::P2p::default(),

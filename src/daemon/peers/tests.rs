@@ -201,3 +201,56 @@ fn a_peer_cannot_fill_the_journal() {
     assert_eq!(bench.say(3, &order(9)).len(), 1);
     assert!(bench.stage.lines().iter().any(|line| line.contains("shed")), "another is told as ever");
 }
+
+#[test]
+fn blocks_that_cut_this_router_off_are_lifted_and_rest_and_others_are_put_back() {
+    let mut bench = Bench::new();
+    bench.reloaded();
+    let seconds = |bench: &mut Bench, n: u64| {
+        for _ in 0..n {
+            bench.stage.later(Duration::from_secs(1));
+            bench.peers.watch_network(bench.peers.clocks.steady.as_ref()());
+        }
+        bench.given()
+    };
+    let everything_ends = Advice::Keep { sources: BTreeSet::new() };
+    assert_eq!(bench.say(1, &order(9)).len(), 1);
+    assert_eq!(seconds(&mut bench, 30), [], "the network is reached");
+    // The network is down, and stays so: what stood is asked for again.
+    bench.stage.reached.store(false, Ordering::Relaxed);
+    let told = seconds(&mut bench, 40);
+    assert_eq!(told.first(), Some(&everything_ends));
+    let again =
+        |advice: &Advice| matches!(advice, Advice::Block { source, .. } if *source == id(1).to_string());
+    assert!(told.len() == 2 && told.iter().skip(1).all(again), "{told:?}");
+    assert_eq!(bench.say(1, &order(10)).len(), 1);
+    assert_eq!(seconds(&mut bench, 300), [], "nobody is blamed for a network that is down");
+    bench.stage.reached.store(true, Ordering::Relaxed);
+    seconds(&mut bench, 60);
+    // Now a block is to blame: without it the network is reached.
+    assert_eq!(bench.say(2, &order(11)).len(), 1);
+    bench.stage.reached.store(false, Ordering::Relaxed);
+    let told = seconds(&mut bench, 5);
+    assert_eq!(told, [everything_ends]);
+    assert_eq!(bench.say(2, &order(12)), [], "nobody is blocked while it is tried");
+    bench.stage.reached.store(true, Ordering::Relaxed);
+    let told = seconds(&mut bench, 10);
+    assert!(
+        told.len() >= 3 && told.iter().all(|advice| matches!(advice, Advice::Retract { .. })),
+        "{told:?}"
+    );
+    let lines = bench.stage.lines();
+    for what in ["not reached since", "are put back", "they stay lifted"] {
+        assert!(lines.iter().any(|line| line.contains(what)), "{what}: {lines:?}");
+    }
+    assert!(bench.peers.council.breaker(bench.peers.now()).is_some());
+    assert_eq!(bench.say(3, &order(13)), [], "nobody is blocked on their word");
+    bench.peers.write();
+    // Neither after a restart; in an hour they are heard again.
+    let (peers, given) = bench.stage.peers();
+    (bench.peers, bench.given) = (peers, given);
+    bench.reloaded();
+    assert_eq!(bench.say(3, &order(14)), []);
+    bench.stage.later(HOUR);
+    assert_eq!(bench.say(3, &order(15)).len(), 1);
+}

@@ -12,6 +12,7 @@ use slips_core::record::Record;
 use slips_systemd::journal::Journal;
 use slips_systemd::notify::Environment;
 
+use super::probe::{Probe, Trying};
 use super::{Peers, Settings, Ways};
 use crate::cli::Failure;
 use crate::config::{Config, PeerNode};
@@ -81,13 +82,17 @@ pub fn build(
         book: config.output.directory.join("peers.sqlite"),
     };
     let policy = config.firewall.clone();
-    let peers = known.clone();
+    let (peers, targets) = (known.clone(), config.p2p.probes.clone());
     let ways = Ways {
         advise: Box::new(move |event| engine.tell(event)),
         respond: Box::new(move |advice| responder.give(advice)),
         protect: Box::new(move || {
             let protected = protect::discover(&policy, &peers).ok()?;
             Some(protected.iter().map(|(net, _)| net).collect())
+        }),
+        reach: Box::new(move |now| {
+            let servers = slips_firewall::name_servers(Path::new("/")).unwrap_or_default();
+            Probe::start(&servers, &targets, now).map(|probe| -> Box<dyn Trying> { Box::new(probe) })
         }),
     };
     let mut peers = Peers::new(store, settings, ways, known, journal, Clocks::default());

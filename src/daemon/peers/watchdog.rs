@@ -1,0 +1,231 @@
+//! Whether blocks on the word of peers cut this router off: for a minute after such a block it is tried whether the network can be reached.
+//! If not, all of them are lifted and it is tried again. If that helped they were to blame: they stay lifted, and peers have nobody blocked
+//! for an hour. If it did not, the network is down for another reason, and they are put back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use slips_p2p::council::Basis;
+use slips_p2p::moment::Moment;
+
+use super::probe::Trying;
+use super::{Peers, lists, rulings};
+use crate::config::Mode;
+use crate::daemon::entries;
+use crate::daemon::responder::Advice;
+use crate::peers::table::Policy;
+
+/// So long after a block it is tried, and how often.
+const WATCH_FOR: Duration = Duration::from_secs(60);
+const TRY_EVERY: Duration = Duration::from_secs(10);
+/// So many tries must fail in a row: one packet may be lost.
+const FAILURES: u32 = 2;
+/// How soon it is tried after the blocks were lifted, and how often before they are put back.
+const TRY_LIFTED: Duration = Duration::from_secs(5);
+const TRIES_LIFTED: u32 = 3;
+/// How often a network that is down is tried.
+const TRY_DOWN: Duration = Duration::from_secs(30);
+
+/// Where it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Watch {
+    /// Nothing was blocked lately.
+    #[default]
+    Off,
+    /// Something was, until then it is watched.
+    On { until: Duration, failed: u32 },
+    /// The network was not reached, and blocks are lifted.
+    Lifted { tried: u32 },
+    /// It is down with and without them.
+    Down,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    /// Lift all that peers had blocked.
+    Lift,
+    /// They were to blame.
+    Blame,
+    /// They were not.
+    PutBack,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Watchdog {
+    watch: Watch,
+    /// Steady time of the next try.
+    due: Duration,
+    trying: Option<Box<dyn Trying>>,
+}
+
+impl Watchdog {
+    /// Somebody is blocked on the word of peers; false when nobody is to be now.
+    fn blocked(&mut self, now: Duration) -> bool {
+        match &mut self.watch {
+            Watch::Lifted { .. } => return false,
+            Watch::Down => {}
+            Watch::On { until, .. } => *until = now.saturating_add(WATCH_FOR),
+            Watch::Off => {
+                self.watch = Watch::On { until: now.saturating_add(WATCH_FOR), failed: 0 };
+                // What was blocked is so in a moment.
+                self.due = now.saturating_add(Duration::from_secs(1));
+            }
+        }
+        true
+    }
+
+    fn is_due(&mut self, now: Duration) -> bool {
+        if let Watch::On { until, failed: 0 } = self.watch
+            && now >= until
+        {
+            self.watch = Watch::Off;
+        }
+        self.watch != Watch::Off && now >= self.due
+    }
+
+    /// What comes of a try.
+    fn tried(&mut self, reached: bool, now: Duration) -> Option<Act> {
+        let (watch, pause, act) = match (self.watch, reached) {
+            (Watch::Off, _) | (Watch::Down, true) => (Watch::Off, TRY_EVERY, None),
+            (Watch::On { until, .. }, true) => (Watch::On { until, failed: 0 }, TRY_EVERY, None),
+            (Watch::On { failed, .. }, false) if failed + 1 >= FAILURES => {
+                (Watch::Lifted { tried: 0 }, TRY_LIFTED, Some(Act::Lift))
+            }
+            (Watch::On { until, failed }, false) => {
+                (Watch::On { until, failed: failed + 1 }, Duration::ZERO, None)
+            }
+            (Watch::Lifted { .. }, true) => (Watch::Off, TRY_EVERY, Some(Act::Blame)),
+            (Watch::Lifted { tried }, false) if tried + 1 >= TRIES_LIFTED => {
+                (Watch::Down, TRY_DOWN, Some(Act::PutBack))
+            }
+            (Watch::Lifted { tried }, false) => (Watch::Lifted { tried: tried + 1 }, TRY_LIFTED, None),
+            (Watch::Down, false) => (Watch::Down, TRY_DOWN, None),
+        };
+        self.watch = watch;
+        self.due = now.saturating_add(pause);
+        act
+    }
+}
+
+impl Peers {
+    /// Whether this advice is to be given now: while it is tried without blocks of peers, none begins. It is put back, or rests.
+    pub(super) fn may_advise(&mut self, advice: &Advice) -> bool {
+        let blocks = matches!(advice, Advice::Block { .. }) && self.settings.firewall.mode == Mode::Enforce;
+        !blocks || self.watchdog.blocked((self.clocks.steady)())
+    }
+
+    /// Tries, and does what comes of it.
+    pub(super) fn watch_network(&mut self, steady: Duration) {
+        if self.watchdog.trying.is_none() && self.watchdog.is_due(steady) {
+            self.watchdog.trying = (self.ways.reach)(steady);
+            if self.watchdog.trying.is_none() {
+                // Nobody is there to be tried.
+                self.watchdog.watch = Watch::Off;
+            }
+        }
+        let Some(reached) = self.watchdog.trying.as_mut().and_then(|trying| trying.look(steady)) else {
+            return;
+        };
+        self.watchdog.trying = None;
+        match self.watchdog.tried(reached, steady) {
+            Some(Act::Lift) => {
+                self.ask_responder(Advice::Keep { sources: BTreeSet::new() });
+                self.say_watch("the network is not reached since peers had somebody blocked: their blocks are lifted to see whether that helps");
+            }
+            Some(Act::Blame) => {
+                let now = self.now();
+                let rulings = self.council.watchdog(now);
+                self.obey(rulings);
+                self.unwritten.rests = self.council.rests(now).map(|until| until.0);
+                self.say_watch("without the blocks of peers the network is reached: they stay lifted, peers have nobody blocked for an hour, and for a day nobody without own evidence");
+            }
+            Some(Act::PutBack) => {
+                self.put_back();
+                self.say_watch("the network is down without the blocks of peers, too: they are put back");
+            }
+            None => {}
+        }
+    }
+
+    fn say_watch(&mut self, text: &str) {
+        self.journal.send(&entries::degraded("peers", text));
+    }
+
+    /// Asks again for all that stands on the word of peers.
+    fn put_back(&mut self) {
+        let now = self.now();
+        let mut again = Vec::new();
+        for (indicator, author, until) in self.council.orders() {
+            let why = format!("order of {}", self.name_of(author));
+            again.extend(block(indicator, until, now, rulings::source_of(author), why));
+        }
+        for (indicator, held) in self.council.blocks().filter(|(_, held)| held.basis == Basis::Preempt) {
+            let why = self.account(&held.opinion);
+            again.extend(block(indicator, held.until, now, rulings::SEVERAL.to_owned(), why));
+        }
+        for (of, _) in self.policies.iter().filter(|(_, policy)| **policy == Policy::Block) {
+            let why = format!("on the list {} of peer {}", of.1, self.name_of(of.0));
+            for (indicator, until) in self.followed.listed(of) {
+                again.extend(block(indicator, until, now, lists::source_of(of), why.clone()));
+            }
+        }
+        again.into_iter().for_each(|advice| self.ask_responder(advice));
+    }
+}
+
+fn block(
+    indicator: &slips_p2p::indicator::Indicator,
+    until: Moment,
+    now: Moment,
+    source: String,
+    why: String,
+) -> Option<Advice> {
+    let net = indicator.as_net().filter(|_| until > now)?;
+    Some(Advice::Block { net, for_: until.since(now), source, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn it_is_tried_for_a_minute_after_a_block_and_no_longer() {
+        let mut dog = Watchdog::default();
+        assert!(!dog.is_due(at(100)), "nobody was blocked");
+        assert!(dog.blocked(at(100)));
+        let mut tries = 0;
+        for second in 100..400 {
+            if dog.is_due(at(second)) {
+                tries += 1;
+                assert_eq!(dog.tried(true, at(second)), None);
+            }
+        }
+        assert_eq!((tries, dog.watch), (6, Watch::Off));
+    }
+
+    #[test]
+    fn blocks_are_blamed_only_where_lifting_them_helped() {
+        let cut_off = || {
+            let mut dog = Watchdog::default();
+            dog.blocked(at(0));
+            assert_eq!(dog.tried(false, at(1)), None, "one may be lost");
+            assert_eq!(dog.tried(false, at(4)), Some(Act::Lift));
+            assert!(!dog.blocked(at(5)), "not while it is tried without");
+            dog
+        };
+        let mut dog = cut_off();
+        assert_eq!((dog.tried(true, at(9)), dog.watch), (Some(Act::Blame), Watch::Off));
+        let mut dog = cut_off();
+        let lifted = [9, 17, 25].map(|second| dog.tried(false, at(second)));
+        assert_eq!(lifted, [None, None, Some(Act::PutBack)]);
+        // What is put back while the network is down is not blamed again, before it was reached.
+        assert!(dog.blocked(at(26)) && dog.tried(false, at(60)).is_none());
+        assert_eq!((dog.tried(true, at(90)), dog.watch), (None, Watch::Off));
+    }
+}
