@@ -63,7 +63,7 @@ part() {
 tools=(nft:nftables ip:iproute2 nmap:nmap hydra:hydra hping3:hping3 sshd:openssh-server redis-server:redis-server
     curl:curl jq:jq tcpdump:tcpdump python3:python3 ping:iputils-ping dig:bind9-dnsutils ufw:ufw
     firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban dnsmasq:dnsmasq-base openssl:openssl
-    arpspoof:dsniff iodine:iodine dns2tcpc:dns2tcp smbd:samba smbclient:smbclient dhcpstarv:dhcpstarv)
+    arpspoof:dsniff iodine:iodine dns2tcpc:dns2tcp smbd:samba smbclient:smbclient dhcpstarv:dhcpstarv systemctl:systemd pgrep:procps)
 
 lift_guard() {
     if [ $guarded = yes ]; then as_root rm -f $guard; fi

@@ -30,6 +30,7 @@ tests=(
     two_administrators_do_what_the_handbook_tells_them
     a_fleet_blocks_whom_one_of_it_blocks_through_deaths_and_partitions
     owners_who_are_independent_block_together_whom_neither_would_alone
+    systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more
 )
 
 complain() {
@@ -307,6 +308,15 @@ owners_who_are_independent_block_together_whom_neither_would_alone() {
     env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/neighbours.py" "$slips" >"$dir/neighbours.log" 2>&1 || status=$?
     note=$(tr '\n' ' ' <"$dir/neighbours.log")
     [ $status = 0 ] || why=$(head -n 3 "$dir/neighbours.log")
+    return $status
+}
+
+# A systemd of its own; SLIPS_BIN is what it starts.
+systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more() {
+    local status=0
+    bash "$lab/systemd.sh" "$slips" >"$dir/systemd.log" 2>&1 || status=$?
+    note=$(tail -n 1 "$dir/systemd.log")
+    [ $status = 0 ] || why=$(head -n 3 "$dir/systemd.log")
     return $status
 }
 

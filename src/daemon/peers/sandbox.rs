@@ -92,13 +92,16 @@ fn leave_root() -> Result<&'static str> {
 
 fn drop_capabilities() -> Result<()> {
     let held = |set| caps::read(None, set).map(|held| !held.is_empty()).unwrap_or(true);
-    // Where the unit forbids capset there is nothing left to drop: the daemon clears what a child would inherit.
+    let mut dropped = Ok(());
     if [CapSet::Permitted, CapSet::Inheritable].into_iter().any(held) {
         for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-            caps::set(None, set, &CapsHashSet::new()).context("cannot give up capabilities")?;
+            dropped = dropped.and(caps::set(None, set, &CapsHashSet::new()));
         }
     }
-    if [CapSet::Permitted, CapSet::Effective, CapSet::Inheritable, CapSet::Ambient].into_iter().any(held) {
+    // The unit forbids capset; of what systemd gave to be inherited nothing comes: that takes a program with capabilities of its own, which
+    // a process without new privileges cannot start.
+    if [CapSet::Permitted, CapSet::Effective, CapSet::Ambient].into_iter().any(held) {
+        dropped.context("cannot give up capabilities")?;
         anyhow::bail!("capabilities are left");
     }
     Ok(())
