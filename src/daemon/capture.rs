@@ -13,7 +13,7 @@ use std::time::Duration;
 use slips_core::addr::LocalNets;
 use slips_core::engine::pipeline::{Input, NotTaken};
 use slips_core::event::Event;
-use slips_input::capture::{CaptureSettings, LinkState, Live, LiveSource, RingSize};
+use slips_input::capture::{CaptureSettings, LinkState, Live, LiveSource, RingSize, Senders};
 use slips_input::filter::Share;
 
 use super::build;
@@ -71,6 +71,14 @@ pub fn sources(
         LiveSource::open(capture, sensor).map_err(failure)
     };
     (0..of).map(open).collect()
+}
+
+/// Whose frames are waited for: of our hosts, whose packets are seen twice where several interfaces are watched.
+pub fn senders(settings: &slips_core::settings::Settings, interfaces: usize) -> Senders {
+    match interfaces {
+        0 | 1 => Senders::default(),
+        _ => Senders::new(settings.own_macs.clone(), settings.local_nets.clone()),
+    }
 }
 
 /// Which thread this is, and what it watches.
@@ -255,9 +263,13 @@ mod tests {
     use std::cell::RefCell;
     use std::net::IpAddr;
 
+    use slips_core::detector::Detector;
     use slips_core::event::{Arp, ArpOp};
+    use slips_core::evidence::Proof;
     use slips_core::flow::MacAddr;
+    use slips_core::record::Record;
     use slips_core::time::PacketTime;
+    use slips_detect::vertical_scan::VerticalScan;
 
     use super::*;
 
@@ -311,5 +323,112 @@ mod tests {
         assert!(hand_over(&full, batch.clone(), &local, &pulse));
         assert_eq!(told(), (2, 3));
         assert!(!hand_over(&|batch, _| Err(NotTaken::Stopped(batch)), batch, &local, &pulse));
+    }
+
+    const OWN: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 0, 7]), MacAddr([2, 0, 0, 0, 0, 8])];
+    const HOST: [u8; 4] = [192, 168, 77, 66];
+    const SERVER: [u8; 4] = [203, 0, 113, 80];
+    /// Numbers of the interfaces, and flags of TCP.
+    const WAN: u16 = 1;
+    const LAN: u16 = 2;
+    const FIN: u8 = 1;
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+
+    /// A packet of the host, or of the server, to or from `port`, in a frame from the hardware address that ends so.
+    fn frame(by_host: bool, mac: u8, port: u16, flags: u8, seq: u32, ack: u32, data: &[u8]) -> Vec<u8> {
+        let (src, dst) = if by_host { (HOST, SERVER) } else { (SERVER, HOST) };
+        let (from, to) = if by_host { (40_000, port) } else { (port, 40_000) };
+        let length = u16::try_from(40 + data.len()).expect("short").to_be_bytes();
+        let mut frame = vec![2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, mac, 8, 0];
+        frame.extend([0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, 6, 0, 0]);
+        frame.extend([src, dst].concat());
+        frame.extend([from.to_be_bytes(), to.to_be_bytes()].concat());
+        frame.extend([seq.to_be_bytes(), ack.to_be_bytes()].concat());
+        frame.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        frame.extend(data);
+        frame
+    }
+
+    /// A router between a host and a server: what its rings hold becomes events, and these become alerts.
+    struct Router {
+        sensor: slips_sensor::Sensor,
+        senders: Senders,
+        engine: slips_core::engine::Engine,
+        told: Vec<Event>,
+        records: Vec<Record>,
+    }
+
+    impl Router {
+        fn new(senders: Senders) -> Self {
+            let settings = slips_core::settings::Settings { own_macs: OWN.to_vec(), ..Default::default() };
+            let scans = || -> Vec<Box<dyn Detector>> {
+                vec![Box::new(VerticalScan::new(&slips_detect::Settings::default()))]
+            };
+            let sensor =
+                slips_sensor::Settings { verify_checksums: false, ..slips_sensor::Settings::default() };
+            Self {
+                sensor: slips_sensor::Sensor::new(sensor),
+                senders,
+                engine: slips_core::engine::Engine::new(&settings, &scans),
+                told: Vec::new(),
+                records: Vec::new(),
+            }
+        }
+
+        fn read(&mut self, ring: u16, micros: i64, frame: &[u8]) {
+            let at = PacketTime(1_793_600_000_000_000 + micros);
+            let length = u32::try_from(frame.len()).expect("short");
+            self.sensor.packet(slips_sensor::LinkType::Ethernet, ring, at, frame, length, &mut self.told);
+        }
+
+        fn turn(&mut self, micros: i64) {
+            let (mut out, now) = (Vec::new(), PacketTime(1_793_600_000_000_000 + micros));
+            self.sensor.advance(now, &mut self.told);
+            self.senders.pass(&mut self.told, self.sensor.corrected(), now, &mut out);
+            self.engine.feed(out, &mut self.records);
+        }
+    }
+
+    /// The host has loaded a page and scans; the ring of the way out is always read a turn before the one of the way in.
+    fn proofs_of_a_scan(senders: Senders) -> Vec<Proof> {
+        let mut router = Router::new(senders);
+        let page = [
+            (true, SYN, 100, 0, &b""[..]),
+            (false, SYN | ACK, 500, 101, b""),
+            (true, ACK, 101, 501, b"GET"),
+            (false, ACK, 501, 104, b"page"),
+            (true, FIN | ACK, 104, 505, b""),
+            (false, FIN | ACK, 505, 105, b""),
+            (true, ACK, 105, 506, b""),
+        ];
+        for (n, (by_host, flags, seq, ack, data)) in (0i64..).zip(page) {
+            let (ring, mac) = if by_host { (LAN, 1) } else { (WAN, 2) };
+            router.read(ring, n * 100, &frame(by_host, mac, 80, flags, seq, ack, data));
+        }
+        router.turn(6_000_000);
+        for n in 0..400u16 {
+            let at = 7_000_000 + i64::from(n) * 4000;
+            router.read(WAN, at + 10, &frame(true, 7, 1000 + n, SYN, 100, 0, b""));
+            router.read(WAN, at + 900, &frame(false, 2, 1000 + n, RST | ACK, 0, 101, b""));
+            router.turn(at + 2000);
+            router.read(LAN, at, &frame(true, 1, 1000 + n, SYN, 100, 0, b""));
+            router.read(LAN, at + 910, &frame(false, 8, 1000 + n, RST | ACK, 0, 101, b""));
+            router.turn(at + 3000);
+        }
+        let proof = |record: &Record| match record {
+            Record::Alert(alert) => Some(alert.proof),
+            _ => None,
+        };
+        router.records.iter().filter_map(proof).collect()
+    }
+
+    #[test]
+    fn a_scan_is_proven_also_when_the_ring_of_the_way_out_is_read_first() {
+        let senders = Senders::new(OWN.to_vec(), LocalNets::private());
+        assert_eq!(proofs_of_a_scan(senders), [Proof::Proven]);
+        // Without waiting nothing that is told at once is.
+        assert_eq!(proofs_of_a_scan(Senders::default()), [Proof::Unproven]);
     }
 }

@@ -159,6 +159,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     for (number, source) in sources.into_iter().enumerate() {
         let (pulse, input, local) = (Arc::clone(&pulse), input.clone(), settings.local_nets.clone());
         let part = capture::Part { number, interfaces: watched.len() };
+        let source = source.awaiting(capture::senders(&settings, watched.len()));
         captures.push(spawn(&format!("capture-{number}"), move || {
             capture::run(source, part, &input, &local, &pulse)
         })?);

@@ -5,7 +5,7 @@ mod records;
 use std::net::IpAddr;
 
 use crate::exchange::{Auth, Operation};
-use crate::flow::{Flow, Origin, Proto};
+use crate::flow::{Flow, MacAddr, Origin, Proto, Uid};
 use crate::neighbour::Neighbour;
 use crate::time::PacketTime;
 
@@ -155,6 +155,59 @@ impl Event {
             | Self::Tick(_)
             | Self::Advice(_) => return None,
         })
+    }
+
+    const fn about_mut(&mut self) -> Option<&mut About> {
+        Some(match self {
+            Self::Dns(e) => &mut e.about,
+            Self::Http(e) => &mut e.about,
+            Self::Tls(e) => &mut e.about,
+            Self::Quic(e) => &mut e.about,
+            Self::X509(e) => &mut e.about,
+            Self::Ssh(e) => &mut e.about,
+            Self::Smtp(e) => &mut e.about,
+            Self::Ftp(e) => &mut e.about,
+            Self::Weird(e) => &mut e.about,
+            Self::Tunnel(e) => &mut e.about,
+            Self::Login(e) => &mut e.about,
+            Self::Auth(e) => &mut e.about,
+            Self::Operation(e) => &mut e.about,
+            Self::Payload(e) => &mut e.about,
+            Self::Flow(_)
+            | Self::Arp(_)
+            | Self::Dhcp(_)
+            | Self::File(_)
+            | Self::Software(_)
+            | Self::Notice(_)
+            | Self::Neighbour(_)
+            | Self::Tick(_)
+            | Self::Advice(_) => return None,
+        })
+    }
+
+    /// The flow that this event tells of, who began it, and from which hardware address the frames of that side came; `None` for events
+    /// that tell of no flow, or do not know that address.
+    pub fn sender(&self) -> Option<(Uid, IpAddr, MacAddr)> {
+        match self {
+            Self::Flow(flow) => Some((flow.uid, flow.src.addr, flow.src_mac?)),
+            record => record.about().and_then(|about| Some((about.uid, about.src.addr, about.src_mac?))),
+        }
+    }
+
+    /// Corrects from where the frames of one side of the flow came.
+    pub fn came_from(&mut self, addr: IpAddr, mac: MacAddr) {
+        if let Self::Flow(flow) = self {
+            if flow.src.addr == addr {
+                flow.src_mac = Some(mac);
+            }
+            if flow.dst.addr == addr {
+                flow.dst_mac = Some(mac);
+            }
+        } else if let Some(about) = self.about_mut()
+            && about.src.addr == addr
+        {
+            about.src_mac = Some(mac);
+        }
     }
 
     /// A record of a TCP connection whose client acknowledged nothing that the server really sent, or anything that was seen

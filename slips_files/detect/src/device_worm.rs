@@ -109,7 +109,8 @@ struct Worm {
     pairs: Distinct<u64>,
     ports: Distinct<u16>,
     pace: Pace,
-    proven: u32,
+    /// A forwarded packet may be seen on its way out first: then a later event of its flow tells whose frame it was.
+    proven: Distinct<u64>,
     searched: Told,
     servers: Distinct<u64>,
     exploited: Told,
@@ -152,21 +153,26 @@ impl DeviceWorm {
 
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let worm = self.worms.get_or_default(cx.slot(), cx.window());
-        let port = u64::from(flow.dst.port);
-        if !worm.pairs.insert(member_of_ip(flow.dst.addr).rotate_left(16) ^ port) {
+        let pair = member_of_ip(flow.dst.addr).rotate_left(16) ^ u64::from(flow.dst.port);
+        let new = worm.pairs.insert(pair);
+        let proven = attempt::is_proven(flow, cx.facts()) && worm.proven.insert(pair);
+        if !new && !proven {
             return;
         }
-        worm.ports.insert(flow.dst.port);
-        worm.pace.add(flow.start, 1, MINUTES);
-        worm.proven += u32::from(attempt::is_proven(flow, cx.facts()));
+        if new {
+            worm.ports.insert(flow.dst.port);
+            worm.pace.add(flow.start, 1, MINUTES);
+        }
         worm.trail.push(flow.uid);
         if worm.ports.len() < LEAST_PORTS {
             return;
         }
         let pairs = worm.pace.sum();
         let step = self.searched.step(pairs).max(worm.searched.step());
-        let proof = attempt::proof_if(worm.proven >= pairs.min(worm.pairs.len()));
-        let Some(rung) = worm.searched.climb(&self.searched, step, proof, 1, flow.start) else { return };
+        let proof = attempt::proof_if(worm.proven.len() >= pairs.min(worm.pairs.len()));
+        let Some(rung) = worm.searched.climb(&self.searched, step, proof, u32::from(new), flow.start) else {
+            return;
+        };
         let text = format!(
             "a worm of devices searches: {} hosts and ports failed, {} different ports, lately {}",
             worm.pairs.len(),
@@ -249,6 +255,8 @@ impl Detector for DeviceWorm {
 mod tests {
     use super::*;
     use crate::test_traces::{Talk, at, bench, http, levels};
+    use slips_core::detector::Facts;
+    use slips_core::flow::Phase;
 
     fn searched(hosts: u8, ports: &[u16], gap: i64, src: &str) -> Vec<Finding> {
         let mut bench = bench(DeviceWorm::new(&Settings::default()));
@@ -315,5 +323,21 @@ mod tests {
         {
             assert!(asked(5, uri).is_empty(), "{uri}");
         }
+    }
+
+    #[test]
+    fn later_events_of_the_same_flows_prove_a_search() {
+        let mut bench = bench(DeviceWorm::new(&Settings::default()));
+        let mut told = Vec::new();
+        for (phase, src_on_link) in [(Phase::Unanswered, false), (Phase::End, true)] {
+            bench.facts(Facts { src_on_link, src_local: true, ..Facts::default() });
+            for n in 0..240u8 {
+                let port = [23, 2323][usize::from(n) % 2];
+                let talk = Talk::tcp("192.168.1.66", &format!("203.0.113.{n}"), port).at(i64::from(n));
+                told.extend(bench.feed(&talk.phase(phase).uid(&format!("C{n}")).event()));
+            }
+        }
+        let proofs: Vec<bool> = told.iter().map(|told| told.proof == Proof::Proven).collect();
+        assert_eq!(proofs, [false, false, false, true]);
     }
 }

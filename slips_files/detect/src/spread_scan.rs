@@ -82,15 +82,14 @@ const HALF_DAY: i64 = 12 * HOUR;
 #[derive(Debug, Default)]
 struct Pairs {
     all: Distinct<u64>,
-    proven: u32,
+    /// A forwarded packet may be seen on its way out first: then a later event of its flow tells whose frame it was.
+    proven: Distinct<u64>,
 }
 
 impl Pairs {
-    /// Adds a pair; true when it is new.
-    fn insert(&mut self, pair: u64, proven: bool) -> bool {
-        let new = self.all.insert(pair);
-        self.proven += u32::from(new && proven);
-        new
+    /// Adds a pair; whether it is new, and whether it is the first time that it is proven.
+    fn insert(&mut self, pair: u64, proven: bool) -> (bool, bool) {
+        (self.all.insert(pair), proven && self.proven.insert(pair))
     }
 }
 
@@ -106,7 +105,7 @@ struct Probes {
     half: i64,
     running: Pairs,
     previous: Pairs,
-    /// Pairs of the running half that the previous one has too, and those of them from a proven source.
+    /// Pairs of the running half that the previous one has too, and those from a proven source in both.
     again: u32,
     again_proven: u32,
     /// Hours of the two halves in which something failed, a bit each; the newer half is the low one.
@@ -185,10 +184,9 @@ impl Probes {
         let newer = flow.start.0.div_euclid(HALF_DAY) >= self.half;
         let (half, other) =
             if newer { (&mut self.running, &self.previous) } else { (&mut self.previous, &self.running) };
-        if half.insert(pair, proven) && other.all.contains(pair) {
-            self.again += 1;
-            self.again_proven += u32::from(proven);
-        }
+        let (new, newly_proven) = half.insert(pair, proven);
+        self.again += u32::from(new && other.all.contains(pair));
+        self.again_proven += u32::from(newly_proven && other.proven.contains(pair));
         let hour = flow.start.0.div_euclid(HOUR).rem_euclid(12) as u32;
         self.hours |= 1 << if newer { hour } else { hour + 12 };
         self.trail.push(flow.uid);
@@ -216,7 +214,7 @@ impl Probes {
         }
         let step = |n| rules.block.step(n);
         let n = self.pairs.all.len();
-        let proof = attempt::proof_if(step(self.pairs.proven) >= step(n));
+        let proof = attempt::proof_if(step(self.pairs.proven.len()) >= step(n));
         Some((self.block.climb(&rules.block, step(n), proof, 1, at)?, proof, n))
     }
 
@@ -226,7 +224,8 @@ impl Probes {
         }
         let step = |n| rules.slow.step(n);
         let n = (self.running.all.len() + self.previous.all.len()).saturating_sub(self.again);
-        let proven = (self.running.proven + self.previous.proven).saturating_sub(self.again_proven);
+        let proven =
+            (self.running.proven.len() + self.previous.proven.len()).saturating_sub(self.again_proven);
         let proof = attempt::proof_if(step(proven) >= step(n));
         Some((self.slow.climb(&rules.slow, step(n), proof, 1, at)?, proof, n))
     }
@@ -402,5 +401,22 @@ mod tests {
             })
             .collect();
         assert_eq!(told.iter().map(|told| told.proof).collect::<Vec<_>>(), [Proof::Proven]);
+    }
+
+    #[test]
+    fn later_events_of_the_same_flows_prove_them() {
+        let mut bench = bench(SpreadScan::new(&Settings::default()));
+        let mut told = Vec::new();
+        for (phase, src_on_link) in [(Phase::Unanswered, false), (Phase::End, true)] {
+            bench.facts(Facts { src_on_link, src_local: true, dst_local: true, ..Facts::default() });
+            for n in 0..900 {
+                let (host, port) = block(n);
+                let talk = Talk::tcp("192.168.1.77", &host, port).phase(phase);
+                told.extend(bench.feed(&talk.event()));
+            }
+        }
+        let block = told.iter().filter(|told| told.kind == EvidenceKind::BlockPortScan);
+        let proofs: Vec<bool> = block.map(|told| told.proof == Proof::Proven).collect();
+        assert_eq!(proofs, [false, false, false, true]);
     }
 }

@@ -73,5 +73,5 @@ pub use counters::{Counters, Reject};
 pub use link::LinkType;
 pub use notices::Notices;
 pub use payload::PayloadSettings;
-pub use sensor::Sensor;
+pub use sensor::{Corrected, Sensor};
 pub use settings::Settings;

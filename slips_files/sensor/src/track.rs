@@ -86,14 +86,17 @@ const COPY_PACKETS: u64 = 64;
 
 impl Side {
     /// What a router forwards is seen on several interfaces, and which ring is read first is chance: the frame that came first is the
-    /// sender's own.
-    pub(crate) fn came_by(&mut self, mac: Option<MacAddr>, at: PacketTime) {
+    /// sender's own. True when it was told otherwise before.
+    pub(crate) fn came_by(&mut self, mac: Option<MacAddr>, at: PacketTime) -> bool {
         let at = at.0 as u32;
         let before = self.mac_at.wrapping_sub(at);
         let is_earlier = self.volume.pkts < COPY_PACKETS && (1..COPY_MICROS).contains(&before);
-        if mac.is_some() && (self.volume.pkts == 0 || is_earlier) {
-            (self.mac, self.mac_at) = (mac, at);
+        if mac.is_none() || (self.volume.pkts > 0 && !is_earlier) {
+            return false;
         }
+        let former = std::mem::replace(&mut self.mac, mac);
+        self.mac_at = at;
+        self.volume.pkts > 0 && former != mac
     }
 }
 

@@ -146,22 +146,32 @@ struct Sweep {
 struct Hosts {
     all: Distinct<IpAddr>,
     pace: Pace,
-    proven: u32,
+    /// A forwarded packet may be seen on its way out first: then a later event of its flow tells whose frame it was.
+    proven: Distinct<IpAddr>,
     proven_pace: Pace,
 }
 
+/// What a failure brought to what is counted.
+#[derive(Clone, Copy, Debug)]
+struct Added {
+    /// A host that was not known.
+    new: bool,
+    /// The first proof that its source tried this host.
+    proven: bool,
+}
+
 impl Hosts {
-    /// Adds a host; false when it is known already.
-    fn insert(&mut self, flow: &Flow, facts: Facts) -> bool {
+    /// Adds a host.
+    fn insert(&mut self, flow: &Flow, facts: Facts) -> Added {
         let new = self.all.insert(flow.dst.addr);
         if new {
             self.pace.add(flow.start, 1, MINUTES);
         }
-        if new && attempt::is_proven(flow, facts) {
-            self.proven += 1;
+        let proven = attempt::is_proven(flow, facts) && self.proven.insert(flow.dst.addr);
+        if proven {
             self.proven_pace.add(flow.start, 1, MINUTES);
         }
-        new
+        Added { new, proven }
     }
 }
 
@@ -217,8 +227,8 @@ impl HorizontalScan {
         }
         let sweeps = self.state.get_or_default(cx.slot(), cx.window());
         let Some(sweep) = sweeps.ports.get_or_insert(key, MAX_PORTS, Sweep::hosts) else { return };
-        let new = sweep.add(flow, facts);
-        if !new && !attempt::is_new_attempt(flow) {
+        let Added { new, proven } = sweep.add(flow, facts);
+        if !new && !proven && !attempt::is_new_attempt(flow) {
             return;
         }
         let scattered = flow.proto == Proto::Tcp && {
@@ -288,15 +298,15 @@ impl Sweep {
     }
 
     /// Counts the host; false when it is known already.
-    fn add(&mut self, flow: &Flow, facts: Facts) -> bool {
+    fn add(&mut self, flow: &Flow, facts: Facts) -> Added {
         self.trail.push(flow.uid);
         if flow.proto == Proto::Udp && is_outwards(facts) {
             return self.outwards.insert(flow, facts);
         }
-        let new = self.failed.insert(flow, facts);
+        let added = self.failed.insert(flow, facts);
         let refused = flow.phase == Phase::Rejected || flow.resp.pkts > 0;
-        self.refused += u32::from(new && refused);
-        new
+        self.refused += u32::from(added.new && refused);
+        added
     }
 
     /// The step to tell, if any, and whether the proven attempts alone reach it.
@@ -306,14 +316,14 @@ impl Sweep {
         let step = rules.step(flow, hosts.all.len(), &hosts.pace).min(highest);
         // The pace of what goes on may fall: hosts that are known count once. What was told stands.
         let stands = step.max(self.told.step().min(highest));
-        self.proven = self.proven.max(rules.step(flow, hosts.proven, &hosts.proven_pace));
+        self.proven = self.proven.max(rules.step(flow, hosts.proven.len(), &hosts.proven_pace));
         // The two ladders of UDP share one evidence; the outward one never reaches beyond the inner one's second step.
         let outside = |hosts| rules.udp_outwards.step(hosts);
         let step_outside = outside(outwards.all.len());
         let (ladder, step, proven) = if step_outside > stands {
             let inner = rules.udp.step(hosts.all.len()) > 0;
             let ladder = if inner { rules.ladder(flow) } else { &rules.udp_outwards };
-            (ladder, step_outside, outside(outwards.proven) >= step_outside)
+            (ladder, step_outside, outside(outwards.proven.len()) >= step_outside)
         } else {
             (rules.ladder(flow), stands, self.proven >= stands)
         };

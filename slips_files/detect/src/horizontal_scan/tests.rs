@@ -180,6 +180,22 @@ fn proven_are_attempts_that_reach_the_step_alone() {
 }
 
 #[test]
+fn later_events_of_the_same_flows_prove_them() {
+    let mut bench = bench(HorizontalScan::new(&Settings::default()));
+    let mut told = Vec::new();
+    for (phase, src_on_link) in [(Phase::Unanswered, false), (Phase::End, true)] {
+        bench.facts(Facts { src_on_link, ..Facts::default() });
+        for n in 0..250 {
+            let talk = Talk::tcp("192.168.9.5", &host(n), 8080).phase(phase);
+            told.extend(bench.feed(&talk.event()));
+        }
+    }
+    let proofs: Vec<bool> = told.iter().map(|told| told.proof == Proof::Proven).collect();
+    assert_eq!(proofs, [false, false, false, false, true]);
+    assert_eq!(told.last().map(|told| told.level), Some(ThreatLevel::Critical));
+}
+
+#[test]
 fn fin_scans_of_many_hosts_are_seen_and_never_proven() {
     let told = sweep(300, 10, |_, f| {
         (f.state, f.history, f.orig.pkts) = (ConnState::Oth, "Fr".into(), 1);

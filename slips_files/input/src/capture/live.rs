@@ -6,7 +6,9 @@ use slips_core::event::Event;
 use slips_core::time::{PacketTime, Span};
 use slips_sensor::{LinkType, Sensor};
 
-use super::{Capture, CaptureError, CaptureSettings, Change, Checksum, Counters, Frame, Polled, Stopper};
+use super::{
+    Capture, CaptureError, CaptureSettings, Change, Checksum, Counters, Frame, Polled, Senders, Stopper,
+};
 
 /// What one call of [`LiveSource::next_batch`] brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub enum Live {
 pub struct LiveSource {
     capture: Capture,
     reader: Reader,
+    /// What waits for the frames of its senders, and what this turn told.
+    senders: Senders,
+    told: Vec<Event>,
     silence: Silence,
 }
 
@@ -40,7 +45,13 @@ impl LiveSource {
             }
         }
         let reader = Reader { sensor: Sensor::new(sensor), tagged: Vec::new(), last: None, drained: false };
-        Ok(Self { capture, reader, silence: Silence::default() })
+        let (senders, told) = (Senders::default(), Vec::new());
+        Ok(Self { capture, reader, senders, told, silence: Silence::default() })
+    }
+
+    /// Waits for the frames of these senders before it tells of what they do.
+    pub fn awaiting(self, senders: Senders) -> Self {
+        Self { senders, ..self }
     }
 
     /// Appends what the next packets tell to `out`, as soon as there are any; waits at most a second.
@@ -48,14 +59,16 @@ impl LiveSource {
     /// When nothing was told for a second, time is moved on and an [`Event::Tick`] is appended, at most one a second.
     pub fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<Live, CaptureError> {
         let before = out.len();
-        let (capture, reader) = (&mut self.capture, &mut self.reader);
-        let wait = self.silence.wait(wall());
-        let live = match capture.next(wait, &mut |frame| reader.take(&frame, out))? {
+        let (capture, reader, told) = (&mut self.capture, &mut self.reader, &mut self.told);
+        let now = wall();
+        let wait = self.silence.wait(now).min(self.senders.due(now).unwrap_or(Duration::MAX));
+        let live = match capture.next(wait, &mut |frame| reader.take(&frame, told))? {
             Polled::Frames(count) => Live::Packets(count),
             Polled::Silent => Live::Silent,
             Polled::Changed(change) => return Ok(Live::Changed(change)),
             Polled::Stopped => return Ok(Live::Stopped),
         };
+        self.senders.pass(told, reader.sensor.corrected(), wall(), out);
         match self.reader.last {
             Some(at) if out.len() > before => self.silence.broken(at),
             _ => {
@@ -70,6 +83,7 @@ impl LiveSource {
 
     /// The end: takes what the kernel has handed over already, then ends flows. True while there are more, for another call.
     pub fn finish(&mut self, out: &mut Vec<Event>) -> bool {
+        self.senders.release(out);
         let reader = &mut self.reader;
         if !std::mem::replace(&mut reader.drained, true) {
             self.capture.drain_rest(&mut |frame| reader.take(&frame, out));

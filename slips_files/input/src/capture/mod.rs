@@ -10,6 +10,7 @@ mod error;
 mod link;
 mod live;
 mod ring;
+mod senders;
 mod settings;
 mod stop;
 
@@ -23,6 +24,7 @@ use slips_core::time::PacketTime;
 pub use error::{CaptureError, ErrorKind};
 pub use link::{Counters, LinkState};
 pub use live::{Live, LiveSource};
+pub use senders::Senders;
 pub use settings::{CaptureSettings, RingSize};
 pub use stop::Stopper;
 

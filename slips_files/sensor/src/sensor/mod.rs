@@ -8,9 +8,11 @@ mod timers;
 mod transfers;
 mod tunnels;
 
+use std::net::IpAddr;
+
 use slips_core::clock::Clock;
 use slips_core::event::Event;
-use slips_core::flow::{ConnState, MacAddr, Phase};
+use slips_core::flow::{ConnState, MacAddr, Phase, Uid};
 use slips_core::time::PacketTime;
 
 use crate::account::Account;
@@ -55,7 +57,22 @@ pub struct Sensor {
     payloads: Payloads,
     /// The packet at hand has no transport checksum yet.
     unsummed: bool,
+    corrected: Vec<Corrected>,
 }
+
+/// What was told of a flow was read from the copy of a packet that this router sent on; here is from where it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corrected {
+    /// The flow.
+    pub uid: Uid,
+    /// The side that sent the packet.
+    pub addr: IpAddr,
+    /// Its own hardware address.
+    pub mac: MacAddr,
+}
+
+/// Corrections that wait to be asked for; more are not told.
+const MOST_CORRECTED: usize = 4096;
 
 /// What a packet's flow needs to know of its frame.
 #[derive(Clone, Copy, Default)]
@@ -101,8 +118,15 @@ impl Sensor {
             held_ssh: Account::new(settings.max_begun_bytes),
             payloads: Payloads::new(settings.payloads.clone()),
             unsummed: false,
+            corrected: Vec::new(),
             settings,
         }
+    }
+
+    /// What was told of flows since the last call and has turned out to be the router's hardware address instead of the sender's. Events
+    /// from now on have the right one.
+    pub fn corrected(&mut self) -> impl Iterator<Item = Corrected> {
+        self.corrected.drain(..)
     }
 
     /// Takes one captured packet: `captured` of `wire_len` bytes. Appends what it tells to `out`, after what timers that were due
@@ -295,7 +319,13 @@ impl Sensor {
         if let Some(track) = self.table.get(index)
             && !track.hears(dir, context.interface, context.at)
         {
-            track.side(dir).came_by(context.src, context.at);
+            if track.side(dir).came_by(context.src, context.at)
+                && self.corrected.len() < MOST_CORRECTED
+                && let Some(mac) = context.src
+            {
+                let (uid, addr) = (track.uid.print(), emit::address(packet.src));
+                self.corrected.push(Corrected { uid, addr, mac });
+            }
             self.counters.other_interface += 1;
             return Ok(());
         }
