@@ -2,7 +2,7 @@
 # Downloads URL from ADDRESS again and again; appends the time of each whole page to DIR/pages and each failure to DIR/failures.
 url=$1 address=$2 dir=$3
 while :; do
-    if said=$(curl --silent --show-error --fail --max-time 3 --interface "$address" --output /dev/null \
+    if said=$(curl --silent --show-error --fail --max-time 10 --interface "$address" --output /dev/null \
         --write-out '%{size_download}' "$url" 2>&1) && [ "$said" = 65536 ]; then
         date +%s.%N >>"$dir/pages"
     else

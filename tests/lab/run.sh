@@ -96,28 +96,27 @@ a_scan_from_inside_is_blocked() {
     need nmap || return
     daemon_up && downloads_begin || return 1
     # Nobody is blocked inside before a whole connection shows that the address is the host's own: its sender could be forged.
-    no_page_inside && complain "$inside gets no page before it attacks" && return 1
+    within 30 page_inside || complain "$inside gets no page before it attacks" || return 1
     start nmap "$I" sh -c "while :; do nmap -n -Pn -p1-1000 -sT $web; done"
     attack=$pid
-    within 10 alerted $inside || complain "no alert; evidence: $(kinds $inside)"
-    [ -n "$why" ] || within 20 no_page_inside || complain "$inside is alerted and still gets pages"
+    within 60 alerted $inside || complain "no alert; evidence: $(kinds $inside)"
+    [ -n "$why" ] || within 60 no_page_inside || complain "$inside is alerted and still gets pages"
     end_attack
     [ -z "$why" ] && downloads_end
 }
-no_page_inside() {
-    ! in_ns "$I" curl -s -o "$dir/page" --connect-timeout 1 --max-time 1 http://$web/
-}
+page_inside() { in_ns "$I" curl -s -o "$dir/page" --connect-timeout 2 --max-time 2 http://$web/; }
+no_page_inside() { ! page_inside; }
 
 a_block_ends_by_itself() {
     local attacker=203.0.113.69 began
-    daemon_up || return 1
+    daemon_up term=20s || return 1
     scan $attacker -sT || return
     cut_off $attacker || return 1
     began=${EPOCHREALTIME/./}
     end_attack
-    within 30 let_in $attacker || complain "still blocked after 30 s" || return 1
+    within 60 let_in $attacker || complain "still blocked after 60 s" || return 1
     note="$(((${EPOCHREALTIME/./} - began) / 1000)) ms after it was seen"
-    within 15 grep -q 'no longer blocked' "$dir/daemon-$runs.log" || complain "the daemon does not tell that the block ended"
+    within 30 grep -q 'no longer blocked' "$dir/daemon-$runs.log" || complain "the daemon does not tell that the block ended"
 }
 
 flush_lifts_blocks_while_the_daemon_runs() {
@@ -129,7 +128,7 @@ flush_lifts_blocks_while_the_daemon_runs() {
     in_ns "$R" "$slips" firewall list >"$dir/list" 2>&1 || complain "firewall list: $(cat "$dir/list")" || return 1
     grep -q $attacker "$dir/list" || complain "firewall list does not show $attacker: $(cat "$dir/list")" || return 1
     in_ns "$R" "$slips" firewall flush >"$dir/flush" 2>&1 || complain "firewall flush: $(cat "$dir/flush")" || return 1
-    within 3 let_in $attacker || complain "still blocked after flush" || return 1
+    within 20 let_in $attacker || complain "still blocked after flush" || return 1
     # The daemon goes on protecting.
     scan 203.0.113.74 -sT
     cut_off 203.0.113.74
@@ -151,16 +150,16 @@ NFT
     daemon_down || return 1
     silent $attacker || complain "the block ended with the daemon" || return 1
     in_ns "$R" "$slips" firewall flush >"$dir/flush" 2>&1 || complain "firewall flush: $(cat "$dir/flush")" || return 1
-    let_in $attacker || complain "still blocked after flush" || return 1
+    within 20 let_in $attacker || complain "still blocked after flush" || return 1
     in_ns "$R" nft list ruleset >"$dir/after"
     cmp -s "$dir/before" "$dir/after" || complain "left behind: $(diff "$dir/before" "$dir/after" | head -n 5 | tr '\n' ' ')"
 }
 
 # stays ADDRESS: there is an alert about it, and it gets answers all the same.
 stays() {
-    within 10 alerted "$1" || complain "no alert about $1; evidence: $(kinds "$1")" || return 1
+    within 30 alerted "$1" || complain "no alert about $1; evidence: $(kinds "$1")" || return 1
     # The decision to block follows its alert by milliseconds. It must not come.
-    if within 2 silent "$1"; then complain "$1 is blocked"; fi
+    if within 2 surely_silent "$1"; then complain "$1 is blocked"; fi
 }
 
 monitor_mode_alerts_and_blocks_nothing() {
@@ -180,7 +179,7 @@ monitor_mode_lets_in_whom_the_last_daemon_blocked() {
     daemon_down || return 1
     silent $attacker || complain "the block ended with the daemon" || return 1
     daemon_up --monitor || return 1
-    let_in $attacker || complain "still blocked while slips only watches" || return 1
+    within 20 let_in $attacker || complain "still blocked while slips only watches" || return 1
 }
 
 the_gateway_is_alerted_and_never_blocked() {
@@ -199,7 +198,7 @@ an_allowed_net_is_alerted_and_never_blocked() {
 sigterm_ends_the_daemon_within_two_seconds() {
     daemon_up && downloads_begin || return 1
     scan 203.0.113.73 -sS || return
-    within 10 alerted 203.0.113.73 || complain "no alert" || return 1
+    within 30 alerted 203.0.113.73 || complain "no alert" || return 1
     daemon_down || return 1
     note="$took ms, under attack"
     downloads_end
@@ -209,15 +208,15 @@ who_takes_the_daemons_name_is_told_of_not_believed_and_waited_out() {
     local squatter
     start squatter "$R" python3 "$lab/squat.py"
     squatter=$pid
-    within 5 grep -q ready "$dir/squatter.log" || complain "nobody takes the name: $(tail -n 1 "$dir/squatter.log")" || return 1
+    within 30 grep -q ready "$dir/squatter.log" || complain "nobody takes the name: $(tail -n 1 "$dir/squatter.log")" || return 1
     daemon_up || return 1
-    within 5 grep -q "slips-control is taken by process $squatter (python3) of user 65534" "$dir/daemon-$runs.log" ||
+    within 30 grep -q "slips-control is taken by process $squatter (python3) of user 65534" "$dir/daemon-$runs.log" ||
         complain "the daemon does not tell who has its name: $(tail -n 3 "$dir/daemon-$runs.log")" || return 1
     ! in_ns "$R" "$slips" firewall status >"$dir/status" 2>&1 || complain "a stranger is believed: $(cat "$dir/status")" || return 1
     grep -q 'runs as user 65534' "$dir/status" || complain "it is not said who answers: $(cat "$dir/status")" || return 1
     kill "$squatter"
     wait "$squatter" 2>/dev/null
-    within 10 status || complain "the name is free and the daemon does not answer: $(cat "$dir/status")"
+    within 30 status || complain "the name is free and the daemon does not answer: $(cat "$dir/status")"
 }
 status() { in_ns "$R" "$slips" firewall status >"$dir/status" 2>&1; }
 
@@ -240,14 +239,14 @@ company() {
     theirs >"$dir/before"
     in_ns "$R" "$slips" firewall flush >"$dir/flush" 2>&1 || complain "flush: $(cat "$dir/flush")" || return 1
     theirs >"$dir/after"
-    let_in $attacker || complain "still blocked after flush" || return 1
+    within 20 let_in $attacker || complain "still blocked after flush" || return 1
     cmp -s "$dir/before" "$dir/after" || complain "changed: $(diff "$dir/before" "$dir/after" | head -n 5 | tr '\n' ' ')" || return 1
     [ -s "$dir/after" ] || complain "$1 has no rules" || return 1
     beside "$1" down
 }
 apart() {
     silent $attacker || complain "$attacker gets answers $1" || return 1
-    let_in $other || complain "$other is cut off $1"
+    within 20 let_in $other || complain "$other is cut off $1"
 }
 beside() {
     in_ns "$R" bash "$lab/company.sh" "$1" "$2" "$dir" || complain "$1 $2: $(tail -n 3 "$dir/$1/log" | tr '\n' ' ')"
@@ -270,7 +269,7 @@ after_every_kill_the_kernel_is_as_the_book_and_nothing_leaked() {
     start kills "$R" env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/kills.py" "$slips" "$dir/kills" "${SLIPS_KILLS:-20}" \
         $attacker "$dir/kills/storming" wan0 lan0 lan1
     attack=$pid
-    within 30 test -e "$dir/kills/blocked" || complain "no first block: $(tail -n 1 "$dir/kills.log")" || return 1
+    within 60 test -e "$dir/kills/blocked" || complain "no first block: $(tail -n 1 "$dir/kills.log")" || return 1
     before=$(reached $attacker)
     start storm "$A" python3 "$lab/storm.py" $client $attacker 198.18.0.0/16 "$dir/kills/storming" 4000
     storm=$pid
