@@ -25,6 +25,8 @@ pub(super) enum Held<'a> {
     Tagged(&'a Tags),
     /// None of them is to be there: if one is, the kernel shall refuse.
     Nothing,
+    /// All that was there is gone in the same transaction.
+    Cleared,
 }
 
 /// What an interval set holds. It is written anew as a whole, when something in it changes.
@@ -101,6 +103,7 @@ impl Nftables {
         held: Held<'_>,
     ) {
         let live = changes.iter().rposition(|change| *change == Change::Clear);
+        let held = if live.is_some() { Held::Cleared } else { held };
         if live.is_some() {
             for place in Place::BLOCKING {
                 elements::flush(transaction, place);
@@ -162,7 +165,8 @@ impl Nftables {
         let new = matches!(held, Held::Nothing);
         // A refresh sets the time and leaves the comment, which would then tell the reason of the former block; and the kernel
         // refuses it where the tag is another one.
-        let anew = !new && (known.is_some() || !self.features.refresh || self.options.annotate);
+        let fresh = new || matches!(held, Held::Cleared);
+        let anew = !fresh && (known.is_some() || !self.features.refresh || self.options.annotate);
         for place in Place::HASHED {
             let here = || changes.iter().filter(|(net, _)| Place::of(*net) == place);
             let former = |net: &Net| Element {
