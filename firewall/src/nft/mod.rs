@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
@@ -23,7 +23,7 @@ use slips_core::flow::MacAddr;
 use self::elements::Element;
 use self::layout::{Choice, Place, TABLE};
 use self::machines::{Machines, Plan};
-use self::stage::{Held, Tags, Wide};
+use self::stage::{Ends, Held, Tags, Wide};
 use self::table::Found;
 use crate::block::Tag;
 use crate::netlink::wire::{FAMILY_BRIDGE, FAMILY_INET};
@@ -48,6 +48,8 @@ pub struct Nftables {
     options: NftOptions,
     near: Option<netlink::Machines>,
     machines: Machines,
+    /// When the ranges end that we wrote.
+    ends: Ends,
 }
 
 /// What this kernel can do; what it cannot is done in another way with the same result.
@@ -118,6 +120,7 @@ impl Nftables {
             features: options.features,
             near: (options.bridge && options.machines).then(netlink::Machines::open).transpose()?,
             machines: Machines::new(),
+            ends: Ends::default(),
             options,
         };
         match table::find(&mut this.socket)? {
@@ -190,8 +193,12 @@ impl Nftables {
         loop {
             let mut transaction = Transaction::for_changes(changes.len());
             layout::create(&mut transaction, self.features.owner, self.choice());
-            self.stage(&mut transaction, &changes, BTreeMap::new(), Held::Perhaps);
+            let ends = self.stage(&mut transaction, &changes, (BTreeMap::new(), now()), Held::Perhaps);
             match self.socket.commit(transaction) {
+                Ok(()) => {
+                    self.ends.written(ends);
+                    return Ok(());
+                }
                 Err(error)
                     if self.features.owner
                         && matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL)) =>
@@ -243,7 +250,7 @@ impl Nftables {
     fn commit(
         &mut self,
         changes: &[Change],
-        wide: BTreeMap<Place, Wide>,
+        wide: (BTreeMap<Place, Wide>, Instant),
         held: Held<'_>,
     ) -> Result<(), Error> {
         let mut transaction = Transaction::for_changes(changes.len());
@@ -251,7 +258,7 @@ impl Nftables {
             self.stage(&mut transaction, changes, wide.clone(), held);
             transaction.turn_to(FAMILY_BRIDGE);
         }
-        self.stage(&mut transaction, changes, wide, held);
+        let ends = self.stage(&mut transaction, changes, wide, held);
         let machines = self.options.bridge.then(|| Plan::of(changes, &self.machines));
         if let Some(plan) = &machines {
             plan.stage(&mut transaction, self.features.destroy);
@@ -262,6 +269,7 @@ impl Nftables {
         } else {
             self.unheard(|socket| socket.commit(transaction))?;
         }
+        self.ends.written(ends);
         if let Some(plan) = machines {
             self.machines = plan.after;
         }
@@ -338,19 +346,23 @@ impl Nftables {
 
 impl Backend for Nftables {
     fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
-        let mut wide = BTreeMap::new();
+        let mut held = BTreeMap::new();
         if !changes.contains(&Change::Clear) {
             for place in [Place::Net4, Place::Net6] {
                 if changes.iter().any(|change| stage::needs(change, place)) {
-                    wide.insert(place, Wide::from(self.held(place)?));
+                    held.insert(place, self.held(place)?);
                 }
             }
         }
-        match self.commit(changes, wide.clone(), Held::Perhaps) {
+        let read = now();
+        held.iter_mut().for_each(|(place, ranges)| self.ends.correct(*place, ranges, read));
+        let wide: BTreeMap<Place, Wide> =
+            held.into_iter().map(|(place, ranges)| (place, Wide::from(ranges))).collect();
+        match self.commit(changes, (wide.clone(), read), Held::Perhaps) {
             // An entry is there with another tag: the kernel changes times only. It is seldom, so it is asked only now.
             Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) => {
                 let known = self.tags(changes)?;
-                self.commit(changes, wide, Held::Tagged(&known))
+                self.commit(changes, (wide, read), Held::Tagged(&known))
             }
             done => done,
         }
@@ -361,7 +373,7 @@ impl Backend for Nftables {
         if !changes.iter().all(|change| matches!(change, Change::Block(request) if is_single(request.net))) {
             return Ok(false);
         }
-        match self.commit(changes, BTreeMap::new(), Held::Nothing) {
+        match self.commit(changes, (BTreeMap::new(), now()), Held::Nothing) {
             Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) => Ok(false),
             done => done.map(|()| true),
         }
@@ -537,9 +549,18 @@ pub fn list_all() -> Result<Vec<Block>, Error> {
             options: NftOptions::default(),
             near: None,
             machines: Machines::new(),
+            ends: Ends::default(),
         }
         .list(),
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel's timeouts run by the machine's steady clock, and so do the ends that we wrote"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn block_probe(for_: Duration) -> Change {

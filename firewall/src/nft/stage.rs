@@ -1,7 +1,7 @@
 //! Changes into a transaction.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slips_core::addr::Net;
 
@@ -27,6 +27,34 @@ pub(super) enum Held<'a> {
     Nothing,
     /// All that was there is gone in the same transaction.
     Cleared,
+}
+
+/// When the ranges of an interval set end, as they were written last, by their first and last address. Such a set is read and written anew with
+/// each change: by what is read alone each range would last longer each time by as long as that took.
+#[derive(Debug, Default)]
+pub(super) struct Ends(BTreeMap<Place, BTreeMap<(u128, u128), Instant>>);
+
+impl Ends {
+    /// Gives what was read the ends that were written, but for those that somebody else has made shorter. The kernel counts in jiffies.
+    pub(super) fn correct(&self, place: Place, ranges: &mut [Range], now: Instant) {
+        let Some(ends) = self.0.get(&place) else { return };
+        for range in ranges {
+            let written = ends.get(&(range.first, range.last));
+            let left = written.map(|end| end.saturating_duration_since(now));
+            range.left = left.filter(|left| *left <= range.left.saturating_add(NEAR)).unwrap_or(range.left);
+        }
+    }
+
+    /// Takes over what has been written since.
+    pub(super) fn written(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    fn note(&mut self, place: Place, ranges: &[Range], now: Instant) {
+        let ends =
+            ranges.iter().filter_map(|range| Some(((range.first, range.last), now.checked_add(range.left)?)));
+        self.0.insert(place, ends.collect());
+    }
 }
 
 /// What an interval set holds. It is written anew as a whole, when something in it changes.
@@ -72,6 +100,9 @@ impl Wide {
     }
 }
 
+/// The kernel's clock and ours are no farther apart than this.
+const NEAR: Duration = Duration::from_secs(2);
+
 /// Whether what this interval set holds must be known for a change.
 pub(super) fn needs(change: &Change, place: Place) -> bool {
     match change {
@@ -94,19 +125,22 @@ fn last_of_each(changes: &mut Vec<(Net, Option<&BlockRequest>)>) {
 }
 
 impl Nftables {
-    /// Writes changes into a transaction. `wide` holds what the interval sets hold now, of the families that the changes touch.
+    /// Writes changes into a transaction. `wide` holds what the interval sets held at this time, of the families that the changes touch.
+    /// Returns the ends of the ranges that are written.
     pub(super) fn stage(
         &self,
         transaction: &mut Transaction,
         changes: &[Change],
-        mut wide: BTreeMap<Place, Wide>,
+        (mut wide, read): (BTreeMap<Place, Wide>, Instant),
         held: Held<'_>,
-    ) {
+    ) -> Ends {
+        let mut ends = Ends::default();
         let live = changes.iter().rposition(|change| *change == Change::Clear);
         let held = if live.is_some() { Held::Cleared } else { held };
         if live.is_some() {
             for place in Place::BLOCKING {
                 elements::flush(transaction, place);
+                ends.note(place, &[], read);
             }
         }
         let mut single: Vec<(Net, Option<&BlockRequest>)> = Vec::with_capacity(changes.len());
@@ -139,7 +173,12 @@ impl Nftables {
             if live.is_none() {
                 elements::flush(transaction, place);
             }
-            let pieces = ranges::disjoint(&wide.ranges);
+            let mut pieces = ranges::disjoint(&wide.ranges);
+            ends.note(place, &pieces, read);
+            let passed = read.elapsed();
+            for piece in &mut pieces {
+                piece.left = piece.left.saturating_sub(passed);
+            }
             elements::add(transaction, place, pieces.iter().flat_map(|range| self.ends(place, range)));
         }
         if let Some(nets) = protected {
@@ -153,6 +192,7 @@ impl Nftables {
                 );
             }
         }
+        ends
     }
 
     fn stage_single(
@@ -228,5 +268,40 @@ impl Nftables {
             *first = self.element(first.key, range.left, &range.reason, range.tag);
         }
         ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a moment to begin with")]
+    fn ranges_that_are_written_again_keep_their_ends() {
+        let (began, secs) = (Instant::now(), Duration::from_secs);
+        let range = |net: &str, left| Range::new(net.parse().expect(net), left, "", Tag::default());
+        let mut ends = Ends::default();
+        ends.note(Place::Net4, &[range("10.0.0.0/24", secs(100)), range("10.0.2.0/24", secs(50))], began);
+        let later = began + secs(10);
+        // Read late, with a clock that is behind, by somebody else, and what nobody of us wrote.
+        for (net, left, expected) in [
+            ("10.0.0.0/24", secs(95), 90),
+            ("10.0.0.0/24", Duration::from_millis(89_990), 90),
+            ("10.0.0.0/24", secs(30), 30),
+            ("10.0.0.0/25", secs(95), 95),
+            ("10.0.2.0/24", secs(50), 40),
+        ] {
+            let mut read = [range(net, left)];
+            ends.correct(Place::Net4, &mut read, later);
+            assert_eq!(read[0].left, secs(expected), "{net} {left:?}");
+            ends.correct(Place::Net6, &mut read, later + secs(99));
+            assert_eq!(read[0].left, secs(expected));
+        }
+        let mut cleared = Ends::default();
+        cleared.note(Place::Net4, &[], later);
+        ends.written(cleared);
+        let mut read = [range("10.0.0.0/24", secs(95))];
+        ends.correct(Place::Net4, &mut read, later);
+        assert_eq!(read[0].left, secs(95), "gone meanwhile");
     }
 }
