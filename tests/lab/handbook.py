@@ -6,6 +6,7 @@ usage: handbook.py SLIPS DOCS/PEERS.MD; root. The exit code is 0, 1 with a reaso
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -105,6 +106,32 @@ class Router:
         subprocess.run(["ip", "netns", "delete", self.ns], check=False)
 
 
+class MountPoints:
+    """Directories of the machine over which routers mount what each has for itself. Runs may stand side by side: the last to go removes
+    what they made, under nobody's feet."""
+
+    PATHS = ("/etc/slips", "/var/lib/slips")
+
+    def __init__(self):
+        # Names what was made. Whoever has use of it shares the lock; who has it alone may remove.
+        self.made = open("/run/slips-lab.made", "a+", encoding="utf-8")
+        fcntl.flock(self.made, fcntl.LOCK_SH)
+        for path in self.PATHS:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
+                self.made.write(path + "\n")
+        self.made.flush()
+
+    def release(self):
+        with self.made, contextlib.suppress(BlockingIOError):
+            fcntl.flock(self.made, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.made.seek(0)
+            for path in self.made.read().split():
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+            self.made.truncate(0)
+
+
 class Stage:
     """gate and attic on one link, and behind gate's other link the attacker."""
 
@@ -114,10 +141,7 @@ class Stage:
         os.makedirs(self.bin)
         os.makedirs(self.desk)
         os.symlink(os.path.abspath(slips), os.path.join(self.bin, "slips"))
-        # Mount points for what the routers have each for itself.
-        self.made = [path for path in ("/etc/slips", "/var/lib/slips") if not os.path.isdir(path)]
-        for path in self.made:
-            os.mkdir(path)
+        self.mounts = MountPoints()
         self.routers, self.outside = {}, f"{self.tag}-outside"
         self.attacks = None
 
@@ -156,9 +180,7 @@ class Stage:
         for router in self.routers.values():
             router.stop()
         subprocess.run(["ip", "netns", "delete", self.outside], check=False, stderr=subprocess.DEVNULL)
-        for path in self.made:
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
+        self.mounts.release()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

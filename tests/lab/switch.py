@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import handbook
-from handbook import Failed, Router, sh, until
+from handbook import Failed, MountPoints, Router, sh, until
 
 
 class Switch:
@@ -23,10 +23,7 @@ class Switch:
             os.makedirs(path)
         self.slips = os.path.join(self.bin, "slips")
         os.symlink(os.path.abspath(slips), self.slips)
-        # Mount points for what the routers have each for itself.
-        self.made = [path for path in ("/etc/slips", "/var/lib/slips") if not os.path.isdir(path)]
-        for path in self.made:
-            os.mkdir(path)
+        self.mounts = MountPoints()
         self.switch, self.outside = f"{self.tag}-switch", f"{self.tag}-outside"
         self.names, self.wan, self.routers, self.started = names, wan, {}, []
 
@@ -107,9 +104,7 @@ class Switch:
             router.stop()
         for ns in (self.switch, self.outside):
             subprocess.run(["ip", "netns", "delete", ns], check=False, stderr=subprocess.DEVNULL)
-        for path in self.made:
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
+        self.mounts.release()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
