@@ -16,9 +16,9 @@ rule gps_coordinates {
         kind = "location"
         level = "low"
     strings:
-        $lat = /["'&?;,{ \n](lat|latitude)["']?\s?(=|:|%3A)\s?["']?-?[0-9]{1,2}\.[0-9]{2,16}/ nocase
-        $lon = /["'&?;,{ \n](lon|lng|long|longitude)["']?\s?(=|:|%3A)\s?["']?-?[0-9]{1,3}\.[0-9]{2,16}/ nocase
-        $both = /["'&?;,{ \n](ll|q|latlon|loc|location|locations|path)["']?\s?(=|:)\s?["'\[]?-?[0-9]{1,2}\.[0-9]{2,16}(,|%2C)\s?-?[0-9]{1,3}\.[0-9]{2,16}/ nocase
+        $lat = /(^|["'&?;,{ \n])(lat|latitude)["']?\s?(=|:|%3A)\s?["']?-?[0-9]{1,2}\.[0-9]{2,16}/ nocase
+        $lon = /(^|["'&?;,{ \n])(lon|lng|long|longitude)["']?\s?(=|:|%3A)\s?["']?-?[0-9]{1,3}\.[0-9]{2,16}/ nocase
+        $both = /(^|["'&?;,{ \n])(ll|q|latlon|loc|location|locations|path)["']?\s?(=|:)\s?["'\[]?-?[0-9]{1,2}\.[0-9]{2,16}(,|%2C)\s?-?[0-9]{1,3}\.[0-9]{2,16}/ nocase
     condition:
         from_client and (($lat and $lon) or $both)
 }
@@ -90,7 +90,7 @@ rule bearer_token {
         what = "a token that lets its bearer in"
         level = "low"
     strings:
-        $header = /\nauthorization:\s?(bearer|token)\s[A-Za-z0-9._~+\/-]{20,}/ nocase
+        $header = /(^|\n)authorization:\s?(bearer|token)\s[A-Za-z0-9._~+\/-]{20,}/ nocase
     condition:
         from_client and $header
 }
@@ -100,7 +100,7 @@ rule password_in_form {
         what = "a password in an address or a form"
         level = "low"
     strings:
-        $field = /[?&"'\n](pass|passw|passwd|password|passwort|passphrase|pwd|user_?pass|user_?password|login_?password)(=|["']\s?:\s?["'])[^&\s"'<>]{1,64}/ nocase
+        $field = /(^|[?&"'\n])(pass|passw|passwd|password|passwort|passphrase|pwd|user_?pass|user_?password|login_?password)(=|["']\s?:\s?["'])[^&\s"'<>]{1,64}/ nocase
     condition:
         from_client and service contains "http" and $field
 }

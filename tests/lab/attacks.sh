@@ -260,6 +260,10 @@ no_page_from() { ! page_from "$1"; }
 inside_attacks() {
     # Nobody is blocked inside before a whole connection shows that the address is the host's own.
     within 30 page_from "$I" && within 30 page_from "$H" && within 30 page_from "$G" || complain "the hosts get no page before they attack" || return 1
+    # What leaves in the clear is told, whatever else its sender does.
+    in_ns "$G" curl -s -o /dev/null --max-time 10 -d 'lat=50.0755&lon=14.4378' http://$web/ || complain "the leak gets no answer" || return 1
+    within 20 told_of $lodger NETWORK_GPS_LOCATION_LEAKED || complain "leak: only $(kinds $lodger)" || return 1
+    note+="${note:+, }leak told"
     # The victim of the lie shows itself to the router, which has to ask for it, and the router talks with it.
     ip -n "$R" neighbour flush dev lan0
     in_ns "$C" curl -s -o /dev/null --interface 192.168.77.11 http://$web/ || complain "the victim gets no page" || return 1
@@ -285,10 +289,11 @@ inside_attacks() {
     attacks+=("$pid")
     assail dns2tcp $lodger "$G" dns2tcpc -z d2t.other-lab.com -k secret -r web -l 8888 -T TXT $other_end
     within 60 in_ns "$G" curl -s -f -o /dev/null --max-time 5 http://127.0.0.1:8888/500 || complain "no page through dns2tcp: $(tail -n 1 "$dir/dns2tcp.log")" || return 1
-    start pages-through-names "$G" sh -c 'while :; do curl -s -o /dev/null --max-time 9 http://127.0.0.1:8888/20000; done'
+    # Small pages: one that waits for an answer that was lost is given up soon.
+    start pages-through-names "$G" sh -c 'while :; do curl -s -o /dev/null --max-time 3 http://127.0.0.1:8888/2000; done'
     attacks+=("$pid")
     insider_named iodine DNS_TUNNEL 60 "$I" || return 1
-    insider_named dns2tcp DNS_TUNNEL 60 "$G" || return 1
+    insider_named dns2tcp DNS_TUNNEL 90 "$G" || return 1
     insider_named arpspoof MITM_ARP_ATTACK 100 "$H"
 }
 

@@ -36,7 +36,7 @@ impl PayloadSettings {
 }
 
 /// A turn as long as this is told when the other side answers; shorter ones (the keys of a terminal) wait for more.
-const WORTH_TELLING: usize = 64;
+const WORTH_TELLING: usize = 16;
 /// Bytes at the start of a flow that nobody recognises, of which this share must be text.
 const TEXT_SHARE: usize = 4;
 /// Flows whose payload is gathered at once; further ones wait until one of them is over.

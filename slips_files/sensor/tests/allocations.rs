@@ -7,9 +7,10 @@
 
 mod support;
 
+use slips_core::addr::LocalNets;
 use slips_core::event::Event;
 use slips_core::time::{PacketTime, Span};
-use slips_sensor::{LinkType, Sensor, Settings};
+use slips_sensor::{LinkType, PayloadSettings, Sensor, Settings};
 
 use support::wire::{ACK, FIN, SYN, ipv4, tcp, udp};
 
@@ -25,7 +26,9 @@ struct Feed {
 
 impl Feed {
     fn new(max_flows: u32) -> Self {
-        let settings = Settings { key: [3, 5], max_flows, ..Settings::default() };
+        // Payloads are gathered of hosts that send none here: whoever else is seen costs nothing.
+        let payloads = Some(PayloadSettings::of(LocalNets::new(Vec::new())));
+        let settings = Settings { key: [3, 5], max_flows, payloads, ..Settings::default() };
         Self { sensor: Sensor::new(settings), events: Vec::with_capacity(4096), at: PacketTime(0), told: 0 }
     }
 

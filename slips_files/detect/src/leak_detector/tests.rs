@@ -52,6 +52,9 @@ fn each_rule_finds_what_it_names_and_nothing_like_it() {
         ("GET /w?lat=50.0755&lon=14.4378 HTTP/1.1\r\n", "low gps_coordinates"),
         ("{\"lat\": 50.07551, \"lng\": 14.43781}", "low gps_coordinates"),
         ("GET /maps?ll=50.0755,14.4378 HTTP/1.1", "low gps_coordinates"),
+        // a body that came after the answer had begun
+        ("lat=50.0755&lon=14.4378", "low gps_coordinates"),
+        ("password=hunter2", "low password_in_form"),
         ("GET /w?lat=50&lon=14 HTTP/1.1", ""),
         ("GET /w?latency=50.0755&longest=14.4378 HTTP/1.1", ""),
         ("&imei=490154203237518&", "low device_identity"),
