@@ -226,7 +226,7 @@ fn blocks_that_cut_this_router_off_are_lifted_and_rest_and_others_are_put_back()
     assert_eq!(bench.say(1, &order(10)).len(), 1);
     assert_eq!(seconds(&mut bench, 300), [], "nobody is blamed for a network that is down");
     bench.stage.reached.store(true, Ordering::Relaxed);
-    seconds(&mut bench, 60);
+    seconds(&mut bench, 120);
     // Now a block is to blame: without it the network is reached.
     assert_eq!(bench.say(2, &order(11)).len(), 1);
     bench.stage.reached.store(false, Ordering::Relaxed);

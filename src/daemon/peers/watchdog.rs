@@ -1,6 +1,7 @@
 //! Whether blocks on the word of peers cut this router off: for a minute after such a block it is tried whether the network can be reached.
 //! If not, all of them are lifted and it is tried again. If that helped they were to blame: they stay lifted, and peers have nobody blocked
-//! for an hour. If it did not, the network is down for another reason, and they are put back.
+//! for an hour. If it did not, the network is down for another reason, and they are put back. Nothing is lifted where the network was never
+//! reached: a router whose name servers do not answer would be without those blocks for half a minute.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,13 +31,13 @@ const TRY_DOWN: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Watch {
     /// Nothing was blocked lately.
-    #[default]
     Off,
     /// Something was, until then it is watched.
     On { until: Duration, failed: u32 },
     /// The network was not reached, and blocks are lifted.
     Lifted { tried: u32 },
-    /// It is down with and without them.
+    /// It is down with and without them; or, at first, it is not known whether it can be reached.
+    #[default]
     Down,
 }
 
@@ -88,7 +89,11 @@ impl Watchdog {
     /// What comes of a try.
     fn tried(&mut self, reached: bool, now: Duration) -> Option<Act> {
         let (watch, pause, act) = match (self.watch, reached) {
-            (Watch::Off, _) | (Watch::Down, true) => (Watch::Off, TRY_EVERY, None),
+            (Watch::Off, _) => (Watch::Off, TRY_EVERY, None),
+            // Somebody may have been blocked meanwhile.
+            (Watch::Down, true) => {
+                (Watch::On { until: now.saturating_add(WATCH_FOR), failed: 0 }, TRY_EVERY, None)
+            }
             (Watch::On { until, .. }, true) => (Watch::On { until, failed: 0 }, TRY_EVERY, None),
             (Watch::On { failed, .. }, false) if failed + 1 >= FAILURES => {
                 (Watch::Lifted { tried: 0 }, TRY_LIFTED, Some(Act::Lift))
@@ -194,9 +199,14 @@ mod tests {
         Duration::from_secs(secs)
     }
 
+    /// The network was reached, a while ago.
+    fn reached() -> Watchdog {
+        Watchdog { watch: Watch::Off, ..Watchdog::default() }
+    }
+
     #[test]
     fn it_is_tried_for_a_minute_after_a_block_and_no_longer() {
-        let mut dog = Watchdog::default();
+        let mut dog = reached();
         assert!(!dog.is_due(at(100)), "nobody was blocked");
         assert!(dog.blocked(at(100)));
         let mut tries = 0;
@@ -212,7 +222,7 @@ mod tests {
     #[test]
     fn blocks_are_blamed_only_where_lifting_them_helped() {
         let cut_off = || {
-            let mut dog = Watchdog::default();
+            let mut dog = reached();
             dog.blocked(at(0));
             assert_eq!(dog.tried(false, at(1)), None, "one may be lost");
             assert_eq!(dog.tried(false, at(4)), Some(Act::Lift));
@@ -226,6 +236,17 @@ mod tests {
         assert_eq!(lifted, [None, None, Some(Act::PutBack)]);
         // What is put back while the network is down is not blamed again, before it was reached.
         assert!(dog.blocked(at(26)) && dog.tried(false, at(60)).is_none());
-        assert_eq!((dog.tried(true, at(90)), dog.watch), (None, Watch::Off));
+        assert_eq!(dog.tried(true, at(90)), None);
+        assert_eq!(dog.watch, Watch::On { until: at(150), failed: 0 });
+    }
+
+    #[test]
+    fn nothing_is_lifted_where_the_network_was_never_reached() {
+        let mut dog = Watchdog::default();
+        assert!(dog.is_due(at(0)), "it is tried before anybody is blocked");
+        for second in 0..100 {
+            assert!(dog.blocked(at(second)));
+            assert_eq!(dog.tried(false, at(second)), None);
+        }
     }
 }
