@@ -26,13 +26,15 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     let started = Instant::now();
     let config = load_config(options.config.as_deref())?;
     let sources = open_all(options, &config)?;
+    let settings = config.engine(&[]);
     let (_lock, sinks) = match &options.output {
-        Some(dir) => sinks::files(dir, sinks::Reuse::Fresh).map(|(dir, sinks)| (Some(dir), sinks))?,
+        Some(dir) => {
+            sinks::files(dir, sinks::Reuse::Fresh, &settings).map(|(dir, sinks)| (Some(dir), sinks))?
+        }
         None => (None, Vec::new()),
     };
     let jobs = options.jobs.unwrap_or_else(build::default_shards);
 
-    let settings = config.engine(&[]);
     let (intel, problems) = build::intelligence(&build::lists(&config), crate::lists::Copy::Leave)?;
     for problem in problems {
         eprintln!("slips: {problem}");

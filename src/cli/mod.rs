@@ -7,6 +7,7 @@ mod explain;
 mod firewall;
 mod intel;
 mod peers;
+mod profile;
 mod score;
 mod sensor;
 mod summary;
@@ -107,6 +108,14 @@ enum Command {
                             slips explain -o out $(jq -r 'select(.Status == \"Incident\").ID' out/alerts.json | head -1)"
     )]
     Explain(Explain),
+    /// Tell what is known of an address: hardware, names, programs, places, evidence.
+    #[command(
+        after_help = "Examples:\n  sudo slips profile 192.168.1.7\n  slips analyze capture.pcap -o out && slips profile 192.168.1.7 -o out --json"
+    )]
+    Profile(ProfileOf),
+    /// List the addresses that were seen, those seen last in front.
+    #[command(after_help = "Examples:\n  sudo slips profiles\n  slips profiles -o out --json | jq '.[].ip'")]
+    Profiles(Profiles),
     /// List the detections; with a name, tell what it detects, from which numbers on, and how it is configured.
     #[command(after_help = "Examples:\n  slips detections\n  slips detections vertical_port_scan")]
     Detections {
@@ -174,6 +183,43 @@ struct Explain {
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
     /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tell what is known of an address.
+#[derive(Args, Debug)]
+struct ProfileOf {
+    /// The address.
+    #[arg(value_name = "IP")]
+    addr: std::net::IpAddr,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// List the addresses that were seen.
+#[derive(Args, Debug)]
+struct Profiles {
+    /// How many at most.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    most: u32,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Which database is asked, and how its answer is printed.
+#[derive(Args, Debug)]
+struct Place {
+    /// Output directory of the analysis or the daemon. Default: that of the configuration, /var/lib/slips.
+    #[arg(short, long, value_name = "DIR", conflicts_with = "db")]
+    output: Option<PathBuf>,
+    /// The database itself.
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -296,6 +342,8 @@ pub fn main() -> ExitCode {
         }
         Command::Unblock { net } => firewall::ask_daemon(&Ask::Unblock(net)),
         Command::Explain(asked) => explain::run(&asked),
+        Command::Profile(asked) => profile::run(&asked),
+        Command::Profiles(asked) => profile::list(&asked),
         Command::Detections { name, json } => detections::run(name.as_deref(), json),
         Command::P2pNode { socket } => daemon::peers::process::run(socket.as_deref()),
         Command::CheckConfig { file } => check_config(&file),

@@ -3,6 +3,7 @@
 
 mod detections;
 mod p2p;
+mod profiles;
 mod sensor;
 mod units;
 mod yaml;
@@ -21,6 +22,7 @@ use slips_input::filter::PacketFilter;
 
 pub use detections::Detections;
 pub use p2p::{P2p, PeerMode, PeerNode};
+pub use profiles::Profiles;
 pub use sensor::Sensor;
 pub use units::{Amount, Length, NetText};
 pub use yaml::{Problem, parse_yaml};
@@ -47,6 +49,8 @@ pub struct Config {
     pub disabled_alerts: DisabledAlerts,
     #[serde(deserialize_with = "section")]
     pub threatintelligence: ThreatIntelligence,
+    #[serde(deserialize_with = "section")]
+    pub profiles: Profiles,
     #[serde(deserialize_with = "section")]
     pub firewall: Firewall,
     #[serde(deserialize_with = "section")]

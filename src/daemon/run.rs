@@ -59,7 +59,9 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let sources = capture::sources(config, &watched, &local_nets)?;
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
-    let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue)?;
+    let settings =
+        slips_core::settings::Settings { own_macs: interfaces::own_macs(), ..config.engine(&own_nets) };
+    let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings)?;
     let bell = Bell::new().map_err(Failure::software)?;
     let known = peers::addresses(config, environment);
     let (protect, find) = protect::finder(config.firewall.clone(), known.clone(), bell.rope());
@@ -67,8 +69,6 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
 
-    let settings =
-        slips_core::settings::Settings { own_macs: interfaces::own_macs(), ..config.engine(&own_nets) };
     let lists = build::lists(config);
     let made_of = lists.fingerprint();
     let (intel, problems) = build::intelligence(&lists, Copy::Keep)?;

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use slips_core::settings::Settings;
+use slips_store::profiles::{ProfileSettings, Profiles};
 use slips_store::{AlertsJson, AlertsLog, OutputDir, RecordSink, Sqlite, SqliteLimits, StoreError};
 
 /// What happens to files of an earlier run.
@@ -16,16 +18,25 @@ pub enum Reuse {
 }
 
 /// The files that a run leaves in its output directory. The directory is ours as long as the first value lives.
-pub fn files(dir: &Path, reuse: Reuse) -> Result<(OutputDir, Vec<Box<dyn RecordSink>>), StoreError> {
+///
+/// `settings` are those of the engine: profiles are made by the same hosts and windows.
+pub fn files(
+    dir: &Path,
+    reuse: Reuse,
+    settings: &Settings,
+) -> Result<(OutputDir, Vec<Box<dyn RecordSink>>), StoreError> {
     let dir = match reuse {
         Reuse::Fresh => OutputDir::create_fresh(dir)?,
         Reuse::Continue => OutputDir::create(dir)?,
     };
+    let profiles =
+        ProfileSettings::new(settings.local_nets.clone(), settings.own_macs.clone(), settings.width);
     let host = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let sinks: Vec<Box<dyn RecordSink>> = vec![
         Box::new(AlertsJson::open(dir.alerts_json(), host, wall_clock)?),
         Box::new(AlertsLog::open(dir.alerts_log(), wall_clock)?),
         Box::new(Sqlite::open(dir.flows_sqlite(), SqliteLimits::default(), wall_clock)?),
+        Box::new(Profiles::open(dir.flows_sqlite(), profiles, wall_clock)?),
     ];
     Ok((dir, sinks))
 }

@@ -6,6 +6,7 @@
     reason = "test helpers; each test file uses its own part"
 )]
 
+pub mod mmdb;
 pub mod pcap;
 
 use std::path::{Path, PathBuf};

@@ -27,3 +27,4 @@ pub mod spec;
 pub mod state;
 pub mod text;
 pub mod time;
+pub mod user_agent;

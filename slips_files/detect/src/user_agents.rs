@@ -7,6 +7,7 @@ use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
+use slips_core::user_agent::System;
 
 use crate::Settings;
 use crate::ladder::rung;
@@ -63,17 +64,6 @@ pub const REQUESTS: Threshold = Threshold::steps(
     ],
 );
 
-/// An operating system, as far as user agents tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum System {
-    Windows,
-    Mac,
-    Ios,
-    Android,
-    Linux,
-    ChromeOs,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct UserAgents {
@@ -95,27 +85,6 @@ impl UserAgents {
             requests: Steps::new(settings.ladder(&SPEC, &REQUESTS), one),
         }
     }
-}
-
-/// The system that a user agent names; phones and tablets before the systems that they are like.
-fn system_of(agent: &str) -> Option<System> {
-    const WORDS: [(&str, System); 14] = [
-        ("Windows Phone", System::Windows),
-        ("iPhone", System::Ios),
-        ("iPad", System::Ios),
-        ("CrOS", System::ChromeOs),
-        ("Android", System::Android),
-        ("Windows NT", System::Windows),
-        ("Microsoft-CryptoAPI", System::Windows),
-        ("Windows-Update-Agent", System::Windows),
-        ("Macintosh", System::Mac),
-        ("Mac OS X", System::Mac),
-        ("macOS", System::Mac),
-        ("Darwin/", System::Mac),
-        ("X11; Linux", System::Linux),
-        ("X11; Ubuntu", System::Linux),
-    ];
-    WORDS.iter().find(|(word, _)| agent.contains(word)).map(|(_, system)| *system)
 }
 
 /// Why a user agent cannot be true.
@@ -159,7 +128,7 @@ impl UserAgents {
                 let victim = Some(Entity::Ip(dst.addr));
                 tell(cx, http, EvidenceKind::IncompatibleUserAgent, victim, text, reached);
             }
-        } else if let Some(system) = system_of(agent)
+        } else if let Some(system) = System::of(agent)
             && let Some(reached) = self.systems.add_distinct(cx, (), system as u64, uid)
         {
             let text =

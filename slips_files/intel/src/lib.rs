@@ -6,11 +6,14 @@
 #![warn(clippy::indexing_slicing)]
 
 mod feeds;
+mod geo;
 mod ioc;
 mod local;
 mod snapshot;
+pub mod vendors;
 
 pub use feeds::{CatalogueProblem, Entry, Feed, Holds, Reject, Tally, catalogue};
+pub use geo::{Geo, Place};
 pub use ioc::{Ioc, NotAnIoc};
 pub use local::{LoadError, Problem, Reason};
 pub use snapshot::{Builder, CacheError, Contents, Indicators, MAX_ROWS, Saying};

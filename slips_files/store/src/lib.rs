@@ -12,6 +12,7 @@ mod alerts_json;
 mod alerts_log;
 mod lines;
 mod output_dir;
+pub mod profiles;
 pub mod render;
 mod sink;
 mod sqlite;
@@ -24,7 +25,8 @@ pub use lines::{Limits, LineFile};
 pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, StoreError};
 pub use sqlite::{
-    Block, BlockId, BlockState, Blocks, KeptEnvelope, NewBlock, Outcome, PeerBook, PeerStanding, Sqlite,
-    SqliteLimits, StoredAlert, StoredBlock, StoredEvidence, StoredFlow, Stories, Story,
+    Block, BlockId, BlockState, Blocks, Brief, Judged, KeptEnvelope, NewBlock, Outcome, PeerBook,
+    PeerStanding, Sqlite, SqliteLimits, StoredAlert, StoredBlock, StoredEvidence, StoredFlow, StoredProfile,
+    Stories, Story,
 };
 pub use zeek::{ZeekFormat, ZeekLogs};

@@ -8,6 +8,7 @@ mod findings;
 mod flows;
 mod labels;
 mod peers;
+mod profiles;
 mod schema;
 mod story;
 
@@ -21,6 +22,8 @@ use slips_core::record::Record;
 
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerStanding};
+pub(crate) use profiles::ProfileTable;
+pub use profiles::{Brief, Judged, StoredProfile};
 pub use story::{StoredAlert, StoredBlock, StoredEvidence, StoredFlow, Stories, Story};
 
 use crate::sink::{Clock, RecordSink, StoreError};

@@ -57,6 +57,14 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE blocks ADD COLUMN manner TEXT NOT NULL DEFAULT 'drop';
     CREATE TABLE logins (addr TEXT PRIMARY KEY, last INTEGER) WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE profiles (addr TEXT PRIMARY KEY, last INTEGER, facts TEXT) WITHOUT ROWID;
+    CREATE INDEX profiles_last ON profiles (last);
+    CREATE TABLE profile_macs (mac TEXT, addr TEXT, PRIMARY KEY (mac, addr)) WITHOUT ROWID;
+    CREATE INDEX evidence_attacker ON evidence (attacker);
+    CREATE INDEX evidence_victim ON evidence (victim);
+    CREATE INDEX alerts_attacker ON alerts (attacker);
+",
 ];
 
 /// What a connection waits for. Both leave a whole database whatever happens, and what was committed outlives the process; a power cut

@@ -116,7 +116,7 @@ pub struct StoredBlock {
 /// Reads flows.sqlite of a daemon or of an analysis; writes nothing.
 pub struct Stories {
     path: PathBuf,
-    db: Connection,
+    pub(super) db: Connection,
 }
 
 impl Stories {
@@ -160,7 +160,7 @@ impl Stories {
         self.read(id).map_err(|source| self.failed(source))
     }
 
-    fn failed(&self, source: rusqlite::Error) -> StoreError {
+    pub(super) fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Sqlite { doing: "read", path: self.path.clone(), source }
     }
 

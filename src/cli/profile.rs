@@ -1,0 +1,305 @@
+//! `slips profile IP` and `slips profiles`: what is known of an address, and who was seen. Reads the database and local files; asks nobody.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::BufReader;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use slips_core::addr::is_private;
+use slips_core::flow::MacAddr;
+use slips_core::intel::{Intelligence as _, Key};
+use slips_core::user_agent::UserAgent;
+use slips_intel::{Geo, vendors};
+use slips_store::profiles::{Facts, Item};
+use slips_store::render::{escape, iso};
+use slips_store::{StoredProfile, Stories};
+
+use super::{Exit, Failure, Place, ProfileOf, Profiles, load_config, print_out};
+use crate::config::Config;
+use crate::daemon::build;
+use crate::lists::Copy;
+
+/// Windows and alerts that are shown to people; `--json` has all.
+const SHOWN: usize = 5;
+
+pub(super) fn run(asked: &ProfileOf) -> Result<(), Failure> {
+    let config = configuration(&asked.place)?;
+    let stories = open(&asked.place, &config)?;
+    let addr = slips_core::addr::canonical(asked.addr);
+    let Some(profile) = stories.profile(addr)? else {
+        return Err(Failure::new(
+            Exit::Data,
+            format!("{} knows nothing of {addr}", stories.path().display()),
+        ));
+    };
+    let told = tell(addr, &profile, &Known::of(&config)?);
+    print_out(&if asked.place.json { format!("{told}\n") } else { as_text(&told) })
+}
+
+/// `slips profiles`: who was seen lately.
+pub(super) fn list(asked: &Profiles) -> Result<(), Failure> {
+    let config = configuration(&asked.place)?;
+    let rows = open(&asked.place, &config)?.profiles(asked.most)?;
+    let told = rows.iter().map(|(addr, facts, judged)| {
+        let names = facts.host_names.latest().map(|item| item.what.name.as_str());
+        let called = facts.called.latest().map(|item| item.what.name.as_str());
+        let resolved = facts.passive_dns.latest().map(|item| item.what.name.as_str());
+        json!({
+            "ip": addr,
+            "first_seen": iso(facts.first_seen),
+            "last_seen": iso(facts.last_seen),
+            "windows": facts.windows,
+            "mac": facts.macs.latest().map(|item| item.what.mac.as_str()),
+            "name": names.or(called).or(resolved),
+            "threat_level": judged.as_ref().map_or("info", |judged| judged.threat_level.as_str()),
+            "alerts": judged.as_ref().map_or(0, |judged| judged.alerts),
+        })
+    });
+    let told: Vec<Value> = told.collect();
+    if asked.place.json {
+        return print_out(&format!("{}\n", Value::Array(told)));
+    }
+    let mut text = format!("{:<40}{:<29}{:<14}{}\n", "address", "last seen", "threat level", "name");
+    for row in &told {
+        let word = |key: &str| escape(row[key].as_str().unwrap_or_default()).into_owned();
+        let _ = writeln!(
+            text,
+            "{:<40}{:<29}{:<14}{}",
+            word("ip"),
+            word("last_seen"),
+            word("threat_level"),
+            word("name")
+        );
+    }
+    print_out(&text)
+}
+
+fn configuration(place: &Place) -> Result<Config, Failure> {
+    let installed = std::path::Path::new(super::INSTALLED_CONFIG);
+    load_config(place.config.as_deref().or_else(|| installed.exists().then_some(installed)))
+}
+
+fn open(place: &Place, config: &Config) -> Result<Stories, Failure> {
+    let path = match (&place.db, &place.output) {
+        (Some(file), _) => file.clone(),
+        (None, Some(dir)) => dir.join("flows.sqlite"),
+        (None, None) => config.output.directory.join("flows.sqlite"),
+    };
+    if !path.is_file() {
+        let what =
+            format!("there is no {}; name the directory with -o, or the file with --db", path.display());
+        return Err(Failure::new(Exit::NoInput, what));
+    }
+    Ok(Stories::open(&path)?)
+}
+
+/// What is known of addresses before any traffic.
+struct Known {
+    makers: Vec<PathBuf>,
+    geo: Geo,
+    intel: slips_intel::Indicators,
+}
+
+impl Known {
+    fn of(config: &Config) -> Result<Self, Failure> {
+        let mut geo = Geo::default();
+        for file in config.profiles.databases() {
+            geo.add(&file).map_err(|error| {
+                Failure::new(Exit::Config, format!("profiles.places: {}: {error}", file.display()))
+            })?;
+        }
+        let lists = build::lists(config).load(Copy::Leave).map_err(|error| Failure {
+            exit: Exit::Config,
+            error: anyhow::Error::from(error).context("threatintelligence: the lists cannot be read"),
+        })?;
+        let intel = lists.indicators;
+        Ok(Self { makers: config.profiles.makers(), geo, intel })
+    }
+
+    /// Who made the card. A registry that cannot be read is told of on the way.
+    fn maker(&self, mac: &str) -> Option<String> {
+        let mac = MacAddr::parse(mac)?;
+        self.makers.iter().find_map(|file| {
+            let found = File::open(file).and_then(|open| vendors::maker(BufReader::new(open), mac));
+            found.unwrap_or_else(|error| {
+                eprintln!("slips: profiles.vendors: {}: {error}", file.display());
+                None
+            })
+        })
+    }
+}
+
+/// The profile as it is told to programs.
+fn tell(addr: IpAddr, profile: &StoredProfile, known: &Known) -> Value {
+    let unknown = Facts::default();
+    let facts = profile.facts.as_ref().unwrap_or(&unknown);
+    let seen = profile.facts.is_some();
+    let macs: Vec<Value> = facts.macs.items().iter().map(|item| with_maker(item, known)).collect();
+    let agents: Vec<Value> = facts
+        .user_agents
+        .items()
+        .iter()
+        .map(|item| {
+            let read = UserAgent::read(&item.what.user_agent);
+            let mut told = json!(item);
+            told["os_type"] = read.system.map(|system| system.name()).into();
+            told["device"] = read.system.map(|system| system.device()).into();
+            told["os_name"] = text_or_null(read.system_name);
+            told["browser"] = text_or_null(read.browser);
+            told
+        })
+        .collect();
+    let slips_intel::Place { asn, organisation, country } = known.geo.place(addr);
+    let listed = known.intel.look_up(Key::Address(addr)).map(|found| {
+        json!({
+            "level": found.level.name(), "description": found.description, "source": found.sources, "tags": found.tags,
+        })
+    });
+    let latest = profile.windows.first();
+    let history: Vec<Value> = profile.windows.iter().map(|window| json!(window)).collect();
+    json!({
+        "ip": addr,
+        "is_private": is_private(addr),
+        "first_seen": seen.then(|| iso(facts.first_seen)),
+        "last_seen": seen.then(|| iso(facts.last_seen)),
+        "windows": facts.windows,
+        "mac": facts.macs.latest().map(|item| with_maker(item, known)),
+        "macs": macs,
+        "siblings": profile.siblings.iter().map(|(addr, mac)| json!({ "ip": addr, "mac": mac })).collect::<Vec<_>>(),
+        "host_names": facts.host_names,
+        "dhcp": facts.dhcp,
+        "gateway": profile.gateways.first(),
+        "gateways": facts.gateways,
+        "roles": facts.roles,
+        "user_agent": agents.first(),
+        "user_agents": agents,
+        "software": facts.software,
+        "sni": facts.called,
+        "reverse_dns": facts.reverse_dns,
+        "passive_dns": facts.passive_dns,
+        "certificates": facts.certificates,
+        "tls_fingerprints": facts.handshakes,
+        "services": facts.services,
+        "asn": asn,
+        "organisation": organisation,
+        "country": country,
+        "threat_intelligence": listed,
+        "threat_level": latest.map_or("info", |window| window.threat_level.as_str()),
+        "confidence": latest.map_or(0.0, |window| window.confidence),
+        "threat_levels": history,
+        "evidence": { "as_attacker": profile.evidence[0], "as_victim": profile.evidence[1] },
+        "alerts": profile.alerts,
+    })
+}
+
+fn with_maker(item: &Item<slips_store::profiles::Mac>, known: &Known) -> Value {
+    let mut told = json!(item);
+    let mac = item.what.mac.as_str();
+    told["vendor"] = known.maker(mac).into();
+    told["made_up"] = MacAddr::parse(mac).is_some_and(vendors::is_local).into();
+    told
+}
+
+fn text_or_null(text: String) -> Value {
+    if text.is_empty() { Value::Null } else { text.into() }
+}
+
+/// The same for a person: what is not known is left out.
+fn as_text(told: &Value) -> String {
+    let mut text = String::new();
+    let word = |value: &Value| escape(value.as_str().unwrap_or_default()).into_owned();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{}", word(&told["ip"]));
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "  {name:<18}{value}");
+        }
+    };
+    let list = |key: &str, tell: &dyn Fn(&Value) -> String| {
+        let items: Vec<String> = told[key].as_array().into_iter().flatten().map(tell).collect();
+        items.join(", ")
+    };
+    if let (Some(first), Some(last)) = (told["first_seen"].as_str(), told["last_seen"].as_str()) {
+        line("seen", format!("{first} to {last}, in {} time windows", told["windows"]));
+    }
+    line(
+        "hardware",
+        list("macs", &|mac| {
+            let by = match (mac["vendor"].as_str(), mac["made_up"].as_bool()) {
+                (Some(vendor), _) => format!(" ({})", escape(vendor)),
+                (None, Some(true)) => " (made up by the host)".to_owned(),
+                _ => String::new(),
+            };
+            format!("{}{by}", word(&mac["mac"]))
+        }),
+    );
+    line("also", list("siblings", &|sibling| word(&sibling["ip"])));
+    line("names", list("host_names", &|name| format!("{} ({})", word(&name["name"]), word(&name["source"]))));
+    if told["dhcp"].is_object() {
+        line("address from", format!("{} at {}", word(&told["dhcp"]["server"]), word(&told["dhcp"]["at"])));
+    }
+    line("gateway", word(&told["gateway"]));
+    line("plays", list("roles", &|role| word(&role["role"])));
+    line(
+        "clients",
+        list("user_agents", &|agent| {
+            let parts = [word(&agent["browser"]), word(&agent["os_name"])];
+            let known: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+            if known.is_empty() { word(&agent["user_agent"]) } else { known.join(" on ") }
+        }),
+    );
+    line("software", list("software", &|program| word(&program["version"])));
+    line(
+        "serves",
+        list("services", &|service| {
+            let application = word(&service["application"]);
+            let by = if application.is_empty() { String::new() } else { format!(" {application}") };
+            format!("{}/{}{by}", service["port"], word(&service["proto"]))
+        }),
+    );
+    line("called", list("sni", &|called| word(&called["name"])));
+    line("DNS", list("passive_dns", &|name| word(&name["name"])));
+    line("reverse DNS", list("reverse_dns", &|name| word(&name["name"])));
+    line("certificates", list("certificates", &|shown| word(&shown["subject"])));
+    let network: Vec<String> = [
+        told["asn"].as_u64().map(|asn| format!("AS{asn}")),
+        told["organisation"].as_str().map(|name| escape(name).into_owned()),
+        told["country"].as_str().map(|code| escape(code).into_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    line("network", network.join(", "));
+    if told["threat_intelligence"].is_object() {
+        let listed = &told["threat_intelligence"];
+        line(
+            "listed",
+            format!(
+                "{}: {}, by {}",
+                word(&listed["level"]),
+                word(&listed["description"]),
+                word(&listed["source"])
+            ),
+        );
+    }
+    line(
+        "threat level",
+        format!(
+            "{}, confidence {:.2}",
+            word(&told["threat_level"]),
+            told["confidence"].as_f64().unwrap_or(0.0)
+        ),
+    );
+    for (name, key) in [("did", "as_attacker"), ("suffered", "as_victim")] {
+        let briefs = told["evidence"][key].as_array().into_iter().flatten();
+        let kinds: Vec<String> =
+            briefs.map(|brief| format!("{} ×{}", word(&brief["kind"]), brief["count"])).collect();
+        line(name, kinds.join(", "));
+    }
+    let alerts: Vec<String> =
+        told["alerts"].as_array().into_iter().flatten().take(SHOWN).map(&word).collect();
+    line("alerts", alerts.join(", "));
+    text
+}
