@@ -3,7 +3,7 @@
 all block.
 
 usage: fleet.py SLIPS; root. SLIPS_ATTACKS (default 10) attacks are measured, SLIPS_PARTITION (default 10) is how many seconds a router is
-cut off, SLIPS_IDLE (default 3) how many seconds the idle node is watched. The exit code is 0 with the figures, or 1 with a reason.
+cut off, SLIPS_IDLE how many seconds the idle node is watched (default none: only its memory is told). The exit code is 0 with the figures, or 1 with a reason.
 """
 
 import os
@@ -18,7 +18,7 @@ from switch import connected, log, node_of
 
 ATTACKS = int(os.environ.get("SLIPS_ATTACKS", "10"))
 PARTITION = float(os.environ.get("SLIPS_PARTITION", "10"))
-IDLE = float(os.environ.get("SLIPS_IDLE", "3"))
+IDLE = float(os.environ.get("SLIPS_IDLE", "0"))
 ROUTERS = ["r1", "r2", "r3", "r4", "r5"]
 
 
@@ -96,12 +96,15 @@ def idle(router):
         span = time.monotonic() - began
         return (spent() - cpu) / span, (carried() - bytes_) / span
 
-    # What was said a moment ago is still asked for.
-    until("the node comes to rest", lambda: (rate := watch(1)[1]) <= 1000 or rate)
-    share, rate = watch(IDLE)
+    spends = ""
+    if IDLE:
+        # What was said a moment ago is still asked for.
+        until("the node comes to rest", lambda: (rate := watch(1)[1]) <= 1000 or rate)
+        share, rate = watch(IDLE)
+        spends = f", {share:.2%} of a core, {rate:.0f} B/s"
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         memory = {line.split()[0]: int(line.split()[1]) / 1024 for line in file if line.startswith(("VmRSS", "RssAnon"))}
-    print(f"an idle node: {memory['VmRSS:']:.1f} MiB, {memory['RssAnon:']:.1f} of them its own, {share:.2%} of a core, {rate:.0f} B/s")
+    print(f"an idle node: {memory['VmRSS:']:.1f} MiB, {memory['RssAnon:']:.1f} of them its own{spends}")
     if memory["RssAnon:"] > 12:
         raise Failed("the node holds more than 12 MiB")
 
