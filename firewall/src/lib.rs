@@ -18,6 +18,8 @@ mod policy;
 mod protected;
 mod ranges;
 
+use std::net::IpAddr;
+
 use slips_core::addr::Net;
 
 pub use block::{
@@ -35,6 +37,12 @@ pub use protected::{Protected, Why};
 /// The machines on these networks that this host has talked with lately, in the network namespace of the calling thread.
 pub fn neighbours(on: &[Net]) -> Result<usize, Error> {
     netlink::neighbours(on)
+}
+
+/// Whom others asked, with an answer, as this host's connection table knows: who asked, and whom. In the network namespace of the calling
+/// thread; at most 65,536.
+pub fn answered() -> Result<Vec<(IpAddr, IpAddr)>, Error> {
+    netlink::answered()
 }
 
 /// Whether hosts talk with each other through a bridge of this host, in the network namespace of the calling thread.

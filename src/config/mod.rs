@@ -469,6 +469,7 @@ impl Config {
             direction: self.parameters.analysis_direction,
             lateness: self.lateness(),
             disabled: self.disabled_alerts.disabled_detections.iter().map(|name| name.0).collect(),
+            partners: Vec::new(),
             limits: Limits {
                 remote_profiles: self.limits.remote_profiles,
                 local_profiles: self.limits.local_profiles,

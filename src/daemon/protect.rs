@@ -1,10 +1,12 @@
 //! Who is never blocked, asked anew as addresses, routes, resolvers and logins change.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use slips_core::addr::LocalNets;
 use slips_firewall::{DiscoverError, Protected, Sources, Why};
 
 use super::bell::Rope;
@@ -39,6 +41,19 @@ impl PeerAddresses {
             protected.add_host(*addr, Why::Peer);
         }
     }
+}
+
+/// Whom our hosts talked with before this start, as the kernel's connection table knows: a restart must not make strangers of them, who
+/// may then be blocked on evidence that could be forged. A kernel that tracks nothing knows nobody.
+pub fn partners(local: &LocalNets) -> Vec<IpAddr> {
+    let answered = slips_firewall::answered().unwrap_or_default();
+    answered
+        .into_iter()
+        .filter(|(asker, asked)| local.contains(*asker) && !local.contains(*asked))
+        .map(|(_, asked)| asked)
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// The protected set of this host, with what the administrator listed, and peers.

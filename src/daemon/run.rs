@@ -59,8 +59,11 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let sources = capture::sources(config, &watched, &local_nets)?;
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
-    let settings =
-        slips_core::settings::Settings { own_macs: interfaces::own_macs(), ..config.engine(&own_nets) };
+    let settings = slips_core::settings::Settings {
+        own_macs: interfaces::own_macs(),
+        partners: protect::partners(&local_nets),
+        ..config.engine(&own_nets)
+    };
     let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings)?;
     let bell = Bell::new().map_err(Failure::software)?;
     let known = peers::addresses(config, environment);

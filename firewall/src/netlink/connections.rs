@@ -61,6 +61,34 @@ impl Connections {
     }
 }
 
+/// Whom others asked, with an answer, by the kernel's connection table: who asked, and whom. At most [`MOST`]; none where the kernel
+/// tracks nothing.
+pub(crate) fn answered() -> Result<Vec<(IpAddr, IpAddr)>, Error> {
+    let mut all = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        // A socket each: what is left of a table that is not read to its end would be in the way of the next.
+        let mut tracked_by = Socket::open(SockProtocol::NetlinkNetFilter)?;
+        tracked_by.dump_some("read the connections", &tracked(family), |entry| {
+            all.extend(answered_in(entry));
+            all.len() < MOST
+        })?;
+    }
+    Ok(all)
+}
+
+/// Who asked and whom, of an entry that was answered: TCP that was opened by both, anything else to which there was a reply.
+fn answered_in(entry: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    let [original, reply] = [ORIGINAL, REPLY].map(|kind| wire::attribute(entry, kind));
+    let (original, reply) = (original?, reply?);
+    let protocol = wire::attribute(wire::attribute(original, TUPLE_PROTO)?, PROTO_NUM)?.first()?;
+    let needed = if *protocol == TCP { ASSURED } else { SEEN_REPLY };
+    if wire::be32(entry, STATUS)? & needed == 0 {
+        return None;
+    }
+    // The one who really answers, whatever was translated.
+    Some((ends(original).next()?, ends(reply).next()?))
+}
+
 /// Sends deletions; how many of them the kernel carried out.
 fn delete(socket: &mut Socket, deletions: &[Message]) -> Result<usize, Error> {
     let verdicts = socket.ask(deletions, |_, _| {})?;
@@ -167,7 +195,13 @@ const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
+const STATUS: u16 = 3;
 const TUPLE_IP: u16 = 1;
+const TUPLE_PROTO: u16 = 2;
+const PROTO_NUM: u16 = 1;
+// linux/netfilter/nf_conntrack_common.h: IPS_SEEN_REPLY, IPS_ASSURED.
+const SEEN_REPLY: u32 = 1 << 1;
+const ASSURED: u32 = 1 << 2;
 // linux/sock_diag.h: SOCK_DIAG_BY_FAMILY, SOCK_DESTROY; linux/inet_diag.h: the size of inet_diag_sockid.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
@@ -195,6 +229,32 @@ mod tests {
             ("2001:db8:2:ffff::1", true),
         ] {
             assert_eq!(sought.has(addr.parse().expect(addr)), found, "{addr}");
+        }
+    }
+
+    #[test]
+    fn who_was_asked_and_answered_is_known_and_who_was_not_is_not() {
+        for (protocol, status, expected) in
+            [(TCP, 0b0110, true), (TCP, 0b0010, false), (UDP, 0b0010, true), (UDP, 0b1000, false)]
+        {
+            let mut entry = Message::attributes();
+            for (kind, source, target) in
+                [(ORIGINAL, [192, 168, 1, 5], [192, 0, 2, 1]), (REPLY, [192, 0, 2, 1], [198, 51, 100, 1])]
+            {
+                entry.nest(kind, |m| {
+                    m.nest(TUPLE_IP, |m| {
+                        m.bytes(1, &source).bytes(2, &target);
+                    });
+                    m.nest(TUPLE_PROTO, |m| {
+                        m.bytes(PROTO_NUM, &[protocol]);
+                    });
+                });
+            }
+            entry.bytes(STATUS, &u32::to_be_bytes(status));
+            let bytes = entry.finished_attributes();
+            let pair = (IpAddr::from([192, 168, 1, 5]), IpAddr::from([192, 0, 2, 1]));
+            assert_eq!(answered_in(&bytes), expected.then_some(pair), "{protocol} {status}");
+            assert!((0..bytes.len()).all(|at| answered_in(&bytes[..at]).is_none()));
         }
     }
 

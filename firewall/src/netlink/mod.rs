@@ -15,7 +15,7 @@ mod routes;
 mod socket;
 pub(crate) mod wire;
 
-pub(crate) use connections::Connections;
+pub(crate) use connections::{Connections, answered};
 pub(crate) use events::{Events, News};
 pub(crate) use links::bridged;
 pub(crate) use machines::Machines;

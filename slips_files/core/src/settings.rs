@@ -1,5 +1,7 @@
 //! What the engine is told at its start; never changed while it runs.
 
+use std::net::IpAddr;
+
 use crate::addr::LocalNets;
 use crate::evidence::EvidenceKind;
 use crate::flow::MacAddr;
@@ -31,9 +33,15 @@ pub struct Settings {
     pub lateness: Span,
     /// Evidence that is not raised.
     pub disabled: Vec<EvidenceKind>,
+    /// Whom our hosts talked with before the engine began, as the kernel's connection table knows after a restart: partners for the
+    /// first hour, as if they had talked at its first event. At most [`MAX_PARTNERS`] count (default none).
+    pub partners: Vec<IpAddr>,
     /// What bounds memory.
     pub limits: Limits,
 }
+
+/// Partners that are taken over from before the start.
+pub const MAX_PARTNERS: usize = 65_536;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -45,6 +53,7 @@ impl Default for Settings {
             direction: Direction::All,
             lateness: Span::from_secs(600),
             disabled: Vec::new(),
+            partners: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -6,22 +6,23 @@
 //! The cost of a detection is that of the engine with it, less that of the engine with none. Memory is what the resident set grows
 //! by, in a process of its own for each figure.
 
-use std::net::IpAddr;
+use std::io;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use slips_core::engine::{Engine, Registry};
-use slips_core::event::{About, Dns, DnsAnswer, DnsData, DnsFlags, Event, Http, Tls, TlsFields};
-use slips_core::flow::{ConnState, Endpoint, Flow, Phase, Proto, Uid, Volume};
+use slips_core::event::Event;
+use slips_core::flow::{ConnState, Flow, Proto};
 use slips_core::intel::Current;
 use slips_core::record::Record;
 use slips_core::settings::Settings;
-use slips_core::time::{PacketTime, Span};
+
+mod mix;
+
+use mix::{SERVERS, Visit, clients, resident};
 
 /// Visits of the mix; each is four events.
 const VISITS: u32 = 25_000;
-const SERVERS: u32 = 2_000;
 /// The best of so many is what no other work disturbed.
 const ROUNDS: usize = 25;
 const BATCH: usize = 1_000;
@@ -32,116 +33,17 @@ fn registry() -> Detectors {
     slips_detect::registry(&slips_detect::Settings::default(), &Current::default())
 }
 
-/// A visit `n`, made `millis` after the beginning.
-#[derive(Clone, Copy)]
-struct Visit {
-    n: u32,
-    millis: i64,
-    client: [u8; 4],
-    server: u32,
-}
-
-impl Visit {
-    fn server_ip(self) -> [u8; 4] {
-        [203, 0, (self.server / 250) as u8, (self.server % 250) as u8]
-    }
-
-    fn about(self, dst: [u8; 4], port: u16, proto: Proto) -> About {
-        About {
-            at: PacketTime::from_secs_micros(1_700_000_000, self.millis * 1000),
-            uid: Uid::new(&format!("C{}x{port}", self.n)),
-            src: Endpoint { addr: IpAddr::from(self.client), port: 40_000 + (self.n % 20_000) as u16 },
-            dst: Endpoint { addr: IpAddr::from(dst), port },
-            proto,
-            interface: 0,
-            heard: true,
-            tunnelled: false,
-            src_mac: None,
-        }
-    }
-
-    fn question(self) -> Event {
-        let answer = DnsAnswer { data: DnsData::Addr(IpAddr::from(self.server_ip())), ttl: Some(300) };
-        Event::Dns(Box::new(Dns {
-            about: self.about([192, 168, 1, 1], 53, Proto::Udp),
-            trans_id: self.n as u16,
-            rtt: None,
-            query: format!("www.place{}.example{}.org", self.server, self.server % 40),
-            qclass: 1,
-            qtype: 1,
-            rcode: Some(0),
-            flags: DnsFlags::default(),
-            answers: vec![answer],
-            rejected: false,
-        }))
-    }
-
-    fn flow(self, port: u16, phase: Phase, state: ConnState) -> Event {
-        let about = self.about(self.server_ip(), port, Proto::Tcp);
+/// As a scanner from outside makes it.
+fn probes(visit: Visit) -> [Event; 4] {
+    let scanner = Visit { client: [198, 51, 100, 7], ..visit };
+    [0, 1, 2, 3].map(|more| {
+        let port = (visit.n.wrapping_mul(4) % 60_000) as u16 + more;
+        let target = [192, 168, 1, (visit.n % 50) as u8 + 2];
+        let about = scanner.about(target, port, Proto::Tcp);
         let mut flow = Flow::new(about.at, Proto::Tcp, about.src, about.dst);
-        (flow.uid, flow.phase, flow.state) = (about.uid, phase, state);
-        if phase == Phase::End && state == ConnState::SF {
-            flow.orig = Volume { pkts: 8, bytes: 1_000, ip_bytes: 1_400 };
-            flow.resp = Volume { pkts: 8, bytes: 20_000, ip_bytes: 20_400 };
-            (flow.orig_new, flow.resp_new) = (flow.orig, flow.resp);
-            flow.duration = Some(Span::from_millis(80));
-            flow.seen = flow.start + Span::from_millis(80);
-        }
+        (flow.uid, flow.state) = (about.uid, ConnState::S0);
         Event::Flow(flow)
-    }
-
-    /// The request or the handshake.
-    fn content(self, port: u16) -> Event {
-        let about = self.about(self.server_ip(), port, Proto::Tcp);
-        let name = format!("www.place{}.example{}.org", self.server, self.server % 40);
-        if port == 443 {
-            let fields = TlsFields { server_name: name, established: true, ..TlsFields::default() };
-            return Event::Tls(Box::new(Tls { about, fields }));
-        }
-        Event::Http(Box::new(Http {
-            about,
-            trans_depth: 1,
-            method: "GET".into(),
-            host: name,
-            uri: format!("/pages/{}.html", self.n),
-            referrer: String::new(),
-            version: "1.1".into(),
-            user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0".into(),
-            request_body_len: 0,
-            response_body_len: 20_000,
-            status_code: Some(200),
-            status_msg: "OK".into(),
-            resp_mime_types: vec!["text/html".into()],
-            resp_fuids: Vec::new(),
-            username: String::new(),
-            orig_mime_types: Vec::new(),
-            orig_fuids: Vec::new(),
-            from_page: false,
-        }))
-    }
-
-    fn events(self) -> [Event; 4] {
-        let port = if self.n.is_multiple_of(5) { 80 } else { 443 };
-        [
-            self.question(),
-            self.flow(port, Phase::Start, ConnState::S0),
-            self.content(port),
-            self.flow(port, Phase::End, ConnState::SF),
-        ]
-    }
-
-    /// As a scanner from outside makes it.
-    fn probes(self) -> [Event; 4] {
-        let scanner = Self { client: [198, 51, 100, 7], ..self };
-        [0, 1, 2, 3].map(|more| {
-            let port = (self.n.wrapping_mul(4) % 60_000) as u16 + more;
-            let target = [192, 168, 1, (self.n % 50) as u8 + 2];
-            let about = scanner.about(target, port, Proto::Tcp);
-            let mut flow = Flow::new(about.at, Proto::Tcp, about.src, about.dst);
-            (flow.uid, flow.state) = (about.uid, ConnState::S0);
-            Event::Flow(flow)
-        })
-    }
+    })
 }
 
 /// Fifty clients, 2,000 servers; one visit of twenty is a scanner's.
@@ -150,16 +52,9 @@ fn mix() -> Vec<Event> {
         let server = n.wrapping_mul(2_654_435_761) % SERVERS;
         let client = [192, 168, 1, (n % 50) as u8 + 2];
         let visit = Visit { n, millis: i64::from(n) * 40, client, server };
-        if n % 20 == 19 { visit.probes() } else { visit.events() }
+        if n % 20 == 19 { probes(visit) } else { visit.events() }
     };
     (0..VISITS).flat_map(visit).collect()
-}
-
-/// Bytes of the resident set.
-fn resident() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/self/statm")?;
-    let pages: Option<u64> = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
-    pages.map(|pages| pages * 4096).ok_or_else(|| io::Error::other("statm has no number"))
 }
 
 /// The best of some rounds, in nanoseconds an event.
@@ -222,15 +117,6 @@ impl Held {
         self.out.clear();
         resident()
     }
-}
-
-/// Clients of a network of ours, each of them with so many visits, within half an hour of the `hour`.
-fn clients(network: u8, count: u32, visits: u32, hour: i64) -> impl Iterator<Item = Visit> {
-    (0..count * visits).map(move |n| {
-        let [_, _, high, low] = (n % count).to_be_bytes();
-        let millis = hour * 3_600_000 + i64::from(n) * 1_800_000 / i64::from(count * visits);
-        Visit { n, millis, client: [10, network, high, low], server: n.wrapping_mul(2_654_435_761) % SERVERS }
-    })
 }
 
 /// Each third hour others come, make one visit and are idle from then on: the memory that their windows had is used anew, and what

@@ -54,8 +54,9 @@ pub const CHANGES: Threshold = Threshold::steps(
 const SHORT_STEP: u8 = 2;
 /// Seconds that a rebinding answer lives at most.
 const SHORT_LIFE: u32 = 60;
-/// Names remembered per client and window; those that changed least make room.
+/// Names remembered per client and window; of those that changed, the ones that did least make room, of the others they take turns.
 const MAX_NAMES: usize = 512;
+const MAX_CHANGED: usize = 64;
 /// Names of one client and window that weigh anything.
 const MAX_WEIGHING: u32 = 4;
 
@@ -67,9 +68,19 @@ enum Side {
     Nowhere,
 }
 
+impl Side {
+    /// Of an entry of [`Client::sides`].
+    const fn of(entry: u64) -> Self {
+        match entry & 3 {
+            0 => Self::Outside,
+            1 => Self::Inside,
+            _ => Self::Nowhere,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Name {
-    side: Option<Side>,
     changes: u32,
     short: bool,
     told: u8,
@@ -78,8 +89,37 @@ struct Name {
 
 #[derive(Debug, Default)]
 struct Client {
-    names: Table<u64, Name>,
+    /// The side of each name in its two lowest bits, the name's hash above: most names never change theirs.
+    sides: Vec<u64>,
+    hand: u32,
+    changed: Table<u64, Name>,
     weighing: u32,
+}
+
+impl Client {
+    /// Notes the side to which a name led now, and returns the one before, if it was another.
+    fn turn(&mut self, name: u64, side: Side) -> Option<Side> {
+        let entry = name & !3 | side as u64;
+        match self.sides.binary_search_by_key(&(name >> 2), |known| known >> 2) {
+            Ok(at) => {
+                let known = self.sides.get_mut(at)?;
+                let before = std::mem::replace(known, entry);
+                (before != entry).then(|| Side::of(before))
+            }
+            Err(at) if self.sides.len() < MAX_NAMES => {
+                self.sides.insert(at, entry);
+                None
+            }
+            Err(_) => {
+                self.sides.remove(self.hand as usize % MAX_NAMES);
+                // A step that meets all of them in turn, though they move.
+                self.hand = self.hand.wrapping_add(193);
+                let at = self.sides.partition_point(|known| known >> 2 < name >> 2);
+                self.sides.insert(at, entry);
+                None
+            }
+        }
+    }
 }
 
 /// See the module.
@@ -119,16 +159,14 @@ impl DnsRebinding {
         let Some(side) = side_of(addr) else { return };
         let client = self.clients.get_or_default(cx.slot(), cx.window());
         let name = member_of(&dns.query);
-        let known = client.names.get_mut(&name).is_some();
-        // Most names never lead inside, and most that do never lead outside: only what may change is kept.
-        let Some(name) = client.names.get_or_insert(name, MAX_NAMES, |name| u64::from(name.changes) + 1)
-        else {
-            return;
-        };
-        let Some(before) = name.side.replace(side).filter(|before| known && *before != side) else { return };
+        let Some(before) = client.turn(name, side) else { return };
         if ![before, side].contains(&Side::Outside) {
             return;
         }
+        let Some(name) = client.changed.get_or_insert(name, MAX_CHANGED, |name| u64::from(name.changes) + 1)
+        else {
+            return;
+        };
         let is_short = ttl.is_some_and(|ttl| ttl <= SHORT_LIFE);
         name.short |= is_short && side != Side::Outside;
         // Outside and then nowhere, once: somebody began to block it.
@@ -218,6 +256,25 @@ mod tests {
         assert_eq!(levels(&told("a.example.org", 300, &[OUT, "192.168.1.1"])), ["high 0.8"], "the gateway");
         assert_eq!(levels(&told("a.example.org", 0, &[OUT, "127.0.0.1"])), ["high 0.8"]);
         assert_eq!(levels(&told("a.example.org", 1, &[OUT, IN].repeat(9))), ["high 0.8", "high 0.9"]);
+    }
+
+    #[test]
+    fn a_name_is_found_among_hundreds_and_decoys_do_not_hide_what_it_did() {
+        let mut bench = bench(DnsRebinding::new(&Settings::default()));
+        let mut asks = |query: &str, answer: &str| {
+            bench.feed(&Event::Dns(Box::new(dns(query, &[DnsData::Addr(at(answer))]))))
+        };
+        for n in 0..400 {
+            assert!(asks(&format!("n{n}.example.org"), OUT).is_empty());
+        }
+        assert_eq!(levels(&asks("n7.example.org", IN)), ["high 0.8"]);
+        for n in 0..4000 {
+            assert!(asks(&format!("d{n}.example.org"), OUT).is_empty());
+        }
+        // One change is lost with the side, none of those that were counted.
+        let turns = (0..10).map(|n| asks("n7.example.org", if n % 2 == 0 { OUT } else { IN }));
+        let told: Vec<Finding> = turns.flatten().collect();
+        assert_eq!(levels(&told), ["high 0.9"]);
     }
 
     #[test]

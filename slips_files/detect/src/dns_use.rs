@@ -13,7 +13,6 @@ use slips_core::time::{PacketTime, Span, WindowId};
 use crate::Settings;
 use crate::ladder::rung;
 use crate::steps::{Limits, Steps, member_of, member_of_ip};
-use crate::table::Table;
 use crate::{attempt, names};
 
 /// The registry's entry.
@@ -65,10 +64,26 @@ const MAX_ANSWERS: usize = 4;
 /// Ports whose clients know addresses by heart: DNS, time, STUN, DNS over TLS.
 const BY_HEART: [u16; 5] = [53, 123, 853, 3478, 3479];
 
+/// An address in twelve bytes: what tells it from a client's others, and the seconds in which it was last in an answer and last
+/// contacted; zero for never. A household has thousands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    tag: u32,
+    answered: u32,
+    contacted: u32,
+}
+
+/// Addresses of a client, by their tag.
+#[derive(Debug, Default)]
+struct Addresses {
+    known: Vec<Known>,
+    hand: u32,
+}
+
 #[derive(Debug)]
 struct Waiting {
     name: u64,
-    answers: [u64; MAX_ANSWERS],
+    answers: [u32; MAX_ANSWERS],
     at: PacketTime,
     dns: Box<str>,
 }
@@ -77,9 +92,49 @@ struct Waiting {
 struct Client {
     first: Option<PacketTime>,
     asked: u32,
-    answered: Table<u64, PacketTime>,
-    contacted: Table<u64, PacketTime>,
+    addresses: Addresses,
     waiting: Vec<Waiting>,
+}
+
+/// Fixed, because the same input must give the same result in every run; never zero.
+fn tag_of(addr: IpAddr) -> u32 {
+    (member_of_ip(addr).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 | 1
+}
+
+fn second_of(at: PacketTime) -> u32 {
+    u32::try_from(at.0.div_euclid(1_000_000)).unwrap_or(0)
+}
+
+/// Whether that was at most `span` before.
+fn lately(second: u32, at: PacketTime, span: Span) -> bool {
+    second > 0 && i64::from(second_of(at).saturating_sub(second)) * 1_000_000 <= span.0
+}
+
+impl Addresses {
+    fn get(&self, tag: u32) -> Known {
+        let at = self.known.binary_search_by_key(&tag, |known| known.tag);
+        at.ok().and_then(|at| self.known.get(at)).copied().unwrap_or_default()
+    }
+
+    /// The address, made if there is none: of a few in turn the one that was seen longest ago makes room.
+    fn get_or_insert(&mut self, tag: u32) -> Option<&mut Known> {
+        const CANDIDATES: usize = 8;
+        let search = |known: &[Known]| known.binary_search_by_key(&tag, |known| known.tag);
+        if search(&self.known).is_err() {
+            let len = self.known.len();
+            if len >= MAX_ADDRESSES {
+                let start = self.hand as usize;
+                let seen =
+                    |at: &usize| self.known.get(*at).map_or(0, |known| known.answered.max(known.contacted));
+                let oldest = (start..start + CANDIDATES).map(|at| at % len).min_by_key(seen)?;
+                self.hand = ((start + CANDIDATES) % len) as u32;
+                self.known.remove(oldest);
+            }
+            let at = search(&self.known).unwrap_or_else(|at| at);
+            self.known.insert(at, Known { tag, ..Known::default() });
+        }
+        search(&self.known).ok().and_then(|at| self.known.get_mut(at))
+    }
 }
 
 /// See the module.
@@ -102,21 +157,16 @@ impl DnsUse {
     }
 }
 
-fn age(at: &PacketTime) -> u64 {
-    u64::try_from(at.0).unwrap_or(0)
-}
-
 impl DnsUse {
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         // Who is never seen to ask costs nothing.
         let Some(client) = self.clients.get_mut(cx.slot()) else { return };
         let member = member_of_ip(flow.dst.addr);
-        if let Some(at) = client.contacted.get_or_insert(member, MAX_ADDRESSES, age) {
-            *at = flow.seen.max(*at);
-        }
+        let Some(known) = client.addresses.get_or_insert(tag_of(flow.dst.addr)) else { return };
+        known.contacted = known.contacted.max(second_of(flow.seen));
+        let named = lately(known.answered, flow.start, DAY);
         let asks =
             client.asked >= ASKS && client.first.is_some_and(|first| flow.start.since(first) >= HALF_AN_HOUR);
-        let named = client.answered.get_mut(&member).is_some_and(|at| flow.start.since(*at) <= DAY);
         if !asks || named || BY_HEART.contains(&flow.dst.port) {
             return;
         }
@@ -136,12 +186,12 @@ impl DnsUse {
         let mut outside = 0;
         for answer in &dns.answers {
             let DnsData::Addr(addr) = answer.data else { continue };
-            let member = member_of_ip(addr);
-            if let Some(at) = client.answered.get_or_insert(member, MAX_ADDRESSES, age) {
-                *at = dns.about.at.max(*at);
+            let tag = tag_of(addr);
+            if let Some(known) = client.addresses.get_or_insert(tag) {
+                known.answered = known.answered.max(second_of(dns.about.at));
             }
             if let Some(place) = answers.get_mut(outside).filter(|_| is_outside(cx, addr)) {
-                *place = member;
+                *place = tag;
                 outside += 1;
             }
         }
@@ -194,10 +244,10 @@ impl Detector for DnsUse {
         let Some(at) = client.waiting.iter().position(|waiting| waiting.name == tag) else { return };
         let waited = client.waiting.swap_remove(at);
         // A connection that was there before is use, too.
-        let used = waited.answers.iter().any(|answer| {
-            *answer != 0
-                && client.contacted.get_mut(answer).is_some_and(|seen| waited.at.since(*seen) <= HALF_AN_HOUR)
-        });
+        let used = waited
+            .answers
+            .iter()
+            .any(|answer| lately(client.addresses.get(*answer).contacted, waited.at, HALF_AN_HOUR));
         if used || client.asked < ASKS {
             return;
         }
@@ -233,6 +283,21 @@ mod tests {
 
     fn calls(bench: &mut Bench, dst: &str, port: u16, second: i64) -> Vec<Finding> {
         bench.feed(&Talk::tcp("192.168.1.5", dst, port).carrying(100, 100).at(second).event())
+    }
+
+    #[test]
+    fn of_very_many_addresses_the_latest_are_known() {
+        let mut addresses = Addresses::default();
+        for n in 1..=5000u32 {
+            let tag = tag_of(IpAddr::from(n.to_be_bytes()));
+            addresses.get_or_insert(tag).expect("room").answered = n;
+            assert_eq!(addresses.get(tag).answered, n);
+        }
+        assert_eq!(addresses.known.len(), MAX_ADDRESSES);
+        assert!(addresses.known.is_sorted_by_key(|known| known.tag));
+        let kept =
+            (4900..=5000u32).filter(|n| addresses.get(tag_of(IpAddr::from(n.to_be_bytes()))).answered > 0);
+        assert!(kept.count() > 90);
     }
 
     /// A client that asks for so many names, each of which it uses at once.

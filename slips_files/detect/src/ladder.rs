@@ -66,12 +66,6 @@ impl Deref for Ladder {
     }
 }
 
-/// The step of a fixed ladder, whose first magnitude is `first`, that `n` reaches.
-pub fn step(ladder: &[Rung], first: u32, n: u32) -> u8 {
-    let above = ladder.iter().skip(1).take_while(|rung| n >= rung.at && n >= first).count();
-    if n >= first { 1 + above as u8 } else { 0 }
-}
-
 /// The step of a fixed ladder with this number.
 pub fn at_step(ladder: &[Rung], step: u8) -> Option<Rung> {
     ladder.get(usize::from(step).checked_sub(1)?).copied()

@@ -135,7 +135,7 @@ fn all(settings: &Settings, intel: &Current) -> Vec<Box<dyn Detector>> {
         Box::new(self_signed_certificate::SelfSignedCertificate::new(settings)),
         Box::new(private_connection::PrivateConnection::new(settings)),
         Box::new(unknown_port::UnknownPort::new(settings)),
-        Box::<beacon::Beacon>::default(),
+        Box::new(beacon::Beacon::new(settings)),
         Box::new(dns_tunnel::DnsTunnel::new(settings)),
         Box::new(icmp_tunnel::IcmpTunnel::new(settings)),
         Box::new(crypto_mining::CryptoMining::new(settings)),

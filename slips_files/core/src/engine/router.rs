@@ -2,7 +2,7 @@
 //!
 //! Everything that is not per profile is decided here, in the order of the input, so that no result depends on the shards.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::event::{Arp, ArpOp, Event, EventKind};
 use crate::flow::{ConnState, Flow, MacAddr, Outcome, Phase, Proto};
 use crate::hash::KeyedState;
 use crate::record::{Batch, Stats};
-use crate::settings::{Direction, Settings};
+use crate::settings::{Direction, MAX_PARTNERS, Settings};
 use crate::time::{PacketTime, Span, WindowId};
 
 use super::profiles::{LINK_SLOT, Profile, Profiles};
@@ -98,6 +98,10 @@ pub(super) struct Router {
     owned: HashMap<MacAddr, IpAddr, KeyedState>,
     /// When a local host last talked with an outside IPv6 /64.
     partners6: HashMap<u64, PacketTime, KeyedState>,
+    /// Whom local hosts talked with before the engine began; see [`before_of`].
+    before: HashSet<u128, KeyedState>,
+    /// When the engine's first event was.
+    began: Option<PacketTime>,
     /// The same of a /56.
     lines6: HashMap<u64, PacketTime, KeyedState>,
     /// The latest ARP questions: who asked, for whom, when.
@@ -129,6 +133,14 @@ fn remember(partners: &mut HashMap<u64, PacketTime, KeyedState>, net: u64, now: 
     partners.insert(net, now);
 }
 
+/// A partner from before the start: an address of IPv4, or a /64 of IPv6.
+fn before_of(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
+    }
+}
+
 /// Outside IPv6 networks that local hosts talk with.
 const MAX_PARTNERS6: usize = 65_536;
 /// ARP questions that are remembered, and how long their answers count.
@@ -140,6 +152,7 @@ const MAX_OPEN_WINDOWS: usize = 64;
 impl Router {
     pub(super) fn new(settings: Arc<Settings>, wants: Wants, shards: usize) -> Self {
         let limits = settings.limits;
+        let before = settings.partners.iter().take(MAX_PARTNERS).map(|addr| before_of(*addr)).collect();
         Self {
             settings,
             wants,
@@ -148,6 +161,8 @@ impl Router {
             profiles: Profiles::new(limits.local_profiles, limits.remote_profiles),
             owned: HashMap::default(),
             partners6: HashMap::default(),
+            before,
+            began: None,
             lines6: HashMap::default(),
             arp_asked: VecDeque::new(),
             open: BTreeSet::new(),
@@ -214,6 +229,13 @@ impl Router {
         }
         if self.clock.observe(event.known_at()) {
             self.tick(index, dealt);
+        }
+        if !self.before.is_empty() {
+            let (now, began) = (self.clock.now(), self.began.unwrap_or(self.clock.now()));
+            self.began = Some(began);
+            if now.since(began) > TALKED_FOR {
+                self.before = HashSet::default();
+            }
         }
         let (src, dst) = event.parties();
         let of_link = event.is_of_link();
@@ -306,7 +328,9 @@ impl Router {
         let lately = |talked: PacketTime| talked > PacketTime::MIN && now.since(talked) <= TALKED_FOR;
         let talked = |profile: &Profile| {
             let siblings = prefix_of(profile).and_then(|prefix| self.partners6.get(&prefix));
-            lately(profile.talked) || siblings.is_some_and(|talked| lately(*talked))
+            lately(profile.talked)
+                || siblings.is_some_and(|talked| lately(*talked))
+                || (!self.before.is_empty() && self.before.contains(&before_of(profile.addr)))
         };
         // Where not all are known anybody may be near.
         let near_partner = |profile: &Profile| {

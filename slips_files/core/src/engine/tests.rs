@@ -377,6 +377,24 @@ fn a_record_in_frames_of_the_owner_is_proven_as_a_flow_is() {
 }
 
 #[test]
+fn who_was_a_partner_before_the_start_is_one_for_an_hour() {
+    let sibling = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 9]);
+    let partners = vec![STRANGER, IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])];
+    let settings = Settings { partners, ..Settings::default() };
+    for (who, secs, expected) in [
+        (STRANGER, 4599, true),
+        (sibling, 4599, true),
+        (IpAddr::from([203, 0, 113, 10]), 4599, false),
+        (STRANGER, 4601, false),
+    ] {
+        let mut engine = Engine::new(&settings, &parrot);
+        alerts(&mut engine, vec![says(1000, IpAddr::from([198, 51, 100, 1]), "info")]);
+        let told = alerts(&mut engine, vec![says(secs, who, "critical")]);
+        assert_eq!(told.first().map(|alert| alert.in_conversation), Some(expected), "{who} {secs}");
+    }
+}
+
+#[test]
 fn a_partner_of_a_local_host_stays_one_under_a_flood() {
     let mut settings = Settings::default();
     settings.limits.remote_profiles = 100;

@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec};
+use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{ConnState, Flow, Phase, Proto};
 use slips_core::state::PerSlot;
 use slips_core::time::WindowId;
 
-use crate::ladder::{self, Rung, rung};
+use crate::ladder::{self, Ladder, Rung, rung};
 use crate::steps::{member_of, member_of_ip};
 use crate::table::Table;
-use crate::{attempt, names, ports};
+use crate::{Settings, attempt, names, ports};
 
 mod series;
 #[cfg(test)]
@@ -27,7 +27,7 @@ pub static SPEC: Spec = Spec {
     kinds: &[EvidenceKind::CommandAndControlChannel],
     events: &[EventKind::Flow, EventKind::Dns],
     roles: &[Role::Src],
-    thresholds: &[],
+    thresholds: &[ORDINARY, STRANGE, STRANGE_DATAGRAMS, REFUSED],
     header: Header {
         detects: "Beaconing: contacts that come back like a clock (`COMMAND_AND_CONTROL_CHANNEL`).",
         attack: "T1071 Application Layer Protocol, T1573 Encrypted Channel, T1029 Scheduled Transfer, T1095 \
@@ -56,23 +56,52 @@ pub static SPEC: Spec = Spec {
 };
 
 /// Steps in beats where a known protocol or port is used.
-pub const ORDINARY: [Rung; 3] =
-    [rung(20, ThreatLevel::Info, 0.3), rung(100, ThreatLevel::Low, 0.6), rung(300, ThreatLevel::Low, 0.9)];
+pub const ORDINARY: Threshold = Threshold::steps(
+    "ordinary",
+    "contacts like a clock where a known protocol is spoken at a known port, and pings",
+    Unit::Count,
+    &[rung(20, ThreatLevel::Info, 0.3), rung(100, ThreatLevel::Low, 0.6), rung(300, ThreatLevel::Low, 0.9)],
+)
+.within(LEAST, MOST);
 /// Steps in beats where nobody knows the port nor the protocol, over TCP, or where they are refused.
-pub const STRANGE: [Rung; 3] =
-    [rung(10, ThreatLevel::Medium, 0.6), rung(50, ThreatLevel::High, 0.6), rung(200, ThreatLevel::High, 0.8)];
+pub const STRANGE: Threshold = Threshold::steps(
+    "strange",
+    "the same over TCP where nobody knows protocol nor port, or where they are refused",
+    Unit::Count,
+    &[
+        rung(10, ThreatLevel::Medium, 0.6),
+        rung(50, ThreatLevel::High, 0.6),
+        rung(200, ThreatLevel::High, 0.8),
+    ],
+)
+.within(LEAST, MOST);
 /// The same over UDP, and for questions below a domain.
-pub const STRANGE_DATAGRAMS: [Rung; 3] = [
-    rung(20, ThreatLevel::Low, 0.5),
-    rung(100, ThreatLevel::Medium, 0.5),
-    rung(400, ThreatLevel::Medium, 0.8),
-];
+pub const STRANGE_DATAGRAMS: Threshold = Threshold::steps(
+    "strange_datagrams",
+    "the same over UDP, and questions below one domain",
+    Unit::Count,
+    &[
+        rung(20, ThreatLevel::Low, 0.5),
+        rung(100, ThreatLevel::Medium, 0.5),
+        rung(400, ThreatLevel::Medium, 0.8),
+    ],
+)
+.within(LEAST, MOST);
 /// Refused contacts that come like a clock within a window, of a server that never let the source in.
-pub const REFUSED: Rung = rung(500, ThreatLevel::Critical, 0.9);
+pub const REFUSED: Threshold = Threshold::steps(
+    "refused",
+    "refused contacts like a clock in a window, of a server that never let the source in",
+    Unit::Count,
+    &[rung(500, ThreatLevel::Critical, 0.9)],
+)
+.within(LEAST, MOST);
+/// A beat needs ten intervals.
+const LEAST: u32 = 10;
+const MOST: u32 = 1_000_000;
 /// Seconds between them at most: what waits longer is a device or a program whose server is away.
 const REFUSED_INTERVAL: f64 = 3.0;
 /// The step after those of [`STRANGE`].
-const REFUSED_STEP: u8 = STRANGE.len() as u8 + 1;
+const REFUSED_STEP: u8 = 4;
 
 /// Peers remembered per source; those with the fewest beats make room.
 const MAX_PEERS: usize = 32;
@@ -109,29 +138,48 @@ impl Peer {
 
 #[derive(Debug, Default)]
 struct Source {
-    peers: Table<Peer, Series>,
+    /// By [`Peer::member`].
+    peers: Table<u64, Series>,
     comers: Comers,
     window: Option<WindowId>,
     weighing: u32,
 }
 
+/// The steps that hold.
+#[derive(Debug)]
+struct Rules {
+    ordinary: Ladder,
+    strange: Ladder,
+    strange_datagrams: Ladder,
+    refused: Rung,
+}
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Beacon {
+    rules: Rules,
     sources: PerSlot<Source>,
+}
+
+/// A step that was reached.
+struct Reached<'a> {
+    rung: Rung,
+    refused: bool,
+    series: &'a mut Series,
 }
 
 impl Source {
     /// Counts a contact; the rung, if a step is reached.
-    fn beats(&mut self, cx: &Cx<'_>, peer: Peer, beat: Beat) -> Option<(Rung, &mut Series)> {
+    fn beats(&mut self, rules: &Rules, cx: &Cx<'_>, peer: Peer, beat: Beat) -> Option<Reached<'_>> {
         let grown = |series: &Series| series.worth();
-        let is_known = self.peers.get_mut(&peer).is_some();
+        let member = peer.member();
+        let is_known = self.peers.get_mut(&member).is_some();
         let before = match is_known || self.peers.len() < MAX_PEERS {
             true => None,
             // A full house: whoever comes once waits outside.
-            false => Some(self.comers.come(peer.member(), beat.at)?),
+            false => Some(self.comers.come(member, beat.at)?),
         };
-        let series = self.peers.get_or_insert(peer, MAX_PEERS, grown)?;
+        let series = self.peers.get_or_insert(member, MAX_PEERS, grown)?;
         if let Some(before) = before {
             series.begin(before);
         }
@@ -142,17 +190,17 @@ impl Source {
         if !series.add(beat) {
             return None;
         }
-        let ladder: &[Rung] = match (series.is_strange(), peer) {
-            (true, Peer::Host(_, _, Transport::Tcp)) => &STRANGE,
-            (true, Peer::Host(_, _, Transport::Udp) | Peer::Domain(_)) => &STRANGE_DATAGRAMS,
-            _ => &ORDINARY,
+        let ladder = match (series.is_strange(), peer) {
+            (true, Peer::Host(_, _, Transport::Tcp)) => &rules.strange,
+            (true, Peer::Host(_, _, Transport::Udp) | Peer::Domain(_)) => &rules.strange_datagrams,
+            _ => &rules.ordinary,
         };
-        let refused = series.refused_in_window() >= REFUSED.at
+        let refused = series.refused_in_window() >= rules.refused.at
             && !cx.facts().dst_talked
             && series.interval_secs() <= REFUSED_INTERVAL;
         let step = match refused {
             true => REFUSED_STEP,
-            false => ladder::step(ladder, ladder.first().map_or(u32::MAX, |rung| rung.at), series.regular()),
+            false => ladder.step(series.regular()),
         };
         if !ladder::climb(&mut series.told, step) {
             return None;
@@ -161,15 +209,27 @@ impl Source {
             self.weighing += 1;
             series.weighs = true;
         }
-        let mut rung = if refused { REFUSED } else { ladder::at_step(ladder, step)? };
+        let mut rung = if refused { rules.refused } else { ladder.at_step(step)? };
         if !series.weighs {
             rung.level = ThreatLevel::Info;
         }
-        Some((rung, series))
+        Some(Reached { rung, refused, series })
     }
 }
 
 impl Beacon {
+    /// With these settings.
+    pub fn new(settings: &Settings) -> Self {
+        const NEVER: Rung = rung(u32::MAX, ThreatLevel::Info, 0.0);
+        let rules = Rules {
+            ordinary: settings.ladder(&SPEC, &ORDINARY),
+            strange: settings.ladder(&SPEC, &STRANGE),
+            strange_datagrams: settings.ladder(&SPEC, &STRANGE_DATAGRAMS),
+            refused: settings.ladder(&SPEC, &REFUSED).at_step(1).unwrap_or(NEVER),
+        };
+        Self { rules, sources: PerSlot::default() }
+    }
+
     fn on_flow(&mut self, cx: &mut Cx<'_>, flow: &Flow) {
         let (transport, port) = match flow.proto {
             Proto::Tcp => (Transport::Tcp, flow.dst.port),
@@ -190,8 +250,8 @@ impl Beacon {
         };
         let source = self.sources.get_or_default(cx.slot());
         let peer = Peer::Host(flow.dst.addr, port, transport);
-        if let Some((rung, series)) = source.beats(cx, peer, beat) {
-            tell(cx, flow, rung, series);
+        if let Some(reached) = source.beats(&self.rules, cx, peer, beat) {
+            tell(cx, flow, reached);
         }
     }
 
@@ -216,7 +276,8 @@ impl Beacon {
             uid: dns.about.uid,
         };
         let source = self.sources.get_or_default(cx.slot());
-        let Some((rung, series)) = source.beats(cx, Peer::Domain(member_of(domain)), beat) else { return };
+        let peer = Peer::Domain(member_of(domain));
+        let Some(Reached { rung, series, .. }) = source.beats(&self.rules, cx, peer, beat) else { return };
         let text = format!(
             "{} questions below {domain} like a clock, every {:.1} s",
             series.regular(),
@@ -251,9 +312,9 @@ fn carries(query: &str) -> bool {
 }
 
 /// A linked pair: who beats, and whom it calls.
-fn tell(cx: &mut Cx<'_>, flow: &Flow, rung: Rung, series: &mut Series) {
-    let what =
-        if rung.at == REFUSED.at && rung.level == REFUSED.level { "refused connections" } else { "contacts" };
+fn tell(cx: &mut Cx<'_>, flow: &Flow, reached: Reached<'_>) {
+    let Reached { rung, refused, series } = reached;
+    let what = if refused { "refused connections" } else { "contacts" };
     let text = format!(
         "{} {what} to {} over {} like a clock, every {:.1} s",
         series.regular(),

@@ -35,28 +35,66 @@ pub(super) struct Beat {
     pub(super) uid: Uid,
 }
 
+/// A contact in eight bytes.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     after_millis: u32,
-    bytes: u32,
-    strange: bool,
+    /// Twice what the source sent, and one more if the contact was strange.
+    bytes_and_strange: u32,
+}
+
+impl Kept {
+    fn new(millis: i64, beat: &Beat) -> Self {
+        const MOST: u32 = u32::MAX >> 1;
+        let bytes = u32::try_from(beat.bytes).unwrap_or(MOST).min(MOST);
+        Self {
+            after_millis: u32::try_from(millis).unwrap_or(u32::MAX),
+            bytes_and_strange: bytes << 1 | u32::from(beat.strange),
+        }
+    }
+
+    const fn is_strange(self) -> bool {
+        self.bytes_and_strange & 1 == 1
+    }
+
+    fn bytes(self) -> f64 {
+        f64::from(self.bytes_and_strange >> 1)
+    }
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Series {
-    last: Option<PacketTime>,
+    /// The last contact; [`PacketTime::MIN`] before the first.
+    last: PacketTime,
     beats: Vec<Kept>,
     regular: u32,
     accepted: bool,
     refused: u32,
     names: [u32; NAMES],
     trail: Trail,
-    window: Option<WindowId>,
+    window: WindowId,
     /// It is one of those of its source that weigh anything in the window.
     pub(super) weighs: bool,
     /// The step told in the window.
     pub(super) told: u8,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self {
+            last: PacketTime::MIN,
+            beats: Vec::new(),
+            regular: 0,
+            accepted: false,
+            refused: 0,
+            names: [0; NAMES],
+            trail: Trail::default(),
+            window: WindowId(i64::MIN),
+            weighs: false,
+            told: 0,
+        }
+    }
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -82,15 +120,15 @@ impl Series {
 
     /// It was seen before it had a place.
     pub(super) const fn begin(&mut self, at: PacketTime) {
-        if self.last.is_none() {
-            self.last = Some(at);
+        if self.last.0 == PacketTime::MIN.0 {
+            self.last = at;
         }
     }
 
     /// Begins a window.
     pub(super) fn enter(&mut self, window: WindowId) {
-        if self.window != Some(window) {
-            (self.window, self.told, self.weighs, self.refused) = (Some(window), 0, false, 0);
+        if self.window != window {
+            (self.window, self.told, self.weighs, self.refused) = (window, 0, false, 0);
         }
     }
 
@@ -106,7 +144,7 @@ impl Series {
 
     /// Most of the last contacts were strange.
     pub(super) fn is_strange(&self) -> bool {
-        self.beats.iter().filter(|beat| beat.strange).count() * 2 >= self.beats.len()
+        self.beats.iter().filter(|beat| beat.is_strange()).count() * 2 >= self.beats.len()
     }
 
     /// The flows behind it since it was last told.
@@ -127,23 +165,19 @@ impl Series {
         }
         // Until the next irregular one, however close together.
         self.refused = if beat.refused { self.refused.saturating_add(1) } else { 0 };
-        let Some(last) = self.last else {
-            self.last = Some(beat.at);
+        if self.last == PacketTime::MIN {
+            self.last = beat.at;
             return false;
-        };
-        let millis = beat.at.0.saturating_sub(last.0) / 1000;
+        }
+        let millis = beat.at.0.saturating_sub(self.last.0) / 1000;
         if millis < MIN_INTERVAL_MILLIS {
             return false;
         }
-        self.last = Some(beat.at);
+        self.last = beat.at;
         if self.beats.len() >= LAST {
             self.beats.remove(0);
         }
-        self.beats.push(Kept {
-            after_millis: u32::try_from(millis).unwrap_or(u32::MAX),
-            bytes: u32::try_from(beat.bytes).unwrap_or(u32::MAX),
-            strange: beat.strange,
-        });
+        self.beats.push(Kept::new(millis, &beat));
         let regular = self.is_regular();
         if regular {
             self.regular = self.regular.saturating_add(1).max(self.beats.len() as u32);
@@ -165,8 +199,7 @@ impl Series {
         if self.beats.len() < MIN_INTERVALS {
             return false;
         }
-        let (bytes, difference) =
-            spread(self.beats.iter().map(|beat| f64::from(beat.bytes)).collect(), false);
+        let (bytes, difference) = spread(self.beats.iter().map(|beat| beat.bytes()).collect(), false);
         if difference > SIZE_DISPERSION * bytes.max(1.0) {
             return false;
         }
@@ -181,23 +214,26 @@ impl Series {
     }
 }
 
-/// Peers without a place, by which whoever comes back is told from who comes once: a hash and a second each.
+/// Peers without a place, by which whoever comes back is told from who comes once: of each 16 bits of its hash and when it came, in
+/// steps of [`COARSE`] seconds. What is older than three days is taken for younger.
 #[derive(Debug, Default)]
-pub(super) struct Comers(Vec<(u32, u32)>);
+pub(super) struct Comers(Vec<(u16, u16)>);
 
-/// 4 kB, of sources only that have more peers than places.
+/// 2 kB, of sources only that have more peers than places.
 const COMERS: usize = 512;
+const COARSE: i64 = 4_000_000;
 
 impl Comers {
     /// The peer came; when it came before, if that is known.
     pub(super) fn come(&mut self, peer: u64, at: PacketTime) -> Option<PacketTime> {
         self.0.resize(COMERS, (0, 0));
         let mixed = peer.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let (place, mark) = ((mixed >> 55) as usize % COMERS, mixed as u32 | 1);
-        let second = u32::try_from(at.0.div_euclid(1_000_000)).unwrap_or(0);
+        let (place, mark) = ((mixed >> 55) as usize % COMERS, (mixed >> 16) as u16 | 1);
+        let now = at.0.div_euclid(COARSE);
         let known = self.0.get_mut(place)?;
-        let before = (known.0 == mark).then(|| PacketTime::from_secs_micros(i64::from(known.1), 0));
-        *known = (mark, second);
-        before.filter(|before| at.0.saturating_sub(before.0) >= MIN_INTERVAL_MILLIS * 1000)
+        let ago = i64::from((now as u16).wrapping_sub(known.1));
+        let is_back = known.0 == mark && ago > 0;
+        *known = (mark, now as u16);
+        is_back.then(|| PacketTime(at.0.saturating_sub(ago * COARSE)))
     }
 }

@@ -8,7 +8,7 @@ use slips_core::flow::Uid;
 
 /// Flows at these seconds, told of the client.
 fn told(at: impl Iterator<Item = i64>, vary: impl Fn(usize, &mut Flow)) -> Vec<Finding> {
-    let mut bench = bench(Beacon::default());
+    let mut bench = bench(Beacon::new(&Settings::default()));
     let flow = |(n, second): (usize, i64)| {
         let talk = Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(841, 3000).at(second);
         let mut flow = talk.uid(&format!("C{n}")).flow();
@@ -37,6 +37,19 @@ fn a_strange_or_refused_clock_is_high() {
     assert_eq!(levels(&told((0..300).map(|n| n * 5), strange)), ["medium 0.6", "high 0.6", "high 0.8"]);
     let refused = |_: usize, flow: &mut Flow| flow.state = ConnState::Rej;
     assert_eq!(levels(&told((0..20).map(|n| n * 5), refused)), ["medium 0.6"]);
+}
+
+#[test]
+fn the_steps_can_be_set() {
+    let mut settings = Settings::default();
+    settings.set(&SPEC, &STRANGE, &[30]).expect("steps");
+    let mut bench = bench(Beacon::new(&settings));
+    let mut at = |n: i64| {
+        let talk = Talk::tcp("192.168.1.5", "203.0.113.9", 5888).carrying(841, 3000).at(n * 5);
+        levels(&bench.feed(&talk.uid(&format!("C{n}")).event()))
+    };
+    assert!((0..30).all(|n| at(n).is_empty()));
+    assert_eq!(at(30).first().map(String::as_str), Some("medium 0.6"));
 }
 
 #[test]
@@ -85,7 +98,7 @@ fn flow_at(second: i64, dst: &str, port: u16) -> Flow {
 #[test]
 fn a_server_that_never_lets_in_and_is_called_for_ever_is_critical_on_both_sides() {
     let refused = |n: i64, gap: i64| {
-        let mut bench = bench(Beacon::default());
+        let mut bench = bench(Beacon::new(&Settings::default()));
         (0..n)
             .flat_map(|n| {
                 let mut flow = flow_at(n * gap, "203.0.113.9", 5888);
@@ -105,7 +118,7 @@ fn a_server_that_never_lets_in_and_is_called_for_ever_is_critical_on_both_sides(
 #[test]
 fn refused_beats_are_not_critical_at_known_ports_after_an_answer_or_with_patience() {
     let critical = |vary: fn(i64, &mut Flow)| {
-        let mut bench = bench(Beacon::default());
+        let mut bench = bench(Beacon::new(&Settings::default()));
         let flows = (0..1000).map(|n| {
             let mut flow = flow_at(n * 2, "203.0.113.9", 5888);
             (flow.state, flow.orig, flow.resp) = (ConnState::Rej, Default::default(), Default::default());
@@ -129,7 +142,7 @@ fn refused_beats_are_not_critical_at_known_ports_after_an_answer_or_with_patienc
 
 #[test]
 fn a_beacon_of_a_host_that_talks_with_hundreds_is_seen() {
-    let mut bench = bench(Beacon::default());
+    let mut bench = bench(Beacon::new(&Settings::default()));
     let flows = (0..40i64).flat_map(|hour| {
         let others = (0..200)
             .map(move |n| flow_at(hour * 3600 + n * 15, &format!("198.51.{}.{}", hour * 7 % 250, n), 443));
@@ -142,7 +155,7 @@ fn a_beacon_of_a_host_that_talks_with_hundreds_is_seen() {
 #[test]
 fn datagrams_and_pings_beat_too_and_weigh_less() {
     let told = |vary: fn(&mut Flow)| {
-        let mut bench = bench(Beacon::default());
+        let mut bench = bench(Beacon::new(&Settings::default()));
         let flows = (0..500).map(|n| {
             let mut flow = flow_at(n * 7, "203.0.113.9", 40_404);
             vary(&mut flow);
@@ -161,7 +174,7 @@ fn datagrams_and_pings_beat_too_and_weigh_less() {
 #[test]
 fn questions_that_carry_something_beat() {
     let told = |name: &dyn Fn(i64) -> String| {
-        let mut bench = bench(Beacon::default());
+        let mut bench = bench(Beacon::new(&Settings::default()));
         let all = (0..120i64).flat_map(|n| {
             let mut record = dns(&name(n), &[]);
             (record.about.at, record.about.uid) = (flow_at(n * 30, "203.0.113.9", 1).start, Uid::new("C1"));
