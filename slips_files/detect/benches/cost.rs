@@ -7,6 +7,7 @@
 //! by, in a process of its own for each figure.
 
 use std::io;
+use std::net::IpAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use slips_core::settings::Settings;
 
 mod mix;
 
-use mix::{SERVERS, Visit, clients, resident};
+use mix::{SERVERS, Visit, clients, resident, sender, syn};
 
 /// Visits of the mix; each is four events.
 const VISITS: u32 = 25_000;
@@ -158,13 +159,52 @@ fn memory(which: &str, name: Option<&str>) -> io::Result<()> {
     Ok(())
 }
 
+/// Ten million SYNs of as many forged senders, or of one scanner at all ports of a /16 as far as he comes: what the engine holds and takes, and
+/// who is an alert.
+#[expect(clippy::disallowed_methods, reason = "what takes how long is what is measured")]
+fn flood(which: &str) -> io::Result<()> {
+    const PACKETS: u32 = 10_000_000;
+    let scanner = IpAddr::from([203, 0, 113, 66]);
+    let event = |n: u32| match which {
+        "forged" => syn(n, sender(n), IpAddr::from([192, 168, 1, 2]), 80),
+        _ => syn(n, scanner, IpAddr::from((0x0a01_0000 + n % 65_536).to_be_bytes()), (1 + n / 65_536) as u16),
+    };
+    let (before, begun) = (resident()?, Instant::now());
+    let mut engine = Engine::new(&Settings::default(), &registry);
+    let (mut out, mut most, mut alerts, mut others) = (Vec::new(), 0, 0, 0);
+    for from in (0..PACKETS).step_by(BATCH) {
+        engine.feed((from..from + BATCH as u32).map(event).collect(), &mut out);
+        for record in out.drain(..) {
+            if let Record::Alert(alert) = record {
+                alerts += 1;
+                others += u32::from(alert.attacker != scanner);
+            }
+        }
+        most = most.max(resident()?);
+    }
+    let held = most.saturating_sub(before) >> 20;
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{which}: {PACKETS} SYNs, {held} MiB at most, {seconds:.0} s, {alerts} alerts, {others} of them about others than the scanner"
+    );
+    Ok(())
+}
+
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [floods, which] = &args[..]
+        && floods == "floods"
+    {
+        return flood(which);
+    }
     if let [_, which, name @ ..] = &args[..] {
         return memory(which, name.first().map(String::as_str));
     }
     for which in ["idle", "active", "busy", "busiest"] {
         Command::new(std::env::current_exe()?).args(["memory", which]).status()?;
+    }
+    for which in ["forged", "sweep"] {
+        Command::new(std::env::current_exe()?).args(["floods", which]).status()?;
     }
     costs();
     Ok(())

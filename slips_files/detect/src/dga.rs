@@ -7,7 +7,6 @@ use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
 use crate::Settings;
-use crate::attempt::Doubtful;
 use crate::ladder::{self, Ladder, Rung, rung};
 use crate::names;
 use crate::steps::member_of;
@@ -33,7 +32,8 @@ pub static SPEC: Spec = Spec {
             counted; single labels, reverse lookups and private zones are not. A mail server meets many dead \
             domains, but few of them look random: the high steps need that half of them do.",
         evasion: "Names of dictionary words; few names; DNS over TLS or HTTPS.",
-        proof: "Proven when the client's hardware address owns its address; a question is a datagram.",
+        proof: "Unproven, even where the client's hardware address owns its address: any page has a browser ask for \
+            hundreds of names that do not exist. So a host of ours is told, and not blocked for this alone.",
     },
 };
 
@@ -64,7 +64,6 @@ const NXDOMAIN: u16 = 3;
 struct Asked {
     any: Distinct<u64>,
     random: Distinct<u64>,
-    doubtful: Doubtful,
     trail: Trail,
     told: f64,
 }
@@ -96,7 +95,6 @@ impl Dga {
         if names::looks_random(domain) {
             asked.random.insert(member_of(domain));
         }
-        asked.doubtful.count(cx.facts());
         asked.trail.push(dns.about.uid);
         let (any, random) = (asked.any.len(), asked.random.len());
         let by_look = (random.saturating_mul(2) >= any).then(|| self.random.step(random));
@@ -113,13 +111,11 @@ impl Dga {
         let uids = asked.trail.take();
         let text =
             format!("{any} domains asked for that do not exist, {random} look random, lately {domain}");
-        let proof = asked.doubtful.proof(any);
         let kind = EvidenceKind::DgaNxdomains;
         cx.emit(Finding {
             proto: Some(dns.about.proto),
             text,
             uids,
-            proof,
             ..ladder::finding(cx, kind, dns.about.src.addr, rung, dns.about.at)
         });
     }
@@ -151,6 +147,21 @@ impl Detector for Dga {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slips_core::evidence::Proof;
+
+    #[test]
+    fn a_page_that_has_a_browser_ask_proves_nothing_about_its_visitor() {
+        let mut bench = crate::test_traces::bench(Dga::new(&Settings::default()));
+        bench.facts(slips_core::detector::Facts { src_on_link: true, ..Default::default() });
+        let mut told = Vec::new();
+        for n in 0..400u32 {
+            let mut record = crate::test_traces::dns(&format!("xkqzvbnw{n}tr.com"), &[]);
+            record.rcode = Some(3);
+            told.extend(bench.feed(&Event::Dns(Box::new(record))));
+        }
+        assert_eq!(told.last().map(|told| told.level), Some(ThreatLevel::Critical));
+        assert!(told.iter().all(|told| told.proof == Proof::Unproven));
+    }
     use crate::test_traces::{bench, dns, levels};
 
     fn told(n: u32, name: impl Fn(u32) -> String) -> Vec<Finding> {

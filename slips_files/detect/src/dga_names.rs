@@ -6,7 +6,6 @@ use slips_core::evidence::{EvidenceKind, Finding, ThreatLevel};
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
-use crate::attempt::Doubtful;
 use crate::ladder::{self, Ladder, rung};
 use crate::steps::member_of;
 use crate::tally::{Distinct, Trail};
@@ -36,7 +35,7 @@ pub static SPEC: Spec = Spec {
             any sender's domain, ask for words.",
         evasion: "Algorithms that put words together; short names; fewer than ten an hour; hiding among hundreds of \
             names.",
-        proof: "Proven when the client's hardware address owns its address.",
+        proof: "Unproven: any page has a browser ask for any names.",
     },
 };
 
@@ -57,7 +56,6 @@ pub const MADE: Threshold = Threshold::steps(
 struct Asked {
     any: Distinct<u64>,
     made: Distinct<u64>,
-    doubtful: Doubtful,
     trail: Trail,
     told: u8,
 }
@@ -82,7 +80,6 @@ impl DgaNames {
         if !asked.any.insert(member) || !names::looks_made(domain) || !asked.made.insert(member) {
             return;
         }
-        asked.doubtful.count(cx.facts());
         asked.trail.push(dns.about.uid);
         let (any, made) = (asked.any.len(), asked.made.len());
         let step = self.made.step(made);
@@ -90,14 +87,12 @@ impl DgaNames {
             return;
         }
         let Some(rung) = self.made.at_step(step) else { return };
-        let proof = asked.doubtful.proof(made);
         let uids = asked.trail.take();
         let text = format!("{made} of {any} domains asked for look made by an algorithm, lately {domain}");
         cx.emit(Finding {
             proto: Some(dns.about.proto),
             text,
             uids,
-            proof,
             ..ladder::finding(cx, EvidenceKind::DgaNames, dns.about.src.addr, rung, dns.about.at)
         });
     }

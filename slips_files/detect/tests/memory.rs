@@ -4,16 +4,14 @@ use std::net::IpAddr;
 
 use slips_core::engine::Engine;
 use slips_core::event::Event;
-use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Volume};
 use slips_core::intel::Current;
 use slips_core::record::Record;
 use slips_core::settings::{Limits, Settings};
-use slips_core::time::PacketTime;
 
 #[path = "../benches/mix/mod.rs"]
 mod mix;
 
-use mix::{clients, resident};
+use mix::{clients, resident, sender, syn};
 
 const BATCH: usize = 1_000;
 
@@ -58,17 +56,6 @@ fn a_profile_in_the_middle_of_its_window_holds_at_most_sixteen_kilobytes() {
 }
 
 const VICTIM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 2));
-
-/// A SYN that nobody answers.
-fn syn(n: u32, src: IpAddr, dst: IpAddr, port: u16) -> Event {
-    let at = PacketTime(1_700_000_000_000_000 + i64::from(n) * 20);
-    let end = |addr, port| Endpoint { addr, port };
-    let mut flow = Flow::new(at, Proto::Tcp, end(src, 1024 + (n % 50_000) as u16), end(dst, port));
-    (flow.state, flow.phase) = (ConnState::S0, Phase::End);
-    flow.orig = Volume { pkts: 1, bytes: 0, ip_bytes: 40 };
-    flow.src_mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
-    Event::Flow(flow)
-}
 
 #[test]
 fn a_flood_of_forged_senders_stays_within_its_room_and_blocks_none_of_them() {

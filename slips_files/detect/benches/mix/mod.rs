@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::{fs, io};
 
 use slips_core::event::{About, Dns, DnsAnswer, DnsData, DnsFlags, Event, Http, Tls, TlsFields};
-use slips_core::flow::{ConnState, Endpoint, Flow, Phase, Proto, Uid, Volume};
+use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Phase, Proto, Uid, Volume};
 use slips_core::time::{PacketTime, Span};
 
 /// Servers that are visited.
@@ -124,4 +124,20 @@ pub fn resident() -> io::Result<u64> {
     let text = fs::read_to_string("/proc/self/statm")?;
     let pages: Option<u64> = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
     pages.map(|pages| pages * 4096).ok_or_else(|| io::Error::other("statm has no number"))
+}
+
+/// A SYN that nobody answers, 20 µs after the one before.
+pub fn syn(n: u32, src: IpAddr, dst: IpAddr, port: u16) -> Event {
+    let at = PacketTime(1_700_000_000_000_000 + i64::from(n) * 20);
+    let end = |addr, port| Endpoint { addr, port };
+    let mut flow = Flow::new(at, Proto::Tcp, end(src, 1024 + (n % 50_000) as u16), end(dst, port));
+    (flow.state, flow.phase) = (ConnState::S0, Phase::End);
+    flow.orig = Volume { pkts: 1, bytes: 0, ip_bytes: 40 };
+    flow.src_mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
+    Event::Flow(flow)
+}
+
+/// The `n`th forged sender: each is another one.
+pub fn sender(n: u32) -> IpAddr {
+    IpAddr::from((0x5000_0000 + n.wrapping_mul(2_654_435_761) % 0x4000_0000).to_be_bytes())
 }

@@ -51,7 +51,9 @@ pub static SPEC: Spec = Spec {
             (games, calls, tunnels keep their ways open) half as bad. Questions below a domain count only when \
             they differ. Local services are not judged; four peers of one source weigh.",
         evasion: "Jitter of more than the interval, several servers, one long connection.",
-        proof: "Proven where the connections were two-way; refused ones by the hardware address.",
+        proof: "Proven where the connections were two-way; refused ones by the hardware address below critical. What is \
+            critical by refusals is not, since any page that is left open has a browser call a dead port: our host is \
+            told and not blocked for this alone.",
     },
 };
 
@@ -322,7 +324,12 @@ fn tell(cx: &mut Cx<'_>, flow: &Flow, reached: Reached<'_>) {
         flow.proto,
         series.interval_secs()
     );
-    let proof = if flow.is_two_way() { Proof::Proven } else { attempt::proof_of_source(cx.facts()) };
+    let proof = match flow.is_two_way() {
+        true => Proof::Proven,
+        // Any page has a browser call a dead port for ever.
+        false if refused => Proof::Unproven,
+        false => attempt::proof_of_source(cx.facts()),
+    };
     let mut client = Finding {
         victim: Some(Entity::Ip(flow.dst.addr)),
         proto: Some(flow.proto),

@@ -99,6 +99,7 @@ fn flow_at(second: i64, dst: &str, port: u16) -> Flow {
 fn a_server_that_never_lets_in_and_is_called_for_ever_is_critical_on_both_sides() {
     let refused = |n: i64, gap: i64| {
         let mut bench = bench(Beacon::new(&Settings::default()));
+        bench.facts(slips_core::detector::Facts { src_on_link: true, ..Default::default() });
         (0..n)
             .flat_map(|n| {
                 let mut flow = flow_at(n * gap, "203.0.113.9", 5888);
@@ -106,6 +107,7 @@ fn a_server_that_never_lets_in_and_is_called_for_ever_is_critical_on_both_sides(
                 bench.feed(&Event::Flow(flow))
             })
             .filter(|told| told.level == ThreatLevel::Critical)
+            .inspect(|told| assert_eq!(told.proof, Proof::Unproven, "a page may have done it"))
             .map(|told| told.attacker)
             .collect::<Vec<_>>()
     };
