@@ -250,23 +250,27 @@ pub(super) fn dump(socket: &mut Socket, place: Place) -> Result<Vec<Element>, Er
 /// All entries of a set whose entries are found by hash, each once.
 ///
 /// The kernel tells them in parts, and finds its place again by their number. While it makes the set's table larger or smaller their order
-/// changes in between: as many are told twice as are left out. So they are read until none is told twice, and what was told at any
-/// time counts: what has ended since is no harm.
+/// changes in between: as many are told twice as are left out. What it sweeps out in between, because it has ended, makes as many be
+/// left out, and nothing shows it. So they are read until none is told twice and none is new, and what was told at any time counts:
+/// what has ended since is no harm. Few come in one part, which leaves out none.
 #[expect(clippy::disallowed_methods, reason = "the kernel does not tell when it has rearranged a set")]
 pub(super) fn all(socket: &mut Socket, place: Place) -> Result<Vec<Element>, Error> {
     let mut all = BTreeMap::new();
-    for _ in 0..READINGS {
+    for reading in 0..READINGS {
         let found = dump(socket, place)?;
-        let (told, mut keys) = (found.len(), BTreeSet::new());
+        let (told, before, mut keys) = (found.len(), all.len(), BTreeSet::new());
         for element in found {
             keys.insert(element.key);
             all.insert(element.key, element);
         }
-        if keys.len() == told {
+        let (is_torn, is_new) = (keys.len() < told, all.len() > before);
+        if !is_torn && (told <= ONE_PART || (reading > 0 && !is_new)) {
             break;
         }
-        // Its worker needs a processor, perhaps this one.
-        std::thread::sleep(SETTLING);
+        if is_torn {
+            // Its worker needs a processor, perhaps this one.
+            std::thread::sleep(SETTLING);
+        }
     }
     Ok(all.into_values().collect())
 }
@@ -306,6 +310,8 @@ fn range(first: &Element, last: u128) -> Option<Range> {
 const MESSAGE_ROOM: usize = wire::MAX_MESSAGE - 1000;
 /// How often a set is read that is being rearranged, and what is waited in between.
 const READINGS: usize = 8;
+/// So many entries surely fit into one part, which is a page at least, with comment and counter.
+const ONE_PART: usize = 12;
 const SETTLING: Duration = Duration::from_millis(20);
 /// A reason is cut to what `nft` takes for a comment, 128 bytes with the closing zero.
 const COMMENT_LENGTH: usize = 127;
