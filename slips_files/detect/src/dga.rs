@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn a_page_that_has_a_browser_ask_proves_nothing_about_its_visitor() {
-        let mut bench = crate::test_traces::bench(Dga::new(&Settings::default()));
+        let mut bench = bench(Dga::new(&Settings::default()));
         bench.facts(slips_core::detector::Facts { src_on_link: true, ..Default::default() });
         let mut told = Vec::new();
         for n in 0..400u32 {
-            let mut record = crate::test_traces::dns(&format!("xkqzvbnw{n}tr.com"), &[]);
+            let mut record = dns(&format!("xkqzvbnw{n}tr.com"), &[]);
             record.rcode = Some(3);
             told.extend(bench.feed(&Event::Dns(Box::new(record))));
         }

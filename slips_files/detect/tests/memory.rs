@@ -63,8 +63,6 @@ fn a_flood_of_forged_senders_stays_within_its_room_and_blocks_none_of_them() {
     const ROOM: usize = 5_000;
     let limits = Limits { remote_profiles: ROOM, open_evidence: 2_000, ..Limits::default() };
     let mut engine = engine(&Settings { limits, ..Settings::default() });
-    let sender =
-        |n: u32| IpAddr::from((0x5000_0000 + n.wrapping_mul(2_654_435_761) % 0x4000_0000).to_be_bytes());
     let alerts = feed(&mut engine, (0..SENDERS).map(|n| syn(n, sender(n), VICTIM, 80)));
     assert_eq!(alerts, [] as [IpAddr; 0]);
     let stats = engine.stats();
