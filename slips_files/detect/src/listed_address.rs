@@ -11,7 +11,6 @@ use slips_core::intel::{Current, Key, Listed, Reader};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, WindowId};
 
-use crate::attempt;
 use crate::ladder::AGAIN_AFTER;
 use crate::table::Table;
 use crate::tally::Once;
@@ -38,7 +37,8 @@ pub static SPEC: Spec = Spec {
         quiet: "The owner wrote the list. ICMP from our own hosts is not judged: it is mostly the refusal of \
             somebody else's packet.",
         evasion: "An address that is not listed.",
-        proof: "Proven once the flow was two-way; a local host also by its hardware address.",
+        proof: "Of the listed address proven once the flow was two-way. Of our own host never: any page can have its visitor \
+            call an address.",
     },
 };
 
@@ -150,7 +150,8 @@ fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Listed<'_>, told: Told) {
         level: listed.level.min(ThreatLevel::Low),
         victim: Some(Entity::Ip(flow.dst.addr)),
         text: format!("connection to {}, which is listed as {what}", flow.dst.addr),
-        proof: told.proof.max(attempt::proof_of_source(cx.facts())),
+        // Any page can have its visitor do it, so it must not cut the visitor off.
+        proof: Proof::Unproven,
         ..told.finding(cx, kind, flow.src.addr, flow)
     };
     remote.related.push(local.id());
@@ -229,7 +230,8 @@ mod tests {
         assert_eq!(told[0].attacker, Entity::Ip(at("203.0.113.9")));
         assert_eq!(told[1].attacker, Entity::Ip(at("192.168.1.5")));
         assert_eq!((&told[0].related, &told[1].related), (&vec![told[1].id()], &vec![told[0].id()]));
-        assert!(told.iter().all(|f| f.proof == Proof::Proven && f.kind == EvidenceKind::ToBlacklistedIp));
+        assert!(told.iter().all(|f| f.kind == EvidenceKind::ToBlacklistedIp));
+        assert_eq!((told[0].proof, told[1].proof), (Proof::Proven, Proof::Unproven));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub static SPEC: Spec = Spec {
         quiet: "Who receives a file has not asked for malice. Whoever sends one may be a store that thousands use, so \
             that one listed file is never an alert. `known_fp_md5_hashes.csv` names files that are never told.",
         evasion: "TLS, archives, a file that differs by a byte.",
-        proof: "Proven, a transfer over TCP.",
+        proof: "Of the sender proven, a transfer over TCP. Of the receiver never: any page can have its visitor fetch it.",
     },
 };
 
@@ -89,6 +89,8 @@ fn told(cx: &mut Cx<'_>, file: &File, digest: &str, listed: &Listed<'_>, transfe
         victim: Some(Entity::Ip(sender)),
         level: from.level.min(ThreatLevel::Low),
         confidence: Confidence::new(0.7),
+        // Any page can have its visitor do it, so it must not cut the visitor off.
+        proof: Proof::Unproven,
         ..from.clone()
     };
     from.related.push(to.id());

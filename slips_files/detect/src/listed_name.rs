@@ -8,11 +8,9 @@ use slips_core::addr;
 use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{About, Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
-use slips_core::flow::Proto;
 use slips_core::intel::{Current, Intelligence, Key, Listed, Reader};
 
 use crate::Settings;
-use crate::attempt;
 use crate::ladder::rung;
 use crate::names;
 use crate::steps::{Limits, Reached, Steps, in_steps, member_of, member_of_ip};
@@ -45,7 +43,7 @@ pub static SPEC: Spec = Spec {
             servers host thousands of names. A public suffix that is listed (`github.io`) says nothing of what \
             is below it. Answers that lead nowhere or inside (blockers) are left out.",
         evasion: "A name that is not listed; encrypted DNS with encrypted ClientHello.",
-        proof: "Of the client as in any exchange. A DNS answer proves nothing about the address in it.",
+        proof: "Unproven: any page can have its visitor ask for a name, and a DNS answer proves nothing about the address in it.",
     },
 };
 
@@ -176,16 +174,13 @@ fn of_client(
     text: String,
 ) -> Finding {
     let level = reached.rung.level.min(listed.level).min(ThreatLevel::Low);
-    let proof = match about.proto {
-        Proto::Tcp => Proof::Proven,
-        _ => attempt::proof_of_source(cx.facts()),
-    };
     Finding {
         level,
         confidence: Confidence::new(listed.confidence()),
         proto: Some(about.proto),
         text,
-        proof,
+        // Any page can have its visitor ask for a name, so that must not cut the visitor off.
+        proof: Proof::Unproven,
         ..reached.finding(cx, kind, about.src.addr, about.at)
     }
 }

@@ -30,7 +30,7 @@ pub static SPEC: Spec = Spec {
         quiet: "A page can make any browser fetch any other: the client gets low. The owner of a name chooses where \
             it leads, and could choose a bank, so that a server is not judged by a name alone.",
         evasion: "TLS; a path that changes.",
-        proof: "Proven, a request over TCP.",
+        proof: "Of the server proven, a request over TCP. Of our own host never: any page can have its visitor fetch it.",
     },
 };
 
@@ -130,6 +130,8 @@ fn told(cx: &mut Cx<'_>, http: &Http, url: (&str, &str), listed: &Listed<'_>, re
         attacker: Entity::Ip(about.src.addr),
         victim: Some(Entity::Ip(about.dst.addr)),
         level: server.level.min(ThreatLevel::Low),
+        // Any page can have its visitor do it, so it must not cut the visitor off.
+        proof: Proof::Unproven,
         ..server.clone()
     };
     server.related.push(client.id());

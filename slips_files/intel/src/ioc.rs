@@ -62,7 +62,12 @@ impl Ioc {
     /// # Errors
     /// When it is nothing that is known, or a network that cannot be meant.
     pub fn guess(text: &str) -> Result<Self, NotAnIoc> {
-        let text = &*refang(text.trim());
+        let text = text.trim();
+        // Before anything is made of it: lists are written by others.
+        if text.len() > MAX_URL {
+            return Err(unknown(text));
+        }
+        let text = &*refang(text);
         if let Ok(net) = text.parse::<Net>() {
             return Self::net(net);
         }
@@ -83,7 +88,11 @@ impl Ioc {
         }
         .or_else(|| domain(text).map(Self::Domain))
         // As lists of servers write them; the port is left out.
-        .or_else(|| without_port(text).and_then(|host| Self::guess(host).ok()))
+        .or_else(|| {
+            let host = without_port(text)?;
+            let net = host.parse::<Net>().ok().map(Self::net);
+            net.map_or_else(|| domain(host).map(Self::Domain), Result::ok)
+        })
         // `host/path` and `host:port/path`, as lists of URLs without a scheme write them.
         .or_else(|| is_bare_url(text).then(|| Self::url(text)).flatten())
         .ok_or_else(|| unknown(text))
@@ -214,6 +223,14 @@ pub(crate) fn is_known_zone(name: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_text_that_is_too_long_or_has_port_after_port_is_refused() {
+        assert!(Ioc::guess("a.example:1:1:1:1").is_err());
+        let long = format!("a.example{}", ":1".repeat(500_000));
+        assert!(Ioc::guess(&long).is_err());
+        assert!(Ioc::guess(&long[..2047]).is_err());
+    }
 
     #[test]
     fn texts_are_what_they_look_like() {

@@ -126,8 +126,13 @@ impl Peers {
         if self.watchdog.trying.is_none() && self.watchdog.is_due(steady) {
             self.watchdog.trying = (self.ways.reach)(steady);
             if self.watchdog.trying.is_none() {
-                // Nobody is there to be tried.
-                self.watchdog.watch = Watch::Off;
+                // Nobody is there to be tried: nothing is known, and what was lifted is not to blame.
+                if matches!(self.watchdog.watch, Watch::Lifted { .. }) {
+                    self.put_back();
+                    self.say_watch("nobody is there any more to be tried: the blocks of peers are put back");
+                }
+                self.watchdog.watch = Watch::Down;
+                self.watchdog.due = steady.saturating_add(TRY_DOWN);
             }
         }
         let Some(reached) = self.watchdog.trying.as_mut().and_then(|trying| trying.look(steady)) else {

@@ -91,7 +91,13 @@ pub fn build(
             Some(protected.iter().map(|(net, _)| net).collect())
         }),
         reach: Box::new(move |now| {
-            let servers = slips_firewall::name_servers(Path::new("/")).unwrap_or_default();
+            // Only where the owner named somebody: name servers are protected anyway, so that they are not reached says nothing about
+            // blocks of peers, and whoever floods the line for some seconds would have them lifted.
+            let servers = if targets.is_empty() {
+                Vec::new()
+            } else {
+                slips_firewall::name_servers(Path::new("/")).unwrap_or_default()
+            };
             Probe::start(&servers, &targets, now).map(|probe| -> Box<dyn Trying> { Box::new(probe) })
         }),
     };

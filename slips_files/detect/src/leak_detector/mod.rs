@@ -49,7 +49,7 @@ pub static SPEC: Spec = Spec {
         quiet: "Low for most, once for each rule and server; four rules and servers in a window weigh anything, so that leaks \
             alone alert about nobody. The server is information. What goes to other hosts of ours is no leak.",
         evasion: "TLS, which is the cure; compression, encoding, what lies behind the first bytes of a turn, UDP in small parts.",
-        proof: "Proven over TCP, if the client acknowledged what the server sent; UDP is not.",
+        proof: "Never: any page can have its visitor send such words. So it is told, and counts towards no block of our own host.",
     },
 };
 
@@ -193,7 +193,8 @@ impl LeakDetector {
             proto: Some(about.proto),
             dst_port: Some(about.dst.port),
             text,
-            proof: if about.proto == Proto::Tcp { Proof::Proven } else { Proof::Unproven },
+            // Any page can have its visitor send such words.
+            proof: Proof::Unproven,
             ..reached.finding(cx, found.kind, ours.addr, about.at)
         };
         let mut server = Finding {

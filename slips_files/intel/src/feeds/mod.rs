@@ -129,7 +129,7 @@ impl Tally {
 
 /// Most bytes of a list of lines, and of a list that is one JSON document, which is held as a whole.
 const MAX_LINES: usize = 256 << 20;
-const MAX_DOCUMENT: usize = 64 << 20;
+const MAX_DOCUMENT: usize = 8 << 20;
 
 /// What an item says besides the indicator.
 #[derive(Clone, Copy, Debug, Default)]

@@ -35,6 +35,13 @@ pub struct Saying<'a> {
 pub const MAX_ROWS: usize = 2_000_000;
 /// Most bytes of all names, and of all descriptions, of one snapshot.
 const MAX_TEXT: usize = 256 << 20;
+/// The first `most` letters of a text.
+fn cut(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+/// Most letters of all words of the lists about one indicator.
+const MAX_TAGS: usize = 256;
 /// Characters of a description that are kept.
 const MAX_DESCRIPTION: usize = 256;
 /// Lists that one indicator names; further ones are not told.
@@ -128,13 +135,12 @@ impl Builder {
     }
 
     fn mark(&mut self, saying: &Saying<'_>) -> u32 {
-        let cut = saying.description.char_indices().nth(MAX_DESCRIPTION).map(|(at, _)| at);
-        let description = saying.description.get(..cut.unwrap_or(usize::MAX)).unwrap_or(saying.description);
+        let description = cut(saying.description, MAX_DESCRIPTION);
         let mark = Mark {
             level: saying.level,
             description: self.text(description),
             sources: self.text(saying.source),
-            tags: self.text(saying.tags),
+            tags: self.text(cut(saying.tags, MAX_TAGS)),
             first_seen: saying.first_seen,
             last_seen: saying.last_seen,
         };
@@ -189,7 +195,7 @@ impl Builder {
         }
         let sources: Vec<&str> = sources.iter().map(|number| self.marks.texts.at(*number)).collect();
         let (sources, tags) = (sources.join(", "), tags.into_iter().collect::<Vec<_>>().join(", "));
-        (sum.sources, sum.tags) = (self.text(&sources), self.text(&tags));
+        (sum.sources, sum.tags) = (self.text(&sources), self.text(cut(&tags, MAX_TAGS)));
         self.intern(sum)
     }
 

@@ -215,8 +215,8 @@ impl Facts {
         self.roles.merge(earlier.roles, FEW);
         self.user_agents.merge(earlier.user_agents, MANY);
         self.software.merge(earlier.software, MANY);
-        self.called.merge(earlier.called, MANY);
-        self.passive_dns.merge(earlier.passive_dns, MANY);
+        self.called.merge(earlier.called, FEW);
+        self.passive_dns.merge(earlier.passive_dns, FEW);
         self.reverse_dns.merge(earlier.reverse_dns, FEW);
         self.certificates.merge(earlier.certificates, FEW);
         self.handshakes.merge(earlier.handshakes, FEW);

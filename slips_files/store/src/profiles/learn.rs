@@ -142,7 +142,7 @@ fn of_dns(book: &mut Book, ground: &Ground, dns: &Dns) {
                 let seen = &mut entry.facts.passive_dns;
                 entry.changed |= seen.note(
                     at,
-                    MANY,
+                    FEW,
                     |known| known.name == name && known.resolver == resolver,
                     || Resolved { name: name.to_owned(), resolver },
                 );
@@ -321,7 +321,7 @@ fn called(book: &mut Book, server: IpAddr, at: PacketTime, name: &str, by: &str)
     let (entry, name) = (book.entry(server, at), cut(name));
     let make = || Called { name: name.to_owned(), by: by.to_owned() };
     let is = |known: &Called| known.name == name && known.by == by;
-    entry.changed |= entry.facts.called.note(at, MANY, is, make);
+    entry.changed |= entry.facts.called.note(at, FEW, is, make);
 }
 
 fn program(book: &mut Book, host: IpAddr, at: PacketTime, kind: &str, version: &str, port: Option<u16>) {

@@ -43,9 +43,10 @@ pub struct ProfileSettings {
 }
 
 impl ProfileSettings {
-    /// For these hosts; 16,384 profiles in memory (about 1 kB each) and 500,000 in the database.
+    /// For these hosts; 4,096 profiles in memory (about 1 kB each, 10 kB where somebody tries) and as many more that wait for a slow disk,
+    /// 100,000 in the database.
     pub fn new(local: LocalNets, own_macs: Vec<MacAddr>, width: WindowWidth) -> Self {
-        Self { local, own_macs, width, in_memory: 16_384, kept: 500_000 }
+        Self { local, own_macs, width, in_memory: 4_096, kept: 100_000 }
     }
 }
 
@@ -82,8 +83,10 @@ impl Profiles {
     fn write(&mut self, all: bool) -> Result<(), StoreError> {
         let now = (self.clock)();
         self.wrote = if all { (now, now) } else { (now, self.wrote.1) };
+        self.failed = true;
         self.table
             .write(self.book.waiting(all).map(|(addr, entry)| (addr, &mut entry.facts, &mut entry.unread)))?;
+        self.failed = false;
         self.book.written(all);
         Ok(())
     }
