@@ -283,7 +283,7 @@ mod tests {
             kept_out("a file", File::open("/etc/passwd"));
         }
         kept_out("to write", OpenOptions::new().write(true).open("/proc/self/oom_score_adj"));
-        kept_out("to make a file", File::create("/tmp/slips-test-of-calls"));
+        kept_out("to make a file", File::create("/tmp/kept-out"));
         for whom in [parent, Pid::from_raw(0), Pid::from_raw(-1)] {
             refused("a signal", kill(whom, Signal::SIGCONT));
             refused("whether it lives", kill(whom, None));
