@@ -3,9 +3,11 @@
 use serde::Serialize;
 use serde_json::Value;
 use slips_firewall::{Origin, flush_all, list_all};
+use slips_systemd::notify::Environment;
 
 use super::{Exit, Failure, FirewallCommand};
 use crate::control::{self, Answer, Ask, Unasked};
+use crate::daemon::restore::restore;
 
 #[derive(Serialize)]
 struct Line {
@@ -35,6 +37,14 @@ pub(super) fn run(command: &FirewallCommand) -> Result<(), Failure> {
             }
             asked => answer(asked),
         },
+        FirewallCommand::Restore { config } => {
+            let said = match control::ask(&Ask::Status) {
+                Ok(_) => "the daemon runs and keeps the blocks itself".into(),
+                Err(_) => restore(&super::installed_config(config.as_deref())?, &Environment::read())?,
+            };
+            println!("{said}");
+            Ok(())
+        }
     }
 }
 

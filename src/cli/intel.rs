@@ -7,7 +7,7 @@ use serde_json::json;
 use slips_core::evidence::ThreatLevel;
 use slips_intel::{Builder, Feed, Holds, LoadError, Tally};
 
-use super::{Exit, Failure, load_config, print_out};
+use super::{Exit, Failure, installed_config, print_out};
 use crate::config::Config;
 use crate::lists::{self, Copy, Lists, Loaded, State};
 
@@ -48,9 +48,7 @@ enum Command {
 }
 
 pub(super) fn run(options: Intel) -> Result<(), Failure> {
-    let installed = Path::new(super::INSTALLED_CONFIG);
-    let file = options.config.as_deref().or_else(|| installed.exists().then_some(installed));
-    let config = load_config(file)?;
+    let config = installed_config(options.config.as_deref())?;
     let lists = Lists::of(&config.threatintelligence, &config.output.directory);
     match options.command {
         Command::Lookup { what, json } => lookup(&lists.load(Copy::Leave).map_err(unreadable)?, &what, json),

@@ -306,6 +306,13 @@ enum FirewallCommand {
     },
     /// Lift all blocks and remove everything of Slips from the kernel's firewall.
     Flush,
+    /// Put the blocks that should still stand into the kernel, without the daemon: before the network is up, say (slips-blocks.service).
+    #[command(after_help = "Example:\n  sudo slips firewall restore -c /etc/slips/slips.yaml")]
+    Restore {
+        /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Let everybody pass for a while; blocks stay known and go on to end. The daemon must run.
     Pause {
         /// How long, a day at most.
@@ -358,9 +365,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: Run) -> Result<(), Failure> {
-    let installed = std::path::Path::new(INSTALLED_CONFIG);
-    let file = options.config.as_deref().or_else(|| installed.exists().then_some(installed));
-    let mut config = load_config(file)?;
+    let mut config = installed_config(options.config.as_deref())?;
     if options.monitor {
         config.firewall.mode = Mode::Monitor;
     }
@@ -412,6 +417,12 @@ fn load_config(file: Option<&std::path::Path>) -> Result<Config, Failure> {
         Some(file) => Ok(Config::load(file)?),
         None => Ok(Config::default()),
     }
+}
+
+/// The configuration named on the command line, or the installed one, or the defaults.
+fn installed_config(file: Option<&std::path::Path>) -> Result<Config, Failure> {
+    let installed = std::path::Path::new(INSTALLED_CONFIG);
+    load_config(file.or_else(|| installed.exists().then_some(installed)))
 }
 
 /// Where install.sh puts the configuration.

@@ -16,7 +16,7 @@ use slips_store::profiles::{Facts, Item};
 use slips_store::render::{escape, iso};
 use slips_store::{StoredProfile, Stories};
 
-use super::{Exit, Failure, Place, ProfileOf, Profiles, load_config, print_out};
+use super::{Exit, Failure, Place, ProfileOf, Profiles, installed_config, print_out};
 use crate::config::Config;
 use crate::daemon::build;
 use crate::lists::Copy;
@@ -77,8 +77,7 @@ pub(super) fn list(asked: &Profiles) -> Result<(), Failure> {
 }
 
 fn configuration(place: &Place) -> Result<Config, Failure> {
-    let installed = std::path::Path::new(super::INSTALLED_CONFIG);
-    load_config(place.config.as_deref().or_else(|| installed.exists().then_some(installed)))
+    installed_config(place.config.as_deref())
 }
 
 fn open(place: &Place, config: &Config) -> Result<Stories, Failure> {

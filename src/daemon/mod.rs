@@ -13,6 +13,7 @@ pub mod peers;
 mod protect;
 mod pulse;
 mod responder;
+pub mod restore;
 pub mod run;
 pub mod signals;
 pub mod sinks;

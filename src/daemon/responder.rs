@@ -168,6 +168,11 @@ impl Responder {
         Arc::clone(&self.gauges)
     }
 
+    /// Whether the kernel took what stands.
+    pub const fn is_restored(&self) -> bool {
+        self.book.is_some() && !self.unrestored
+    }
+
     /// Makes the kernel equal to what stands.
     fn restore(&mut self) {
         self.cut_protected();

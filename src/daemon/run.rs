@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::sys::stat::{Mode, umask};
 use slips_core::engine::pipeline;
 use slips_core::event::Event;
 use slips_core::flow::Phase;
@@ -35,7 +36,7 @@ use super::responder::{AdviceLine, Gauges, Responder, Ways};
 use super::signals::{Asked, Signals};
 use super::{build, capture, entries, interfaces, peers, protect, responder, sinks};
 use crate::cli::{Exit, Failure};
-use crate::config::{Bridge, Config, Mode};
+use crate::config::{self, Bridge, Config};
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
 
@@ -51,6 +52,8 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Runs until a signal ends it.
 pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Result<(), Failure> {
     let signals = Signals::take().map_err(Failure::software)?;
+    // Members of the daemon's group read what it writes; what is secret says so of itself.
+    umask(Mode::S_IWGRP | Mode::S_IRWXO);
     let interfaces::Watched { names: watched, left_out } = interfaces::choose(asked, &config.interfaces)?;
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
@@ -127,7 +130,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
             }
             // Only when no other daemon is here: what stands would be its.
             let alone = squatter.is_none_or(|squatter| squatter.is_stranger());
-            if config.firewall.mode == Mode::Monitor && alone {
+            if config.firewall.mode == config::Mode::Monitor && alone {
                 responder.stand_down();
             }
             Some((server, spawn("control", work)?))
@@ -200,15 +203,15 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
 }
 
 /// The responder, and the gateways of this host.
-fn open_responder(
+pub(super) fn open_responder(
     config: &Config,
     protect: responder::Protect,
     known: &PeerAddresses,
     watched: &[String],
 ) -> Result<(Responder, Vec<IpAddr>), Failure> {
     let mode = match config.firewall.mode {
-        Mode::Enforce => slips_firewall::Mode::Enforce,
-        Mode::Monitor => slips_firewall::Mode::Monitor,
+        config::Mode::Enforce => slips_firewall::Mode::Enforce,
+        config::Mode::Monitor => slips_firewall::Mode::Monitor,
     };
     let protected = protect::discover(&config.firewall, known).map_err(|error| Failure {
         exit: Exit::Software,
@@ -385,7 +388,7 @@ fn watch(
             },
             pulse.flows.load(Ordering::Relaxed),
             gauges.blocks.load(Ordering::Relaxed),
-            if config.firewall.mode == Mode::Monitor { ", monitor mode" } else { "" },
+            if config.firewall.mode == config::Mode::Monitor { ", monitor mode" } else { "" },
             if losses.total() > 0 { "; lost: " } else { "" },
         );
         if heart.moved(&pulse.beats()) {

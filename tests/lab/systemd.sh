@@ -138,7 +138,8 @@ machine_down() {
 
 install_slips() {
     local lib=$upper/usr/local/lib
-    install -D -m 0644 -t "$lib/systemd/system" "$repo"/systemd/slips.service "$repo"/systemd/slips-p2p.service
+    install -D -m 0644 -t "$lib/systemd/system" "$repo"/systemd/slips.service "$repo"/systemd/slips-blocks.service \
+        "$repo"/systemd/slips-p2p.service
     install -D -m 0644 "$repo/systemd/slips.sysusers" "$lib/sysusers.d/slips.conf"
     install -D -m 0644 "$repo/systemd/slips.tmpfiles" "$lib/tmpfiles.d/slips.conf"
     install -D -m 0644 "$repo/systemd/slips.catalog" "$lib/systemd/catalog/slips.catalog"
@@ -174,6 +175,12 @@ another_node() {
     local now
     now=$(node) && [ "$now" != 0 ] && [ "$now" != "$process" ] && is_running
 }
+another_daemon() {
+    local now
+    now=$(of_unit slips.service MainPID)
+    [ "$now" != 0 ] && [ "$now" != "$1" ] && inside slips firewall status
+}
+is_inactive() { [ "$(of_unit "$1" ActiveState)" = inactive ]; }
 other_is_connected() { inside slips peers list --json | grep -q '"connected": *true'; }
 of_unit() { inside systemctl show -P "$2" "$1"; }
 status_of() { inside sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
@@ -258,7 +265,34 @@ process=$(inside pgrep -P "$(of_unit slips.service MainPID)" -f p2p-node) || fai
 # What bounds it is the unit's; without new privileges it gets none of that.
 confined "$process" $none $network "the child"
 
+# A crash and a restart keep what is blocked: the table is the kernel's, and the unit that made it first stays. Looked at while no daemon runs.
+daemon=$(of_unit slips.service MainPID)
+inside systemctl kill --signal=KILL slips.service
+blocked || fail "the death of the daemon lifted a block"
+until_so "no other daemon comes" another_daemon "$daemon"
+blocked || fail "the next daemon lifted a block"
+[ "$(of_unit slips-blocks.service ActiveState)" = active ] || fail "slips-blocks.service is $(of_unit slips-blocks.service ActiveState)"
+
+# Who stops it lets everybody in, and who starts it again has them blocked before the daemon is there.
 inside systemctl stop slips.service || fail "slips.service does not stop"
 [ "$(of_unit slips.service Result)" = success ] || fail "slips.service ended with $(of_unit slips.service Result)"
-score=$(inside systemd-analyze security --no-pager slips-p2p.service 2>/dev/null | tail -n 1 | grep -o '[0-9]\.[0-9]' | head -n 1)
+until_so "slips-blocks.service does not stop with it" is_inactive slips-blocks.service
+! blocked || fail "a stop left a block"
+# The daemon holds the table itself: what is there without it was put there by the unit before it.
+inside systemctl mask --quiet --runtime slips.service
+inside systemd-run --quiet --unit=needs-it -p Wants=slips-blocks.service -p After=slips-blocks.service sleep infinity
+until_so "slips-blocks.service does not put back what stands" blocked
+inside systemctl unmask --quiet --runtime slips.service
+inside systemctl start slips.service || fail "slips.service does not start beside restored blocks"
+blocked || fail "the daemon lifted what had been restored for it"
+inside systemctl stop needs-it.service slips.service
+
+inside systemd-analyze verify --man=no slips.service slips-blocks.service slips-p2p.service >"$dir/verify" 2>&1 || fail "verify: $(cat "$dir/verify")"
+[ ! -s "$dir/verify" ] || fail "verify: $(cat "$dir/verify")"
+exposed() { inside systemd-analyze security --no-pager "$1" 2>/dev/null | sed -n 's/.*level for .*: \([0-9.]*\) .*/\1/p'; }
+for most in slips.service=1.8 slips-p2p.service=1.2 slips-blocks.service=1.4; do
+    score=$(exposed "${most%=*}")
+    awk -v score="$score" -v most="${most#*=}" 'BEGIN { exit !(score != "" && score <= most) }' || fail "${most%=*} is exposed by ${score:-nothing known}"
+done
+score=$(exposed slips-p2p.service)
 echo "systemd $(inside systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p') up in $booted ms; the node as a unit: user $user, no capabilities, ${memory% kB} kB of which ${own% kB} its own, exposure ${score:-unknown}"

@@ -2,8 +2,9 @@
 //!
 //! Whom logind knows as logged in from elsewhere is protected, over whatever port he came. Who guesses passwords has a
 //! connection to the login port too, and must not be protected by it. So connections count only where logind knows less than the
-//! login processes show, or nothing can be known (no logind and no OpenSSH, other processes hidden): then every established
-//! one does, better an attacker too many than the owner locked out.
+//! login processes show, or nothing can be known (no logind and no OpenSSH): then every established one does, better an attacker
+//! too many than the owner locked out. Where the processes of others are hidden from us, as our unit has it, logind is believed to
+//! know all when OpenSSH alone serves logins and has each of them told to logind.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,7 +23,8 @@ pub(super) fn known(sources: &Sources) -> Vec<IpAddr> {
 pub(super) fn peers(sources: &Sources, net: &Path) -> Result<Vec<IpAddr>, DiscoverError> {
     let mut peers = known(sources);
     let seen = Logins::count(&sources.root.join("proc"));
-    if !seen.explained_by(peers.len()) {
+    let logind_does = || seen.hidden && logind_knows_all(&sources.root);
+    if !seen.explained_by(peers.len()) && !logind_does() {
         let ports = match sources.login_ports.as_slice() {
             [] => configured_ports(&sources.root.join("etc/ssh")),
             named => named.to_vec(),
@@ -36,20 +38,74 @@ pub(super) fn peers(sources: &Sources, net: &Path) -> Result<Vec<IpAddr>, Discov
     Ok(peers)
 }
 
+/// Whether each login of this host is told to logind: OpenSSH serves them, nothing else that is known, and it opens a session with
+/// `pam_systemd` for each. What cannot be read counts as not so.
+fn logind_knows_all(root: &Path) -> bool {
+    let exists = |path: &str| root.join(path).exists();
+    exists("run/systemd/sessions")
+        && exists("run/sshd.pid")
+        && !exists("run/dropbear.pid")
+        && uses_pam(&root.join("etc/ssh"))
+        && opens_session(&root.join("etc/pam.d"), "sshd", 0)
+}
+
+/// Whether sshd asks PAM; the first line that says so or not counts, as for sshd, and drop-ins come first.
+fn uses_pam(folder: &Path) -> bool {
+    let mut texts = sshd_texts(folder);
+    texts.rotate_left(1);
+    let said = texts.iter().flat_map(|text| text.lines()).find_map(|line| {
+        let mut words =
+            line.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|word| !word.is_empty());
+        let keyword = words.next()?;
+        keyword.eq_ignore_ascii_case("UsePAM").then(|| words.next() == Some("yes"))
+    });
+    said.unwrap_or(false)
+}
+
+/// Whether this service's stack, with what it includes, has a session opened with logind.
+fn opens_session(folder: &Path, service: &str, depth: u8) -> bool {
+    /// Deeper includes are a loop.
+    const DEEPEST: u8 = 4;
+    if depth > DEEPEST || service.contains('/') {
+        return false;
+    }
+    let text = std::fs::read_to_string(folder.join(service)).unwrap_or_default();
+    text.lines().any(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            ["@include", other] => opens_session(folder, other, depth + 1),
+            ["session" | "-session", "include" | "substack", other] => {
+                opens_session(folder, other, depth + 1)
+            }
+            ["session" | "-session", rest @ ..] => {
+                rest.iter().any(|word| word.rsplit('/').next() == Some("pam_systemd.so"))
+            }
+            _ => false,
+        }
+    })
+}
+
 /// The ports that sshd listens on, by its configuration in this folder. What cannot be read counts as not there: on some
 /// systems only root may.
 fn configured_ports(folder: &Path) -> Vec<u16> {
-    let drop_ins =
-        files(&folder.join("sshd_config.d")).filter(|path| path.extension() == Some("conf".as_ref()));
-    let texts = std::iter::once(folder.join("sshd_config"))
-        .chain(drop_ins)
-        .filter_map(|path| std::fs::read(path).ok());
-    let mut ports: Vec<u16> =
-        texts.flat_map(|text| ports_of(&String::from_utf8_lossy(&text)).collect::<Vec<_>>()).collect();
+    let texts = sshd_texts(folder);
+    let mut ports: Vec<u16> = texts.iter().flat_map(|text| ports_of(text)).collect();
     if ports.is_empty() {
         ports.push(SSH);
     }
     ports
+}
+
+/// The configuration of sshd in this folder and then its drop-ins in their order, each empty where it cannot be read.
+fn sshd_texts(folder: &Path) -> Vec<String> {
+    let mut drop_ins: Vec<_> = files(&folder.join("sshd_config.d"))
+        .filter(|path| path.extension() == Some("conf".as_ref()))
+        .collect();
+    drop_ins.sort();
+    std::iter::once(folder.join("sshd_config"))
+        .chain(drop_ins)
+        .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned())
+        .collect()
 }
 
 /// `Port 2222`, `ListenAddress 192.0.2.1:2222`, `ListenAddress [2001:db8::1]:2222`; keywords in any case, `=` for a space.
@@ -115,12 +171,15 @@ struct Logins {
     servers: usize,
     /// Of them, those that serve somebody who has logged in.
     logged_in: usize,
+    /// Not even the first process is there to see: others' are hidden.
+    hidden: bool,
 }
 
 impl Logins {
     fn count(proc: &Path) -> Self {
         let titles = files(proc).filter_map(|path| std::fs::read(path.join("cmdline")).ok());
-        titles.fold(Self::default(), |sum, title| sum.with(&String::from_utf8_lossy(&title)))
+        let none = Self { hidden: !proc.join("1").exists(), ..Self::default() };
+        titles.fold(none, |sum, title| sum.with(&String::from_utf8_lossy(&title)))
     }
 
     /// OpenSSH titles its processes: `sshd: /usr/sbin/sshd -D [listener] …`, before a login `sshd: anna [priv]`, `sshd: [accepted]`,
@@ -129,7 +188,8 @@ impl Logins {
         let Some(rest) = ["sshd: ", "sshd-session: "].iter().find_map(|name| title.strip_prefix(name)) else {
             return self;
         };
-        Self { servers: self.servers + 1, logged_in: self.logged_in + usize::from(!rest.contains('[')) }
+        let logged_in = self.logged_in + usize::from(!rest.contains('['));
+        Self { servers: self.servers + 1, logged_in, ..self }
     }
 
     /// Whether so many sessions known to logind are all that there are.
@@ -217,6 +277,48 @@ mod tests {
         // Neither OpenSSH nor logind.
         check(None, &["dropbear\0-F\0"], &[ADMIN, GUESSER]);
         check(None, &[], &[ADMIN, GUESSER]);
+    }
+
+    #[test]
+    fn where_processes_are_hidden_logind_is_believed_when_each_login_is_told_to_it() {
+        let root = tempfile::tempdir().expect("folder");
+        let net = root.path().join("net");
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+            std::fs::write(path, text).expect("file");
+        };
+        let guesser = u32::from_ne_bytes(GUESSER);
+        write("net/tcp", &format!("   0: 0100007F:0016 {guesser:08X}:C000 01 00000000:00000000\n"));
+        write("net/tcp6", "");
+        let sources = Sources { root: root.path().to_owned(), ..Sources::default() };
+        let guesser_is_safe = || !peers(&sources, &net).expect("peers").is_empty();
+        assert!(guesser_is_safe(), "nothing is known");
+        write("run/systemd/sessions/.keep", "");
+        write("run/sshd.pid", "7\n");
+        write("etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n#UsePAM no\nUsePAM yes\n");
+        write(
+            "etc/pam.d/sshd",
+            "# session optional pam_systemd.so\n@include common-auth\n@include common-session\n",
+        );
+        write("etc/pam.d/common-session", "session optional\tpam_umask.so\n");
+        assert!(guesser_is_safe(), "no session is opened");
+        write("etc/pam.d/common-session", "-session [default=1] /lib/security/pam_systemd.so debug\n");
+        assert!(!guesser_is_safe());
+        write("etc/ssh/sshd_config.d/10-own.conf", "UsePAM no\n");
+        assert!(guesser_is_safe(), "sshd asks nobody");
+        write("etc/ssh/sshd_config.d/10-own.conf", "");
+        assert!(!guesser_is_safe());
+        write("run/dropbear.pid", "8\n");
+        assert!(guesser_is_safe(), "another server");
+        std::fs::remove_file(root.path().join("run/dropbear.pid")).expect("remove");
+        // A stack that includes itself ends.
+        write("etc/pam.d/common-session", "session include sshd\n");
+        assert!(guesser_is_safe());
+        // Whose processes can be seen, those count.
+        write("etc/pam.d/common-session", "session optional pam_systemd.so\n");
+        write("proc/1/cmdline", "/sbin/init");
+        assert!(guesser_is_safe(), "no OpenSSH runs");
     }
 
     #[test]

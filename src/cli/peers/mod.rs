@@ -18,7 +18,7 @@ use slips_p2p::moment::Moment;
 pub(super) use args::Peers;
 use args::{Command, Common, Network};
 
-use super::{Exit, Failure, INSTALLED_CONFIG, load_config};
+use super::{Exit, Failure, installed_config};
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, PeersAsk, Unasked};
 use crate::daemon::sinks::wall_clock;
@@ -73,9 +73,7 @@ struct Desk {
 
 impl Desk {
     fn new(common: Common) -> Result<Self, Failure> {
-        let installed = Path::new(INSTALLED_CONFIG);
-        let file = common.config.as_deref().or_else(|| installed.exists().then_some(installed));
-        let config = load_config(file)?;
+        let config = installed_config(common.config.as_deref())?;
         let store = Store::new(common.directory.unwrap_or_else(|| config.p2p_directory()), None);
         Ok(Self { store, config, json: common.json, now: now() })
     }

@@ -7,6 +7,7 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -17,6 +18,8 @@ use super::calls;
 /// Memory of the process in bytes: more than the limits of the node allow it to need, and less than hurts a small router. Beyond it the
 /// process ends and is started anew.
 const MEMORY: u64 = 96 << 20;
+/// `oom_score_adj` of the process that is killed before all others.
+const FIRST_TO_GO: &str = "1000";
 /// Connections are bounded at 64, two for each peer; the rest is for listeners and the runtime.
 const FILES: u64 = 256;
 /// Threads of its user, among which may be the daemon's own. libp2p's timer has one; nothing can be executed, as no file can be read.
@@ -30,7 +33,7 @@ const NOBODY: u32 = 65_534;
 /// When something is kept that a node must not have.
 pub fn enter(bound: bool) -> Result<String> {
     prctl::set_no_new_privs().context("cannot give up new privileges")?;
-    limit()?;
+    let limits = limit()?;
     let files = confine_files()?;
     let user = leave_root()?;
     drop_capabilities()?;
@@ -40,19 +43,26 @@ pub fn enter(bound: bool) -> Result<String> {
         prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the daemon")?;
     }
     let calls = calls::confine()?;
-    Ok(format!("no capabilities, {user}, {files}, {calls}"))
+    Ok(format!("no capabilities, {user}, {files}, {calls}, {limits}"))
 }
 
-fn limit() -> Result<()> {
+/// Bounds what the process may use. A unit may forbid that, and bounds daemon and child together: then it is the child that goes first
+/// where memory ends.
+fn limit() -> Result<&'static str> {
+    std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO)
+        .context("cannot ask to go first when memory ends")?;
     for (resource, most) in [
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_NOFILE, FILES),
         (Resource::RLIMIT_DATA, MEMORY),
         (Resource::RLIMIT_NPROC, THREADS),
     ] {
-        setrlimit(resource, most, most).with_context(|| format!("cannot limit {resource:?}"))?;
+        match setrlimit(resource, most, most) {
+            Err(Errno::EPERM) => return Ok("memory of the unit, and goes first where that ends"),
+            other => other.with_context(|| format!("cannot limit {resource:?}"))?,
+        }
     }
-    Ok(())
+    Ok("memory of its own")
 }
 
 /// No file but those of our own process, by which its memory is measured; no abstract socket and no signal to others.
