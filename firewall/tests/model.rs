@@ -114,12 +114,46 @@ impl End {
     }
 }
 
+/// By how much wide blocks may end after their time. A change of one writes all of its family anew, each for what it has left then; and each
+/// ends so much later as the kernel took that writing after it was made, however long the machine had others to do in between. It is not
+/// summed up: the next writing counts from the same end.
+#[derive(Debug, Default)]
+struct Late {
+    /// How long the call took that wrote IPv4 last, and the one that wrote IPv6.
+    writing: [Duration; 2],
+    longest: Duration,
+    /// The latest that one was seen to end.
+    seen: Duration,
+    /// The same without the time of its writing.
+    unexplained: Duration,
+}
+
+impl Late {
+    fn of(&self, net: Net) -> Duration {
+        self.writing[usize::from(net.addr().is_ipv6())]
+    }
+
+    /// A call took so long that wrote them anew; surely, or perhaps, should all that it was about not have ended.
+    fn wrote(&mut self, net: Net, took: Duration, surely: bool) {
+        self.longest = self.longest.max(took);
+        let writing = &mut self.writing[usize::from(net.addr().is_ipv6())];
+        *writing = if surely { took } else { took.max(*writing) };
+    }
+
+    /// One ends so much after its time.
+    fn saw(&mut self, net: Net, late: Duration) {
+        self.seen = self.seen.max(late);
+        self.unexplained = self.unexplained.max(late.saturating_sub(self.of(net)));
+    }
+}
+
 /// What ought to be: a book of ends, as a daemon's database has it.
 struct Model {
     /// Blocks of single networks.
     single: BTreeMap<Net, End>,
     /// Wide ones, or what unblocking left of them.
     wide: BTreeMap<Net, End>,
+    late: Late,
     protected: Vec<Net>,
     /// Addresses that stand for all: of these it is judged whether they are blocked.
     points: Vec<Net>,
@@ -156,6 +190,7 @@ struct Tally {
     compared: u64,
     longest_missing: Duration,
     longest_held_up: Duration,
+    late: Late,
 }
 
 /// A moment, and how long this thread had been kept from running until then.
@@ -186,8 +221,9 @@ fn run(world: &mut dyn World, operations: u64) -> Tally {
             0..600 => tally.refused += u64::from(!model.block(&mut firewall, world)),
             600..900 => {
                 let net = model.some_net();
+                let asked = world.now();
                 firewall.unblock(net).expect("unblock");
-                model.unblock(net);
+                model.unblock(net, asked, world.now());
             }
             900..970 => {
                 model.hostile(&mut firewall);
@@ -196,8 +232,9 @@ fn run(world: &mut dyn World, operations: u64) -> Tally {
             970..985 => {
                 let former = std::mem::take(&mut model.protected);
                 protected = model.renumber();
+                let asked = world.now();
                 firewall.set_protected(protected.clone()).expect("protect");
-                model.let_in_the_protected(&former);
+                model.let_in_the_protected(&former, asked, world.now());
             }
             985..990 => {
                 // The kernel lets the next owner in when the last one's socket is closed.
@@ -247,6 +284,7 @@ fn run(world: &mut dyn World, operations: u64) -> Tally {
     model.restore(&mut firewall, world);
     model.compare(&mut firewall, world, true);
     firewall.remove().expect("remove");
+    tally.late = model.late;
     tally
 }
 
@@ -258,6 +296,7 @@ impl Model {
         Self {
             single: BTreeMap::new(),
             wide: BTreeMap::new(),
+            late: Late::default(),
             protected: Vec::new(),
             points: hosts.chain(low).chain(subnets).map(Net::host).collect(),
             random: Random(asked("SLIPS_SEED").unwrap_or(7)),
@@ -305,7 +344,8 @@ impl Model {
         let touches = self.protected.iter().any(|held| held.overlaps(net));
         let asked = world.now();
         let outcome = firewall.block(request).expect("block");
-        let end = |for_| End { first: asked + for_, last: world.now() + for_ };
+        let answered = world.now();
+        let end = |for_| End { first: asked + for_, last: answered + for_ };
         assert_eq!(
             touches,
             matches!(outcome, Outcome::Refused(_)),
@@ -315,6 +355,9 @@ impl Model {
         match outcome {
             Outcome::Blocked { net, for_ } | Outcome::Extended { net, for_, .. } => {
                 self.enter(net, end(for_));
+                if !is_single(net) {
+                    self.late.wrote(net, answered - asked, true);
+                }
             }
             Outcome::Kept { left, .. } => assert!(left + BLUR >= for_, "{net}: {left:?} instead of {for_:?}"),
             Outcome::Refused(_) => {}
@@ -349,22 +392,27 @@ impl Model {
     }
 
     /// A single one is let in wherever it is blocked, a wide one with all in it.
-    fn unblock(&mut self, net: Net) {
-        self.cut(net);
+    fn unblock(&mut self, net: Net, asked: Duration, answered: Duration) {
+        self.cut(net, asked, answered);
         self.single.remove(&net);
         if net.addr().is_ipv6() && net.prefix() == 128 {
             let subnet = Net::new(net.addr(), 64).expect("net");
             self.single.remove(&subnet);
-            self.cut(subnet);
+            self.cut(subnet, asked, answered);
         }
         if !is_single(net) {
             self.single.retain(|held, _| !(net.overlaps(*held) && net.prefix() <= held.prefix()));
         }
     }
 
-    /// Takes a network out of the wide ones; of a wider one the rest stays.
-    fn cut(&mut self, net: Net) {
+    /// Takes a network out of the wide ones, between these times; of a wider one the rest stays.
+    fn cut(&mut self, net: Net, asked: Duration, answered: Duration) {
         let touched = |held: &Net| held.overlaps(net);
+        let mut ends = self.wide.iter().filter(|(held, _)| touched(held)).map(|(_, end)| end.first);
+        if let Some(end) = ends.next() {
+            let surely = ends.fold(end, Duration::max) > answered + BLUR;
+            self.late.wrote(net, answered - asked, surely);
+        }
         let held: Vec<(Net, End)> =
             self.wide.iter().filter(|(held, _)| touched(held)).map(|(net, end)| (*net, *end)).collect();
         self.wide.retain(|held, _| !touched(held));
@@ -377,15 +425,15 @@ impl Model {
     }
 
     /// Who has become protected is let in, and nobody beside: of an IPv6 address the /64 too, where it was blocked as one thing.
-    fn let_in_the_protected(&mut self, former: &[Net]) {
+    fn let_in_the_protected(&mut self, former: &[Net], asked: Duration, answered: Duration) {
         let new: Vec<Net> = self.protected.iter().filter(|net| !former.contains(net)).copied().collect();
         for net in new {
-            self.cut(net);
+            self.cut(net, asked, answered);
             self.single.remove(&net);
             if net.addr().is_ipv6() {
                 let subnet = Net::new(net.addr(), 64).expect("net");
                 if self.single.remove(&subnet).is_some() {
-                    self.cut(subnet);
+                    self.cut(subnet, asked, answered);
                 }
             }
         }
@@ -405,6 +453,7 @@ impl Model {
         let done = world.now();
         self.single.clear();
         self.wide.clear();
+        self.late.writing = <[Duration; 2]>::default();
         for ((net, end), outcome) in book.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Blocked { for_, .. } => {
@@ -416,29 +465,41 @@ impl Model {
         }
     }
 
-    /// Until when an address is to be blocked.
-    fn wanted(&self, point: Net) -> Option<End> {
-        let all = self.single.iter().chain(&self.wide);
-        all.filter(|(held, _)| held.overlaps(point)).map(|(_, end)| *end).reduce(End::max)
+    /// Until when an address is to be blocked, where a wide block may end so late.
+    fn wanted(&self, point: Net, late: Duration) -> Option<End> {
+        let wide = self.wide.iter().map(|(net, end)| (net, End { last: end.last + late, ..*end }));
+        let all = self.single.iter().map(|(net, end)| (net, *end)).chain(wide);
+        all.filter(|(held, _)| held.overlaps(point)).map(|(_, end)| end).reduce(End::max)
     }
 
     /// Whether one answer of the firewall is what the book says; asked and answered at these times.
     fn agrees(
-        &self,
+        &mut self,
         point: Net,
         left: Option<Duration>,
         asked: Duration,
         answered: Duration,
     ) -> Result<(), String> {
         let until = left.map(|left| (asked + left, answered + left));
-        let wanted = self.wanted(point).filter(|end| end.last + BLUR > answered);
+        let late = self.late.of(point);
+        let wanted = self.wanted(point, late).filter(|end| end.last + BLUR > answered);
         let fits = match (wanted, until) {
             (None, None) => true,
             (Some(end), Some((from, to))) => from <= end.last + BLUR && end.first <= to + BLUR,
             (Some(end), None) => end.first <= answered + BLUR,
             (None, Some((from, _))) => from <= answered + BLUR,
         };
-        if fits { Ok(()) } else { Err(format!("{point}: until {until:?} instead of {wanted:?}")) }
+        if let (Some(due), Some((from, _))) = (self.wanted(point, Duration::ZERO), until) {
+            self.late.saw(point, from.saturating_sub(due.last));
+        }
+        if fits {
+            Ok(())
+        } else {
+            Err(format!(
+                "{point}: until {until:?} instead of {wanted:?}, asked at {asked:?}; {:?}",
+                self.late
+            ))
+        }
     }
 
     /// All that is blocked: nobody protected, nobody missing, nobody too many.
@@ -458,7 +519,7 @@ impl Model {
     /// Whether these are all that the book says; asked and answered at these times.
     fn is_all(&self, listed: &[Net], asked: Duration, answered: Duration) -> Result<(), String> {
         for point in &self.points {
-            let end = self.wanted(*point);
+            let end = self.wanted(*point, self.late.of(*point));
             let (held, fits) = match listed.iter().find(|held| held.overlaps(*point)) {
                 Some(held) => (Some(held), end.is_some_and(|end| end.last + BLUR > asked)),
                 None => (None, end.is_none_or(|end| end.first <= answered + BLUR)),

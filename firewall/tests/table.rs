@@ -256,6 +256,28 @@ fn every_kind_of_block_ends_in_time_with_the_daemon_dead() {
     }
 }
 
+/// A set of ranges is written as a whole with each change of one. What has ended must not live on by that.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what is judged is the kernel's own clock ending a block")]
+fn a_range_ends_however_often_its_set_is_written() {
+    let Some(lab) = lab::open("a_range_ends_however_often_its_set_is_written") else { return };
+    for features in [Features::ALL, Features::NONE] {
+        let mut backend = backend(&lab, features);
+        let mut write =
+            |net: &str, seconds| backend.apply(&[Change::Block(request(net, seconds))]).expect("block");
+        write("198.51.100.0/24", 1);
+        let done = Instant::now();
+        while done.elapsed() < Duration::from_secs(2) {
+            write("203.0.113.0/24", 600);
+            write("203.0.113.0/25", 900);
+        }
+        // If it had been written just now, it would be there still.
+        write("203.0.113.0/24", 600);
+        assert_eq!(backend.left(&[net("198.51.100.0/24")]).expect("left"), [None], "{features:?}");
+        backend.remove().expect("remove");
+    }
+}
+
 #[test]
 fn no_order_of_asking_is_an_error() {
     let Some(lab) = lab::open("no_order_of_asking_is_an_error") else { return };

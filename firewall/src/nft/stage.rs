@@ -35,14 +35,16 @@ pub(super) enum Held<'a> {
 pub(super) struct Ends(BTreeMap<Place, BTreeMap<(u128, u128), Instant>>);
 
 impl Ends {
-    /// Gives what was read the ends that were written, but for those that somebody else has made shorter. The kernel counts in jiffies.
-    pub(super) fn correct(&self, place: Place, ranges: &mut [Range], now: Instant) {
+    /// Gives what was read the ends that were written, but for those that somebody else has made shorter. The kernel counts in jiffies, and from
+    /// when it took them: what has ended meanwhile is dropped, or each further change would let it last for the shortest time once more.
+    pub(super) fn correct(&self, place: Place, ranges: &mut Vec<Range>, now: Instant) {
         let Some(ends) = self.0.get(&place) else { return };
-        for range in ranges {
+        for range in ranges.iter_mut() {
             let written = ends.get(&(range.first, range.last));
             let left = written.map(|end| end.saturating_duration_since(now));
             range.left = left.filter(|left| *left <= range.left.saturating_add(NEAR)).unwrap_or(range.left);
         }
+        ranges.retain(|range| !range.left.is_zero());
     }
 
     /// Takes over what has been written since.
@@ -176,9 +178,8 @@ impl Nftables {
             let mut pieces = ranges::disjoint(&wide.ranges);
             ends.note(place, &pieces, read);
             let passed = read.elapsed();
-            for piece in &mut pieces {
-                piece.left = piece.left.saturating_sub(passed);
-            }
+            pieces.retain(|piece| piece.left > passed);
+            pieces.iter_mut().for_each(|piece| piece.left -= passed);
             elements::add(transaction, place, pieces.iter().flat_map(|range| self.ends(place, range)));
         }
         if let Some(nets) = protected {
@@ -291,16 +292,19 @@ mod tests {
             ("10.0.0.0/25", secs(95), 95),
             ("10.0.2.0/24", secs(50), 40),
         ] {
-            let mut read = [range(net, left)];
+            let mut read = vec![range(net, left)];
             ends.correct(Place::Net4, &mut read, later);
             assert_eq!(read[0].left, secs(expected), "{net} {left:?}");
             ends.correct(Place::Net6, &mut read, later + secs(99));
             assert_eq!(read[0].left, secs(expected));
         }
+        let mut ended = vec![range("10.0.0.0/24", Duration::from_millis(80))];
+        ends.correct(Place::Net4, &mut ended, began + secs(100));
+        assert!(ended.is_empty(), "the kernel took it later than it was counted from");
         let mut cleared = Ends::default();
         cleared.note(Place::Net4, &[], later);
         ends.written(cleared);
-        let mut read = [range("10.0.0.0/24", secs(95))];
+        let mut read = vec![range("10.0.0.0/24", secs(95))];
         ends.correct(Place::Net4, &mut read, later);
         assert_eq!(read[0].left, secs(95), "gone meanwhile");
     }
