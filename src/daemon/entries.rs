@@ -77,10 +77,7 @@ pub fn block_on_word(
 ) -> Entry {
     let until = now + Span(i64::try_from(term.as_micros()).unwrap_or(i64::MAX));
     let does = if mode == Mode::Enforce { "blocked" } else { "would be blocked (monitor mode)" };
-    let (by, origin) = match source.split_once(' ') {
-        None => (format!("by {source}"), source),
-        Some((origin, name)) => (format!("on the word of {origin} {name}"), origin),
-    };
+    let (by, origin) = on_word_of(source);
     Entry::new(Kind::Block, format_args!("{net} {does} {by} until {}: {why}", render::iso(until)))
         .with(Field::Target, net)
         .with(Field::Until, render::iso(until))
@@ -88,6 +85,14 @@ pub fn block_on_word(
         .with(Field::Origin, origin)
         .with(Field::Reason, why)
         .with(Field::Mode, mode_name(mode))
+}
+
+/// Somebody's word in a sentence, and what kind of somebody it is.
+fn on_word_of(source: &str) -> (String, &str) {
+    match source.split_once(' ') {
+        None => (format!("by {source}"), source),
+        Some((origin, name)) => (format!("on the word of {origin} {name}"), origin),
+    }
 }
 
 /// A block ended.
@@ -105,6 +110,16 @@ pub fn refusal(alert: &Alert, reason: &str) -> Entry {
         .with(Field::AlertId, alert.id)
         .with(Field::Reason, reason)
         .with(Field::Origin, "alert")
+}
+
+/// A network is not blocked though somebody, an administrator (`hand`) or a peer, asked for it, because of what he says.
+pub fn refusal_of_word(net: Net, source: &str, reason: &str, because: &str) -> Entry {
+    let (by, origin) = on_word_of(source);
+    let because = if because.is_empty() { String::new() } else { format!(" (asked for: {because})") };
+    Entry::new(Kind::Refusal, format_args!("{net} is not blocked {by}: {reason}{because}"))
+        .with(Field::Target, net)
+        .with(Field::Reason, reason)
+        .with(Field::Origin, origin)
 }
 
 /// Slips watches.
@@ -215,7 +230,11 @@ pub fn peer_quarantined(peer: Named<'_>, reason: &str) -> Entry {
 
 /// So many more blocks or ends of blocks on the word of one peer.
 pub fn more_on_word(kind: Kind, source: &str, lines: u64) -> Entry {
-    let what = if kind == Kind::Unblock { "ends of blocks" } else { "blocks" };
+    let what = match kind {
+        Kind::Unblock => "ends of blocks",
+        Kind::Refusal => "refused blocks",
+        _ => "blocks",
+    };
     Entry::new(kind, format_args!("{source}: {lines} more {what} on its word were not told one by one"))
         .with(Field::Dropped, lines)
 }

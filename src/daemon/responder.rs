@@ -43,6 +43,9 @@ const MAX_COMPLAINTS: usize = 32;
 /// Lines of one kind that one peer causes in the journal at once, and in an hour: its blocks are worth reading, and a list has thousands.
 const LINES: u32 = 512;
 const LINES_AN_HOUR: u32 = 256;
+/// What peers ask for and is refused is told so often at once, and in an hour, of all of them together: at most ten times in any minute.
+const REFUSALS: u32 = 5;
+const REFUSALS_AN_HOUR: u32 = 300;
 
 /// Figures that others show.
 #[derive(Debug, Default)]
@@ -121,6 +124,8 @@ pub struct Responder {
     complaints: BTreeMap<String, Duration>,
     /// What peers cause in the journal.
     chatter: Chatter<(Holder, Kind)>,
+    /// What is refused to them.
+    refusals: Chatter<()>,
 }
 
 impl Responder {
@@ -160,6 +165,7 @@ impl Responder {
             shadowed: false,
             complaints: BTreeMap::new(),
             chatter: Chatter::new(LINES, LINES_AN_HOUR),
+            refusals: Chatter::new(REFUSALS, REFUSALS_AN_HOUR),
         })
     }
 
@@ -238,9 +244,13 @@ impl Responder {
 
     /// Tells what was not told one by one.
     fn sum_up(&mut self) {
-        for (who, lines) in self.chatter.untold((self.clocks.steady)()) {
+        let now = (self.clocks.steady)();
+        for (who, lines) in self.chatter.untold(now) {
             let (by, kind) = who.map_or(("peers".into(), Kind::Block), |(by, kind)| (by.source(), kind));
             self.journal.send(&entries::more_on_word(kind, &by, lines));
+        }
+        for (_, lines) in self.refusals.untold(now) {
+            self.journal.send(&entries::more_on_word(Kind::Refusal, "peers", lines));
         }
     }
 
@@ -248,6 +258,14 @@ impl Responder {
     fn refused(&mut self, alert: &Alert, reason: &str) {
         self.count_refused();
         self.journal.send(&entries::refusal(alert, reason));
+    }
+
+    /// What a person or a peer asked for is not done, because of `reason`: counted and told, to peers as much as may be.
+    fn refuse_word(&mut self, net: Net, by: &Holder, reason: &str, because: &str) {
+        self.count_refused();
+        if !matches!(by, Holder::Peer(_)) || self.refusals.may(&(), (self.clocks.steady)()) {
+            self.journal.send(&entries::refusal_of_word(net, &by.source(), reason, because));
+        }
     }
 
     fn count_refused(&self) {

@@ -109,11 +109,14 @@ impl Responder {
     ) {
         // By a peer, so that it is not widened as an alert's is.
         let asked = BlockRequest { by: by.origin(), ..BlockRequest::new(net, for_, "") };
-        let Ok((net, term)) = self.judge(&asked) else {
-            self.count_refused();
-            return;
+        let (net, term) = match self.judge(&asked) {
+            Ok(judged) => judged,
+            Err(reason) => return self.refuse_word(net, &by, &reason, &why),
         };
         self.make_way(batch, net);
+        if let Some(reason) = self.too_many_inside(batch, net) {
+            return self.refuse_word(net, &by, &reason, &why);
+        }
         let now = (self.clocks.steady)();
         let until = now.saturating_add(term);
         if self.standing.ours_until(net) >= until {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use slips_core::addr::Net;
@@ -11,7 +10,7 @@ use slips_core::time::PacketTime;
 use slips_firewall::{BlockRequest, Error, Outcome, Pending, Refusal, provider};
 use slips_store::{BlockId, NewBlock};
 
-use super::holds::{Hold, Holder, Standing};
+use super::holds::{Hold, Holder, Standing, hosts_in};
 use super::{Responder, micros, reason_of, text_of};
 use crate::config::Mode;
 use crate::daemon::entries;
@@ -183,8 +182,8 @@ impl Responder {
         }
     }
 
-    /// Why one more host of our own networks is not blocked, if so many are that the network would stand still.
-    fn too_many_inside(&mut self, batch: &mut Batch, net: Net) -> Option<String> {
+    /// Why no more of our own networks is blocked, whoever asks for it, if so much is that the network would stand still.
+    pub(super) fn too_many_inside(&mut self, batch: &mut Batch, net: Net) -> Option<String> {
         /// So many hosts of our own networks may be blocked, however few there are.
         const ALWAYS: usize = 3;
         if !self.standing.is_inside(net) || self.standing.get(net).is_some() {
@@ -192,11 +191,12 @@ impl Responder {
         }
         self.commit(batch);
         let blocked = self.standing.blocked_inside();
-        if blocked < ALWAYS {
+        let others = blocked.saturating_add(hosts_in(net)).saturating_sub(1);
+        if others < ALWAYS {
             return None;
         }
         let (hosts, share) = ((self.ways.neighbours)(), usize::from(self.policy.internal_share));
-        (blocked * 100 >= hosts * share).then(|| {
+        (others.saturating_mul(100) >= hosts.saturating_mul(share)).then(|| {
             format!("{blocked} of {hosts} hosts of our own networks are blocked; firewall.internal_share is {share} %")
         })
     }
@@ -473,8 +473,8 @@ impl Responder {
                 self.say_of(&hold.by, &entry);
             }
             (Done::Refused(refusal), Ground::Alert(alert, _)) => self.refused(alert, &refusal.to_string()),
-            (Done::Refused(_), Ground::Word(_)) => {
-                self.gauges.refused.fetch_add(1, Ordering::Relaxed);
+            (Done::Refused(refusal), Ground::Word(why)) => {
+                self.refuse_word(*net, &hold.by, &refusal.to_string(), why);
             }
             (Done::Failed(_), _) => {}
         }

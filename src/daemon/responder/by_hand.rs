@@ -86,8 +86,16 @@ impl Responder {
 
     fn block_by_hand(&mut self, net: Net, term: Duration, why: &str) -> Answer {
         self.firewall().map_err(text_of)?;
-        let (net, term) =
-            self.judge(&BlockRequest { by: Origin::Manual, ..BlockRequest::new(net, term, "") })?;
+        let asked = BlockRequest { by: Origin::Manual, ..BlockRequest::new(net, term, "") };
+        let mut batch = Batch::default();
+        let judged = self.judge(&asked).and_then(|judged| match self.too_many_inside(&mut batch, judged.0) {
+            Some(reason) => Err(reason),
+            None => Ok(judged),
+        });
+        if let Err(reason) = &judged {
+            self.refuse_word(net, &Holder::Hand, reason, why);
+        }
+        let (net, term) = judged?;
         let now = (self.clocks.steady)();
         let left = self.standing.ours_until(net).saturating_sub(now);
         if left >= term {
@@ -102,7 +110,6 @@ impl Responder {
             unproven: false,
             manner: Manner::Drop,
         };
-        let mut batch = Batch::default();
         batch.want(Wanted { net, hold, ground: Ground::Word(why.to_owned()), again: None });
         match self.commit(&mut batch).pop() {
             Some(Done::Held) => Ok(format!("{net} is blocked for {} s", term.as_secs())),

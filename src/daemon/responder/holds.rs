@@ -336,7 +336,8 @@ impl Standings {
     pub(super) fn set_inside(&mut self, inside: Vec<Net>) {
         if inside != self.inside {
             self.inside = inside;
-            self.blocked_inside = self.nets.keys().filter(|net| self.is_inside(**net)).count();
+            let blocked = self.nets.keys().filter(|net| self.is_inside(**net));
+            self.blocked_inside = blocked.map(|net| hosts_in(*net)).sum();
         }
     }
 
@@ -391,7 +392,15 @@ impl Standings {
             }
         }
         if self.is_inside(net) {
-            self.blocked_inside = self.blocked_inside.saturating_add_signed(by);
+            let hosts = isize::try_from(hosts_in(net)).unwrap_or(isize::MAX);
+            self.blocked_inside = self.blocked_inside.saturating_add_signed(by.saturating_mul(hosts));
         }
     }
+}
+
+/// How many hosts a network of ours may have; a /64 of IPv6 has room for all there are.
+pub(super) fn hosts_in(net: Net) -> usize {
+    const ALL: usize = 1 << 16;
+    let bits = if net.addr().is_ipv4() { 32 } else { 128 } - u32::from(net.prefix());
+    1usize.checked_shl(bits).map_or(ALL, |hosts| hosts.min(ALL))
 }

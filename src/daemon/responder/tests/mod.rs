@@ -1,5 +1,7 @@
 mod ear;
+mod protected;
 mod together;
+mod trouble;
 mod widened;
 
 use std::net::IpAddr;
@@ -16,7 +18,6 @@ use slips_systemd::journal::Lines;
 
 use self::ear::Told;
 use super::batch::Batch;
-use super::later::MAX_FAILED;
 use super::*;
 use crate::config::Mode;
 use crate::control::Ask;
@@ -171,6 +172,18 @@ impl Bench {
         self.responder.commit(&mut batch);
     }
 
+    fn advise(&mut self, advice: Advice) {
+        let mut batch = Batch::default();
+        self.responder.heed(&mut batch, advice);
+        self.responder.commit(&mut batch);
+    }
+
+    fn peer_blocks(&mut self, source: &str, net: &str, secs: u64) {
+        let net = net.parse().expect(net);
+        let (for_, why) = (Duration::from_secs(secs), "scan".to_owned());
+        self.advise(Advice::Block { net, for_, source: source.into(), why });
+    }
+
     /// Steady and wall time go on.
     fn pass(&mut self, secs: u64) {
         self.steady.fetch_add(secs, Ordering::Relaxed);
@@ -314,26 +327,6 @@ fn restored_terms_are_never_longer_than_what_was_asked() {
 }
 
 #[test]
-fn what_is_protected_by_now_is_not_restored_and_old_blocks_are_forgotten() {
-    let mut first = bench(config::Firewall::default());
-    first.alert("203.0.113.9", Proof::Proven);
-    first.alert("203.0.113.10", Proof::Proven);
-    first.responder.do_as_asked(&Ask::Unblock("203.0.113.10".parse().expect("net"))).expect("unblock");
-    let mut protected = Protected::classes();
-    protected.add_host([203, 0, 113, 9].into(), Why::Resolver);
-    let mut restarted = bench_in(config::Firewall::default(), first.dir);
-    assert_eq!(restarted.standing(), ["203.0.113.9"]);
-    *restarted.protected.lock().expect("lock") = protected;
-    restarted.responder.look_after(true);
-    assert!(restarted.standing().is_empty());
-    assert!(restarted.live().is_empty());
-    assert_eq!(restarted.book().latest(9).expect("latest").len(), 2);
-    restarted.pass(31 * 86_400);
-    restarted.responder.forget();
-    assert!(restarted.book().latest(9).expect("latest").is_empty());
-}
-
-#[test]
 fn at_the_cap_the_oldest_unproven_block_makes_room() {
     let mut bench = bench(config::Firewall { unproven_cap: 2, ..config::Firewall::default() });
     for last in 1..=3 {
@@ -355,59 +348,6 @@ fn at_the_cap_the_oldest_unproven_block_makes_room() {
 }
 
 #[test]
-fn a_block_that_the_kernel_did_not_take_is_tried_again() {
-    let mut bench = bench(config::Firewall::default());
-    bench.alert("203.0.113.1", Proof::Unproven);
-    bench.broken.store(u64::MAX, Ordering::Relaxed);
-    bench.alert("203.0.113.1", Proof::Proven);
-    bench.alert("203.0.113.2", Proof::Proven);
-    bench.alert("203.0.113.2", Proof::Proven);
-    // Only what this attempt entered is taken back.
-    assert_eq!(bench.live(), ["203.0.113.1"]);
-    assert_eq!(bench.responder.failed.len(), 2);
-    bench.pass(100);
-    bench.responder.look_after(false);
-    assert_eq!(bench.responder.failed.len(), 2);
-    bench.broken.store(0, Ordering::Relaxed);
-    bench.pass(60);
-    bench.responder.look_after(false);
-    assert!(bench.responder.failed.is_empty());
-    let held: Vec<_> = bench.kernel().into_iter().map(|(net, _)| net).collect();
-    assert_eq!(held, ["203.0.113.1", "203.0.113.2"]);
-    assert_eq!(bench.live(), ["203.0.113.1", "203.0.113.2"]);
-}
-
-#[test]
-fn what_could_not_be_restored_is_restored_later() {
-    let mut first = bench(config::Firewall::default());
-    first.alert("203.0.113.9", Proof::Proven);
-    let mut restarted = bench_in(config::Firewall::default(), first.dir);
-    restarted.responder.firewall().expect("firewall").clear().expect("clear");
-    restarted.broken.store(u64::MAX, Ordering::Relaxed);
-    restarted.responder.restore();
-    restarted.broken.store(0, Ordering::Relaxed);
-    assert!(restarted.kernel().is_empty());
-    restarted.responder.look_after(false);
-    assert!(restarted.kernel().is_empty(), "not at every turn");
-    restarted.responder.look_after(true);
-    assert_eq!(restarted.kernel().len(), 1);
-}
-
-#[test]
-fn failed_blocks_are_bounded_and_end_with_their_time() {
-    let mut bench = bench(config::Firewall::default());
-    bench.broken.store(u64::MAX, Ordering::Relaxed);
-    for n in 0..MAX_FAILED + 10 {
-        bench.alert(&format!("203.0.{}.{}", n / 200, n % 200), Proof::Proven);
-    }
-    assert_eq!(bench.responder.failed.len(), MAX_FAILED);
-    bench.broken.store(0, Ordering::Relaxed);
-    bench.pass(4700);
-    bench.responder.look_after(false);
-    assert!(bench.responder.failed.is_empty() && bench.kernel().is_empty());
-}
-
-#[test]
 fn watching_takes_away_what_an_enforcing_run_left_and_blocks_nothing() {
     let mut first = bench(config::Firewall::default());
     first.alert("203.0.113.9", Proof::Proven);
@@ -426,22 +366,6 @@ fn watching_takes_away_what_an_enforcing_run_left_and_blocks_nothing() {
     assert!(watching.responder.do_as_asked(&ask).is_err());
     watching.responder.do_as_asked(&Ask::Flush).expect("flush");
     assert_eq!(watching.swept.load(Ordering::Relaxed), 3);
-}
-
-#[test]
-fn trouble_that_lasts_is_told_once_a_minute() {
-    let mut bench = bench(config::Firewall::default());
-    let told = |bench: &Bench| bench.responder.journal.counters().lines;
-    let before = told(&bench);
-    for _ in 0..20 {
-        bench.responder.degraded("the firewall", &Error::Denied);
-    }
-    assert_eq!(told(&bench) - before, 1);
-    bench.responder.degraded("the book of blocks", &Error::Denied);
-    assert_eq!(told(&bench) - before, 2);
-    bench.pass(61);
-    bench.responder.degraded("the firewall", &Error::Denied);
-    assert_eq!(told(&bench) - before, 3);
 }
 
 #[test]
@@ -528,28 +452,6 @@ fn after_a_sleep_the_kernel_is_told_again_and_after_a_step_of_the_clock_the_book
 }
 
 #[test]
-fn who_was_logged_in_lately_is_not_blocked_when_he_comes_back() {
-    let mut bench = bench(config::Firewall::default());
-    let mut protected = Protected::classes();
-    protected.add_host([192, 0, 2, 10].into(), Why::Session);
-    protected.add_host([192, 0, 2, 66].into(), Why::Connection);
-    *bench.protected.lock().expect("lock") = protected;
-    bench.responder.look_after(true);
-    *bench.protected.lock().expect("lock") = Protected::classes();
-    bench.pass(86_400);
-    bench.responder.look_after(true);
-    let mut bench = restart(bench);
-    bench.alert("192.0.2.10", Proof::Proven);
-    bench.alert("192.0.2.66", Proof::Proven);
-    assert_eq!(bench.standing(), ["192.0.2.66"]);
-    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 1);
-    bench.pass(15 * 86_400);
-    bench.responder.look_after(true);
-    bench.alert("192.0.2.10", Proof::Proven);
-    assert_eq!(bench.standing(), ["192.0.2.10"]);
-}
-
-#[test]
 fn what_is_told_of_a_block_says_who_asked_why_and_how_often() {
     let mut bench = bench(config::Firewall::default());
     let net: Net = "203.0.113.9".parse().expect("net");
@@ -577,28 +479,4 @@ fn what_is_told_of_a_block_says_who_asked_why_and_how_often() {
     bench.responder.look_after(false);
     assert_eq!(told(&mut bench, Ask::Status)["blocking"], "works");
     assert_eq!(bench.responder.do_as_asked(&Ask::Resume).expect("resume"), "blocking was not paused");
-}
-
-#[test]
-fn no_more_than_a_share_of_our_own_hosts_is_blocked() {
-    let mut bench = bench(config::Firewall::default());
-    let mut protected = Protected::classes();
-    protected.add_local("192.168.1.0/24".parse().expect("net"));
-    *bench.protected.lock().expect("lock") = protected;
-    bench.responder.look_after(true);
-    for last in 10..20 {
-        bench.alert(&format!("192.168.1.{last}"), Proof::Proven);
-        bench.alert(&format!("203.0.113.{last}"), Proof::Proven);
-    }
-    // A quarter of twenty.
-    assert_eq!(bench.standing().iter().filter(|net| net.starts_with("192.168.1.")).count(), 5);
-    assert_eq!(bench.standing().len(), 15);
-    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 5);
-    // Who is blocked already is blocked for longer.
-    bench.pass(600);
-    bench.alert("192.168.1.10", Proof::Proven);
-    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 5);
-    bench.responder.do_as_asked(&Ask::Unblock("192.168.1.10".parse().expect("net"))).expect("unblock");
-    bench.alert("192.168.1.19", Proof::Proven);
-    assert_eq!(bench.standing().len(), 15);
 }

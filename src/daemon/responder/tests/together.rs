@@ -7,21 +7,10 @@ use slips_core::record::Record;
 
 use super::*;
 use crate::daemon::bell::Bell;
+use crate::daemon::responder::later::MAX_FAILED;
 use crate::daemon::responder::turn::Gathered;
 
 impl Bench {
-    fn advise(&mut self, advice: Advice) {
-        let mut batch = Batch::default();
-        self.responder.heed(&mut batch, advice);
-        self.responder.commit(&mut batch);
-    }
-
-    fn peer_blocks(&mut self, source: &str, net: &str, secs: u64) {
-        let net = net.parse().expect(net);
-        let (for_, why) = (Duration::from_secs(secs), "scan".to_owned());
-        self.advise(Advice::Block { net, for_, source: source.into(), why });
-    }
-
     fn retract(&mut self, source: &str, net: &str) {
         self.advise(Advice::Retract { net: net.parse().expect(net), source: source.into() });
     }

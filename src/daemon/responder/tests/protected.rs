@@ -1,0 +1,130 @@
+//! Who is never blocked, whoever asks for it, and who is told.
+
+use super::*;
+
+#[test]
+fn what_is_protected_by_now_is_not_restored_and_old_blocks_are_forgotten() {
+    let mut first = bench(config::Firewall::default());
+    first.alert("203.0.113.9", Proof::Proven);
+    first.alert("203.0.113.10", Proof::Proven);
+    first.responder.do_as_asked(&Ask::Unblock("203.0.113.10".parse().expect("net"))).expect("unblock");
+    let mut protected = Protected::classes();
+    protected.add_host([203, 0, 113, 9].into(), Why::Resolver);
+    let mut restarted = bench_in(config::Firewall::default(), first.dir);
+    assert_eq!(restarted.standing(), ["203.0.113.9"]);
+    *restarted.protected.lock().expect("lock") = protected;
+    restarted.responder.look_after(true);
+    assert!(restarted.standing().is_empty());
+    assert!(restarted.live().is_empty());
+    assert_eq!(restarted.book().latest(9).expect("latest").len(), 2);
+    restarted.pass(31 * 86_400);
+    restarted.responder.forget();
+    assert!(restarted.book().latest(9).expect("latest").is_empty());
+}
+
+#[test]
+fn who_was_logged_in_lately_is_not_blocked_when_he_comes_back() {
+    let mut bench = bench(config::Firewall::default());
+    let mut protected = Protected::classes();
+    protected.add_host([192, 0, 2, 10].into(), Why::Session);
+    protected.add_host([192, 0, 2, 66].into(), Why::Connection);
+    *bench.protected.lock().expect("lock") = protected;
+    bench.responder.look_after(true);
+    *bench.protected.lock().expect("lock") = Protected::classes();
+    bench.pass(86_400);
+    bench.responder.look_after(true);
+    let mut bench = restart(bench);
+    bench.alert("192.0.2.10", Proof::Proven);
+    bench.alert("192.0.2.66", Proof::Proven);
+    assert_eq!(bench.standing(), ["192.0.2.66"]);
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 1);
+    bench.pass(15 * 86_400);
+    bench.responder.look_after(true);
+    bench.alert("192.0.2.10", Proof::Proven);
+    assert_eq!(bench.standing(), ["192.0.2.10"]);
+}
+
+#[test]
+fn no_more_than_a_share_of_our_own_hosts_is_blocked() {
+    let mut bench = bench(config::Firewall::default());
+    let mut protected = Protected::classes();
+    protected.add_local("192.168.1.0/24".parse().expect("net"));
+    *bench.protected.lock().expect("lock") = protected;
+    bench.responder.look_after(true);
+    for last in 10..20 {
+        bench.alert(&format!("192.168.1.{last}"), Proof::Proven);
+        bench.alert(&format!("203.0.113.{last}"), Proof::Proven);
+    }
+    // A quarter of twenty.
+    assert_eq!(bench.standing().iter().filter(|net| net.starts_with("192.168.1.")).count(), 5);
+    assert_eq!(bench.standing().len(), 15);
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 5);
+    // Who is blocked already is blocked for longer.
+    bench.pass(600);
+    bench.alert("192.168.1.10", Proof::Proven);
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 5);
+    bench.responder.do_as_asked(&Ask::Unblock("192.168.1.10".parse().expect("net"))).expect("unblock");
+    bench.alert("192.168.1.19", Proof::Proven);
+    assert_eq!(bench.standing().len(), 15);
+}
+
+#[test]
+fn what_is_refused_to_a_person_or_a_peer_is_told() {
+    let mut bench = bench(config::Firewall::default());
+    for (net, why, said) in
+        [("127.0.0.0/24", "slow printer", "loopback"), ("32.0.0.0/4", "all of it", "wider than")]
+    {
+        bench.told();
+        let ask = Ask::Block { net: net.parse().expect(net), secs: 60, why: why.into() };
+        let answer = bench.responder.do_as_asked(&ask).expect_err("refused");
+        let told = bench.told();
+        assert!(answer.contains(said), "{answer}");
+        for part in ["event=refusal", "origin=hand", why, &answer] {
+            assert!(told.contains(part), "no {part}: {told}");
+        }
+    }
+    bench.peer_blocks("org/anna", "127.0.0.1", 600);
+    let told = bench.told();
+    assert!(told.contains("on the word of peer org/anna") && told.contains("origin=peer"), "{told}");
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn what_is_refused_to_peers_is_told_ten_times_a_minute_at_most_and_then_how_often() {
+    let mut bench = bench(config::Firewall::default());
+    bench.told();
+    for n in 0..600 {
+        bench.peer_blocks(&format!("org/{}", n % 40), "127.0.0.1", 600);
+        if n % 10 == 9 {
+            bench.pass(1);
+        }
+    }
+    let told = bench.told().matches("is not blocked").count();
+    assert!((5..=10).contains(&told), "{told}");
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 600);
+    bench.pass(600);
+    bench.responder.sum_up();
+    let summed = bench.told();
+    assert!(summed.contains(&format!("peers: {} more refused blocks", 600 - told)), "{summed}");
+}
+
+#[test]
+fn the_share_of_our_own_hosts_holds_for_everybody() {
+    let mut bench = bench(config::Firewall::default());
+    let mut protected = Protected::classes();
+    protected.add_local("192.168.1.0/24".parse().expect("net"));
+    *bench.protected.lock().expect("lock") = protected;
+    bench.responder.look_after(true);
+    let ask = |net: &str| Ask::Block { net: net.parse().expect(net), secs: 60, why: String::new() };
+    // Eight addresses of a network with twenty hosts.
+    let answer = bench.responder.do_as_asked(&ask("192.168.1.128/29")).expect_err("refused");
+    assert!(answer.contains("internal_share"), "{answer}");
+    bench.responder.do_as_asked(&ask("192.168.1.128/30")).expect("four");
+    bench.peer_blocks("org/anna", "192.168.1.9", 600);
+    bench.peer_blocks("org/anna", "192.168.1.10", 600);
+    assert_eq!(bench.standing(), ["192.168.1.9", "192.168.1.128/30"]);
+    assert!(bench.responder.do_as_asked(&ask("192.168.1.11")).is_err());
+    bench.responder.do_as_asked(&Ask::Unblock("192.168.1.128/30".parse().expect("net"))).expect("unblock");
+    bench.responder.do_as_asked(&ask("192.168.1.11")).expect("one");
+    assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 3);
+}
