@@ -138,6 +138,11 @@ impl Protected {
         self.local.iter().any(|held| held.overlaps(net))
     }
 
+    /// The networks that we are part of.
+    pub fn local(&self) -> &[Net] {
+        &self.local
+    }
+
     /// Whether exactly this network is named.
     pub fn names(&self, net: Net) -> bool {
         self.nets.contains_key(&plain(net))

@@ -7,6 +7,7 @@ mod chatter;
 mod clocks;
 mod entries;
 mod interfaces;
+mod leases;
 mod lists;
 mod outbox;
 pub mod peers;

@@ -11,6 +11,7 @@ use slips_firewall::{DiscoverError, Protected, Sources, Why};
 
 use super::bell::Rope;
 use super::clocks::Clocks;
+use super::leases::Leases;
 use super::responder::Protect;
 use super::sinks::wall_clock;
 use crate::config::Firewall;
@@ -70,7 +71,12 @@ pub fn discover(policy: &Firewall, peers: &PeerAddresses) -> Result<Protected, D
 
 /// Who is protected, found out by a thread of its own: routes, files and processes are read there while the responder goes on to block.
 /// What is asked while it reads is answered by one more reading. Returns the thread's work; it ends when the responder is gone.
-pub fn finder(policy: Firewall, peers: PeerAddresses, rope: Rope) -> (Protect, impl FnOnce() + Send) {
+pub fn finder(
+    policy: Firewall,
+    peers: PeerAddresses,
+    leases: Leases,
+    rope: Rope,
+) -> (Protect, impl FnOnce() + Send) {
     let (ask, asked) = sync_channel::<()>(1);
     let (tell, told) = sync_channel(1);
     let protect = Protect {
@@ -85,7 +91,10 @@ pub fn finder(policy: Firewall, peers: PeerAddresses, rope: Rope) -> (Protect, i
         let mut again = false;
         while again || asked.recv().is_ok() {
             let began = clock();
-            let found = discover(&policy, &peers);
+            let mut found = discover(&policy, &peers);
+            if let Ok(protected) = &mut found {
+                leases.protect(protected, clock());
+            }
             if tell.send(found).is_err() {
                 return;
             }
@@ -122,7 +131,7 @@ mod tests {
     fn who_is_protected_is_found_by_another_thread_as_often_as_it_is_asked() {
         let bell = Bell::new().expect("bell");
         let peers = PeerAddresses::default();
-        let (protect, work) = finder(Firewall::default(), peers, bell.rope());
+        let (protect, work) = finder(Firewall::default(), peers, Leases::default(), bell.rope());
         let finder = std::thread::spawn(work);
         for _ in 0..3 {
             (protect.ask)();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use slips_systemd::notify::Environment;
 
 use super::run::open_responder;
-use super::{bell::Bell, peers, protect};
+use super::{bell::Bell, leases::Leases, peers, protect};
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, Mode};
 
@@ -22,7 +22,8 @@ pub fn restore(config: &Config, environment: &Environment) -> Result<String, Fai
     let known = peers::addresses(config, environment);
     let bell = Bell::new().map_err(Failure::software)?;
     // Nobody asks for the protected set again: it is what it is at this moment, and the daemon goes on from there.
-    let (protect, _) = protect::finder(config.firewall.clone(), known.clone(), bell.rope());
+    let (protect, _) =
+        protect::finder(config.firewall.clone(), known.clone(), Leases::default(), bell.rope());
     let (mut responder, _) = open_responder(config, protect, &known, &[])?;
     responder.open_book(&book);
     if !responder.is_restored() {

@@ -28,6 +28,7 @@ use slips_systemd::notify::{Environment, Heartbeat, Notifier, State};
 
 use super::bell::Bell;
 use super::clocks::Clocks;
+use super::leases::Leases;
 use super::lists::Follower;
 use super::outbox::{LANE_QUEUE, Lane, Shed, WhenFull};
 use super::protect::PeerAddresses;
@@ -67,10 +68,12 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
         partners: protect::partners(&local_nets),
         ..config.engine(&own_nets)
     };
-    let (_lock, sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings)?;
+    let (_lock, mut sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings)?;
     let bell = Bell::new().map_err(Failure::software)?;
     let known = peers::addresses(config, environment);
-    let (protect, find) = protect::finder(config.firewall.clone(), known.clone(), bell.rope());
+    let leases = Leases::default();
+    sinks.push(leases.sink());
+    let (protect, find) = protect::finder(config.firewall.clone(), known.clone(), leases, bell.rope());
     let (mut responder, gateways) = open_responder(config, protect, &known, &watched)?;
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
