@@ -181,7 +181,7 @@ daemon_up() {
 parameters:
   time_window_width: ${width}s
 detection:
-  evidence_detection_threshold: $((15 * 60 / width))
+  evidence_detection_threshold: $(awk -v width="$width" 'BEGIN { print 15 * 60 / width }')
 threatintelligence:
   local_threat_intelligence_files: $out/lists
 firewall:

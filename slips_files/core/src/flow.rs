@@ -297,6 +297,9 @@ pub struct Flow {
     pub heard: bool,
     /// It was seen within other packets. Whoever wraps it may have made it up, both sides of it: it proves nothing.
     pub tunnelled: bool,
+    /// The first SYN had no option but a segment size: a program made the packet itself, since every usual system's own asks for more.
+    /// False for logs, which do not tell.
+    pub bare_syn: bool,
     /// Hardware address of the originator's frames.
     pub src_mac: Option<MacAddr>,
     /// Hardware address of the responder's frames (or of the first frame's destination).
@@ -332,6 +335,7 @@ impl Flow {
             missed_bytes: 0,
             heard: true,
             tunnelled: false,
+            bare_syn: false,
             src_mac: None,
             dst_mac: None,
             vlan: None,

@@ -6,6 +6,9 @@ use slips_core::addr;
 use slips_core::detector::Facts;
 use slips_core::evidence::Proof;
 use slips_core::flow::{ConnState, Flow, MacAddr, Origin, Outcome, Phase, Proto};
+use slips_core::time::Span;
+
+use crate::web;
 
 /// The attempt led to nothing: refused, unanswered, aborted before it was accepted, or half open on purpose.
 ///
@@ -50,7 +53,7 @@ pub fn is_blind_probe(flow: &Flow) -> bool {
 
 /// Whether this event tells of an attempt that no earlier event of the same flow told of.
 pub fn is_new_attempt(flow: &Flow) -> bool {
-    flow.phase != Phase::End || flow.origin != Origin::Sensor || is_blind_probe(flow)
+    flow.phase != Phase::End || flow.origin != Origin::Sensor || is_blind_probe(flow) || is_silent_visit(flow)
 }
 
 /// SYN, SYN-ACK, RST: what a SYN scan does at an open port. Nobody else takes back a connection before using it.
@@ -62,6 +65,19 @@ fn is_half_open_probe(flow: &Flow) -> bool {
         && !flow.history.contains(b'A')
         && !flow.history.contains(b'D')
 }
+
+/// A connection that was let in and taken back at once, without a byte from either side: what a connect scan does at an open port.
+pub fn is_silent_visit(flow: &Flow) -> bool {
+    flow.proto == Proto::Tcp
+        && flow.phase == Phase::End
+        && matches!(flow.state, ConnState::Rsto | ConnState::SF | ConnState::S2)
+        && (flow.orig.bytes, flow.resp.bytes, flow.missed_bytes) == (0, 0, 0)
+        && ["ShAR", "ShAF"].iter().any(|begin| flow.history.as_str().starts_with(begin))
+        && flow.duration.is_none_or(|lasted| lasted < TAKEN_BACK)
+}
+
+/// Within so long: a browser keeps what it opened in advance for longer.
+const TAKEN_BACK: Span = Span::from_secs(5);
 
 /// Both ends are single hosts: never broadcast, multicast, link-local, loopback or reserved.
 pub fn between_hosts(flow: &Flow) -> bool {
@@ -142,7 +158,13 @@ pub const fn proof_if(alone: bool) -> Proof {
 
 /// Whether the source of this very attempt is proven.
 pub fn is_proven(flow: &Flow, facts: Facts) -> bool {
-    proof_of_source(facts) == Proof::Proven && !is_blind_probe(flow)
+    let whole = is_silent_visit(flow) && flow.is_two_way();
+    whole || (proof_of_source(facts) == Proof::Proven && !is_blind_probe(flow))
+}
+
+/// Whether the source of this very attempt is proven, and no web page can have caused it.
+pub fn is_own(flow: &Flow, facts: Facts) -> bool {
+    is_proven(flow, facts) && !web::can_cause(flow, facts)
 }
 
 /// How many of what was counted could be forged: the one that reaches a step proves nothing about those before it.
@@ -152,9 +174,12 @@ pub struct Doubtful(u32);
 impl Doubtful {
     /// Counts one that is, or is not, from the hardware address which owns its source's address.
     pub const fn count(&mut self, facts: Facts) {
-        if matches!(proof_of_source(facts), Proof::Unproven) {
-            self.0 = self.0.saturating_add(1);
-        }
+        self.count_if(matches!(proof_of_source(facts), Proof::Unproven));
+    }
+
+    /// Counts one that could be forged, or not.
+    pub const fn count_if(&mut self, doubtful: bool) {
+        self.0 = self.0.saturating_add(doubtful as u32);
     }
 
     /// Whether of `all` that were counted nine tenths are certain.
@@ -218,6 +243,27 @@ mod tests {
         assert!(!with("F", |f| f.resp.bytes = 9));
         assert!(!with("F", |f| f.phase = Phase::Start));
         assert!(!with("F", |f| f.proto = Proto::Udp));
+    }
+
+    #[test]
+    fn what_is_let_in_and_says_nothing_is_a_visit_for_the_open_port_alone() {
+        let with = |history: &str, vary: fn(&mut Flow)| {
+            let mut flow = Talk::tcp("203.0.113.9", "192.168.1.2", 80).state(ConnState::SF).flow();
+            (flow.history, flow.orig.pkts, flow.resp.pkts) = (history.into(), 3, 2);
+            vary(&mut flow);
+            is_silent_visit(&flow)
+        };
+        for history in ["ShAR", "ShAFf", "ShAFar", "ShAFaf"] {
+            assert!(with(history, |_| {}), "{history}");
+        }
+        assert!(with("ShAR", |f| f.state = ConnState::Rsto));
+        for history in ["ShADFf", "ShAfF", "ShAdFf", "SAF", "ShR", "^hAF"] {
+            assert!(!with(history, |_| {}), "{history}");
+        }
+        assert!(!with("ShAFf", |f| f.resp.bytes = 40), "a banner");
+        assert!(!with("ShAFf", |f| f.orig.bytes = 1));
+        assert!(!with("ShAFf", |f| f.duration = Some(Span::from_secs(9))), "kept open for later");
+        assert!(!with("ShAR", |f| f.phase = Phase::Established));
     }
 
     #[test]

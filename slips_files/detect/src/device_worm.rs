@@ -2,7 +2,7 @@
 
 use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
-use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{Flow, Proto};
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
@@ -10,7 +10,7 @@ use slips_core::time::{Span, WindowId};
 use crate::ladder::{self, Ladder, Told, rung};
 use crate::steps::member_of_ip;
 use crate::tally::{Distinct, Pace, Trail};
-use crate::{Settings, attempt};
+use crate::{Settings, attempt, web};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -28,13 +28,13 @@ pub static SPEC: Spec = Spec {
             debugger, TR-069, UPnP of several makers …); a single port is for `horizontal_scan`. Rule, exploits: \
             requests over HTTP that only the exploits of such devices send, or that fetch and run a program in a \
             parameter, to distinct servers.",
-        numbers: "Mirai's descendants try 100 to 1,000 hosts a second, the slowest some a second; 200 pairs, which a \
-            page that makes a browser fetch from dead addresses has not. An exploit is high: a page can make a \
-            browser send it, to as many servers as it likes.",
+        numbers: "Mirai's descendants try 100 to 1,000 hosts a second, the slowest some a second; 200 pairs \
+            are critical. An exploit is high: a page can make a browser send it, to as many servers as it likes.",
         quiet: "The requests are whole paths with their parameter; owners' management does not go to many hosts \
             outside. Searching inwards is for the other scans.",
         evasion: "New exploits; TLS; searching slowly.",
-        proof: "Exploits proven, a request over TCP; search proven by the hardware address.",
+        proof: "Exploits of strangers proven, a request over TCP. Of our own hosts never, since any page can have them sent; their \
+            search by the hardware address, if five attempts are such as no web page can cause (see vertical_port_scan).",
     },
 };
 
@@ -111,6 +111,8 @@ struct Worm {
     pace: Pace,
     /// A forwarded packet may be seen on its way out first: then a later event of its flow tells whose frame it was.
     proven: Distinct<u64>,
+    /// How many of these no page can have caused.
+    own: u32,
     searched: Told,
     servers: Distinct<u64>,
     exploited: Told,
@@ -156,6 +158,7 @@ impl DeviceWorm {
         let pair = member_of_ip(flow.dst.addr).rotate_left(16) ^ u64::from(flow.dst.port);
         let new = worm.pairs.insert(pair);
         let proven = attempt::is_proven(flow, cx.facts()) && worm.proven.insert(pair);
+        worm.own += u32::from(proven && attempt::is_own(flow, cx.facts()));
         if !new && !proven {
             return;
         }
@@ -169,7 +172,9 @@ impl DeviceWorm {
         }
         let pairs = worm.pace.sum();
         let step = self.searched.step(pairs).max(worm.searched.step());
-        let proof = attempt::proof_if(worm.proven.len() >= pairs.min(worm.pairs.len()));
+        let proven = worm.proven.len();
+        let enough = proven >= pairs.min(worm.pairs.len()) && web::is_a_program(proven, worm.own);
+        let proof = attempt::proof_if(enough);
         let Some(rung) = worm.searched.climb(&self.searched, step, proof, u32::from(new), flow.start) else {
             return;
         };
@@ -195,7 +200,8 @@ impl DeviceWorm {
         worm.servers.insert(member_of_ip(about.dst.addr));
         worm.trail.push(about.uid);
         let step = self.exploited.step(worm.servers.len());
-        let Some(rung) = worm.exploited.climb(&self.exploited, step, Proof::Proven, 1, about.at) else {
+        let proof = web::proof_of_client(cx.facts());
+        let Some(rung) = worm.exploited.climb(&self.exploited, step, proof, 1, about.at) else {
             return;
         };
         let shown: String = http.uri.chars().take(120).collect();
@@ -211,7 +217,7 @@ impl DeviceWorm {
             proto: Some(Proto::Tcp),
             text,
             uids,
-            proof: Proof::Proven,
+            proof,
             ..ladder::finding(cx, EvidenceKind::DeviceWorm, about.src.addr, rung, about.at)
         });
     }
@@ -256,6 +262,7 @@ mod tests {
     use super::*;
     use crate::test_traces::{Talk, at, bench, http, levels};
     use slips_core::detector::Facts;
+    use slips_core::evidence::Proof;
     use slips_core::flow::Phase;
 
     fn searched(hosts: u8, ports: &[u16], gap: i64, src: &str) -> Vec<Finding> {
@@ -339,5 +346,21 @@ mod tests {
         }
         let proofs: Vec<bool> = told.iter().map(|told| told.proof == Proof::Proven).collect();
         assert_eq!(proofs, [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_search_that_a_page_can_cause_proves_nothing() {
+        let proofs = |ports: [u16; 2]| {
+            let mut bench = bench(DeviceWorm::new(&Settings::default()));
+            bench.facts(Facts { src_on_link: true, src_local: true, ..Facts::default() });
+            let attempt = |n: u8| {
+                let port = ports[usize::from(n) % 2];
+                let talk = Talk::tcp("192.168.1.66", &format!("203.0.113.{n}"), port).at(i64::from(n));
+                talk.phase(Phase::Unanswered).uid(&format!("C{n}")).event()
+            };
+            (0..240u8).flat_map(|n| bench.feed(&attempt(n))).map(|told| told.proof).collect::<Vec<_>>()
+        };
+        assert_eq!(proofs([5555, 7547]), [Proof::Unproven; 3]);
+        assert_eq!(proofs([23, 2323]), [Proof::Proven; 3]);
     }
 }

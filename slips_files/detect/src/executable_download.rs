@@ -10,6 +10,7 @@ use slips_core::flow::Proto;
 use crate::Settings;
 use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
+use crate::web;
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -27,7 +28,7 @@ pub static SPEC: Spec = Spec {
         quiet: "Systems update themselves in clear text, with signatures; one evidence for each server, eight \
             servers weigh. A bare address has no business with programs: medium.",
         evasion: "TLS, archives, scripts.",
-        proof: "Proven, a request over TCP.",
+        proof: "Of the server proven, a request over TCP; of our own host not, since any page can have it made.",
     },
 };
 
@@ -111,6 +112,7 @@ impl ExecutableDownload {
             victim: Some(Entity::Ip(about.dst.addr)),
             level: server.level.min(ThreatLevel::Low),
             confidence: Confidence::new(0.5),
+            proof: web::proof_of_client(cx.facts()),
             ..server.clone()
         };
         server.related.push(client.id());

@@ -42,7 +42,8 @@ pub static SPEC: Spec = Spec {
             high at most: `ping -f` is an administrator's tool; so is a stream of datagrams from one of our hosts to \
             another, as iperf and cameras send it.",
         evasion: "49 attempts a second; a handshake that is completed (then the senders are known).",
-        proof: "Unproven, but for a local source with its own hardware address.",
+        proof: "Unproven, but for a local source with its own hardware address; outwards only what no web page can cause \
+            (see vertical_port_scan).",
     },
 };
 
@@ -229,7 +230,7 @@ impl Flood {
             return;
         }
         period.watch(flow.src.addr);
-        period.doubtful.count(cx.facts());
+        period.doubtful.count_if(!attempt::is_own(flow, cx.facts()));
         period.trail.push(flow.uid);
         let unanswered = period.attempts.saturating_sub(period.answered);
         let young = at.0.saturating_sub(period.began.0) < IN_FLIGHT_MICROS;

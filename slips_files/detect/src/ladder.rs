@@ -112,8 +112,8 @@ impl Told {
         self.step
     }
 
-    /// The finding grew by `grown` at `at` and stands at `step`: whether to tell it. It is told when the step is new; while it is
-    /// critical also when it goes on, and when its source is proven now.
+    /// The finding grew by `grown` at `at` and stands at `step`: whether to tell it. It is told when the step is new, when its source is
+    /// proven now, and while it is critical also when it goes on.
     pub fn is_news(
         &mut self,
         step: u8,
@@ -128,7 +128,8 @@ impl Told {
         let stays_critical = level == ThreatLevel::Critical && self.step > 0;
         let goes_on = stays_critical && self.grown >= AGAIN_GROWN && at.since(self.at) >= AGAIN_AFTER;
         let proven = proof == Proof::Proven;
-        let proves = stays_critical && proven && !self.proven && step >= self.step;
+        let weighs = level > ThreatLevel::Info;
+        let proves = weighs && self.step > 0 && proven && !self.proven && step >= self.step;
         if !goes_on && !proves && step <= self.step {
             return false;
         }
@@ -204,12 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_critical_is_told_again_when_it_is_proven() {
+    fn what_weighs_is_told_again_when_it_is_proven() {
         use Proof::{Proven, Unproven};
         let mut told = Told::default();
         let mut tells = |step, proof| told.climb(&ladder(10), step, proof, 1, PacketTime(0)).is_some();
         assert!(tells(2, Unproven));
-        assert!(!tells(2, Proven), "not critical");
+        assert!(tells(2, Proven));
+        assert!(!tells(2, Proven) && !tells(1, Proven));
         assert!(tells(3, Unproven));
         assert!(tells(3, Proven));
         assert!(!tells(3, Proven) && !tells(3, Unproven) && !tells(3, Proven));

@@ -32,7 +32,8 @@ pub static SPEC: Spec = Spec {
         quiet: "Clients of a stopped service do this all day, so it never rises above medium, and of one source only \
             the first 16 destinations weigh anything.",
         evasion: "Four attempts per window.",
-        proof: "As for the scans; a refusal proves nothing about who asked.",
+        proof: "As for the scans; a refusal proves nothing about who asked, and outwards any web page can cause it, but for ports \
+            that browsers refuse.",
     },
 };
 
@@ -117,7 +118,7 @@ impl Reconnection {
             return;
         };
         peer.attempts = peer.attempts.saturating_add(1);
-        peer.doubtful.count(cx.facts());
+        peer.doubtful.count_if(!attempt::is_own(flow, cx.facts()));
         peer.trail.push(flow.uid);
         let ladder = if telnet { &self.telnet } else { &self.any };
         let step = ladder.step(peer.attempts);

@@ -27,7 +27,8 @@ pub static SPEC: Spec = Spec {
         detects: "Scans that no single port and no single host shows: several ports of several hosts \
             (`BLOCK_PORT_SCAN`), and few attempts an hour that are many a day (`SLOW_PORT_SCAN`).",
         attack: "T1046 Network Service Discovery, T1595.001 Active Scanning: Scanning IP Blocks.",
-        rule: "Per source, the distinct pairs of local host and port at which it failed (as for the other scans). \
+        rule: "Per source, the distinct pairs of local host and port at which it failed (as for the other scans), from outside also \
+            those where it was let in, said nothing and left. \
             Block: in one window, at five hosts and five ports at least. Slow: in the last twelve to twenty-four \
             hours, over three different hours at least.",
         numbers: "Block 60, 200, 600 pairs; slow 20, 60, 200. nmap's `-T1` tries a port every 15 s, which the other \
@@ -160,7 +161,9 @@ fn may_be_answer(flow: &Flow, facts: Facts) -> bool {
 fn counts(flow: &Flow, facts: Facts) -> bool {
     matches!(flow.proto, Proto::Tcp | Proto::Udp)
         && facts.dst_local
-        && (attempt::failed(flow) || attempt::is_blind_probe(flow))
+        && (attempt::failed(flow)
+            || attempt::is_blind_probe(flow)
+            || (!facts.src_local && attempt::is_silent_visit(flow)))
         && !flow.was_flipped()
         && !(facts.src_local && facts.dst_talked)
         && !may_be_answer(flow, facts)

@@ -47,6 +47,8 @@ struct Count {
     members: Option<Box<Distinct<u64>>>,
     trail: Trail,
     told: u8,
+    /// The highest step that was told as proven.
+    told_proven: u8,
     weighs: bool,
 }
 
@@ -130,10 +132,13 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         count.proven = count.proven.saturating_add(u32::from(proof == Proof::Proven));
         count.trail.push(uid);
         let step = self.ladder.step(count.n);
-        if !ladder::climb(&mut count.told, step) {
+        let (rises, proven) = (ladder::climb(&mut count.told, step), self.ladder.step(count.proven));
+        let mut rung = self.ladder.at_step(step)?;
+        // What was told as unproven is told again when those that are proven have come as far.
+        let proves = proven >= step && step > count.told_proven && rung.level > ThreatLevel::Info;
+        if !rises && !proves {
             return None;
         }
-        let mut rung = self.ladder.at_step(step)?;
         if !count.weighs && rung.level > ThreatLevel::Info && counts.weighing < self.limits.weighing {
             counts.weighing += 1;
             count.weighs = true;
@@ -141,7 +146,10 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         if !count.weighs {
             rung.level = ThreatLevel::Info;
         }
-        let proof = attempt::proof_if(self.ladder.step(count.proven) >= step);
+        let proof = attempt::proof_if(proven >= step);
+        if proof == Proof::Proven {
+            count.told_proven = step;
+        }
         Some(Reached { n: count.n, rung, proof, uids: count.trail.take() })
     }
 

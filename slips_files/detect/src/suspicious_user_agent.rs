@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Http};
-use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::Proto;
 
 use crate::Settings;
 use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps};
+use crate::web;
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -28,7 +29,7 @@ pub static SPEC: Spec = Spec {
         quiet: "Whole names of tools, no fragments; scanners are medium, because owners scan themselves and surveys \
             of the internet knock everywhere; nothing here is critical, and eight servers of one source weigh.",
         evasion: "Any other name.",
-        proof: "Proven, a request over TCP.",
+        proof: "Proven, a request over TCP; of one of our hosts outwards not, since any page can have it made.",
     },
 };
 
@@ -107,7 +108,7 @@ impl SuspiciousUserAgent {
             victim: Some(Entity::Ip(dst.addr)),
             proto: Some(Proto::Tcp),
             text,
-            proof: Proof::Proven,
+            proof: web::proof_of_client(cx.facts()),
             ..reached.finding(cx, EvidenceKind::SuspiciousUserAgent, http.about.src.addr, http.about.at)
         });
     }

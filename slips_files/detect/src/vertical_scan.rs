@@ -12,7 +12,7 @@ use slips_core::time::WindowId;
 use crate::ladder::{self, Ladder, Rung, Told, rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Trail};
-use crate::{Settings, attempt, zeek_notice};
+use crate::{Settings, attempt, web, zeek_notice};
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -25,8 +25,8 @@ pub static SPEC: Spec = Spec {
         detects: "Vertical port scan: one source fails at many ports of one host.",
         attack: "T1046 Network Service Discovery; T1595.001 Active Scanning when the source is remote.",
         rule: "Per source, window, target and transport, the distinct destination ports of failed attempts \
-            (refused, unanswered, aborted, half open on purpose, or without SYN: FIN, null, Xmas, ACK and Maimon \
-            scans). Zeek's `Scan::Port_Scan` notices raise the same evidence.",
+            (refused, unanswered, aborted, half open on purpose, without SYN: FIN, null, Xmas, ACK and Maimon scans, or let in \
+            and taken back within five seconds without a byte: connect scans of open ports). Zeek's `Scan::Port_Scan` notices raise the same evidence.",
         numbers: "The first step at 10 ports is what the original does in effect (its documents say 5 or 6). 100 \
             closed ports of one host are critical: nmap's quick scan tries 100, its usual one 1,000, within \
             seconds. A target with which a local client lately talked is given three times as many, for FTP \
@@ -35,10 +35,11 @@ pub static SPEC: Spec = Spec {
         quiet: "Clients retry the same few ports; peer-to-peer programs fail at many hosts, a port each. UDP ports \
             from 33,000 up are not counted (traceroute, mtr, media, answers to ephemeral ports), nor are answers \
             seen one-sided of hosts that ours talk with, to eight ports of a target.",
-        evasion: "Fewer than ten ports per window and target; open ports alone, by completed connections; many \
-            sources.",
+        evasion: "Fewer than ten ports per window and target; saying something at open ports; many sources.",
         proof: "Attempts that fail prove nothing about their sender. Proven when the ports that were tried from the \
-            hardware address which owns the source's address reach the step alone; probes without SYN never are.",
+            hardware address which owns the source's address reach the step alone; probes without SYN never are. \
+            Outwards five of them must be such as no web page can have a browser try: ports below 1024 that browsers \
+            refuse to call (the Fetch standard's bad ports), or SYNs that no system's own stack sends.",
     },
 };
 
@@ -87,6 +88,8 @@ struct Target {
     /// Those of them that were tried by a proven source. A forwarded packet may be seen on its way out first: then a later event of
     /// its flow tells whose frame it was.
     proven: Distinct<u16>,
+    /// How many of these no page can have caused.
+    own: u32,
     /// Ports that got what looks like answers.
     answered: Vec<u16>,
     trail: Trail,
@@ -123,7 +126,7 @@ impl VerticalScan {
             Proto::Udp => flow.dst.port < UDP_PORTS_BELOW,
             _ => false,
         };
-        let failed = attempt::failed(flow) || attempt::is_blind_probe(flow);
+        let failed = attempt::failed(flow) || attempt::is_blind_probe(flow) || attempt::is_silent_visit(flow);
         if !counts || !failed || !attempt::between_hosts(flow) {
             return;
         }
@@ -134,7 +137,9 @@ impl VerticalScan {
         }
         let mut new = target.ports.insert(flow.dst.port);
         if attempt::is_proven(flow, facts) {
-            new |= target.proven.insert(flow.dst.port);
+            let proven = target.proven.insert(flow.dst.port);
+            target.own += u32::from(proven && attempt::is_own(flow, facts));
+            new |= proven;
         }
         if !new && !attempt::is_new_attempt(flow) {
             return;
@@ -189,7 +194,8 @@ impl Target {
         if tcp && self.talked && self.ports.len() < TALKED_CRITICAL {
             step = step.min(BELOW_CRITICAL);
         }
-        let proof = attempt::proof_if(ladder.step(self.proven.len()) >= step);
+        let proven = self.proven.len();
+        let proof = attempt::proof_if(ladder.step(proven) >= step && web::is_a_program(proven, self.own));
         let rung = self.told.climb(ladder, step, proof, 1, flow.seen)?;
         Some((rung, proof))
     }
@@ -316,6 +322,17 @@ mod tests {
     }
 
     #[test]
+    fn open_ports_at_which_nothing_is_said_count_and_are_proven() {
+        let visit = |f: &mut Flow| {
+            (f.state, f.history, f.phase) = (ConnState::Rsto, "ShAR".into(), Phase::End);
+            (f.orig.pkts, f.resp.pkts) = (3, 1);
+        };
+        let told = scan(1..101, visit);
+        assert_eq!(levels(&told), ["medium 0.7", "high 0.8", "critical 1"]);
+        assert!(told.iter().all(|told| told.proof == Proof::Proven), "a whole handshake");
+    }
+
+    #[test]
     fn a_traceroute_is_no_udp_scan() {
         let udp = |f: &mut Flow| (f.proto, f.state) = (Proto::Udp, ConnState::S0);
         assert!(scan(33_434..33_700, udp).is_empty());
@@ -392,6 +409,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_page_can_have_its_visitor_do_outside_proves_nothing() {
+        let worst = |ports: &[u16], target: &str, bare_syn| {
+            let mut bench = bench(VerticalScan::new(&Settings::default()));
+            bench.facts(Facts { src_on_link: true, ..Facts::default() });
+            let attempt = |port: &u16| Talk::tcp("192.168.1.5", target, *port).phase(Phase::Rejected).flow();
+            let told: Vec<_> = ports
+                .iter()
+                .flat_map(|port| bench.feed(&Event::Flow(Flow { bare_syn, ..attempt(port) })))
+                .collect();
+            assert_eq!(levels(&told).last().map(String::as_str), Some("critical 1"));
+            told.last().map(|told| told.proof)
+        };
+        let outside = "203.0.113.9";
+        let pages: Vec<u16> = (8000..8200).collect();
+        assert_eq!(worst(&pages, outside, false), Some(Proof::Unproven));
+        assert_eq!(worst(&pages, outside, true), Some(Proof::Proven), "a program made the packets");
+        assert_eq!(worst(&pages, "192.168.1.7", false), Some(Proof::Proven));
+        // A host whose mail does not get through, and a page: still nobody is blocked.
+        let with = |others: &[u16]| worst(&[others, &pages].concat(), outside, false);
+        assert_eq!(with(&[25, 143, 587, 993]), Some(Proof::Unproven));
+        assert_eq!(with(&[21, 22, 23, 25, 110]), Some(Proof::Proven));
+        assert_eq!(
+            worst(&(1..151).collect::<Vec<_>>(), outside, false),
+            Some(Proof::Proven),
+            "a connect scan"
+        );
+    }
+
+    #[test]
     fn one_genuine_attempt_does_not_prove_forged_ones() {
         let mixed = |genuine: usize| {
             let mut bench = bench(VerticalScan::new(&Settings::default()));
@@ -415,7 +461,8 @@ mod tests {
         use Proof::{Proven, Unproven};
         assert_eq!(mixed(1), [Unproven, Unproven, Unproven]);
         assert_eq!(mixed(30), [Proven, Proven, Unproven]);
-        assert_eq!(learned(3), [Unproven, Unproven, Unproven, Proven], "told again at the third more");
+        let again = [Unproven, Proven, Unproven, Proven, Unproven, Proven];
+        assert_eq!(learned(3), again, "told again at the third more");
         assert_eq!(mixed(150), [Proven, Proven, Proven]);
     }
 
@@ -461,7 +508,7 @@ mod tests {
             told.extend(bench.feed(&Event::Flow(flow)));
         }
         assert_eq!(levels(&told), ["medium 0.7", "high 0.8"]);
-        assert_eq!(told[0].proof, Proof::Proven, "an on-link source is proven");
+        assert_eq!(told[0].proof, Proof::Unproven, "a page may have it done");
         let flow = Talk::tcp("192.168.1.5", "203.0.113.9", 50_000).flow();
         assert_eq!(levels(&bench.feed(&Event::Flow(flow))), ["critical 1"]);
     }

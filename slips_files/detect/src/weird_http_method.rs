@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use slips_core::detector::{Cx, Detector, Header, Role, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind, Weird};
-use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 
 use crate::Settings;
 use crate::ladder::rung;
 use crate::steps::{Limits, Steps, in_steps, member_of};
+use crate::web;
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -26,7 +27,7 @@ pub static SPEC: Spec = Spec {
         quiet: "Methods of WebDAV, UPnP, RTSP and Microsoft's tunnels are known here even if the reader does not \
             know them. Nothing here is more than medium.",
         evasion: "A known method.",
-        proof: "Proven, a request over TCP.",
+        proof: "Proven, a request over TCP; of one of our hosts outwards not, since any page can have it made.",
     },
 };
 
@@ -93,7 +94,7 @@ impl WeirdHttpMethod {
             victim: Some(Entity::Ip(about.dst.addr)),
             proto: Some(about.proto),
             text,
-            proof: Proof::Proven,
+            proof: web::proof_of_client(cx.facts()),
             ..reached.finding(cx, EvidenceKind::WeirdHttpMethod, about.src.addr, about.at)
         });
     }

@@ -15,6 +15,7 @@ use crate::attempt;
 use crate::ladder::rung;
 use crate::steps::{Limits, Steps};
 use crate::table::Table;
+use crate::web;
 
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
@@ -36,7 +37,7 @@ pub static SPEC: Spec = Spec {
         quiet: "Partial captures and flows that were joined in the middle are not judged; VPNs, messengers and games \
             at these ports stay at medium, and of one source eight servers weigh.",
         evasion: "A wrapper that looks right.",
-        proof: "Proven once the flow was two-way.",
+        proof: "Proven once the flow was two-way; of one of our hosts outwards not, since any page can have it made.",
     },
 };
 
@@ -121,7 +122,7 @@ impl WrongProtocol {
             proto: Some(Proto::Tcp),
             dst_port: Some(flow.dst.port),
             text,
-            proof: Proof::Proven,
+            proof: web::proof_of_client(cx.facts()),
             ..reached.finding(cx, kind, flow.src.addr, flow.seen)
         };
         if is_80 {
@@ -136,6 +137,7 @@ fn tell_pair(cx: &mut Cx<'_>, flow: &Flow, mut client: Finding) {
     let mut server = Finding {
         attacker: Entity::Ip(flow.dst.addr),
         victim: Some(Entity::Ip(flow.src.addr)),
+        proof: Proof::Proven,
         ..client.clone()
     };
     client.level = client.level.min(ThreatLevel::Low);

@@ -109,6 +109,7 @@ pub(crate) fn flow(track: &mut Track, phase: Phase, seen: PacketTime) -> Flow {
         missed_bytes: track.missed,
         heard: heard(track),
         tunnelled: track.tunnelled,
+        bare_syn: track.end(Dir::Orig).bare_syn,
         src_mac,
         dst_mac,
         vlan: track.vlan,

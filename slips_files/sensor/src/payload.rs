@@ -5,8 +5,12 @@
 //! hole it goes on behind it. A flow that turns out to be encrypted is left alone for good. The gathered bytes leave as an event
 //! when the other side answers, when they are many, and when the flow ends.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use slips_core::addr::{self, LocalNets};
 use slips_core::event::{Event, Payload};
+use slips_core::hash::KeyedState;
 use slips_core::time::PacketTime;
 
 use crate::emit;
@@ -39,19 +43,30 @@ impl PayloadSettings {
 const WORTH_TELLING: usize = 16;
 /// Bytes at the start of a flow that nobody recognises, of which this share must be text.
 const TEXT_SHARE: usize = 4;
-/// Flows whose payload is gathered at once; further ones wait until one of them is over.
+/// Flows whose payload is gathered at once, of all hosts and of one; further ones wait until one of them is over.
 const MAX_FLOWS: usize = 1 << 14;
+const MAX_OF_HOST: u32 = 1 << 12;
+/// What is told costs as much of its second as so many bytes (a quarter of the second at most), however short it is: to look at it
+/// costs, too.
+const LEAST_COST: u32 = 256;
+/// Payloads at the start of a flow that nobody recognises in which text is looked for.
+const LOOKS: u8 = 4;
 
 /// Whether a flow's payload is gathered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 enum Gathering {
-    /// Nobody has looked yet.
-    #[default]
-    Undecided,
+    /// Nobody has looked yet, or in vain so often.
+    Undecided(u8),
     /// No: nobody of ours sends outside, it is encrypted, or it was enough.
     No,
     /// Yes, in this place among all that are.
     Yes(u16),
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        Self::Undecided(0)
+    }
 }
 
 /// What is gathered of one side of a flow.
@@ -81,6 +96,8 @@ pub(crate) struct Payloads {
     states: Vec<Gathering>,
     flows: Vec<Gathered>,
     free: Vec<u16>,
+    /// Flows of each host of ours that are gathered.
+    of_host: HashMap<u128, u32, KeyedState>,
 }
 
 /// A payload that a flow carried.
@@ -93,7 +110,7 @@ pub(crate) struct Piece<'a> {
 }
 
 impl Payloads {
-    pub(crate) const fn new(settings: Option<PayloadSettings>) -> Self {
+    pub(crate) fn new(settings: Option<PayloadSettings>) -> Self {
         Self {
             settings,
             second: i64::MIN,
@@ -103,6 +120,7 @@ impl Payloads {
             states: Vec::new(),
             flows: Vec::new(),
             free: Vec::new(),
+            of_host: HashMap::with_hasher(KeyedState::default()),
         }
     }
 
@@ -118,8 +136,8 @@ impl Payloads {
                 self.set(index, Gathering::No);
                 return;
             }
-            Gathering::Undecided => {
-                let state = self.decide(track, piece);
+            Gathering::Undecided(looks) => {
+                let state = self.decide(track, piece, looks);
                 self.set(index, state);
             }
             Gathering::Yes(_) => {}
@@ -144,13 +162,16 @@ impl Payloads {
             (self.second, self.second_left) = (second, settings.second_bytes);
         }
         let room = (settings.held_bytes as usize).saturating_sub(self.held);
-        let taken = wanted.min(self.second_left as usize).min(room);
+        let floor = LEAST_COST.min(settings.second_bytes / 4);
+        let floor = if gathered.bytes.is_empty() { floor } else { 0 };
+        let fits = self.second_left >= floor;
+        let taken = if fits { wanted.min(self.second_left as usize).min(room) } else { 0 };
         self.passed_over += (wanted - taken) as u64;
         gathered.bytes.extend_from_slice(fresh.get(..taken).unwrap_or(fresh));
         self.held += gathered.bytes.len() - before;
         gathered.turn_left -= taken as u32;
         gathered.flow_left -= taken as u32;
-        self.second_left -= taken as u32;
+        self.second_left -= if taken > 0 { floor.max(taken as u32) } else { 0 };
         let is_enough = gathered.flow_left == 0;
         if is_enough || gathered.bytes.len() >= settings.turn_bytes as usize {
             self.tell(place, track, piece.at, out);
@@ -169,7 +190,7 @@ impl Payloads {
             self.tell(place, track, track.last, out);
         }
         self.leave(index);
-        self.set(index, Gathering::Undecided);
+        self.set(index, Gathering::default());
     }
 
     fn state(&self, index: u32) -> Gathering {
@@ -182,7 +203,7 @@ impl Payloads {
         }
         let index = index as usize;
         if index >= self.states.len() {
-            self.states.resize(index + 1, Gathering::Undecided);
+            self.states.resize(index + 1, Gathering::default());
         }
         if let Some(place) = self.states.get_mut(index) {
             *place = state;
@@ -190,11 +211,11 @@ impl Payloads {
     }
 
     /// Whether one of ours sends outside.
-    fn decide(&mut self, track: &Track, piece: &Piece<'_>) -> Gathering {
+    fn decide(&mut self, track: &Track, piece: &Piece<'_>, looks: u8) -> Gathering {
         let Some(settings) = &self.settings else { return Gathering::No };
         // A segment before any answer may be forged.
         if track.kind == Kind::Tcp && track.in_unanswered {
-            return Gathering::Undecided;
+            return Gathering::Undecided(looks);
         }
         let ends = [emit::address(track.orig), emit::address(track.resp)];
         let from = match ends.map(|end| settings.local.contains(end)) {
@@ -202,10 +223,11 @@ impl Payloads {
             [false, true] => Dir::Resp,
             _ => return Gathering::No,
         };
-        let is_one = ends.iter().all(|end| addr::is_interesting(*end));
-        let is_unknown = from == piece.dir && !track.recognition.is_any();
-        if !is_one || (is_unknown && !is_text(piece.bytes)) {
+        if !ends.iter().all(|end| addr::is_interesting(*end)) {
             return Gathering::No;
+        }
+        if from == piece.dir && !track.recognition.is_any() && !is_text(piece.bytes) {
+            return if looks + 1 < LOOKS { Gathering::Undecided(looks + 1) } else { Gathering::No };
         }
         let gathered = Gathered {
             from: sender(track, from),
@@ -214,18 +236,25 @@ impl Payloads {
             flow_left: settings.flow_bytes,
             bytes: Vec::new(),
         };
-        if let Some(place) = self.free.pop() {
+        let of_host = self.of_host.entry(gathered.from).or_default();
+        if *of_host >= MAX_OF_HOST {
+            self.passed_over += piece.bytes.len() as u64;
+            return Gathering::Undecided(looks);
+        }
+        let place = if let Some(place) = self.free.pop() {
             if let Some(old) = self.flows.get_mut(usize::from(place)) {
                 *old = gathered;
             }
-            Gathering::Yes(place)
+            place
         } else if self.flows.len() < MAX_FLOWS {
             self.flows.push(gathered);
-            Gathering::Yes(self.flows.len() as u16 - 1)
+            self.flows.len() as u16 - 1
         } else {
             self.passed_over += piece.bytes.len() as u64;
-            Gathering::Undecided
-        }
+            return Gathering::Undecided(looks);
+        };
+        *of_host += 1;
+        Gathering::Yes(place)
     }
 
     /// Tells what waits, if anything does.
@@ -249,6 +278,12 @@ impl Payloads {
             self.held = self.held.saturating_sub(gathered.bytes.len());
             gathered.bytes = Vec::new();
             self.free.push(place);
+            if let Entry::Occupied(mut of_host) = self.of_host.entry(gathered.from) {
+                *of_host.get_mut() -= 1;
+                if *of_host.get() == 0 {
+                    of_host.remove();
+                }
+            }
         }
     }
 }

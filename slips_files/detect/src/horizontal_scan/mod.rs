@@ -12,7 +12,7 @@ use slips_core::time::{Span, WindowId};
 use crate::ladder::{self, Ladder, Rung, Told, rung};
 use crate::table::Table;
 use crate::tally::{Distinct, Pace, Trail};
-use crate::{Settings, attempt, zeek_notice};
+use crate::{Settings, attempt, web, zeek_notice};
 
 #[cfg(test)]
 mod tests;
@@ -30,8 +30,8 @@ pub static SPEC: Spec = Spec {
             source is remote.",
         rule: "Per source, window, destination port and transport, the distinct hosts at which an attempt failed \
             (for TCP also one without SYN). Flows whose direction was swapped after the fact (`^` in the \
-            history) are not counted: old connections reappear half-open when a laptop roams. Zeek's \
-            `Scan::Address_Scan` notices raise the same evidence.",
+            history) are not counted: old connections reappear half-open when a laptop roams. Hosts that let the source in, where \
+            it says nothing and leaves, count up to the second step. Zeek's `Scan::Address_Scan` notices raise the same evidence.",
         numbers: "The first step at 10 hosts is what the original does in effect. Critical are 200 hosts within five \
             to ten minutes (the slowest of the usual worms and masscan's default need seconds to two minutes), \
             or 1,000 in a window; 40 at the ports of worms. Critical is told again every two minutes while \
@@ -46,7 +46,8 @@ pub static SPEC: Spec = Spec {
             weak (peer-to-peer, games): they end at medium, and DNS, NTP, QUIC and STUN are not counted at all.",
         evasion: "Fewer than ten hosts per port and window; many sources; a mix of very many ports (which the vertical \
             scan sees where hosts repeat); targets known to be open.",
-        proof: "As for the vertical scan: the proven attempts alone must reach the step, at its pace.",
+        proof: "As for the vertical scan: the proven attempts alone must reach the step, at its pace. Outwards only those count \
+            that no web page can have a browser make, as there.",
     },
 };
 
@@ -104,6 +105,8 @@ pub const MANY: Threshold =
     Threshold::number("many_hosts", "hosts in a window that are critical at any pace", Unit::Count, 1000);
 /// The step before the critical one.
 const BELOW_CRITICAL: u8 = 3;
+/// The step at which visits end at which nothing is said: monitoring looks at hundreds of hosts at once when it begins.
+const VISITS_STEP: u8 = 2;
 /// The step that a peer-to-peer program does not pass, and what makes one.
 const SCATTERED_STEP: u8 = 1;
 const SCATTERED_PORTS: u32 = 50;
@@ -135,6 +138,8 @@ struct Sweep {
     refused: u32,
     /// Hosts that let the source in, since the first failure.
     succeeded: Distinct<IpAddr>,
+    /// Hosts that let it in and heard nothing.
+    visited: Distinct<IpAddr>,
     trail: Trail,
     told: Told,
     /// The step that the proven attempts reached alone.
@@ -167,7 +172,7 @@ impl Hosts {
         if new {
             self.pace.add(flow.start, 1, MINUTES);
         }
-        let proven = attempt::is_proven(flow, facts) && self.proven.insert(flow.dst.addr);
+        let proven = attempt::is_own(flow, facts) && self.proven.insert(flow.dst.addr);
         if proven {
             self.proven_pace.add(flow.start, 1, MINUTES);
         }
@@ -212,6 +217,9 @@ impl HorizontalScan {
             return;
         }
         let key = (flow.dst.port, flow.proto);
+        if attempt::is_silent_visit(flow) {
+            return self.on_visit(cx, flow, facts);
+        }
         if !attempt::failed(flow) && !attempt::is_blind_probe(flow) {
             if matches!(flow.phase, Phase::Established | Phase::End)
                 && flow.outcome() == Outcome::Established
@@ -244,6 +252,41 @@ impl HorizontalScan {
         let text = format!(
             "horizontal port scan: port {}/{} failed at {least}{hosts} hosts",
             flow.dst.port, flow.proto
+        );
+        cx.emit(Finding {
+            dst_port: Some(flow.dst.port),
+            proto: Some(flow.proto),
+            uids: sweep.trail.take(),
+            text,
+            proof,
+            ..ladder::finding(cx, EvidenceKind::HorizontalPortScan, flow.src.addr, rung, flow.seen)
+        });
+    }
+
+    /// A host that let the source in, where it said nothing: who looks whether services live does that, too.
+    fn on_visit(&mut self, cx: &mut Cx<'_>, flow: &Flow, facts: Facts) {
+        if (facts.src_local && facts.dst_talked) || flow.was_flipped() || !attempt::between_hosts(flow) {
+            return;
+        }
+        let sweeps = self.state.get_or_default(cx.slot(), cx.window());
+        let Some(sweep) = sweeps.ports.get_or_insert((flow.dst.port, flow.proto), MAX_PORTS, Sweep::hosts)
+        else {
+            return;
+        };
+        if !sweep.visited.insert(flow.dst.addr) {
+            return;
+        }
+        sweep.trail.push(flow.uid);
+        let step = self.rules.tcp.step(sweep.visited.len()).min(VISITS_STEP);
+        if step <= sweep.told.step() {
+            return;
+        }
+        let proof = attempt::proof_if(flow.is_two_way() && !web::can_cause(flow, facts));
+        let Some(rung) = sweep.told.climb(&self.rules.tcp, step, proof, 1, flow.seen) else { return };
+        let text = format!(
+            "horizontal port scan: port {}/tcp of {} hosts was opened, and nothing said",
+            flow.dst.port,
+            sweep.visited.len()
         );
         cx.emit(Finding {
             dst_port: Some(flow.dst.port),

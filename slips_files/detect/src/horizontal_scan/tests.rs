@@ -1,6 +1,6 @@
 use super::*;
 use crate::test_traces::{Talk, at, bench, levels, notice};
-use slips_core::flow::ConnState;
+use slips_core::flow::{ConnState, Endpoint};
 
 fn host(n: u32) -> String {
     format!("192.168.{}.{}", n / 200, n % 200 + 1)
@@ -177,6 +177,42 @@ fn proven_are_attempts_that_reach_the_step_alone() {
     assert_eq!(mixed(1), [false; 4]);
     assert_eq!(mixed(100), [true, true, true, false]);
     assert_eq!(mixed(250), [true; 4]);
+}
+
+#[test]
+fn open_services_at_which_nothing_is_said_end_at_medium() {
+    let visit = |_: u32, f: &mut Flow| {
+        (f.state, f.history) = (ConnState::SF, "ShAFf".into());
+        (f.orig.pkts, f.resp.pkts) = (4, 2);
+    };
+    let told = sweep(1200, 10, visit);
+    assert_eq!(levels(&told), ["medium 0.6", "medium 0.8"]);
+    assert_eq!(told[0].proof, Proof::Proven, "a whole handshake");
+    assert!(sweep(9, 10, visit).is_empty());
+    let banner = |n: u32, f: &mut Flow| {
+        visit(n, f);
+        f.resp.bytes = 30;
+    };
+    assert!(sweep(1200, 10, banner).is_empty());
+}
+
+#[test]
+fn what_a_page_can_have_its_visitor_do_outside_proves_nothing() {
+    let worst = |port: u16, bare_syn| {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        bench.facts(Facts { src_local: true, src_on_link: true, ..Facts::default() });
+        let attempt = |n| {
+            let flow = Talk::tcp("192.168.9.5", "203.0.113.9", port).phase(Phase::Rejected).flow();
+            Event::Flow(Flow { dst: Endpoint { addr: outside(n), ..flow.dst }, bare_syn, ..flow })
+        };
+        let told: Vec<_> = (0..250).flat_map(|n| bench.feed(&attempt(n))).collect();
+        assert_eq!(levels(&told).last().map(String::as_str), Some("critical 1"));
+        told.last().map(|told| told.proof)
+    };
+    assert_eq!(worst(8080, false), Some(Proof::Unproven));
+    assert_eq!(worst(445, false), Some(Proof::Unproven));
+    assert_eq!(worst(22, false), Some(Proof::Proven), "browsers refuse");
+    assert_eq!(worst(8080, true), Some(Proof::Proven), "a program made the packets");
 }
 
 #[test]

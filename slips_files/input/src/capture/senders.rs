@@ -20,8 +20,9 @@ const PATIENCE: Span = Span::from_millis(10);
 const MOST: usize = 16_384;
 /// Whose frames never came is not waited for again for so long: this router itself, or a host behind an interface that is not watched.
 const IN_VAIN: Span = Span::from_secs(60);
-/// Most addresses of which that is remembered.
+/// Most addresses of which that is remembered, and how often the old ones make room where it is full.
 const MOST_IN_VAIN: usize = 1024;
+const SWEEP: Span = Span::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub struct Senders {
     local: Option<LocalNets>,
     held: VecDeque<(PacketTime, Event)>,
     in_vain: BTreeMap<IpAddr, PacketTime>,
+    /// When the old ones were last looked for.
+    swept: Option<PacketTime>,
 }
 
 impl Senders {
@@ -98,7 +101,9 @@ impl Senders {
     }
 
     fn give_up(&mut self, addr: IpAddr, now: PacketTime) {
-        if self.in_vain.len() >= MOST_IN_VAIN {
+        let rested = self.swept.is_none_or(|swept| !(0..SWEEP.0).contains(&now.since(swept).0));
+        if self.in_vain.len() >= MOST_IN_VAIN && rested {
+            self.swept = Some(now);
             self.in_vain.retain(|_, since| now.since(*since) < IN_VAIN);
         }
         if self.in_vain.len() < MOST_IN_VAIN {
@@ -191,6 +196,22 @@ mod tests {
         let mut out = Vec::new();
         senders.release(&mut out);
         assert_eq!(out.len(), 1);
+    }
+
+    #[test]
+    fn those_in_vain_are_few_and_the_old_ones_make_room() {
+        let mut senders = senders();
+        let told = |n: u32| flow(&std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string(), "a", ROUTER);
+        let mut gives_up = |n: u32, millis: i64| {
+            pass(&mut senders, &[told(n)], &[], millis);
+            pass(&mut senders, &[], &[], millis + 10);
+            pass(&mut senders, &[told(n)], &[], millis + 11).len()
+        };
+        for n in 0..MOST_IN_VAIN as u32 {
+            assert_eq!(gives_up(n, 0), 1);
+        }
+        assert_eq!(gives_up(5000, 20), 0, "no room: it is waited for again");
+        assert_eq!(gives_up(5001, 70_000), 1, "the others are forgotten");
     }
 
     #[test]

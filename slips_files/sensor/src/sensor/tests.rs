@@ -101,6 +101,22 @@ fn handshake() -> Vec<(i64, Vec<u8>)> {
 }
 
 #[test]
+fn a_syn_that_no_system_sends_is_told() {
+    let syn = |options: &[u8]| {
+        let mut packet = tcp(Client, SYN, 100, 0, options);
+        packet[20 + 12] = (5 + options.len() as u8 / 4) << 4;
+        packet
+    };
+    // As nmap sends it, and as Windows and Linux do. What comes again tells nothing new.
+    let size = [2, 4, 5, 0xb4];
+    let windows = [&size[..], &[1, 3, 3, 8, 1, 1, 4, 2]].concat();
+    for (options, expected) in [(&[][..], true), (&size[..], true), (&windows[..], false)] {
+        let events = run(Settings::default(), &[(0, syn(options)), (1000, syn(&size))]);
+        assert!(flows(&events).iter().all(|flow| flow.bare_syn == expected), "{options:?}");
+    }
+}
+
+#[test]
 fn a_whole_connection_is_told_at_each_change() {
     let mut packets = handshake();
     packets.extend([

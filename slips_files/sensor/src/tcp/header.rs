@@ -15,6 +15,8 @@ pub(crate) struct Header<'a> {
     pub(crate) rst: bool,
     pub(crate) ack_flag: bool,
     pub(crate) window: u16,
+    /// Bytes of options.
+    pub(crate) options: u32,
     /// Payload length as the headers say.
     pub(crate) length: u32,
     /// Payload as captured, perhaps less.
@@ -39,6 +41,7 @@ impl<'a> Header<'a> {
             rst: head[13] & 4 != 0,
             ack_flag: head[13] & 16 != 0,
             window: u16::from_be_bytes([head[14], head[15]]),
+            options: header_length - 20,
             length,
             payload: packet.payload.get(header_length as usize..).unwrap_or(&[]),
         })

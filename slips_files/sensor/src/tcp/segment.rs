@@ -10,6 +10,9 @@ use super::state::{End, TcpState as S, distance};
 use crate::ports;
 use crate::track::{Dir, Patience, Track};
 
+/// Bytes of the one option that tools which make their packets themselves send, if any: the segment size. Linux, Windows, the BSDs and
+/// what is made of them also send what they need for large windows and selective acknowledgement, 12 bytes and more.
+const BARE_OPTIONS: u32 = 4;
 /// A jump of sequence numbers on a segment without data that is not believed.
 const MAX_JUMP: i32 = 1 << 20;
 
@@ -43,6 +46,9 @@ pub(crate) fn deliver(
     segment: &Header<'_>,
     spare: &mut Spare,
 ) -> Placed {
+    if segment.syn && !segment.ack_flag && track.packets() == 0 {
+        track.side(dir).tcp.bare_syn = segment.options <= BARE_OPTIONS;
+    }
     begin_end(track, dir, segment);
     let rel = track.end(dir).relative_sent(segment.seq);
     dir = write_letters(track, dir, segment, rel);

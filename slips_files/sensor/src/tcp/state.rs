@@ -41,6 +41,8 @@ pub(crate) struct End {
     pub(crate) resets: u32,
     /// Sent a FIN or RST that counted as its close.
     pub(crate) done: bool,
+    /// Its SYN, if it began the connection, had no option but a segment size.
+    pub(crate) bare_syn: bool,
     /// Relative sequence numbers of the last SYN, FIN and RST, to tell repetitions from new ones.
     pub(crate) last_syn: u32,
     pub(crate) last_fin: u32,
@@ -69,6 +71,7 @@ impl Default for End {
             fins: 0,
             resets: 0,
             done: false,
+            bare_syn: false,
             last_syn: 0,
             last_fin: 0,
             last_rst: 0,

@@ -86,6 +86,12 @@ fn a_flow_is_left_when_it_was_enough_and_copies_count_once() {
 fn what_is_encrypted_or_no_text_or_forged_is_not_told() {
     assert_eq!(told(settings(), talk(&[(Client, "SSH-2.0-OpenSSH_9.2\r\n"), (Server, "SSH-2.0-x\r\n")])), []);
     assert_eq!(told(settings(), talk(&[(Client, "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}ab")])), []);
+    // What begins with something else than text is looked at a little longer.
+    let noise = "\u{1}\u{2}\u{3}\u{4}";
+    let late = "lat=50.0755&lon=14.4378";
+    let answered = [(Client, noise), (Server, "\u{5}"), (Client, late), (Server, "\u{6}")];
+    assert_eq!(told(settings(), talk(&answered)), [(true, late.to_owned())]);
+    assert_eq!(told(settings(), talk(&[&[(Client, noise); 4][..], &answered].concat())), []);
     let forged = tcp(Client, ACK, 100, 500, b"POST / HTTP/1.1\r\n\r\nimei=490154203237518");
     assert_eq!(told(settings(), vec![forged]), []);
 }
@@ -105,6 +111,15 @@ fn servers_of_ours_are_told_too_and_datagrams_in_part() {
     let text = "lat=50.0755&lon=14.4378 and so on and so on";
     let pieces = told(settings(), vec![udp(Client, 9999, text.as_bytes()), udp(Client, 9999, b"more")]);
     assert_eq!(pieces, [(true, format!("{}\nmore", &text[..25]))]);
+}
+
+#[test]
+fn short_turns_cost_of_their_second_as_longer_ones() {
+    let talk = |n: usize| {
+        let turns = [(Client, "a password=secret"), (Server, "say more")];
+        told(settings(), talk(&turns.repeat(n))).len()
+    };
+    assert_eq!([1, 3, 4, 9].map(talk), [1, 3, 4, 4]);
 }
 
 #[test]
