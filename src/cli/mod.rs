@@ -102,6 +102,9 @@ enum Command {
         /// Address or network, as `slips firewall list` shows it.
         net: Net,
     },
+    /// Have the running daemon read its configuration, lists and peers again, without losing anything; a file that is wrong changes nothing.
+    #[command(after_help = "Examples:\n  sudo slips reload\n  sudo systemctl reload slips")]
+    Reload,
     /// Tell the story of an alert: its evidence, the flows behind each, why this attacker, what was done.
     #[command(
         after_help = "Examples:\n  sudo slips explain 5d41c3a0\n  slips analyze capture.pcap -o out && \
@@ -348,6 +351,7 @@ pub fn main() -> ExitCode {
             firewall::ask_daemon(&Ask::Block { net, secs: term.0.as_secs(), why })
         }
         Command::Unblock { net } => firewall::ask_daemon(&Ask::Unblock(net)),
+        Command::Reload => firewall::ask_daemon(&Ask::Reload),
         Command::Explain(asked) => explain::run(&asked),
         Command::Profile(asked) => profile::run(&asked),
         Command::Profiles(asked) => profile::list(&asked),
@@ -365,18 +369,25 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: Run) -> Result<(), Failure> {
+    let interfaces = options.interfaces.clone();
+    let config = run_config(&options)?;
+    daemon::run::run(&config, Box::new(move || run_config(&options)), &interfaces, &Environment::read())
+}
+
+/// What the file says, and what the command line says over it.
+fn run_config(options: &Run) -> Result<Config, Failure> {
     let mut config = installed_config(options.config.as_deref())?;
     if options.monitor {
         config.firewall.mode = Mode::Monitor;
     }
     if options.filter.is_some() {
-        config.capture.filter = FilterText(options.filter);
+        config.capture.filter = FilterText(options.filter.clone());
     }
     config.capture.promiscuous |= options.promiscuous;
-    if let Some(directory) = options.output {
-        config.output.directory = directory;
+    if let Some(directory) = &options.output {
+        config.output.directory.clone_from(directory);
     }
-    daemon::run::run(&config, &options.interfaces, &Environment::read())
+    Ok(config)
 }
 
 fn check_config(file: &std::path::Path) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use slips_core::addr::LocalNets;
 use slips_core::evidence::EvidenceKind;
-use slips_core::settings::{Direction, Limits, Settings};
+use slips_core::settings::{Dial, Direction, Limits, Settings};
 use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
@@ -470,6 +470,7 @@ impl Config {
             lateness: self.lateness(),
             disabled: self.disabled_alerts.disabled_detections.iter().map(|name| name.0).collect(),
             partners: Vec::new(),
+            dial: Dial::default(),
             limits: Limits {
                 remote_profiles: self.limits.remote_profiles,
                 local_profiles: self.limits.local_profiles,

@@ -56,6 +56,8 @@ pub enum Ask {
     Resume,
     /// Try whether blocking blocks.
     SelfTest,
+    /// Read the configuration, lists and peers again.
+    Reload,
     /// About peers.
     Peers(PeersAsk),
     /// Lift one block.
@@ -92,6 +94,7 @@ impl fmt::Display for Ask {
             Self::Pause(secs) => write!(f, "pause {secs}"),
             Self::Resume => f.write_str("resume"),
             Self::SelfTest => f.write_str("self-test"),
+            Self::Reload => f.write_str("reload"),
             Self::Peers(PeersAsk::Reload) => f.write_str("peers-reload"),
             Self::Peers(PeersAsk::Status) => f.write_str("peers-status"),
             Self::Peers(PeersAsk::Reports(None)) => f.write_str("peers-reports"),
@@ -140,6 +143,7 @@ impl Ask {
             "status" => Ok(Self::Status),
             "resume" => Ok(Self::Resume),
             "self-test" => Ok(Self::SelfTest),
+            "reload" => Ok(Self::Reload),
             "explain" => Ok(Self::Explain(net()?)),
             "count" => Ok(Self::Count(net()?)),
             "unblock" => Ok(Self::Unblock(net()?)),
@@ -171,6 +175,8 @@ pub struct Ends {
     pub responder: (SyncSender<Pending>, Rope),
     /// Peers. They are told, too, when the owner lifts a block.
     pub peers: (SyncSender<Word>, Rope),
+    /// The main thread.
+    pub main: (SyncSender<Pending>, Rope),
     /// It faces strangers, and may have our user: what it asks is refused.
     pub node: NodeProcess,
 }
@@ -330,6 +336,11 @@ fn hand_over(ask: Ask, to: &Ends) -> Answer {
     let lifted = if let Ask::Unblock(net) = ask { Some(net) } else { None };
     let given = match &ask {
         Ask::Peers(_) => to.tell_peers(Word::Asked(Pending { ask, answer })),
+        Ask::Reload => {
+            let given = to.main.0.try_send(Pending { ask, answer }).is_ok();
+            to.main.1.ring();
+            given
+        }
         _ => {
             let given = to.responder.0.try_send(Pending { ask, answer }).is_ok();
             to.responder.1.ring();
@@ -415,6 +426,7 @@ mod tests {
             Ask::Pause(600),
             Ask::Resume,
             Ask::SelfTest,
+            Ask::Reload,
             Ask::Peers(PeersAsk::Reload),
             Ask::Peers(PeersAsk::Status),
             Ask::Peers(PeersAsk::Reports(None)),
@@ -452,8 +464,9 @@ mod tests {
     fn ends() -> (Ends, std::sync::mpsc::Receiver<Pending>) {
         let bell = crate::daemon::bell::Bell::new().expect("bell");
         let ((to, asks), (to_peers, _)) = (sync_channel(ASK_QUEUE), sync_channel(1));
-        let node = NodeProcess::default();
-        (Ends { responder: (to, bell.rope()), peers: (to_peers, bell.rope()), node }, asks)
+        let (to_main, _) = sync_channel(1);
+        let (responder, peers, main) = ((to, bell.rope()), (to_peers, bell.rope()), (to_main, bell.rope()));
+        (Ends { responder, peers, main, node: NodeProcess::default() }, asks)
     }
 
     #[test]

@@ -228,6 +228,11 @@ pub fn peer_quarantined(peer: Named<'_>, reason: &str) -> Entry {
     .with(Field::Reason, reason)
 }
 
+/// The configuration was read again.
+pub fn reloaded(what: &str) -> Entry {
+    Entry::new(Kind::Reload, what).with(Field::Reason, what)
+}
+
 /// So many more blocks or ends of blocks on the word of one peer.
 pub fn more_on_word(kind: Kind, source: &str, lines: u64) -> Entry {
     let what = match kind {

@@ -12,6 +12,7 @@ use slips_firewall::{DiscoverError, Protected, Sources, Why};
 use super::bell::Rope;
 use super::clocks::Clocks;
 use super::leases::Leases;
+use super::policy::Policy;
 use super::responder::Protect;
 use super::sinks::wall_clock;
 use crate::config::Firewall;
@@ -72,7 +73,7 @@ pub fn discover(policy: &Firewall, peers: &PeerAddresses) -> Result<Protected, D
 /// Who is protected, found out by a thread of its own: routes, files and processes are read there while the responder goes on to block.
 /// What is asked while it reads is answered by one more reading. Returns the thread's work; it ends when the responder is gone.
 pub fn finder(
-    policy: Firewall,
+    policy: Policy,
     peers: PeerAddresses,
     leases: Leases,
     rope: Rope,
@@ -91,7 +92,7 @@ pub fn finder(
         let mut again = false;
         while again || asked.recv().is_ok() {
             let began = clock();
-            let mut found = discover(&policy, &peers);
+            let mut found = discover(&policy.now(), &peers);
             if let Ok(protected) = &mut found {
                 leases.protect(protected, clock());
             }
@@ -131,7 +132,7 @@ mod tests {
     fn who_is_protected_is_found_by_another_thread_as_often_as_it_is_asked() {
         let bell = Bell::new().expect("bell");
         let peers = PeerAddresses::default();
-        let (protect, work) = finder(Firewall::default(), peers, Leases::default(), bell.rope());
+        let (protect, work) = finder(Policy::default(), peers, Leases::default(), bell.rope());
         let finder = std::thread::spawn(work);
         for _ in 0..3 {
             (protect.ask)();

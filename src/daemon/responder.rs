@@ -35,6 +35,7 @@ use self::watch::Readings;
 use super::chatter::Chatter;
 use super::clocks::Clocks;
 use super::entries;
+use super::policy::Policy;
 use crate::config;
 
 /// The same trouble is told once in this time, and so many different ones at most.
@@ -92,6 +93,8 @@ pub struct Responder {
     book: Option<Blocks>,
     journal: Journal,
     policy: config::Firewall,
+    /// Where it comes from, and how often it had changed when it was looked at last.
+    policies: (Policy, u64),
     clocks: Clocks,
     /// What discovery gave last: who was protected stays so while it cannot be asked.
     protected: Protected,
@@ -133,7 +136,7 @@ impl Responder {
     pub fn new(
         ways: Ways,
         journal: Journal,
-        policy: config::Firewall,
+        policy: Policy,
         clocks: Clocks,
         protected: Protected,
     ) -> Result<Self, Error> {
@@ -145,7 +148,8 @@ impl Responder {
             ways,
             book: None,
             journal,
-            policy,
+            policy: policy.now(),
+            policies: (policy, 0),
             clocks,
             protected,
             standing,

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 
 use slips_systemd::notify::Environment;
 
+use super::bell::Bell;
+use super::policy::Policy;
 use super::run::open_responder;
-use super::{bell::Bell, leases::Leases, peers, protect};
+use super::{leases::Leases, peers, protect};
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, Mode};
 
@@ -20,11 +22,11 @@ pub fn restore(config: &Config, environment: &Environment) -> Result<String, Fai
         return Ok(format!("there is no {} yet, so nothing was blocked before", book.display()));
     }
     let known = peers::addresses(config, environment);
+    let policy = Policy::from(config.firewall.clone());
     let bell = Bell::new().map_err(Failure::software)?;
     // Nobody asks for the protected set again: it is what it is at this moment, and the daemon goes on from there.
-    let (protect, _) =
-        protect::finder(config.firewall.clone(), known.clone(), Leases::default(), bell.rope());
-    let (mut responder, _) = open_responder(config, protect, &known, &[])?;
+    let (protect, _) = protect::finder(policy.clone(), known.clone(), Leases::default(), bell.rope());
+    let (mut responder, _) = open_responder(config, policy, protect, &known, &[])?;
     responder.open_book(&book);
     if !responder.is_restored() {
         return Err(Failure::new(Exit::Software, "the kernel did not take the blocks; the journal says why"));

@@ -24,34 +24,37 @@ use slips_core::record::Record;
 use slips_firewall::{Firewall, Options};
 use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
-use slips_systemd::notify::{Environment, Heartbeat, Notifier, State};
+use slips_systemd::notify::{Environment, Notifier, State};
 
 use super::bell::Bell;
 use super::clocks::Clocks;
 use super::leases::Leases;
 use super::lists::Follower;
-use super::outbox::{LANE_QUEUE, Lane, Shed, WhenFull};
+use super::outbox::{LANE_QUEUE, Lane, WhenFull};
+use super::policy::Policy;
 use super::protect::PeerAddresses;
 use super::pulse::{Losses, Pulse};
-use super::responder::{AdviceLine, Gauges, Responder, Ways};
+use super::reload::{Load, Reload};
+use super::responder::{AdviceLine, Responder, Ways};
 use super::signals::{Asked, Signals};
+use super::tend::{self, Tender};
 use super::{build, capture, entries, interfaces, peers, protect, responder, sinks};
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
 
-/// How often the main thread looks after things.
-const LOOK: Duration = Duration::from_millis(500);
 /// After this long without the end, a stop ends the process at once: before the unit's `TimeoutStopSec`, which kills.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// How often the journal tells what was lost, if more was.
-const TELL_LOSSES: Duration = Duration::from_secs(60);
+/// How often it is told that a file cannot be written.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// How often files are flushed.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it.
-pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Result<(), Failure> {
+///
+/// `load` reads the configuration as `config` was read.
+pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environment) -> Result<(), Failure> {
     let signals = Signals::take().map_err(Failure::software)?;
     // Members of the daemon's group read what it writes; what is secret says so of itself.
     umask(Mode::S_IWGRP | Mode::S_IRWXO);
@@ -73,8 +76,9 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let known = peers::addresses(config, environment);
     let leases = Leases::default();
     sinks.push(leases.sink());
-    let (protect, find) = protect::finder(config.firewall.clone(), known.clone(), leases, bell.rope());
-    let (mut responder, gateways) = open_responder(config, protect, &known, &watched)?;
+    let policy = Policy::from(config.firewall.clone());
+    let (protect, find) = protect::finder(policy.clone(), known.clone(), leases, bell.rope());
+    let (mut responder, gateways) = open_responder(config, policy.clone(), protect, &known, &watched)?;
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
 
@@ -118,7 +122,10 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
             .map_err(Failure::software)?;
 
     let (to_asks, asks) = sync_channel(ASK_QUEUE);
+    let main_bell = Bell::new().map_err(Failure::software)?;
+    let (to_main, for_main) = sync_channel(ASK_QUEUE);
     let ends = Ends {
+        main: (to_main, main_bell.rope()),
         responder: (to_asks, bell.rope()),
         peers: (to_words, peers_bell.rope()),
         node: peers.node_process(),
@@ -153,7 +160,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     let (to_lists, for_lists) = sync_channel(1);
     let follower = Follower::new(lists, intel, open_journal(), made_of);
     let follower = spawn("lists", move || follower.run(&for_lists))?;
-    let reload = move || {
+    let others = move || {
         // A full queue has the same word in it.
         let _ = to_lists.try_send(());
         reread.store(true, Ordering::SeqCst);
@@ -175,10 +182,21 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     }
     drop(input);
 
-    tell(&notifier, &[State::Ready, State::Status("watching")]);
-    let reason = watch(&signals, &notifier, &pulse, &shed, &gauges, config, &reload)?;
+    notifier.say(&[State::Ready, State::Status("watching")]);
+    let tender = Tender {
+        signals: &signals,
+        asks: (for_main, main_bell),
+        notifier: &notifier,
+        pulse: &pulse,
+        shed: &shed,
+        gauges: &gauges,
+        mode: config.firewall.mode,
+        journal: open_journal(),
+        reload: Reload::new(load, config.clone(), settings.dial.clone(), policy, others),
+    };
+    let reason = tender.tend()?;
 
-    tell(&notifier, &[State::Stopping, State::Status("ending: the queues run empty")]);
+    notifier.say(&[State::Stopping, State::Status("ending: the queues run empty")]);
     enforce_deadline(signals)?;
     pulse.stopping.store(true, Ordering::Relaxed);
     to_engine.close();
@@ -199,7 +217,6 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
     responder.say(&entries::stop(&stats, reason, &Losses::read(&pulse, &shed)));
     drop(responder);
     join(finder)?;
-    drop(reload);
     join(follower)?;
     captured?;
     kept
@@ -208,6 +225,7 @@ pub fn run(config: &Config, asked: &[String], environment: &Environment) -> Resu
 /// The responder, and the gateways of this host.
 pub(super) fn open_responder(
     config: &Config,
+    policy: Policy,
     protect: responder::Protect,
     known: &PeerAddresses,
     watched: &[String],
@@ -248,8 +266,7 @@ pub(super) fn open_responder(
     let on = inside.clone();
     let neighbours = Box::new(move || slips_firewall::neighbours(&on).unwrap_or_default());
     let ways = Ways { open, sweep, protect, inside, neighbours };
-    let responder =
-        Responder::new(ways, open_journal(), config.firewall.clone(), Clocks::default(), protected);
+    let responder = Responder::new(ways, open_journal(), policy, Clocks::default(), protected);
     responder.map(|responder| (responder, gateways)).map_err(|error| {
         let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
         Failure {
@@ -318,7 +335,7 @@ fn keep(
     let mut flushed = clock();
     let mut complain = |error: slips_store::StoreError| {
         let now = clock();
-        if told.is_none_or(|told| now.saturating_sub(told) >= TELL_LOSSES) {
+        if told.is_none_or(|told| now.saturating_sub(told) >= COMPLAIN_EVERY) {
             told = Some(now);
             eprintln!("slips: {:#}", anyhow::Error::from(error));
         }
@@ -348,64 +365,12 @@ fn keep(
     Ok(())
 }
 
-/// Looks after the daemon until it is to end; says why.
-fn watch(
-    signals: &Signals,
-    notifier: &Notifier,
-    pulse: &Pulse,
-    shed: &[Arc<Shed>],
-    gauges: &Gauges,
-    config: &Config,
-    reload: &dyn Fn(),
-) -> Result<&'static str, Failure> {
-    let mut heart = Heartbeat::default();
-    let clock = Clocks::default().steady;
-    let mut journal = open_journal();
-    let (mut told, mut told_at) = (Losses::default(), None::<Duration>);
-    loop {
-        match signals.wait(LOOK).map_err(Failure::software)? {
-            Some(Asked::Stop) => return Ok("asked by a signal"),
-            Some(Asked::Reload) => {
-                eprintln!(
-                    "slips: lists and peers are read again; the configuration is at the start only: restart the service to change it"
-                );
-                reload();
-            }
-            None => {}
-        }
-        if pulse.ended.load(Ordering::Relaxed) {
-            return Ok("the capture ended");
-        }
-        let losses = Losses::read(pulse, shed);
-        let now = clock();
-        if losses != told && told_at.is_none_or(|at| now.saturating_sub(at) >= TELL_LOSSES) {
-            (told, told_at) = (losses, Some(now));
-            journal.send(&entries::losses(&losses));
-        }
-        let status = format!(
-            "{}watching: {} flows, {} blocks{}{}{losses}",
-            if gauges.unhealthy.load(Ordering::Relaxed) {
-                "UNHEALTHY, blocking does not block; "
-            } else {
-                ""
-            },
-            pulse.flows.load(Ordering::Relaxed),
-            gauges.blocks.load(Ordering::Relaxed),
-            if config.firewall.mode == config::Mode::Monitor { ", monitor mode" } else { "" },
-            if losses.total() > 0 { "; lost: " } else { "" },
-        );
-        if heart.moved(&pulse.beats()) {
-            tell(notifier, &[State::Alive, State::Status(&status)]);
-        }
-    }
-}
-
 /// From now on a second SIGTERM or SIGINT, or the deadline, ends the process at once.
 fn enforce_deadline(signals: Signals) -> Result<(), Failure> {
     spawn("deadline", move || {
         let clock = Clocks::default().steady;
         loop {
-            match signals.wait(LOOK) {
+            match signals.wait(tend::LOOK) {
                 Ok(Some(Asked::Stop)) => {
                     eprintln!("slips: a second signal; giving up");
                     break;
@@ -415,18 +380,13 @@ fn enforce_deadline(signals: Signals) -> Result<(), Failure> {
                     break;
                 }
                 // A signal descriptor that fails does not end the waiting, and must not spin.
-                Err(_) => thread::park_timeout(LOOK),
+                Err(_) => thread::park_timeout(tend::LOOK),
                 Ok(_) => {}
             }
         }
         std::process::exit(i32::from(Exit::Software as u8));
     })
     .map(drop)
-}
-
-fn tell(notifier: &Notifier, states: &[State<'_>]) {
-    // A service manager that does not listen is no reason to stop watching.
-    let _ = notifier.tell(states);
 }
 
 fn spawn<T: Send + 'static>(

@@ -7,6 +7,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use super::bell::Bell;
+
 /// What the outside asks of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -39,6 +41,16 @@ impl Signals {
             Ok(_) => {}
             Err(error) => return Err(error),
         }
+        self.next()
+    }
+
+    /// The same, and also when the bell rings.
+    pub fn wait_or(&self, bell: &Bell, timeout: Duration) -> nix::Result<Option<Asked>> {
+        bell.wait(&[self.0.as_fd()], timeout);
+        self.next()
+    }
+
+    fn next(&self) -> nix::Result<Option<Asked>> {
         let Some(info) = self.0.read_signal()? else { return Ok(None) };
         let reload = i32::try_from(info.ssi_signo).is_ok_and(|number| number == Signal::SIGHUP as i32);
         Ok(Some(if reload { Asked::Reload } else { Asked::Stop }))

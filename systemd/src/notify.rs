@@ -120,6 +120,11 @@ impl Notifier {
         }
         socket.send_to_addr(message.as_bytes(), address).map(|_| ())
     }
+
+    /// The same, where nobody has to listen: a service manager that does not is no reason to stop.
+    pub fn say(&self, states: &[State<'_>]) {
+        let _ = self.tell(states);
+    }
 }
 
 /// A path, or with a leading `@` a name in the kernel's own table.

@@ -1,6 +1,8 @@
-//! What the engine is told at its start; never changed while it runs.
+//! What the engine is told at its start. Only what is on the [`Dial`] changes while it runs.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::addr::LocalNets;
 use crate::evidence::EvidenceKind;
@@ -38,6 +40,37 @@ pub struct Settings {
     pub partners: Vec<IpAddr>,
     /// What bounds memory.
     pub limits: Limits,
+    /// Where `threshold` and `disabled` are changed while the engine runs.
+    pub dial: Dial,
+}
+
+/// Changes the threshold and the evidence that is not raised while the engine runs: from its next batch on. Clones are one dial.
+#[derive(Clone, Debug, Default)]
+pub struct Dial(Arc<Dialled>);
+
+#[derive(Debug, Default)]
+struct Dialled {
+    /// How often it was turned.
+    turns: AtomicU64,
+    to: Mutex<(f64, Vec<EvidenceKind>)>,
+}
+
+impl Dial {
+    /// From now on this `threshold`, and these kinds of evidence `disabled`.
+    pub fn turn(&self, threshold: f64, disabled: Vec<EvidenceKind>) {
+        *self.0.to.lock().unwrap_or_else(PoisonError::into_inner) = (threshold, disabled);
+        self.0.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// Where it stands, if it was turned since it was asked with the same `seen`, which is 0 at first.
+    pub fn turned(&self, seen: &mut u64) -> Option<(f64, Vec<EvidenceKind>)> {
+        let turns = self.0.turns.load(Ordering::Acquire);
+        if turns == *seen {
+            return None;
+        }
+        *seen = turns;
+        Some(self.0.to.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
 }
 
 /// Partners that are taken over from before the start.
@@ -55,6 +88,7 @@ impl Default for Settings {
             disabled: Vec::new(),
             partners: Vec::new(),
             limits: Limits::default(),
+            dial: Dial::default(),
         }
     }
 }

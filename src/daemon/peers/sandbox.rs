@@ -7,7 +7,6 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope,
 };
-use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -33,7 +32,7 @@ const NOBODY: u32 = 65_534;
 /// When something is kept that a node must not have.
 pub fn enter(bound: bool) -> Result<String> {
     prctl::set_no_new_privs().context("cannot give up new privileges")?;
-    let limits = limit()?;
+    limit()?;
     let files = confine_files()?;
     let user = leave_root()?;
     drop_capabilities()?;
@@ -43,12 +42,11 @@ pub fn enter(bound: bool) -> Result<String> {
         prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the daemon")?;
     }
     let calls = calls::confine()?;
-    Ok(format!("no capabilities, {user}, {files}, {calls}, {limits}"))
+    Ok(format!("no capabilities, {user}, {files}, {calls}"))
 }
 
-/// Bounds what the process may use. A unit may forbid that, and bounds daemon and child together: then it is the child that goes first
-/// where memory ends.
-fn limit() -> Result<&'static str> {
+/// Bounds what the process may use. Where a unit bounds it together with the daemon and memory ends all the same, it goes first.
+fn limit() -> Result<()> {
     std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO)
         .context("cannot ask to go first when memory ends")?;
     for (resource, most) in [
@@ -57,12 +55,9 @@ fn limit() -> Result<&'static str> {
         (Resource::RLIMIT_DATA, MEMORY),
         (Resource::RLIMIT_NPROC, THREADS),
     ] {
-        match setrlimit(resource, most, most) {
-            Err(Errno::EPERM) => return Ok("memory of the unit, and goes first where that ends"),
-            other => other.with_context(|| format!("cannot limit {resource:?}"))?,
-        }
+        setrlimit(resource, most, most).with_context(|| format!("cannot limit {resource:?}"))?;
     }
-    Ok("memory of its own")
+    Ok(())
 }
 
 /// No file but those of our own process, by which its memory is measured; no abstract socket and no signal to others.

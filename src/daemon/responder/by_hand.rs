@@ -33,7 +33,7 @@ impl Responder {
                 "blocking was not paused".into()
             }),
             Ask::SelfTest => self.self_test(),
-            Ask::Peers(_) => Err("the responder knows nothing of peers".into()),
+            Ask::Peers(_) | Ask::Reload => Err("the responder knows nothing of that".into()),
             Ask::Unblock(net) => self.unblock_by_hand(*net),
             Ask::Block { .. } if self.policy.mode == Mode::Monitor => {
                 Err("nothing is blocked: slips only watches (monitor mode)".into())

@@ -60,6 +60,12 @@ impl Responder {
                 }
                 return self;
             }
+            let (policies, seen) = &mut self.policies;
+            if let Some(policy) = policies.changed(seen) {
+                self.policy = policy;
+                // Others may be never blocked by now; who stands and is one of them is let in.
+                (self.ways.protect.ask)();
+            }
             self.watch();
             self.guard();
             self.end_connections();

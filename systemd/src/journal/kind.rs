@@ -46,6 +46,8 @@ pub enum Kind {
     Start,
     /// Slips has stopped watching.
     Stop,
+    /// The configuration was read again.
+    Reload,
     /// A part does not work as it should, or works again.
     Degraded,
     /// A peer is connected.
@@ -73,6 +75,7 @@ impl Kind {
         Self::Refusal,
         Self::Start,
         Self::Stop,
+        Self::Reload,
         Self::Degraded,
         Self::PeerConnected,
         Self::PeerGone,
@@ -92,6 +95,7 @@ impl Kind {
             Self::Refusal => 0x5b34_e14f_7cf0_4b81_8acf_63ba_4959_3d7c,
             Self::Start => 0x83e4_a877_59f3_4cf8_b03d_bf85_8071_e15e,
             Self::Stop => 0x1799_ad13_477c_40fd_a7b5_25bc_a619_3693,
+            Self::Reload => 0x82c2_b8d5_3b7b_e221_2b29_37cf_d345_0adc,
             Self::Degraded => 0xe853_9130_b3de_4b80_8dfd_a003_38fb_1cad,
             Self::PeerConnected => 0xf580_a932_05ce_9e91_168d_976a_1fac_e215,
             Self::PeerGone => 0xe823_c5f9_fd0b_8e02_a4a8_c759_298e_d3e5,
@@ -108,7 +112,7 @@ impl Kind {
         match self {
             Self::Alert | Self::Refusal | Self::Degraded => Priority::Warning,
             Self::PeerRefused | Self::PeerQuarantined => Priority::Warning,
-            Self::Block | Self::Start | Self::Stop => Priority::Notice,
+            Self::Block | Self::Start | Self::Stop | Self::Reload => Priority::Notice,
             Self::PeerJoined | Self::PeerAdvice => Priority::Notice,
             Self::Unblock => Priority::Info,
             Self::PeerConnected | Self::PeerGone | Self::PeerReport => Priority::Info,
@@ -124,6 +128,7 @@ impl Kind {
             Self::Refusal => "refusal",
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::Reload => "reload",
             Self::Degraded => "degraded",
             Self::PeerConnected => "peer-connected",
             Self::PeerGone => "peer-gone",

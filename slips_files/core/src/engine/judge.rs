@@ -120,6 +120,8 @@ struct Book {
 
 pub(super) struct Judge {
     settings: Arc<Settings>,
+    /// How often the dial had been turned when it was looked at last.
+    turns: u64,
     books: BTreeMap<WindowId, Book>,
     room: Room,
     stats: Stats,
@@ -136,7 +138,7 @@ struct Decision {
 impl Judge {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         let room = Room::new(settings.limits.open_evidence);
-        Self { settings, books: BTreeMap::new(), room, stats: Stats::default() }
+        Self { settings, turns: 0, books: BTreeMap::new(), room, stats: Stats::default() }
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -145,6 +147,10 @@ impl Judge {
 
     /// Takes what all shards found in one batch and appends the records that follow.
     pub(super) fn judge(&mut self, summary: Summary, mut findings: Vec<Emitted>, out: &mut Vec<Record>) {
+        if let Some((threshold, disabled)) = self.settings.dial.turned(&mut self.turns) {
+            let settings = Arc::make_mut(&mut self.settings);
+            (settings.threshold, settings.disabled) = (threshold, disabled);
+        }
         self.take_stats(summary.stats);
         out.extend(summary.new_profiles.iter().map(|&(addr, at)| Record::ProfileNew { addr, at }));
         let batch = summary.batch;

@@ -153,7 +153,7 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
     let inside = vec!["192.168.1.0/24".parse().expect("net")];
     let ways = Ways { open, sweep, protect, inside, neighbours: Box::new(|| 20) };
     let mut responder =
-        Responder::new(ways, journal, policy, clocks, Protected::classes()).expect("responder");
+        Responder::new(ways, journal, policy.into(), clocks, Protected::classes()).expect("responder");
     responder.open_book(&dir.path().join("blocks.sqlite"));
     Bench { responder, steady, slept, wall, broken, full_of, applied, swept, protected, told, dir }
 }

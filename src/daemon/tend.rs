@@ -1,0 +1,99 @@
+//! What the main thread does while the others work: signals, the watchdog, what the service manager and the journal are told of losses,
+//! and what is asked of the daemon as a whole.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use slips_systemd::journal::Journal;
+use slips_systemd::notify::{Heartbeat, Notifier, State};
+
+use super::bell::Bell;
+use super::clocks::Clocks;
+use super::entries;
+use super::outbox::Shed;
+use super::pulse::{Losses, Pulse};
+use super::reload::Reload;
+use super::responder::Gauges;
+use super::signals::{Asked, Signals};
+use crate::cli::Failure;
+use crate::config::Mode;
+use crate::control::{Answer, Pending};
+
+/// How often the main thread looks after things.
+pub const LOOK: Duration = Duration::from_millis(500);
+/// How often the journal tells what was lost, if more was.
+const TELL_LOSSES: Duration = Duration::from_secs(60);
+
+/// Looks after a daemon.
+pub struct Tender<'a> {
+    pub signals: &'a Signals,
+    /// What is asked, and the bell that tells it.
+    pub asks: (Receiver<Pending>, Bell),
+    pub notifier: &'a Notifier,
+    pub pulse: &'a Pulse,
+    pub shed: &'a [Arc<Shed>],
+    pub gauges: &'a Gauges,
+    pub mode: Mode,
+    pub journal: Journal,
+    pub reload: Reload,
+}
+
+impl Tender<'_> {
+    /// Until the daemon is to end; says why.
+    pub fn tend(mut self) -> Result<&'static str, Failure> {
+        let mut heart = Heartbeat::default();
+        let clock = Clocks::default().steady;
+        let (mut told, mut told_at) = (Losses::default(), None::<Duration>);
+        loop {
+            match self.signals.wait_or(&self.asks.1, LOOK).map_err(Failure::software)? {
+                Some(Asked::Stop) => return Ok("asked by a signal"),
+                // What came of it stands in the journal: nobody waits for an answer.
+                Some(Asked::Reload) => drop(self.read_again()),
+                None => {}
+            }
+            while let Ok(Pending { answer, .. }) = self.asks.0.try_recv() {
+                let said = self.read_again();
+                // Whoever asked may be gone.
+                let _ = answer.try_send(said);
+            }
+            if self.pulse.ended.load(Ordering::Relaxed) {
+                return Ok("the capture ended");
+            }
+            let losses = Losses::read(self.pulse, self.shed);
+            let now = clock();
+            if losses != told && told_at.is_none_or(|at| now.saturating_sub(at) >= TELL_LOSSES) {
+                (told, told_at) = (losses, Some(now));
+                self.journal.send(&entries::losses(&losses));
+            }
+            if heart.moved(&self.pulse.beats()) {
+                self.notifier.say(&[State::Alive, State::Status(&self.status(&losses))]);
+            }
+        }
+    }
+
+    fn read_again(&mut self) -> Answer {
+        self.notifier.say(&[State::Reloading((Clocks::default().awake)())]);
+        let said = self.reload.reload();
+        self.journal.send(&match &said {
+            Ok(text) => entries::reloaded(text),
+            Err(text) => entries::degraded("reload", text),
+        });
+        self.notifier.say(&[State::Ready]);
+        said
+    }
+
+    /// One line for `systemctl status`.
+    fn status(&self, losses: &Losses) -> String {
+        let unhealthy = self.gauges.unhealthy.load(Ordering::Relaxed);
+        format!(
+            "{}watching: {} flows, {} blocks{}{}{losses}",
+            if unhealthy { "UNHEALTHY, blocking does not block; " } else { "" },
+            self.pulse.flows.load(Ordering::Relaxed),
+            self.gauges.blocks.load(Ordering::Relaxed),
+            if self.mode == Mode::Monitor { ", monitor mode" } else { "" },
+            if losses.total() > 0 { "; lost: " } else { "" },
+        )
+    }
+}
