@@ -11,6 +11,8 @@ use slips_core::hash::KeyedState;
 use slips_intel::{Builder, Entry, Feed, Holds, Indicators, LoadError, Tally, catalogue};
 
 use crate::config::ThreatIntelligence;
+use crate::peers::files;
+pub use crate::peers::files::give_to_owner;
 
 /// Which files there may be.
 #[derive(Clone, Debug)]
@@ -111,21 +113,9 @@ impl Lists {
         Ok((sources, problems))
     }
 
-    /// Where the list from this place is kept. Lists of many places have the same file name.
+    /// Where the list from this place is kept.
     pub fn path_of(&self, location: &str) -> PathBuf {
-        if location.starts_with('/') {
-            return location.into();
-        }
-        let entry = Entry {
-            location: location.into(),
-            level: slips_core::evidence::ThreatLevel::Info,
-            tags: "".into(),
-        };
-        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
-        let name: String = entry.file().chars().map(plain).take(64).collect();
-        let mut hasher = STABLE.build_hasher();
-        hasher.write(location.as_bytes());
-        self.downloads.join(format!("{:016x}-{name}", hasher.finish()))
+        if location.starts_with('/') { location.into() } else { downloaded(&self.downloads, location) }
     }
 
     /// The snapshot: the compiled copy if it was made of what is there now, else read anew.
@@ -207,6 +197,17 @@ impl Lists {
 /// The same in every run: no table is guarded by it.
 const STABLE: KeyedState = KeyedState::with_key([0x736c_6970_7320_6c69, 0x7374_7320_6f66_2074]);
 
+/// Where a list from a URL is kept in the directory of such. Lists of many places have the same file name.
+pub fn downloaded(dir: &Path, url: &str) -> PathBuf {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let file = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
+    let name: String = file.chars().map(plain).take(64).collect();
+    let mut hasher = STABLE.build_hasher();
+    hasher.write(url.as_bytes());
+    dir.join(format!("{:016x}-{name}", hasher.finish()))
+}
+
 fn read_feed(builder: &mut Builder, source: &Source) -> State {
     let bytes = match read_bounded(&source.path, MAX_LIST) {
         Ok(bytes) => bytes,
@@ -230,16 +231,25 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 
 /// Puts a file in its place as a whole.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    make_directory(dir)?;
     // Its name ends as no list does, so that nobody reads half of it.
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
+    give_to_owner(dir, &file)?;
     file.sync_all()?;
     fs::rename(&new, path)
+}
+
+/// Makes a directory, and those it lies in. Each belongs to whom the one around it belongs, so that what root makes the daemon can use.
+pub fn make_directory(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() || dir.as_os_str().is_empty() {
+        return Ok(());
+    }
+    dir.parent().map_or(Ok(()), make_directory)?;
+    files::make_directory(dir).map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ mod control;
 mod daemon;
 mod demo;
 mod lists;
+mod outside;
 mod peers;
+mod updates;
 
 use std::process::ExitCode;
 

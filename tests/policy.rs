@@ -54,7 +54,10 @@ const RUNS_C: &[(&str, &str)] = &[
     ("libsqlite3-sys", "SQLite, built in"),
     ("mnl-sys", "libmnl of the distribution: netlink"),
     ("nftnl-sys", "libnftnl of the distribution: nftables"),
-    ("ring", "hashes and ciphers of snow, the Noise of libp2p; in the process of the peers only"),
+    (
+        "ring",
+        "hashes and ciphers of snow, the Noise of libp2p, and of rustls; in the processes of the peers and of what is fetched only",
+    ),
 ];
 
 /// Crates with a `links` key for another reason than C.

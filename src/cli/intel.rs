@@ -1,6 +1,8 @@
 //! `slips intel`: what the lists say of something, how they stand, and a list of one's own.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -9,7 +11,10 @@ use slips_intel::{Builder, Feed, Holds, LoadError, Tally};
 
 use super::{Exit, Failure, installed_config, print_out};
 use crate::config::Config;
+use crate::daemon::sinks::wall_clock;
 use crate::lists::{self, Copy, Lists, Loaded, State};
+use crate::outside::process::Process;
+use crate::updates::{self, Item, Outcome, Plan, Shrunk, Updater};
 
 /// What `slips intel` is told.
 #[derive(Args, Debug)]
@@ -37,6 +42,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Fetch the lists that the catalogues name, and what else has a URL in the configuration; the daemon does so by itself, too.
+    Update {
+        /// Only this one, by its URL or a part of it; may be given several times.
+        #[arg(long, value_name = "X")]
+        feed: Vec<String>,
+        /// Take a list although it lost most of its entries since the last time.
+        #[arg(long)]
+        accept_shrunk: bool,
+        /// Print JSON: [{url, file, outcome: new|unchanged|held|failed, entries, rejected, why}].
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a downloaded list where the daemon reads it, if there is anything in it; the daemon takes it within seconds.
     Import {
         /// The list, of any form that `docs/intel.md` names.
@@ -53,6 +70,10 @@ pub(super) fn run(options: Intel) -> Result<(), Failure> {
     match options.command {
         Command::Lookup { what, json } => lookup(&lists.load(Copy::Leave).map_err(unreadable)?, &what, json),
         Command::Status { json } => status(&lists.read().map_err(unreadable)?, json),
+        Command::Update { feed, accept_shrunk, json } => {
+            let shrunk = if accept_shrunk { Shrunk::Take } else { Shrunk::Hold };
+            update(&config, &lists, &feed, shrunk, json)
+        }
         Command::Import { file, location } => import(&config, &lists, &file, location.as_deref()),
     }
 }
@@ -100,8 +121,8 @@ fn status(loaded: &Loaded, json: bool) -> Result<(), Failure> {
             .feeds
             .iter()
             .map(|(source, state)| {
-                let rejected: serde_json::Map<_, _> = match state {
-                    State::Read(tally) => tally.rejects().map(|(why, n)| (why.text().to_owned(), json!(n))).collect(),
+                let rejected = match state {
+                    State::Read(tally) => rejected(tally),
                     _ => serde_json::Map::new(),
                 };
                 let taken = if let State::Read(tally) = state { Some(tally.taken) } else { None };
@@ -122,9 +143,7 @@ fn status(loaded: &Loaded, json: bool) -> Result<(), Failure> {
     text += &format!("{:>9} bytes of memory\n", loaded.indicators.memory());
     for (source, state) in &loaded.feeds {
         let said = match state {
-            State::Absent => {
-                format!("not there; `slips intel import FILE --as {}` puts it there", source.entry.location)
-            }
+            State::Absent => "not there; `slips intel update` fetches it".to_owned(),
             State::Read(tally) => told(*tally),
             State::Unreadable(error) => error.to_string(),
         };
@@ -134,6 +153,82 @@ fn status(loaded: &Loaded, json: bool) -> Result<(), Failure> {
         text += &format!("{problem}\n");
     }
     print_out(&text)
+}
+
+fn update(
+    config: &Config,
+    lists: &Lists,
+    named: &[String],
+    shrunk: Shrunk,
+    json: bool,
+) -> Result<(), Failure> {
+    let (items, problems) = updates::items(config, lists).map_err(unreadable)?;
+    for problem in &problems {
+        eprintln!("slips: {problem}");
+    }
+    if let Some(name) = named.iter().find(|name| !items.iter().any(|item| item.url.contains(*name))) {
+        return Err(Failure::new(Exit::Usage, format!("no list with `{name}` in its URL is configured")));
+    }
+    let dir = &config.threatintelligence.download_path_for_remote_threat_intelligence;
+    let open = Updater::open(dir, updates::bounds(config), Plan::default());
+    let mut updater = open.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            Failure::new(Exit::TryAgain, "the daemon, or somebody else, is updating now")
+        }
+        kind => Failure {
+            exit: if kind == io::ErrorKind::PermissionDenied { Exit::Permission } else { Exit::Software },
+            error: anyhow::Error::from(error).context(dir.display().to_string()),
+        },
+    })?;
+    let mut process = Process::start(&config.outside.means(), Arc::default()).map_err(Failure::software)?;
+    let (mut rows, mut failed) = (Vec::new(), 0);
+    let is_named = |item: &&Item| named.is_empty() || named.iter().any(|name| item.url.contains(name));
+    for item in items.iter().filter(is_named) {
+        let now = wall_clock() / 1_000_000;
+        let outcome = updater.update(item, &mut process, shrunk, now).map_err(Failure::software)?;
+        failed += u32::from(matches!(outcome, Outcome::Failed { .. }));
+        if json {
+            rows.push(as_row(item, &outcome));
+        } else {
+            print_out(&format!("{}: {}\n", item.url, as_words(&outcome)))?;
+        }
+    }
+    if json {
+        print_out(&format!("{}\n", serde_json::Value::Array(rows)))?;
+    }
+    match failed {
+        0 => Ok(()),
+        _ => {
+            Err(Failure::new(Exit::TryAgain, format!("{failed} could not be fetched; what was there stays")))
+        }
+    }
+}
+
+fn as_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::New { tally: Some(tally), .. } => format!("new, {}", told(*tally)),
+        Outcome::New { .. } => "new".into(),
+        Outcome::Unchanged => "unchanged".into(),
+        Outcome::Held { entries, ours } => format!(
+            "shrank from {ours} to {entries} entries; ours stays until that comes again after an hour, or with --accept-shrunk"
+        ),
+        Outcome::Failed { why, .. } => format!("failed: {why}"),
+    }
+}
+
+fn as_row(item: &Item, outcome: &Outcome) -> serde_json::Value {
+    let (name, entries, tally, why) = match outcome {
+        Outcome::New { entries, tally } => ("new", Some(*entries), *tally, None),
+        Outcome::Unchanged => ("unchanged", None, None, None),
+        Outcome::Held { entries, .. } => ("held", Some(*entries), None, None),
+        Outcome::Failed { why, .. } => ("failed", None, None, Some(why)),
+    };
+    let rejected = tally.as_ref().map(rejected);
+    json!({"url": item.url, "file": item.path, "outcome": name, "entries": entries, "rejected": rejected, "why": why})
+}
+
+fn rejected(tally: &Tally) -> serde_json::Map<String, serde_json::Value> {
+    tally.rejects().map(|(why, n)| (why.text().to_owned(), json!(n))).collect()
 }
 
 fn told(tally: Tally) -> String {
@@ -178,11 +273,7 @@ fn import(config: &Config, lists: &Lists, file: &Path, location: Option<&str>) -
         }
     };
     lists::write_whole(&to, &bytes).map_err(|error| Failure {
-        exit: if error.kind() == std::io::ErrorKind::PermissionDenied {
-            Exit::Permission
-        } else {
-            Exit::Software
-        },
+        exit: if error.kind() == io::ErrorKind::PermissionDenied { Exit::Permission } else { Exit::Software },
         error: anyhow::Error::from(error).context(to.display().to_string()),
     })?;
     print_out(&format!("{}: {}\n", to.display(), told(tally)))

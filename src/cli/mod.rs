@@ -25,7 +25,7 @@ use slips_systemd::notify::Environment;
 use crate::config::{self, Config, FilterText, LoadError, Mode};
 use crate::control::Ask;
 use crate::daemon::build;
-use crate::{daemon, demo};
+use crate::{daemon, demo, outside};
 pub use exit::{Exit, Failure};
 
 /// Host protection for Linux routers: watches traffic, gathers evidence, blocks attackers.
@@ -78,7 +78,7 @@ enum Command {
     Peers(peers::Peers),
     /// What the lists of malicious addresses, names, files and fingerprints say, how they stand, and add one.
     #[command(after_help = "Examples:\n  slips intel lookup 203.0.113.9\n  slips intel status\n  \
-                            curl -sSfO https://www.spamhaus.org/drop/drop.txt\n  \
+                            sudo slips intel update\n  \
                             sudo slips intel import drop.txt --as https://www.spamhaus.org/drop/drop.txt")]
     Intel(intel::Intel),
     /// Show the main job on this machine, in network namespaces of its own: an attacker, a router that blocks it, a client.
@@ -135,6 +135,9 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
+    /// The process that fetches lists and asks services; the daemon and `slips intel update` start it.
+    #[command(hide = true, name = "fetch-node")]
+    FetchNode,
     /// Say what is wrong with a configuration file, all of it.
     #[command(after_help = "Example:\n  slips check-config /etc/slips/slips.yaml")]
     CheckConfig {
@@ -357,6 +360,7 @@ pub fn main() -> ExitCode {
         Command::Profiles(asked) => profile::list(&asked),
         Command::Detections { name, json } => detections::run(name.as_deref(), json),
         Command::P2pNode { socket } => daemon::peers::process::run(socket.as_deref()),
+        Command::FetchNode => outside::process::run(),
         Command::CheckConfig { file } => check_config(&file),
     };
     match done {

@@ -104,7 +104,7 @@ struct Known {
 impl Known {
     fn of(config: &Config) -> Result<Self, Failure> {
         let mut geo = Geo::default();
-        for file in config.profiles.databases() {
+        for file in config.profiles.databases(&config.output.directory) {
             geo.add(&file).map_err(|error| {
                 Failure::new(Exit::Config, format!("profiles.places: {}: {error}", file.display()))
             })?;
@@ -114,7 +114,7 @@ impl Known {
             error: anyhow::Error::from(error).context("threatintelligence: the lists cannot be read"),
         })?;
         let intel = lists.indicators;
-        Ok(Self { makers: config.profiles.makers(), geo, intel })
+        Ok(Self { makers: config.profiles.makers(&config.output.directory), geo, intel })
     }
 
     /// Who made the card. A registry that cannot be read is told of on the way.

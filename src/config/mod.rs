@@ -2,6 +2,7 @@
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
 mod detections;
+mod outside;
 mod p2p;
 mod profiles;
 mod sensor;
@@ -21,6 +22,7 @@ use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
 pub use detections::Detections;
+pub use outside::Outside;
 pub use p2p::{P2p, PeerMode, PeerNode};
 pub use profiles::Profiles;
 pub use sensor::Sensor;
@@ -51,6 +53,8 @@ pub struct Config {
     pub threatintelligence: ThreatIntelligence,
     #[serde(deserialize_with = "section")]
     pub profiles: Profiles,
+    #[serde(deserialize_with = "section")]
+    pub outside: Outside,
     #[serde(deserialize_with = "section")]
     pub firewall: Firewall,
     #[serde(deserialize_with = "section")]
@@ -190,6 +194,15 @@ pub struct ThreatIntelligence {
     pub ja3_feeds: PathBuf,
     pub ssl_feeds: PathBuf,
     pub download_path_for_remote_threat_intelligence: PathBuf,
+    #[serde(rename = "TI_files_update_period")]
+    pub ti_files_update_period: Length,
+    pub update_size: Amount,
+    pub update_time: Length,
+    pub mac_db: String,
+    pub mac_db_update: Length,
+    pub asn_db: String,
+    pub country_db: String,
+    pub geo_db_update: Length,
 }
 
 impl Default for ThreatIntelligence {
@@ -200,6 +213,14 @@ impl Default for ThreatIntelligence {
             ja3_feeds: "/etc/slips/JA3_feeds.csv".into(),
             ssl_feeds: "/etc/slips/SSL_feeds.csv".into(),
             download_path_for_remote_threat_intelligence: "/var/lib/slips/feeds".into(),
+            ti_files_update_period: Length::secs(86_400),
+            update_size: Amount(64 << 20),
+            update_time: Length::secs(300),
+            mac_db: String::new(),
+            mac_db_update: Length::secs(14 * 86_400),
+            asn_db: String::new(),
+            country_db: String::new(),
+            geo_db_update: Length::secs(7 * 86_400),
         }
     }
 }
@@ -436,6 +457,23 @@ impl Config {
             (1 << 20..=1 << 30).contains(&self.capture.ring.0),
             "capture.ring must be 1MiB to 1GiB; 8MiB is the default",
         );
+        let intelligence = &self.threatintelligence;
+        check(
+            (1 << 10..=256 << 20).contains(&intelligence.update_size.0),
+            "threatintelligence.update_size must be 1KiB to 256MiB; 64MiB is the default",
+        );
+        check(!intelligence.update_time.0.is_zero(), "threatintelligence.update_time must be above 0");
+        for (key, url) in [
+            ("mac_db", &intelligence.mac_db),
+            ("asn_db", &intelligence.asn_db),
+            ("country_db", &intelligence.country_db),
+        ] {
+            let is_url = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
+            check(
+                url.is_empty() || is_url,
+                &format!("threatintelligence.{key} must be a URL, http:// or https://"),
+            );
+        }
         check(self.limits.flows >= 16, "limits.flows must be at least 16");
         check(
             self.limits.remote_profiles >= 16 && self.limits.local_profiles >= 16,

@@ -1,8 +1,10 @@
 //! `profiles`: files by which addresses are described to people.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use crate::updates::kept;
 
 /// `profiles`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -15,21 +17,24 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// The registries of makers to ask, in their order.
-    pub fn makers(&self) -> Vec<PathBuf> {
-        or_installed(&self.vendors, &INSTALLED_VENDORS)
+    /// The registries of makers to ask, in their order. `output` is where what we fetched is.
+    pub fn makers(&self, output: &Path) -> Vec<PathBuf> {
+        let [makers, ..] = kept(output);
+        or_installed(&self.vendors, &[makers], &INSTALLED_VENDORS)
     }
 
     /// The databases of places to ask, in their order.
-    pub fn databases(&self) -> Vec<PathBuf> {
-        or_installed(&self.places, &INSTALLED_PLACES)
+    pub fn databases(&self, output: &Path) -> Vec<PathBuf> {
+        let [_, networks, countries] = kept(output);
+        or_installed(&self.places, &[networks, countries], &INSTALLED_PLACES)
     }
 }
 
-/// Those that somebody named, whether they are there or not; else those of `installed` that are there.
-fn or_installed(named: &[PathBuf], installed: &[&str]) -> Vec<PathBuf> {
+/// Those that somebody named, whether they are there or not; else those that we fetched or that are installed.
+fn or_installed(named: &[PathBuf], fetched: &[PathBuf], installed: &[&str]) -> Vec<PathBuf> {
     if named.is_empty() {
-        installed.iter().map(PathBuf::from).filter(|file| file.is_file()).collect()
+        let all = fetched.iter().cloned().chain(installed.iter().map(PathBuf::from));
+        all.filter(|file| file.is_file()).collect()
     } else {
         named.to_vec()
     }
@@ -46,9 +51,7 @@ const INSTALLED_VENDORS: [&str; 7] = [
     "/usr/share/nmap/nmap-mac-prefixes",
 ];
 /// Where geoipupdate and administrators put databases of places.
-const INSTALLED_PLACES: [&str; 8] = [
-    "/var/lib/slips/places/asn.mmdb",
-    "/var/lib/slips/places/country.mmdb",
+const INSTALLED_PLACES: [&str; 6] = [
     "/var/lib/GeoIP/GeoLite2-ASN.mmdb",
     "/var/lib/GeoIP/GeoLite2-Country.mmdb",
     "/var/lib/GeoIP/GeoLite2-City.mmdb",

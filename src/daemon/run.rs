@@ -38,6 +38,7 @@ use super::reload::{Load, Reload};
 use super::responder::{AdviceLine, Responder, Ways};
 use super::signals::{Asked, Signals};
 use super::tend::{self, Tender};
+use super::updates::Updates;
 use super::{build, capture, entries, interfaces, peers, protect, responder, sinks};
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
@@ -158,6 +159,10 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let rope = peers_bell.rope();
     let reread = peers.reread();
     let (to_lists, for_lists) = sync_channel(1);
+    let stop_updates = Arc::new(AtomicBool::new(false));
+    let updates = Updates::new(config.clone(), lists.clone(), open_journal(), Arc::clone(&stop_updates));
+    let (until, ends) = sync_channel(1);
+    let updates = spawn("updates", move || updates.run(&ends))?;
     let follower = Follower::new(lists, intel, open_journal(), made_of);
     let follower = spawn("lists", move || follower.run(&for_lists))?;
     let others = move || {
@@ -199,6 +204,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     notifier.say(&[State::Stopping, State::Status("ending: the queues run empty")]);
     enforce_deadline(signals)?;
     pulse.stopping.store(true, Ordering::Relaxed);
+    stop_updates.store(true, Ordering::Relaxed);
+    drop(until);
     to_engine.close();
     for stopper in stoppers {
         stopper.stop();
@@ -218,6 +225,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     drop(responder);
     join(finder)?;
     join(follower)?;
+    join(updates)?;
     captured?;
     kept
 }

@@ -46,7 +46,7 @@ pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 /// Makes the directory if it is not there; it belongs to whom its parent belongs, so that what root's command line makes the
 /// daemon can use.
-pub(super) fn make_directory(dir: &Path) -> Result<(), Error> {
+pub fn make_directory(dir: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(0o750).create(dir) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -89,7 +89,8 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, Error> {
     Err(Error::Busy { path, waited: Duration::from_millis(u64::from(TRIES) * u64::from(PAUSE)) })
 }
 
-fn give_to_owner(dir: &Path, file: &File) -> io::Result<()> {
+/// What root makes belongs to whom its directory belongs.
+pub fn give_to_owner(dir: &Path, file: &File) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }

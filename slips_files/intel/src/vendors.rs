@@ -30,6 +30,18 @@ pub fn maker(registry: impl BufRead, mac: MacAddr) -> io::Result<Option<String>>
     Ok(best.map(|(_, name)| name))
 }
 
+/// How many makers a registry has.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn count(registry: impl BufRead) -> io::Result<u64> {
+    let mut makers = 0;
+    for line in registry.split(b'\n').take(MOST_LINES) {
+        makers += u64::from(entry(String::from_utf8_lossy(&line?).trim_end()).is_some());
+    }
+    Ok(makers)
+}
+
 /// Whether a host made its hardware address up.
 pub const fn is_local(mac: MacAddr) -> bool {
     mac.0[0] & 2 != 0

@@ -22,7 +22,7 @@ pub mod process;
 mod reach;
 mod rosters;
 mod rulings;
-mod sandbox;
+pub mod sandbox;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

@@ -31,28 +31,36 @@ const NOBODY: u32 = 65_534;
 /// # Errors
 /// When something is kept that a node must not have.
 pub fn enter(bound: bool) -> Result<String> {
-    prctl::set_no_new_privs().context("cannot give up new privileges")?;
-    limit()?;
+    limit(&Limits { memory: MEMORY, files: FILES })?;
     let files = confine_files()?;
     let user = leave_root()?;
     drop_capabilities()?;
-    // After the change of the user, which takes both away.
-    prctl::set_dumpable(false).context("cannot forbid being traced")?;
-    if bound {
-        prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the daemon")?;
-    }
+    seal(bound)?;
     let calls = calls::confine()?;
     Ok(format!("no capabilities, {user}, {files}, {calls}"))
 }
 
-/// Bounds what the process may use. Where a unit bounds it together with the daemon and memory ends all the same, it goes first.
-fn limit() -> Result<()> {
+/// What a process that talks with strangers may use.
+pub struct Limits {
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Open files and sockets.
+    pub files: u64,
+}
+
+/// No new privileges, and no more than this from now on. Where a unit bounds it together with the daemon and memory ends all the same, it
+/// goes first.
+///
+/// # Errors
+/// When the kernel does not let us.
+pub fn limit(limits: &Limits) -> Result<()> {
+    prctl::set_no_new_privs().context("cannot give up new privileges")?;
     std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO)
         .context("cannot ask to go first when memory ends")?;
     for (resource, most) in [
         (Resource::RLIMIT_CORE, 0),
-        (Resource::RLIMIT_NOFILE, FILES),
-        (Resource::RLIMIT_DATA, MEMORY),
+        (Resource::RLIMIT_NOFILE, limits.files),
+        (Resource::RLIMIT_DATA, limits.memory),
         (Resource::RLIMIT_NPROC, THREADS),
     ] {
         setrlimit(resource, most, most).with_context(|| format!("cannot limit {resource:?}"))?;
@@ -79,8 +87,23 @@ fn confine_files() -> Result<&'static str> {
     })
 }
 
+/// Nobody traces it, and it may die with its parent. Comes after a change of the user, which takes both away.
+///
+/// # Errors
+/// When the kernel does not let us.
+pub fn seal(bound: bool) -> Result<()> {
+    prctl::set_dumpable(false).context("cannot forbid being traced")?;
+    if bound {
+        prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the daemon")?;
+    }
+    Ok(())
+}
+
 /// Root becomes nobody; any other user stays.
-fn leave_root() -> Result<&'static str> {
+///
+/// # Errors
+/// When root cannot be left.
+pub fn leave_root() -> Result<&'static str> {
     if !Uid::effective().is_root() {
         return Ok("no root");
     }
@@ -95,7 +118,11 @@ fn leave_root() -> Result<&'static str> {
     Ok("no root")
 }
 
-fn drop_capabilities() -> Result<()> {
+/// Holds none from now on.
+///
+/// # Errors
+/// When one is left.
+pub fn drop_capabilities() -> Result<()> {
     let held = |set| caps::read(None, set).map(|held| !held.is_empty()).unwrap_or(true);
     let mut dropped = Ok(());
     if [CapSet::Permitted, CapSet::Inheritable].into_iter().any(held) {

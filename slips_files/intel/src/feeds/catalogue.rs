@@ -1,6 +1,8 @@
 //! The lists of lists: `TI_feeds.csv`, `JA3_feeds.csv`, `SSL_feeds.csv`, in the original's form.
 //!
-//! `URL, level, ['tag','tag']`, one a line; `#` begins a comment, `;` turns a list off.
+//! `URL, level, ['tag','tag'], 6h`, one a line, the last for how often it is fetched if not as often as usual; `#` begins a comment, `;` turns a list off.
+
+use std::time::Duration;
 
 use slips_core::evidence::ThreatLevel;
 
@@ -15,6 +17,8 @@ pub struct Entry {
     pub level: ThreatLevel,
     /// Words about it, `, ` between them.
     pub tags: Box<str>,
+    /// How often it is fetched, where that is not as usual.
+    pub every: Option<Duration>,
 }
 
 impl Entry {
@@ -34,6 +38,9 @@ pub enum CatalogueProblem {
     /// No level.
     #[error("line {0}: `{1}` is no level: info, low, medium, high or critical")]
     NoLevel(u32, Box<str>),
+    /// No length of time.
+    #[error("line {0}: `{1}` is no length of time: write 30m, 6h or 7d")]
+    NoLength(u32, Box<str>),
     /// Too many lists.
     #[error("line {0}: more than {MAX_LISTS} lists")]
     TooMany(u32),
@@ -73,13 +80,34 @@ fn entry(number: u32, line: &str) -> Result<Entry, CatalogueProblem> {
     let level = fields.next().unwrap_or_default();
     let level =
         ThreatLevel::from_name(level).ok_or_else(|| CatalogueProblem::NoLevel(number, excerpt(level)))?;
-    let tags = fields.next().unwrap_or_default().trim_matches(['[', ']']);
+    let rest = fields.next().unwrap_or_default();
+    let (tags, every) = rest.split_once(']').unwrap_or((rest, ""));
+    let every = every.trim_start_matches([',', ' ', '\t']);
+    let every = match every {
+        "" => None,
+        text => Some(length(text).ok_or_else(|| CatalogueProblem::NoLength(number, excerpt(text)))?),
+    };
+    let tags = tags.trim_matches(['[', ']']);
     let tags: Vec<&str> = tags
         .split(',')
         .map(|tag| tag.trim().trim_matches(['\'', '"']))
         .filter(|tag| !tag.is_empty())
         .collect();
-    Ok(Entry { location: location.into(), level, tags: tags.join(", ").into() })
+    Ok(Entry { location: location.into(), level, tags: tags.join(", ").into(), every })
+}
+
+/// `30m`, `6h`, `7d`; plain numbers are seconds.
+fn length(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds = match unit.trim() {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let length = number.parse::<u32>().ok().filter(|number| *number > 0)?;
+    Some(Duration::from_secs(u64::from(length) * seconds))
 }
 
 #[cfg(test)]
@@ -98,6 +126,20 @@ mod tests {
             told[0].starts_with("line 6: `ftp://") && told[1].starts_with("line 7: `severe`"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn a_list_may_be_fetched_at_its_own_pace() {
+        let text = "https://a.example/,low,['x','y'], 6h\nhttps://b.example/,low,[],90\nhttps://c.example/,low,[],often\n\
+            https://d.example/,low,[], 0h\n";
+        let (entries, problems) = catalogue(text);
+        let read: Vec<_> = entries.iter().map(|e| (&*e.tags, e.every.map(|every| every.as_secs()))).collect();
+        assert_eq!(read, [("x, y", Some(21_600)), ("", Some(90))]);
+        assert!(
+            problems.iter().all(|problem| matches!(problem, CatalogueProblem::NoLength(3 | 4, _))),
+            "{problems:?}"
+        );
+        assert_eq!(problems.len(), 2);
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Builder {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
         if bytes.len() > MAX_LINES {
             sink.reject(Reject::Broken);
-        } else if bytes.first().is_some_and(|byte| matches!(byte, b'{' | b'[')) {
+        } else if is_json(bytes) {
             json::read(&mut sink, bytes);
         } else if zeek::is_one(bytes) {
             zeek::read(&mut sink, bytes);
@@ -223,6 +223,16 @@ impl Builder {
             lines::read(&mut sink, bytes);
         }
         sink.tally
+    }
+}
+
+/// Filters of browsers begin with a title in brackets, which is no array.
+fn is_json(bytes: &[u8]) -> bool {
+    let next = || bytes.get(1..).unwrap_or_default().trim_ascii_start().first();
+    match bytes.first() {
+        Some(b'{') => true,
+        Some(b'[') => next().is_none_or(|byte| matches!(byte, b'{' | b'[' | b'"' | b']')),
+        _ => false,
     }
 }
 

@@ -1,0 +1,101 @@
+//! The process that fetches: how it is started, and what it does.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use caps::CapSet;
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+
+use super::client::Client;
+use super::wire::{Answer, Question, read_question, write_body, write_word};
+use super::{Ask, Asks, Head, Link, Means, Missed, sandbox};
+use crate::cli::{Exit, Failure};
+
+/// The process, as long as somebody has questions.
+pub struct Process {
+    child: Child,
+    link: Link,
+}
+
+impl Process {
+    /// Starts it, in a thread that needs no capabilities any more; it ends with the thread. Waiting for it ends with `stop`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(means: &Means, stop: Arc<AtomicBool>) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
+        let child = Command::new("/proc/self/exe")
+            .arg("fetch-node")
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut started = Self { child, link: Link::new(ours, stop)? };
+        started.link.tell(means)?;
+        Ok(started)
+    }
+}
+
+impl Asks for Process {
+    fn ask(&mut self, ask: &Ask, body: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed> {
+        self.link.ask(ask, body)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be at anything, and holds nothing that could be lost.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What `slips fetch-node` does: gives up what it has, and answers questions at its standard input.
+pub fn run() -> Result<(), Failure> {
+    let mut socket = inherited()?;
+    let Some(Question::Means(means)) = read_question(&mut socket).map_err(Failure::software)? else {
+        return Ok(());
+    };
+    // Its file may be out of reach afterwards.
+    let client = Client::new(means.certificates.as_deref(), means.proxy.as_deref());
+    sandbox::enter().map_err(|error| Failure {
+        exit: Exit::Software,
+        error: error.context("the process that fetches does not run unconfined"),
+    })?;
+    serve(&mut socket, &client).map_err(Failure::software)
+}
+
+fn serve(socket: &mut UnixStream, client: &Result<Client, String>) -> io::Result<()> {
+    while let Some(question) = read_question(socket)? {
+        let answer = match (question, client) {
+            (Question::Ask(ask), Ok(client)) => {
+                let mut to = socket.try_clone()?;
+                match client.ask(&ask, &mut |bytes| write_body(&mut to, bytes)) {
+                    Ok(head) => Answer::Whole(head),
+                    Err(missed) => Answer::Missed(missed),
+                }
+            }
+            (Question::Ask(_), Err(wrong)) => Answer::Missed(Missed::Certificate(wrong.clone())),
+            (Question::Means(_), _) => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        write_word(socket, &answer)?;
+        socket.flush()?;
+    }
+    Ok(())
+}
+
+/// The socket that the daemon, or the command line, starts it with.
+fn inherited() -> Result<UnixStream, Failure> {
+    let input = io::stdin();
+    let usage = || Failure::new(Exit::Usage, "the daemon starts this, with a socket as its standard input");
+    if !matches!(getsockopt(&input.as_fd(), sockopt::SockType), Ok(SockType::Stream)) {
+        return Err(usage());
+    }
+    input.as_fd().try_clone_to_owned().map(UnixStream::from).map_err(|_| usage())
+}

@@ -1,0 +1,173 @@
+//! What goes over the socket between us and the process that fetches: a byte that says what, a length, and so many bytes.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{Ask, Asks, Head, Means, Missed};
+use crate::daemon::clocks::Clocks;
+
+/// Most bytes of a part.
+pub(super) const PART: usize = 64 << 10;
+/// How often whoever waits looks whether it should go on.
+const LOOK: Duration = Duration::from_millis(250);
+/// What the other side has beyond its time to say that it was too slow.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What we say.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Question {
+    /// How it reaches servers: the first word.
+    Means(Means),
+    /// Ask a server.
+    Ask(Ask),
+}
+
+/// What it says, besides the bytes of a body.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// The whole of a body came.
+    Whole(Head),
+    /// Nothing, or not all, came.
+    Missed(Missed),
+}
+
+/// What a part is.
+const BODY: u8 = b'b';
+const WORD: u8 = b'w';
+
+/// Writes a part of a body.
+pub(super) fn write_body(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    write(to, BODY, bytes)
+}
+
+/// Writes a question or an answer.
+pub(super) fn write_word(to: &mut impl Write, word: &impl Serialize) -> io::Result<()> {
+    write(to, WORD, &serde_json::to_vec(word)?)
+}
+
+fn write(to: &mut impl Write, what: u8, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    let mut part = Vec::with_capacity(bytes.len() + 5);
+    part.push(what);
+    part.extend(length.to_be_bytes());
+    part.extend(bytes);
+    to.write_all(&part)
+}
+
+/// Reads a question; nothing when the other side has closed.
+pub(super) fn read_question(from: &mut impl Read) -> io::Result<Option<Question>> {
+    match read(from) {
+        Ok((WORD, bytes)) => parse(&bytes).map(Some),
+        Ok(_) => Err(io::ErrorKind::InvalidData.into()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(bytes).map_err(io::Error::from)
+}
+
+fn read(from: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 5];
+    from.read_exact(&mut head)?;
+    let [what, length @ ..] = head;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > PART {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes)?;
+    Ok((what, bytes))
+}
+
+/// Our end of the socket.
+pub struct Link {
+    socket: UnixStream,
+    stop: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Over this socket, until `stop`.
+    pub fn new(socket: UnixStream, stop: Arc<AtomicBool>) -> io::Result<Self> {
+        socket.set_read_timeout(Some(LOOK))?;
+        socket.set_write_timeout(Some(GRACE))?;
+        Ok(Self { socket, stop })
+    }
+
+    /// Tells how servers are reached.
+    pub(super) fn tell(&mut self, means: &Means) -> io::Result<()> {
+        write_word(&mut self.socket, &Question::Means(means.clone()))
+    }
+
+    fn question(
+        &mut self,
+        question: &Question,
+        within: Duration,
+        body: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<Answer, Missed> {
+        let gone = |error: io::Error| Missed::Gone(error.to_string());
+        write_word(&mut self.socket, question).map_err(gone)?;
+        let clock = Clocks::default().steady;
+        let until = clock().saturating_add(within).saturating_add(GRACE);
+        let mut patient = Patient { socket: &self.socket, stop: &self.stop, clock, until };
+        loop {
+            let (what, bytes) = read(&mut patient).map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => Missed::Slow(within),
+                io::ErrorKind::ConnectionAborted => Missed::Stopped,
+                _ => gone(error),
+            })?;
+            if what == WORD {
+                return parse(&bytes).map_err(gone);
+            }
+            body(&bytes).map_err(|error| Missed::Broken(error.to_string()))?;
+        }
+    }
+}
+
+impl Asks for Link {
+    fn ask(&mut self, ask: &Ask, body: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed> {
+        // It bounds what it sends; it may be somebody else's by now.
+        let mut left = ask.most;
+        let mut bounded = |bytes: &[u8]| {
+            left = left.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+            body(bytes)
+        };
+        match self.question(&Question::Ask(ask.clone()), ask.within, &mut bounded)? {
+            Answer::Whole(head) => Ok(head),
+            Answer::Missed(missed) => Err(missed),
+        }
+    }
+}
+
+/// Reads until we end, or the time is over, however much comes.
+struct Patient<'a> {
+    socket: &'a UnixStream,
+    stop: &'a AtomicBool,
+    clock: Box<dyn Fn() -> Duration + Send>,
+    until: Duration,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if (self.clock)() >= self.until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match self.socket.read(into) {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                other => return other,
+            }
+        }
+    }
+}
