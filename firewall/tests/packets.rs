@@ -88,7 +88,12 @@ fn a_flush_leaves_nothing_of_ours_and_all_of_others() {
     let ours = nft("list table inet slips").expect("nft");
     assert!(ours.contains(A4) && ours.contains("meta mark set ip saddr map @in4 goto blocked_in"), "{ours}");
     let refused = lab.inside(Host::Router, flush_all);
-    assert!(matches!(refused, Err(Error::Owned)), "while the daemon lives: {refused:?}");
+    match refused {
+        Err(Error::Owned) => {}
+        // Before Linux 6.9 a table has no owner: the daemon makes it anew.
+        Ok(true) => drop(firewall.block(request(A4, 600)).expect("block")),
+        other => panic!("while the daemon lives: {other:?}"),
+    }
     drop(firewall);
     assert_eq!(
         lab.inside(Host::Router, list_all).expect("list").len(),

@@ -213,12 +213,14 @@ impl Nftables {
     /// Finds out what the kernel can do, with an address of TEST-NET that nobody has.
     fn probe(&mut self) -> Result<(), Error> {
         let wanted = self.features;
-        self.features = Features { refresh: true, destroy: true, ..wanted };
         let before = self.probe_left()?;
+        // First: a kernel that cannot destroy refuses all that comes with it.
+        self.features = Features { refresh: false, destroy: true, ..wanted };
+        let destroyed = self.apply(&[Change::Unblock(Net::host(PROBE.into()))]).is_ok();
+        self.features = Features { refresh: true, destroy: destroyed, ..wanted };
         self.apply(&[block_probe(Duration::from_secs(60))])?;
         self.apply(&[block_probe(Duration::from_secs(600))])?;
         let refreshed = self.probe_left()?.is_some_and(|left| left > Duration::from_secs(60));
-        let destroyed = self.apply(&[Change::Unblock(Net::host(PROBE.into()))]).is_ok();
         self.features.refresh = wanted.refresh && refreshed;
         self.features.destroy = wanted.destroy && destroyed;
         self.end_probe(before)
