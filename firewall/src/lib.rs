@@ -18,6 +18,7 @@ mod policy;
 mod protected;
 mod ranges;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use slips_core::addr::Net;
@@ -39,10 +40,13 @@ pub fn neighbours(on: &[Net]) -> Result<usize, Error> {
     netlink::neighbours(on)
 }
 
-/// Whom others asked, with an answer, as this host's connection table knows: who asked, and whom. In the network namespace of the calling
-/// thread; at most 65,536.
-pub fn answered() -> Result<Vec<(IpAddr, IpAddr)>, Error> {
-    netlink::answered()
+/// Who was asked, and answered, as this host's connection table knows; `wanted` tells of who asked and whom which matter. In the network
+/// namespace of the calling thread; at most 65,536.
+///
+/// # Errors
+/// When the table cannot be read.
+pub fn answered(wanted: impl Fn(IpAddr, IpAddr) -> bool) -> Result<HashSet<IpAddr>, Error> {
+    netlink::answered(wanted)
 }
 
 /// Whether hosts talk with each other through a bridge of this host, in the network namespace of the calling thread.

@@ -135,6 +135,13 @@ impl Indicator {
         }
     }
 
+    /// The network that is blocked where this is: the firewall takes an address of IPv6 with its 64 bits, which are one host's to choose from.
+    pub fn blocked_as(&self) -> Option<Net> {
+        let net = self.as_net()?;
+        let alone = net.addr().is_ipv6() && self.is_single();
+        Some(if alone { Net::new(net.addr(), 64).unwrap_or(net) } else { net })
+    }
+
     /// Whether this is one address. Only an authority may accuse more.
     pub fn is_single(&self) -> bool {
         match self {

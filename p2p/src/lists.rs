@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use slips_core::addr::Net;
+
 use crate::bucket::{Bucket, Rate};
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
@@ -241,6 +243,14 @@ impl Followed {
     /// What is on a followed list now, and until when.
     pub fn listed(&self, of: &Of) -> impl Iterator<Item = (&Indicator, Moment)> {
         let held = self.held.get(of).into_iter().flatten();
+        held.filter(|(_, entry)| entry.listed).map(|(indicator, entry)| (indicator, entry.until))
+    }
+
+    /// What is on a followed list in `net` now, and until when.
+    pub fn listed_in(&self, of: &Of, net: Net) -> impl Iterator<Item = (&Indicator, Moment)> {
+        let (first, last) = (Indicator::Net(net), Indicator::Net(Net::host(net.last())));
+        let held =
+            self.held.get(of).into_iter().flat_map(move |held| held.range(first.clone()..=last.clone()));
         held.filter(|(_, entry)| entry.listed).map(|(indicator, entry)| (indicator, entry.until))
     }
 

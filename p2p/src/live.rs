@@ -22,6 +22,18 @@ impl Default for Caps {
     }
 }
 
+/// How far the trust of a word's author was settled by what we found ourselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Credit {
+    /// Not at all.
+    #[default]
+    None,
+    /// By evidence that was not enough for an alert.
+    Half,
+    /// By an alert.
+    Full,
+}
+
 /// The latest word of an author about an accused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Word {
@@ -41,8 +53,8 @@ pub struct Word {
     pub until: Moment,
     /// When the author's first live word about it reached us.
     pub heard: Moment,
-    /// Whether the author's trust gained by it already.
-    pub credited: bool,
+    /// How far the author's trust gained by it already.
+    pub credited: Credit,
     /// Whether the author's trust lost by it already.
     pub refuted: bool,
 }
@@ -216,7 +228,7 @@ mod tests {
             at: Moment(at),
             until: Moment(at + 100),
             heard: Moment(at),
-            credited: false,
+            credited: Credit::None,
             refuted: false,
         }
     }
@@ -226,12 +238,12 @@ mod tests {
         let mut live = Live::default();
         assert!(live.put(word(1, 1, 10, 0.5)));
         let accused = word(1, 1, 0, 0.0).indicator;
-        live.mark(&accused, |word| word.credited = true);
+        live.mark(&accused, |word| word.credited = Credit::Half);
         assert!(!live.put(word(1, 1, 9, 1.0)));
         assert!(live.put(word(1, 1, 11, 1.0)));
         let held: Vec<&Word> = live.about(&accused).collect();
         assert_eq!(held.len(), 1);
-        assert!(held[0].credited && held[0].heard == Moment(10) && held[0].mass() > 0.9);
+        assert!(held[0].credited == Credit::Half && held[0].heard == Moment(10) && held[0].mass() > 0.9);
         assert!(live.take_back(NodeId([1; 32]), &accused).is_some());
         assert!(
             live.is_empty() && live.by_end.is_empty() && live.by_rank.is_empty() && live.by_author.is_empty()

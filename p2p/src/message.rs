@@ -55,11 +55,12 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| *kind as u32 == number)
     }
 
-    /// The largest signed envelope of this kind in bytes: 2 KiB on the topic of reports, 16 KiB on that of control messages.
+    /// The largest signed envelope of this kind in bytes. What is small by nature must be: each of many thousands may be kept for a day.
     pub const fn largest(self) -> usize {
         match self {
+            Self::Retract | Self::Announce => 1024,
             Self::Report | Self::Block => 2 * 1024,
-            Self::Retract | Self::Roster | Self::Announce | Self::List => 16 * 1024,
+            Self::Roster | Self::List => 16 * 1024,
         }
     }
 

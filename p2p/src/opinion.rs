@@ -29,8 +29,8 @@ impl std::fmt::Display for Group {
 /// The constants of an opinion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// After so long a report weighs half. A report lives for a day at most; with 6 hours the simulation stops 33 % of the
-    /// attackers before they reach us, with 24 hours over 55 %, and blocks no more hosts wrongly.
+    /// After so long a report weighs half. A report lives for a day at most; with 6 hours the simulation stops far fewer attackers before they
+    /// reach us than with 24, which block no more hosts wrongly.
     pub half_life: Duration,
     /// Most that one group can weigh.
     pub group_cap: f64,

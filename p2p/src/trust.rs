@@ -47,7 +47,7 @@ pub enum Gain {
     First,
     /// The same, for those who reported it later.
     Also,
-    /// Our own detection found medium evidence, or the block stopped what looked like an attack.
+    /// Our own detection found evidence of half an alert; or an alert that makes such evidence whole.
     Half,
 }
 

@@ -1,6 +1,5 @@
 //! Who is never blocked, asked anew as addresses, routes, resolvers and logins change.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,14 +47,8 @@ impl PeerAddresses {
 /// Whom our hosts talked with before this start, as the kernel's connection table knows: a restart must not make strangers of them, who
 /// may then be blocked on evidence that could be forged. A kernel that tracks nothing knows nobody.
 pub fn partners(local: &LocalNets) -> Vec<IpAddr> {
-    let answered = slips_firewall::answered().unwrap_or_default();
-    answered
-        .into_iter()
-        .filter(|(asker, asked)| local.contains(*asker) && !local.contains(*asked))
-        .map(|(_, asked)| asked)
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .collect()
+    let ours = |asker, asked| local.contains(asker) && !local.contains(asked);
+    slips_firewall::answered(ours).unwrap_or_default().into_iter().collect()
 }
 
 /// The protected set of this host, with what the administrator listed, and peers.

@@ -27,7 +27,7 @@ use slips_firewall::{DiscoverError, Error, Firewall, Outcome, Protected, Refusal
 use slips_store::Blocks;
 use slips_systemd::journal::{Entry, Journal, Kind};
 
-pub use self::advice::Advice;
+pub use self::advice::{Advice, NO_PEER};
 use self::holds::{Holder, Standings};
 use self::later::{Failed, Retry};
 pub use self::line::{AdviceEnd, AdviceLine};

@@ -72,6 +72,7 @@ mod tests {
             finding,
             count: 2,
             accumulated: 1.5,
+            proven: 1.5,
             revision: 1,
         };
         let mut line = Vec::new();

@@ -61,15 +61,17 @@ impl Connections {
     }
 }
 
-/// Whom others asked, with an answer, by the kernel's connection table: who asked, and whom. At most [`MOST`]; none where the kernel
-/// tracks nothing.
-pub(crate) fn answered() -> Result<Vec<(IpAddr, IpAddr)>, Error> {
-    let mut all = Vec::new();
+/// Whom those asked that are `wanted`, with an answer, by the kernel's connection table. Of these at most [`MOST`]: strangers who call us
+/// by the thousand take no place. None where the kernel tracks nothing.
+pub(crate) fn answered(wanted: impl Fn(IpAddr, IpAddr) -> bool) -> Result<HashSet<IpAddr>, Error> {
+    let mut all = HashSet::new();
     for family in [AF_INET, AF_INET6] {
         // A socket each: what is left of a table that is not read to its end would be in the way of the next.
         let mut tracked_by = Socket::open(SockProtocol::NetlinkNetFilter)?;
         tracked_by.dump_some("read the connections", &tracked(family), |entry| {
-            all.extend(answered_in(entry));
+            all.extend(
+                answered_in(entry).filter(|(asker, asked)| wanted(*asker, *asked)).map(|(_, asked)| asked),
+            );
             all.len() < MOST
         })?;
     }

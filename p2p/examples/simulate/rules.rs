@@ -19,8 +19,6 @@ pub trait Rule {
     fn report(&mut self, peer: usize, whom: &Indicator, lie: bool, now: Moment);
     /// Own evidence as a share of our threshold; at 1 we alert ourselves.
     fn own(&mut self, whom: &Indicator, level: f64, now: Moment);
-    /// A block stopped what looked like an attack.
-    fn drops(&mut self, whom: &Indicator, now: Moment);
     /// Ten minutes of traffic without evidence.
     fn talked(&mut self, whom: &Indicator, now: Moment);
     /// The owner noticed a wrong block.
@@ -146,7 +144,6 @@ impl Rule for Tally {
         }
     }
     fn own(&mut self, _: &Indicator, _: f64, _: Moment) {}
-    fn drops(&mut self, _: &Indicator, _: Moment) {}
     fn talked(&mut self, _: &Indicator, _: Moment) {}
     fn unblock(&mut self, whom: &Indicator, now: Moment) {
         self.blocks.unblock(whom, now);
@@ -216,7 +213,6 @@ impl Rule for Fides {
         }
     }
     fn own(&mut self, _: &Indicator, _: f64, _: Moment) {}
-    fn drops(&mut self, _: &Indicator, _: Moment) {}
     fn talked(&mut self, _: &Indicator, _: Moment) {}
     fn unblock(&mut self, whom: &Indicator, now: Moment) {
         self.blocks.unblock(whom, now);
@@ -304,12 +300,6 @@ impl Rule for Ours {
         if self.learns {
             let rulings = self.council.own(whom, level, &self.members, now);
             self.council.reported(whom, now);
-            self.note(rulings);
-        }
-    }
-    fn drops(&mut self, whom: &Indicator, now: Moment) {
-        if self.learns {
-            let rulings = self.council.confirm(whom, false, &self.members, now);
             self.note(rulings);
         }
     }

@@ -288,9 +288,8 @@ fn act(step: Step, rule: &mut dyn Rule, now: Moment, counts: &mut Counts) {
             counts.slow += u32::from(level < 1.0);
             let stopped = rule.is_blocked(&whom, now);
             counts.stopped += u32::from(stopped);
-            if stopped {
-                rule.drops(&whom, now);
-            } else {
+            // Who meets a block proves nothing: what is dropped may have a forged sender.
+            if !stopped {
                 rule.own(&whom, level, now);
             }
             counts.slow_stopped += u32::from(level < 1.0 && rule.is_blocked(&whom, now));

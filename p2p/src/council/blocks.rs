@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use slips_core::addr::Net;
+
 use super::{Council, Lifted, Mode, Ruling};
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
@@ -102,9 +104,27 @@ impl Council {
         Ruling::Block { indicator: indicator.clone(), term, basis, opinion }
     }
 
-    /// Whether it is not blocked on advice now: the owner said that it is no attacker, or nobody is, after the watchdog.
+    /// Whether it is not blocked on advice now: the owner said of it, or of anybody who would be blocked with it, that he is no attacker; or
+    /// nobody is blocked, after the watchdog.
     pub fn is_refuted(&self, indicator: &Indicator, now: Moment) -> bool {
-        self.rests(now).is_some() || self.refuted.get(indicator).is_some_and(|until| now < *until)
+        let holds = |until: &Moment| now < *until;
+        let with_others = |net: Net| {
+            let touched = |held: &Indicator| held.as_net().is_some_and(|held| held.overlaps(net));
+            self.refuted.iter().any(|(held, until)| holds(until) && touched(held))
+        };
+        self.rests(now).is_some()
+            || self.refuted.get(indicator).is_some_and(holds)
+            || indicator.blocked_as().is_some_and(with_others)
+    }
+
+    /// The owner let `net` in: whatever would block it along with others ends, and nobody is to blame for that.
+    pub fn let_in(&mut self, net: Net) -> Vec<Ruling> {
+        let touches = |held: &Indicator| held.blocked_as().is_some_and(|held| held.overlaps(net));
+        let hit: Vec<Indicator> = self.blocks.keys().filter(|held| touches(held)).cloned().collect();
+        let mut rulings: Vec<Ruling> =
+            hit.into_iter().filter_map(|indicator| self.lift(&indicator, Lifted::Refuted)).collect();
+        rulings.extend(self.end_orders_where(Lifted::Refuted, |held, _, _| touches(held)));
+        rulings
     }
 
     /// Enough weight, enough groups, the breaker closed, and the budget free for all who say so.
@@ -140,6 +160,12 @@ impl Council {
         wanted.min(self.rules.longest_term).min(ends.since(now))
     }
 
+    /// The blocks that stand on the word of several groups in `net`.
+    pub fn preempted_in(&self, net: Net) -> impl Iterator<Item = (&Indicator, &PeerBlock)> {
+        let (first, last) = (Indicator::Net(net), Indicator::Net(Net::host(net.last())));
+        self.blocks.range(first..=last).filter(|(_, held)| held.basis == Basis::Preempt)
+    }
+
     pub(super) fn lift(&mut self, indicator: &Indicator, why: Lifted) -> Option<Ruling> {
         let block = self.blocks.remove(indicator)?;
         Some(Ruling::Lift { indicator: indicator.clone(), basis: block.basis, why })
@@ -173,7 +199,8 @@ impl Council {
         for indicator in over {
             rulings.extend(self.renew(&indicator, members, now));
         }
-        rulings.extend(self.end_orders_where(Lifted::Over, |_, _, until| until <= now));
+        let over = self.end_orders_where(Lifted::Over, |_, _, until| until <= now);
+        rulings.extend(self.reconsidered(over, members, now));
         rulings
     }
 
@@ -211,8 +238,9 @@ impl Council {
         rulings
     }
 
-    /// Until when nothing at all is blocked on the word of peers, because the watchdog found that it cut this router off.
+    /// Until when nothing at all is blocked on the word of peers, because the watchdog found that it cut this router off. A clock that was
+    /// wrong then, or was set back since, makes it no longer than it can be.
     pub fn rests(&self, now: Moment) -> Option<Moment> {
-        self.rests.filter(|until| now < *until)
+        self.rests.filter(|until| now < *until && until.since(now) <= self.rules.rest_for)
     }
 }

@@ -19,7 +19,7 @@ use slips_core::addr::Net;
 use crate::gate::Accepted;
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
-use crate::live::{Caps, Live, Word};
+use crate::live::{Caps, Credit, Live, Word};
 use crate::members::Members;
 use crate::message::{BlockRequest, Message, Reason, Report};
 use crate::moment::Moment;
@@ -69,6 +69,9 @@ pub struct Rules {
     pub assist_per_weight: f64,
     /// They never help more than this.
     pub assist_most: f64,
+    /// From this weight of our own evidence on those who reported it before gain half of what an alert earns them. Twice what any host in
+    /// use makes by chance, and as hard to make for a liar as half an attack that we see.
+    pub half_from: f64,
     /// The weight that a block without own evidence needs.
     pub preempt_weight: f64,
     /// And so many groups.
@@ -111,12 +114,13 @@ impl Default for Rules {
             assist_from: 0.25,
             assist_per_weight: 0.5,
             assist_most: 0.6,
+            half_from: 0.5,
             preempt_weight: 1.2,
             preempt_groups: 3,
             lift_below: 0.6,
             budget: 16,
             probation: hours(4),
-            author_budget: 4.0,
+            author_budget: 5.0,
             talked_for: hours(24),
             breaker_after: 2,
             breaker_for: hours(24),
@@ -215,8 +219,8 @@ struct Own {
     /// Weight of own evidence as a share of the alert threshold.
     level: f64,
     at: Moment,
-    /// Whether the trust of those who reported it was settled by an alert of our own.
-    alerted: bool,
+    /// How far the trust of those who reported it was settled by what we found.
+    settled: Credit,
     /// When our own report went out.
     reported: Option<Moment>,
     assisted: bool,
@@ -363,28 +367,33 @@ impl Council {
             at,
             until,
             heard: now,
-            credited: false,
+            credited: Credit::None,
             refuted: false,
         });
         self.consider(indicator, members, now)
     }
 
     /// Tells what our own detections have on an accused now: `level` is the accumulated weight as a share of the alert threshold,
-    /// without anything that came from peers; 1 or more is an alert of our own.
+    /// without anything that came from peers or could be forged; 1 or more is an alert of our own.
     pub fn own(&mut self, indicator: &Indicator, level: f64, members: &Members, now: Moment) -> Vec<Ruling> {
-        let mut first_alert = false;
-        let own_for = self.rules.own_for;
+        let mut settles = None;
+        let Rules { own_for, half_from, .. } = self.rules;
         self.note_own(indicator, now, |own| {
             if now.since(own.at) > own_for {
-                (own.alerted, own.assisted) = (false, false);
+                (own.settled, own.assisted) = (Credit::None, false);
             }
-            first_alert = level >= 1.0 && !own.alerted;
+            let found = match level {
+                _ if level >= 1.0 => Credit::Full,
+                _ if level >= half_from => Credit::Half,
+                _ => Credit::None,
+            };
+            settles = (found > own.settled).then_some(found);
+            own.settled = own.settled.max(found);
             own.level = level;
-            own.alerted |= first_alert;
         });
         let mut rulings = Vec::new();
-        if first_alert {
-            rulings.extend(self.confirm(indicator, true, members, now));
+        if let Some(found) = settles {
+            rulings.extend(self.confirm(indicator, found, members, now));
         }
         rulings.extend(self.consider(indicator, members, now));
         rulings
@@ -518,7 +527,7 @@ impl Council {
 
     /// Until when nothing is blocked without own evidence, if the breaker is open.
     pub fn breaker(&self, now: Moment) -> Option<Moment> {
-        self.breaker.filter(|until| now < *until)
+        self.breaker.filter(|until| now < *until && until.since(now) <= self.rules.breaker_for)
     }
 }
 

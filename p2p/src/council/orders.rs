@@ -3,11 +3,14 @@
 //! Several authorities may order about one accused, each for as long as it says. It is blocked as long as any of them holds it; who takes an
 //! order back takes back its own only, and an older order never ends a younger one's. The owner's hand ends them all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use slips_core::addr::Net;
 
 use super::{Basis, Council, Lifted, Ruling};
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
+use crate::members::Members;
 use crate::message::BlockRequest;
 use crate::moment::Moment;
 use crate::opinion::Opinion;
@@ -94,10 +97,43 @@ impl Council {
 
     /// Ends what `author` ordered, all of it or that about one accused: it has taken it back, or may order nothing any more. What others
     /// ordered about the same stands.
-    pub fn end_orders(&mut self, author: NodeId, indicator: Option<&Indicator>) -> Vec<Ruling> {
-        self.end_orders_where(Lifted::OrderEnded, |held, by, _| {
+    pub fn end_orders(
+        &mut self,
+        author: NodeId,
+        indicator: Option<&Indicator>,
+        members: &Members,
+        now: Moment,
+    ) -> Vec<Ruling> {
+        let ended = self.end_orders_where(Lifted::OrderEnded, |held, by, _| {
             by == author && indicator.is_none_or(|indicator| indicator == held)
-        })
+        });
+        self.reconsidered(ended, members, now)
+    }
+
+    /// Orders have ended: what else is said of those whom they were about was not looked at while they stood.
+    pub(super) fn reconsidered(
+        &mut self,
+        mut rulings: Vec<Ruling>,
+        members: &Members,
+        now: Moment,
+    ) -> Vec<Ruling> {
+        let accused = rulings.iter().filter_map(|ruling| match ruling {
+            Ruling::Lift { indicator, .. } => Some(indicator.clone()),
+            _ => None,
+        });
+        let accused: BTreeSet<Indicator> = accused.collect();
+        for indicator in accused {
+            rulings.extend(self.consider(&indicator, members, now));
+        }
+        rulings
+    }
+
+    /// The orders of `author` about networks in `net`, and until when.
+    pub fn ordered_in(&self, author: NodeId, net: Net) -> impl Iterator<Item = (&Indicator, Moment)> {
+        let first = (Indicator::Net(net), NodeId([0; 32]));
+        let last = (Indicator::Net(Net::host(net.last())), NodeId([255; 32]));
+        let held = self.orders.held.range(first..=last).filter(move |((_, by), _)| *by == author);
+        held.map(|((indicator, _), until)| (indicator, *until))
     }
 
     pub(super) fn end_orders_where(

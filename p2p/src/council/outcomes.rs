@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Council, Lifted, REMEMBERED, Ruling};
 use crate::identity::NodeId;
 use crate::indicator::Indicator;
+use crate::live::Credit;
 use crate::members::Members;
 use crate::message::Reason;
 use crate::moment::Moment;
@@ -14,12 +15,12 @@ use crate::trust::{Gain, Loss};
 const SOON: Duration = Duration::from_secs(3600);
 
 impl Council {
-    /// Our own detections confirm what was said: with an alert, or (`alert` false) with medium evidence or attack-like traffic on a
-    /// block. Only those gain whose word was here before our own report went out.
-    pub fn confirm(
+    /// Our own detections confirm what was said: by an alert ([`Credit::Full`]), or by evidence that is not enough for one. Only those gain
+    /// whose word was here before our own report went out, and an alert adds to what the evidence before it earned them.
+    pub(super) fn confirm(
         &mut self,
         indicator: &Indicator,
-        alert: bool,
+        found: Credit,
         members: &Members,
         now: Moment,
     ) -> Vec<Ruling> {
@@ -28,20 +29,27 @@ impl Council {
         }
         let reported = self.own.get(indicator).and_then(|own| own.reported);
         let earned = |heard: Moment| reported.is_none_or(|reported| heard < reported);
-        let mut heard: Vec<(Moment, Moment, NodeId)> = self
+        let mut heard: Vec<(Moment, Moment, NodeId, Credit)> = self
             .live
             .about(indicator)
-            .filter(|word| !word.credited && !word.refuted && word.until > now && earned(word.heard))
-            .map(|word| (word.heard, word.at, word.author))
+            .filter(|word| !word.refuted && word.until > now && earned(word.heard))
+            .map(|word| (word.heard, word.at, word.author, word.credited))
             .collect();
         heard.sort_unstable();
-        self.live.mark(indicator, |word| word.credited |= earned(word.heard));
+        self.live.mark(indicator, |word| {
+            if earned(word.heard) {
+                word.credited = word.credited.max(found);
+            }
+        });
         let mut rulings = Vec::new();
-        for (nth, (_, _, author)) in heard.into_iter().enumerate() {
-            let gain = match (alert, nth) {
-                (false, _) => Gain::Half,
-                (true, 0) => Gain::First,
-                (true, _) => Gain::Also,
+        for (nth, (_, _, author, before)) in heard.into_iter().enumerate() {
+            let gain = match (found, before, nth) {
+                (Credit::Half, Credit::None, _) => Gain::Half,
+                (Credit::Full, Credit::None, 0) => Gain::First,
+                (Credit::Full, Credit::None, _) => Gain::Also,
+                // The other half.
+                (Credit::Full, Credit::Half, 0) => Gain::Half,
+                _ => continue,
             };
             let rules = self.rules.trust;
             let gained =
@@ -140,7 +148,7 @@ impl Council {
         let mut rulings = vec![Ruling::Lost { peer: author, indicator: indicator.clone(), loss }];
         if fell {
             rulings.push(Ruling::Quarantined { peer: author });
-            rulings.extend(self.end_orders(author, None));
+            rulings.extend(self.end_orders(author, None, members, now));
         }
         rulings
     }
@@ -181,7 +189,7 @@ impl Council {
             None => self.live.forget(author),
         };
         self.answers.forget(author, indicator);
-        let mut rulings = self.end_orders(author, indicator);
+        let mut rulings = self.end_orders(author, indicator, members, now);
         for word in words {
             let soon = now.since(word.heard) < SOON && reason == Reason::FalsePositive;
             if soon && !word.refuted {

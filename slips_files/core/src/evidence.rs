@@ -478,6 +478,8 @@ pub struct Evidence {
     pub count: u32,
     /// The attacker's accumulated weight in this window after this evidence.
     pub accumulated: f64,
+    /// Of that, what proven findings alone make: the rest may come from anybody who forges senders.
+    pub proven: f64,
     /// How often this evidence was published before (0 = new).
     pub revision: u32,
 }

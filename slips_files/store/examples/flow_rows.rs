@@ -45,8 +45,15 @@ fn alert(flows: u64) -> Alert {
     let (window, at) = (WindowId(0), PacketTime(0));
     let mut finding = Finding::new(EvidenceKind::VerticalPortScan, attacker, window, at);
     finding.uids = (0..64).map(|n| flow(n * flows / 64).uid).collect();
-    let evidence =
-        Evidence { id: finding.id(), finding, last_seen: at, count: 1, accumulated: 0.0, revision: 0 };
+    let evidence = Evidence {
+        id: finding.id(),
+        finding,
+        last_seen: at,
+        count: 1,
+        accumulated: 0.0,
+        proven: 0.0,
+        revision: 0,
+    };
     Alert {
         id: AlertId::derive(attacker, window, 0),
         attacker,

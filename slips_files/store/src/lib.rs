@@ -25,7 +25,7 @@ pub use lines::{Limits, LineFile};
 pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, StoreError};
 pub use sqlite::{
-    Block, BlockId, BlockState, Blocks, Brief, Judged, KeptEnvelope, NewBlock, Outcome, PeerBook,
+    Block, BlockId, BlockState, Blocks, Brief, Judged, KeptEnvelope, NewBlock, Outcome, PeerBook, PeerPlace,
     PeerStanding, Sqlite, SqliteLimits, StoredAlert, StoredBlock, StoredEvidence, StoredFlow, StoredProfile,
     Stories, Story,
 };

@@ -4,12 +4,13 @@ use slips_p2p::envelope;
 use slips_p2p::gate::Accepted;
 use slips_p2p::identity::{NetId, NodeId};
 use slips_p2p::indicator::Indicator;
+use slips_p2p::members::Members;
 use slips_p2p::message::{Kind, Message};
 use slips_p2p::moment::Moment;
 use slips_p2p::roster::Roster;
 use slips_p2p::trust::Standing;
 use slips_p2p::wire;
-use slips_store::{KeptEnvelope, Outcome, PeerBook, PeerStanding, StoreError};
+use slips_store::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding, StoreError};
 
 use super::{Ids, Peers, gate_of};
 
@@ -18,7 +19,9 @@ const MOST: u32 = 65_536;
 /// Parts of lists that nobody here follows are kept of each author, the newest: twice as many as the longest list has, so that who begins
 /// to follow need not wait until it is said anew, hours later.
 const SPARE: u32 = 128;
-/// Begins what such a part is about.
+/// Begins what a part of a list is about.
+const LIST_ABOUT: &str = "list ";
+/// Begins what one is about that nobody here follows.
 const SPARE_ABOUT: &str = "unfollowed ";
 /// What moved the trust in peers is kept for 90 days.
 const OUTCOMES_FOR: u64 = 90 * 86_400_000;
@@ -67,7 +70,7 @@ fn about(message: &Message) -> String {
             Roster::open(signed).map_or("roster".into(), |roster| format!("roster {}", roster.org))
         }
         Message::Announce(_) => "announce".into(),
-        Message::List(entries) => format!("list {} {}", entries.list, entries.version),
+        Message::List(entries) => format!("{LIST_ABOUT}{} {}", entries.list, entries.version),
     }
 }
 
@@ -86,6 +89,8 @@ impl Peers {
             }
         }
         self.number(now);
+        // A book that grew while it was not looked at is brought under its bounds before anything of it is read.
+        self.forget(now);
         self.in_book(|book| {
             for (author, taken) in book.replay()? {
                 // A window that cannot be read is one that we never had: times still bound what is taken.
@@ -154,43 +159,55 @@ impl Peers {
 
     /// What was said before and holds still is heard again, without being told again.
     fn restore_words(&mut self, net: NetId, own: NodeId, now: Moment) {
-        for kept in self.envelopes(now) {
-            // They were checked when they came; a disk can be changed by others.
-            let Ok(opened) = envelope::open(&kept.envelope, net) else { continue };
-            if opened.head.author == own {
-                self.sharing.restore(&opened.message, opened.head.issued, opened.head.until());
-                continue;
+        let Some(members) = self.state.as_ref().map(crate::peers::State::members) else { return };
+        let mut behind = None;
+        while let Some(page) = self.page(now, &mut behind) {
+            for kept in page {
+                self.restore_word(kept, net, own, &members, now);
             }
-            let Some(author) =
-                self.state.as_ref().and_then(|state| state.members().find(opened.head.author, now))
-            else {
-                continue;
-            };
-            if let Some(state) = &self.state {
-                self.members = state.members();
-            }
-            let accepted = Accepted { opened, author, envelope: kept.envelope };
-            let rulings = self.council.hear(&accepted, &self.members, now);
-            self.obey(rulings);
         }
     }
 
-    fn envelopes(&mut self, now: Moment) -> Vec<KeptEnvelope> {
-        let mut kept = Vec::new();
-        self.in_book(|book| {
-            kept = book.envelopes(now.0)?;
-            Ok(())
-        });
-        kept
+    fn restore_word(&mut self, kept: KeptEnvelope, net: NetId, own: NodeId, members: &Members, now: Moment) {
+        // They were checked when they came; a disk can be changed by others.
+        let Ok(opened) = envelope::open(&kept.envelope, net) else { return };
+        if opened.head.author == own {
+            self.sharing.restore(&opened.message, opened.head.issued, opened.head.until());
+            return;
+        }
+        let Some(author) = members.find(opened.head.author, now) else { return };
+        let accepted = Accepted { opened, author, envelope: kept.envelope };
+        let rulings = self.council.hear(&accepted, members, now);
+        self.obey(rulings);
     }
 
-    /// The envelopes that hold still, for a new node.
-    pub(super) fn kept(&mut self, now: Moment) -> Vec<Vec<u8>> {
+    /// The next envelopes that hold still; none behind the last, or when they cannot be read.
+    pub(super) fn page(&mut self, now: Moment, behind: &mut Option<PeerPlace>) -> Option<Vec<KeptEnvelope>> {
+        let mut page = Vec::new();
+        self.in_book(|book| {
+            page = book.envelopes(now.0, *behind)?;
+            Ok(())
+        });
+        let last = page.last()?;
+        *behind = Some((last.author, last.place.0, last.place.1));
+        Some(page)
+    }
+
+    /// The envelopes that hold still, for a new node: so many bytes of them, what nobody here uses last. The node gets the rest from peers.
+    pub(super) fn kept(&mut self, now: Moment, most: usize) -> Vec<Vec<u8>> {
         self.write();
-        let mut all = self.envelopes(now);
-        // A node takes so many bytes: what nobody here uses comes last.
-        all.sort_by_key(is_spare);
-        all.into_iter().map(|kept| kept.envelope).collect()
+        let (mut all, mut room) = (Vec::new(), most);
+        for spare in [false, true] {
+            let mut behind = None;
+            while let Some(page) = self.page(now, &mut behind) {
+                for kept in page.into_iter().filter(|kept| is_spare(kept) == spare) {
+                    let Some(left) = room.checked_sub(kept.envelope.len()) else { return all };
+                    room = left;
+                    all.push(kept.envelope);
+                }
+            }
+        }
+        all
     }
 
     /// Notes an envelope, so that it outlives us and the node.
@@ -286,6 +303,12 @@ impl Peers {
     }
 }
 
+/// Whether it is a part of a list, followed or not.
+pub(super) fn is_listing(kept: &KeptEnvelope) -> bool {
+    kept.about.starts_with(LIST_ABOUT) || is_spare(kept)
+}
+
+/// Whether it is a part of a list that nobody here follows.
 fn is_spare(kept: &KeptEnvelope) -> bool {
     kept.about.starts_with(SPARE_ABOUT)
 }

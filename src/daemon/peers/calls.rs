@@ -79,17 +79,19 @@ mod known {
             rules.insert(call, any);
             Ok(())
         };
+        // TCP, which is what a stream is without a word more: neither MPTCP nor SCTP, whose code in the kernel is another.
         let stream = arg(1, Dword, MaskedEq(KIND_OF_SOCKET), libc::SOCK_STREAM)?;
+        let mut sockets = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            for protocol in [0, libc::IPPROTO_TCP] {
+                let protocol = arg(2, Dword, Eq, protocol)?;
+                sockets.push([arg(0, Dword, Eq, family)?, stream.clone(), protocol].to_vec());
+            }
+        }
+        // By which addresses of this host are watched; to change one takes a capability.
         let route = arg(2, Dword, Eq, libc::NETLINK_ROUTE)?;
-        allow(
-            libc::SYS_socket,
-            &[
-                &[arg(0, Dword, Eq, libc::AF_INET)?, stream.clone()],
-                &[arg(0, Dword, Eq, libc::AF_INET6)?, stream],
-                // By which addresses of this host are watched; to change one takes a capability.
-                &[arg(0, Dword, Eq, libc::AF_NETLINK)?, route],
-            ],
-        )?;
+        sockets.push([arg(0, Dword, Eq, libc::AF_NETLINK)?, route].to_vec());
+        allow(libc::SYS_socket, &sockets.iter().map(|one| &one[..]).collect::<Vec<_>>())?;
         // Another thread, not another process.
         let thread = libc::CLONE_THREAD;
         allow(libc::SYS_clone, &[&[arg(0, Qword, MaskedEq(wide(thread)), thread)?]])?;
@@ -215,7 +217,7 @@ mod tests {
     use nix::sched::{CloneFlags, unshare};
     use nix::sys::ptrace;
     use nix::sys::signal::{Signal, kill};
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket, socketpair};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket, socketpair};
     use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
     use nix::unistd::{Pid, getppid};
 
@@ -274,6 +276,11 @@ mod tests {
             refused("a pair", socketpair(AddressFamily::Unix, kind, None, SockFlag::empty()));
         }
         refused("packets", socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None));
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let made = socket(family, SockType::Stream, SockFlag::empty(), SockProtocol::Sctp);
+            refused("a stream of another kind", made);
+        }
+        socket(AddressFamily::Inet6, SockType::Stream, SockFlag::empty(), SockProtocol::Tcp).expect("TCP");
         let address = SocketAddr::from_abstract_name(name).expect("a name");
         kept_out("the daemon's socket", UnixStream::connect_addr(&address));
         kept_out("a socket with a path", UnixStream::connect("/run/systemd/private"));

@@ -13,7 +13,7 @@ use slips_p2p::moment::Moment;
 
 use super::{Peers, lists, rulings};
 use crate::daemon::entries;
-use crate::daemon::responder::Advice;
+use crate::daemon::responder::{Advice, NO_PEER};
 use crate::peers::State;
 use crate::peers::table::Policy;
 
@@ -33,6 +33,8 @@ pub(super) struct Directory {
     wish: Option<[u8; 32]>,
     /// The responder was told whose blocks stand.
     told: bool,
+    /// Who could order when that was looked at last.
+    may_order: BTreeSet<NodeId>,
 }
 
 impl Directory {
@@ -96,7 +98,7 @@ impl Peers {
         if !self.directory.told {
             self.directory.told = true;
             let sources = self.sources();
-            self.ask_responder(Advice::Keep { sources });
+            self.ask_responder(Advice::Keep { sources, why: NO_PEER });
         }
     }
 
@@ -167,11 +169,24 @@ impl Peers {
             }
             let may_order = |member: &Option<Membership>| member.as_ref().is_some_and(Membership::may_order);
             if is.is_none() || (may_order(&was) && !may_order(&is)) {
-                let rulings = self.council.end_orders(id, None);
-                self.obey(rulings);
-                // Also what it asked for before a restart.
-                self.ask_responder(Advice::Forget { source: rulings::source_of(id) });
+                self.end_orders_of(id, now);
             }
+        }
+    }
+
+    fn end_orders_of(&mut self, id: NodeId, now: Moment) {
+        // Also what it asked for before a restart.
+        self.ask_responder(Advice::Forget { source: rulings::source_of(id) });
+        let rulings = self.council.end_orders(id, None, &self.members, now);
+        self.obey(rulings);
+    }
+
+    /// A roster ends by time alone, and with it what an authority ordered that it named.
+    pub(super) fn look_at_roles(&mut self, now: Moment) {
+        let heard = |id: &NodeId| self.members.find(*id, now).as_ref().is_some_and(Membership::may_order);
+        let may: BTreeSet<NodeId> = self.members.admitted(now).into_iter().filter(heard).collect();
+        for id in std::mem::replace(&mut self.directory.may_order, may.clone()).difference(&may) {
+            self.end_orders_of(*id, now);
         }
     }
 

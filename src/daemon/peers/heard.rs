@@ -12,7 +12,7 @@ use slips_p2p::indicator::Indicator;
 use slips_p2p::link::{FromNode, ToNode};
 use slips_p2p::message::{Message, Report};
 
-use super::{MAX_UNGIVEN, Peers};
+use super::{MAX_UNADVISED, Peers};
 use crate::daemon::entries;
 
 /// What a peer answers to a question holds for so long.
@@ -177,7 +177,7 @@ impl Peers {
 
     /// Tells the engine, now or at the next turn.
     pub(super) fn advise(&mut self, hearsay: Hearsay) {
-        if self.unadvised.len() >= MAX_UNGIVEN {
+        if self.unadvised.len() >= MAX_UNADVISED {
             self.unadvised.pop_front();
         }
         self.unadvised.push_back(Event::Advice(Box::new(hearsay)));

@@ -10,6 +10,8 @@ use slips_p2p::moment::Moment;
 use slips_p2p::share::report_of;
 
 use super::Peers;
+use super::book::is_listing;
+use super::rulings::shared;
 use crate::daemon::entries;
 use crate::daemon::responder::Advice;
 use crate::peers::table::Policy;
@@ -62,16 +64,25 @@ impl Peers {
     /// Parts of newly followed lists may be here already.
     fn hear_lists_again(&mut self, new: &[Of], now: Moment) {
         let Some(net) = self.psk().map(|psk| slips_p2p::identity::NetId::of(&psk)) else { return };
-        for envelope in self.kept(now) {
-            let Ok(opened) = slips_p2p::envelope::open(&envelope, net) else { continue };
-            if let Message::List(part) = &opened.message
-                && new.iter().any(|(author, list)| *author == opened.head.author && *list == part.list)
-            {
-                let changes = self.followed.hear(opened.head.author, part, opened.head.until());
-                self.list_changed(changes);
-                // Now it is of use, and no spare part any more.
-                self.keep(&opened.message, &opened.head, envelope);
+        // They may have come in this very turn.
+        self.write();
+        let mut behind = None;
+        while let Some(page) = self.page(now, &mut behind) {
+            for kept in page.into_iter().filter(is_listing) {
+                self.hear_list_again(new, net, kept.envelope);
             }
+        }
+    }
+
+    fn hear_list_again(&mut self, new: &[Of], net: slips_p2p::identity::NetId, envelope: Vec<u8>) {
+        let Ok(opened) = slips_p2p::envelope::open(&envelope, net) else { return };
+        if let Message::List(part) = &opened.message
+            && new.iter().any(|(author, list)| *author == opened.head.author && *list == part.list)
+        {
+            let changes = self.followed.hear(opened.head.author, part, opened.head.until());
+            self.list_changed(changes);
+            // Now it is of use, and no spare part any more.
+            self.keep(&opened.message, &opened.head, envelope);
         }
     }
 
@@ -109,8 +120,7 @@ impl Peers {
             Some(Policy::Block) if self.council.is_refuted(indicator, now) => {}
             Some(Policy::Block) => {
                 let Some(net) = indicator.as_net() else { return };
-                let why = format!("on the list {} of peer {}", of.1, self.name_of(of.0));
-                let (for_, source) = (until.since(now), source_of(of));
+                let (for_, source, why) = (until.since(now), source_of(of), self.on_the_list(of));
                 self.ask_responder(Advice::Block { net, for_, source, why });
             }
             Some(Policy::Score) => {
@@ -125,6 +135,10 @@ impl Peers {
         }
     }
 
+    pub(super) fn on_the_list(&self, (author, list): &Of) -> String {
+        format!("on the list {list} of peer {}", self.name_of(*author))
+    }
+
     fn unlisted(&mut self, of: &Of, indicator: &Indicator) {
         self.logged.remove(indicator);
         // A score ends with its time; the blocks of a list that is followed no more ended all at once.
@@ -132,7 +146,14 @@ impl Peers {
             && self.policies.get(of) == Some(&Policy::Block)
         {
             let source = source_of(of);
-            self.ask_responder(Advice::Retract { net, source });
+            self.ask_responder(Advice::Retract { net, source: source.clone(), why: UNLISTED });
+            if let Some(with) = shared(indicator) {
+                let why = self.on_the_list(of);
+                let others = self.followed.listed_in(of, with);
+                let others = others.map(|(held, until)| (held.clone(), until, why.clone())).collect();
+                let now = self.now();
+                self.hold_on(others, &source, now);
+            }
         }
     }
 
@@ -158,6 +179,8 @@ pub(super) fn source_of((author, list): &Of) -> String {
     format!("list/{list}/{id}")
 }
 
+/// Why a block ends of whom a list names no more.
+const UNLISTED: &str = "it is not on the list any more";
 /// Letters of an id that tell peers apart.
 const LETTERS: usize = 12;
 /// Traffic with somebody on a list is told so often.
@@ -196,6 +219,44 @@ mod tests {
             _ => None,
         };
         advice.iter().filter_map(net).collect()
+    }
+
+    /// The whole of the longest list that there can be.
+    fn longest(list: &str, third: u8, now: Moment) -> impl Iterator<Item = Vec<u8>> {
+        (0..64u8).map(move |nth| {
+            let seq = u64::from(third) * 64 + u64::from(nth) + 1;
+            let head = Head { net: NetId::of(&PSK), author: id(1), epoch: 1, seq, issued: now, ttl: HOLDS };
+            let entry = |n| Indicator::host([45, 80 + third, nth, n].into()).expect("public");
+            let add = (0..64).map(entry).collect();
+            let list = Name::new(list).expect("a name");
+            seal(&head, &Message::List(ListEntries { list, version: seq, add, remove: Vec::new() }), &key(1))
+        })
+    }
+
+    #[test]
+    fn nothing_of_long_lists_is_lost_at_a_responder_that_takes_little_at_once() {
+        let stage = Stage::new();
+        let names = ["scanners", "spammers", "guessers"];
+        names.iter().for_each(|name| follow(&stage, name));
+        let (mut peers, given) = stage.peers();
+        peers.reload().expect("read");
+        let (now, mut all) = (peers.now(), BTreeSet::new());
+        for (third, name) in (0u8..).zip(names) {
+            longest(name, third, now).for_each(|part| peers.hear(FromNode::Heard(part)));
+        }
+        let mut turns = 0;
+        loop {
+            let some: Vec<Advice> = given.try_iter().collect();
+            if some.is_empty() {
+                break;
+            }
+            all.extend(blocked(&some));
+            peers.hand_over();
+            turns += 1;
+        }
+        assert_eq!((all.len(), turns), (3 * 4096, 4), "more than the responder takes at once");
+        assert!(peers.ungiven.is_empty());
+        assert!(!stage.lines().iter().any(|line| line.contains("dropped")));
     }
 
     #[test]

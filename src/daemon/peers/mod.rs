@@ -28,6 +28,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod told;
+mod ungiven;
 mod watchdog;
 mod wiring;
 
@@ -92,8 +93,10 @@ const LINES: u32 = 128;
 const LINES_AN_HOUR: u32 = 64;
 /// Letters of one.
 const MAX_COMPLAINT: usize = 300;
-/// Advice to the responder that waits because its queue was full.
-const MAX_UNGIVEN: usize = 1024;
+/// Words to the engine that wait because its queue was full.
+const MAX_UNADVISED: usize = 1024;
+/// So soon the responder is asked again for what it had no room for.
+const GIVE_AGAIN: Duration = Duration::from_millis(20);
 /// Own findings that are remembered for the questions of peers.
 const MAX_SEEN: usize = 4096;
 
@@ -101,7 +104,7 @@ const MAX_SEEN: usize = 4096;
 pub struct Ways {
     /// Tells the engine what peers say; false when it does not take it now.
     pub advise: Box<dyn Fn(Event) -> bool + Send>,
-    /// Asks the responder for a block; false when it does not take it now.
+    /// Tells the responder; false when it has no room for a block now. That something ends it always hears.
     pub respond: Box<dyn Fn(Advice) -> bool + Send>,
     /// Who must never be blocked; `None` when that cannot be found out now.
     pub protect: Box<dyn Fn() -> Option<Vec<Net>> + Send>,
@@ -169,7 +172,7 @@ pub struct Peers {
     /// When each roster was told last, by its signature.
     rosters_said: BTreeMap<[u8; 64], Moment>,
     reach: reach::Reach,
-    ungiven: VecDeque<Advice>,
+    ungiven: ungiven::Ungiven,
     unadvised: VecDeque<Event>,
     /// What is to be written at the end of the turn.
     unwritten: book::Unwritten,
@@ -242,7 +245,7 @@ impl Peers {
             logged: BTreeMap::new(),
             rosters_said: BTreeMap::new(),
             reach: reach::Reach::default(),
-            ungiven: VecDeque::new(),
+            ungiven: ungiven::Ungiven::default(),
             unadvised: VecDeque::new(),
             unwritten: book::Unwritten::default(),
             joining: None,
@@ -316,11 +319,11 @@ impl Peers {
     fn wait(&self, bell: &Bell) {
         let steady = (self.clocks.steady)();
         if !self.is_active() {
-            // What was done on the word of peers ends, also when the responder is slow to take it.
             let idle = if self.directory.is_unread() { READ_AGAIN } else { IDLE };
-            return bell.wait(&[], if self.ungiven.is_empty() { idle } else { TICK });
+            return bell.wait(&[], idle);
         }
-        let due = self.node.due().saturating_sub(steady).min(TICK);
+        let tick = if self.ungiven.is_empty() { TICK } else { GIVE_AGAIN };
+        let due = self.node.due().saturating_sub(steady).min(tick);
         match self.node.waits_for() {
             Some((socket, writes)) => {
                 let flags = if writes { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
@@ -392,6 +395,7 @@ impl Peers {
         if due(&mut self.due.council, COUNCIL_EVERY) {
             let rulings = self.council.tick(&self.members, now);
             self.obey(rulings);
+            self.look_at_roles(now);
             self.say_rosters(now, steady);
             self.say_addresses(now, steady);
         }
@@ -450,7 +454,7 @@ impl Peers {
             replay,
             synced: self.synced,
         };
-        let kept = self.kept(now);
+        let kept = self.kept(now, node::MOST_KEPT);
         self.node.begin(start, kept.into_iter(), steady);
         self.joining = None;
         self.tell_members(steady);

@@ -212,10 +212,7 @@ impl Node {
             running.started = true;
         }
         self.send(ToNode::Start(Box::new(start)), now);
-        let mut room = MOST_KEPT;
         for envelope in kept {
-            let Some(left) = room.checked_sub(envelope.len()) else { break };
-            room = left;
             self.send(ToNode::Keep(envelope), now);
         }
         for word in std::mem::take(&mut self.unsaid) {
@@ -274,11 +271,13 @@ impl Node {
     /// Ends the node; the next is started after a pause.
     pub fn stop(&mut self, now: Duration) {
         let Some(mut running) = self.running.take() else { return };
-        self.process.set(None);
         if let Some(child) = &mut running.child {
             // Its connections are closed by the kernel; nothing of it is lost that the daemon does not have.
             let _ = child.kill();
             let _ = child.wait();
+            // Not before it is dead: until then it could give commands. A service's process, which only sees its socket closed, stays
+            // known until the next one comes.
+            self.process.set(None);
         }
         self.put_off(now, now.saturating_sub(running.since));
     }
@@ -332,7 +331,7 @@ const MOST_ADDRESSES: usize = 64;
 const LONGEST_ADDRESS: usize = 256;
 const MOST_CONNECTED: usize = 1024;
 /// Bytes of what holds still that a new node is given; the rest it gets from peers.
-const MOST_KEPT: usize = 12 << 20;
+pub const MOST_KEPT: usize = 12 << 20;
 
 /// Only root, ourselves and the user of the service get the keys; which process it is.
 fn trusted(socket: &UnixStream) -> Option<i32> {

@@ -52,7 +52,7 @@ impl Peers {
         // Forged packets would let a liar's report come true.
         let (Proof::Proven, Some(ip)) = (finding.proof, finding.attacker.ip()) else { return };
         let Ok(indicator) = Indicator::host(ip) else { return };
-        let level = (evidence.accumulated / self.settings.alert_weight).clamp(0.0, NOT_ENOUGH);
+        let level = (evidence.proven / self.settings.alert_weight).clamp(0.0, NOT_ENOUGH);
         if finding.level == ThreatLevel::Info || level <= 0.0 {
             return;
         }
@@ -120,8 +120,10 @@ impl Peers {
         let said = self.council.live().iter().map(|word| &word.indicator);
         let blocked = self.council.blocks().map(|(indicator, _)| indicator);
         let ordered = self.council.orders().map(|(indicator, ..)| indicator);
-        let mut wrong: Vec<Indicator> =
-            said.chain(blocked).chain(ordered).filter(|x| overlaps(x, net)).cloned().collect();
+        // Of a network around it nothing is known to be wrong but this.
+        let within =
+            |x: &&Indicator| x.as_net().is_some_and(|held| held.prefix() >= net.prefix()) && overlaps(x, net);
+        let mut wrong: Vec<Indicator> = said.chain(blocked).chain(ordered).filter(within).cloned().collect();
         // Also who is accused later only.
         wrong.extend(Indicator::net(net).ok());
         wrong.sort_unstable();
@@ -135,6 +137,9 @@ impl Peers {
                 .extend(until.map(|until| (super::book::indicator_bytes(&indicator), until)));
             self.obey(rulings);
         }
+        // What would only block it along with others was no lie.
+        let rulings = self.council.let_in(net);
+        self.obey(rulings);
     }
 
     /// A long talk with one whom peers accuse, and in which we found nothing, speaks for him.

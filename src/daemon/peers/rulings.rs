@@ -1,14 +1,16 @@
 //! What is made of the council's rulings: evidence for the engine, blocks for the responder, words for the journal and the book.
 
+use slips_core::addr::Net;
 use slips_core::event::Advice as Hearsay;
 use slips_core::time::PacketTime;
 use slips_p2p::council::{Basis, Lifted, Ruling};
 use slips_p2p::identity::NodeId;
 use slips_p2p::indicator::Indicator;
+use slips_p2p::moment::Moment;
 use slips_p2p::opinion::Opinion;
 use slips_store::Outcome;
 
-use super::{MAX_UNGIVEN, Peers};
+use super::Peers;
 use crate::daemon::entries;
 use crate::daemon::responder::Advice;
 
@@ -83,10 +85,37 @@ impl Peers {
             Basis::Order(author) => source_of(author),
         };
         // A block whose time is over ends by itself; one that the owner lifted is lifted.
-        if let Some(net) = indicator.as_net()
-            && why != Lifted::Over
+        let Some(net) = indicator.as_net() else { return };
+        if why != Lifted::Over {
+            self.ask_responder(Advice::Retract { net, source: source.clone(), why: reason(why) });
+        }
+        let Some(with) = shared(indicator) else { return };
+        let others: Vec<(Indicator, Moment, String)> = match basis {
+            Basis::Order(author) => {
+                let held = self.council.ordered_in(author, with);
+                held.map(|(held, until)| (held.clone(), until, format!("order of {}", self.name_of(author))))
+                    .collect()
+            }
+            _ => {
+                let held = self.council.preempted_in(with);
+                held.map(|(held, block)| (held.clone(), block.until, self.account(&block.opinion))).collect()
+            }
+        };
+        let now = self.now();
+        self.hold_on(others, &source, now);
+    }
+
+    /// The firewall blocks an address of IPv6 with its 64 bits, once for each source: when one of several that it names among them ends, it
+    /// is asked for the others again.
+    pub(super) fn hold_on(&mut self, others: Vec<(Indicator, Moment, String)>, source: &str, now: Moment) {
+        let asked = others.into_iter().filter(|(held, until, _)| *until > now && shared(held).is_some());
+        // Who stands longest.
+        let Some((held, until, why)) = asked.max_by_key(|(_, until, _)| *until) else { return };
+        if let Some(net) = held.as_net()
+            && !self.council.is_refuted(&held, now)
         {
-            self.ask_responder(Advice::Retract { net, source });
+            let (for_, source) = (until.since(now), source.to_owned());
+            self.ask_responder(Advice::Block { net, for_, source, why });
         }
     }
 
@@ -120,28 +149,49 @@ impl Peers {
         if !self.may_advise(&advice) {
             return;
         }
-        if self.ungiven.len() >= MAX_UNGIVEN {
-            self.ungiven.pop_front();
-            self.complain("the responder is too slow: advice of peers was dropped");
+        if matches!(advice, Advice::Block { .. }) {
+            // More than may stand would be refused there.
+            let most = self.settings.firewall.peer_cap;
+            if !self.ungiven.put(advice, most) {
+                self.complain(&format!(
+                    "peers ask for more blocks than firewall.peer_cap ({most}) leaves room for: some are dropped"
+                ));
+            }
+        } else {
+            self.ungiven.void(&advice);
+            (self.ways.respond)(advice);
         }
-        self.ungiven.push_back(advice);
         self.hand_over();
     }
 
     /// Hands over what waits, in its order.
     pub(super) fn hand_over(&mut self) {
-        while let Some(advice) = self.ungiven.front() {
-            if !(self.ways.respond)(advice.clone()) {
-                break;
-            }
-            self.ungiven.pop_front();
-        }
+        self.ungiven.give(&self.ways.respond);
         while let Some(event) = self.unadvised.front() {
             if !(self.ways.advise)(event.clone()) {
                 break;
             }
             self.unadvised.pop_front();
         }
+    }
+}
+
+/// The 64 bits with which a single address of IPv6 is blocked.
+pub(super) fn shared(indicator: &Indicator) -> Option<Net> {
+    indicator.blocked_as().filter(|net| Some(*net) != indicator.as_net())
+}
+
+/// Why a block on the word of peers ends, for the journal and the book.
+const fn reason(why: Lifted) -> &'static str {
+    match why {
+        Lifted::Over => "its time is over",
+        Lifted::WeightFell => {
+            "those who say so weigh too little now: some took it back, or are believed less"
+        }
+        Lifted::Refuted => "lifted by hand, or our own traffic speaks for it",
+        Lifted::OrderEnded => "who ordered it took it back, or may order nothing any more",
+        Lifted::Protected => "it is protected now",
+        Lifted::Watchdog => "the network is reached without the blocks of peers only",
     }
 }
 

@@ -10,6 +10,7 @@ use slips_p2p::share::report_of;
 
 use super::stage::{NOW, PSK, Stage, id, key, reloaded};
 use super::*;
+use crate::daemon::responder::NO_PEER;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -60,8 +61,14 @@ fn forget(n: u8) -> Advice {
     Advice::Forget { source: id(n).to_string() }
 }
 
+const ENDED: &str = "who ordered it took it back, or may order nothing any more";
+
+fn retracted(net: Net, n: u8, why: &'static str) -> Advice {
+    Advice::Retract { net, source: id(n).to_string(), why }
+}
+
 fn keep(sources: &[u8]) -> Advice {
-    Advice::Keep { sources: sources.iter().map(|n| id(*n).to_string()).collect() }
+    Advice::Keep { sources: sources.iter().map(|n| id(*n).to_string()).collect(), why: NO_PEER }
 }
 
 #[test]
@@ -152,12 +159,112 @@ fn what_two_authorities_order_is_asked_for_and_taken_back_by_each_in_its_own_nam
     assert_eq!(bench.say(1, &order(9)), [block(1, "attic")]);
     assert_eq!(bench.say(2, &order(9)), [block(2, "barn")]);
     let retract = Message::Retract(Retract { indicator: Some(accused(9)), reason: Reason::Over });
-    assert_eq!(bench.say(1, &retract), [Advice::Retract { net, source: id(1).to_string() }]);
+    assert_eq!(bench.say(1, &retract), [retracted(net, 1, ENDED)]);
     assert_eq!(bench.say(1, &retract), []);
     // The owner's hand, after which neither orders it again.
     bench.peers.refuted_by_owner(net);
-    assert_eq!(bench.given(), [Advice::Retract { net, source: id(2).to_string() }]);
+    assert_eq!(bench.given(), [retracted(net, 2, "lifted by hand, or our own traffic speaks for it")]);
     assert_eq!((bench.say(1, &order(9)), bench.say(2, &order(9))), (vec![], vec![]));
+}
+
+fn order_of(whom: &str) -> Message {
+    let indicator = whom.parse().expect("an indicator");
+    let report = report_of(&indicator, Percent::FULL, Percent::FULL, NOW);
+    Message::Block(BlockRequest { report, action: Action::Both, duration: HOUR, own_block: true })
+}
+
+#[test]
+fn of_two_addresses_with_the_same_64_bits_one_stays_blocked_when_the_other_is_let_in() {
+    let mut bench = Bench::new();
+    bench.reloaded();
+    let net = |text: &str| -> Net { text.parse().expect("net") };
+    bench.say(1, &order_of("2600:5::7"));
+    bench.stage.later(HOUR / 2);
+    bench.say(1, &order_of("2600:5::8"));
+    bench.say(2, &order_of("2600:5::9"));
+    let retract = |whom: &str| {
+        let indicator = Some(whom.parse().expect("an indicator"));
+        Message::Retract(Retract { indicator, reason: Reason::Over })
+    };
+    let again = |whom: &str, for_| Advice::Block {
+        net: net(whom),
+        for_,
+        source: id(1).to_string(),
+        why: "order of attic".into(),
+    };
+    assert_eq!(
+        bench.say(1, &retract("2600:5::8")),
+        [retracted(net("2600:5::8"), 1, ENDED), again("2600:5::7", HOUR / 2)]
+    );
+    assert_eq!(bench.say(1, &retract("2600:5::7")), [retracted(net("2600:5::7"), 1, ENDED)]);
+    // One that is over ends what the kernel had for it; what stands longer is asked for again.
+    bench.say(1, &order_of("2600:5::7"));
+    bench.stage.later(HOUR / 2);
+    bench.say(1, &order_of("2600:5::8"));
+    bench.stage.later(HOUR / 2);
+    let rulings = bench.peers.council.tick(&bench.peers.members, bench.peers.now());
+    bench.peers.obey(rulings);
+    assert_eq!(bench.given(), [again("2600:5::8", HOUR / 2)]);
+}
+
+#[test]
+fn whom_the_owner_let_in_no_network_around_him_takes_again() {
+    let mut bench = Bench::new();
+    bench.reloaded();
+    let net = |text: &str| -> Net { text.parse().expect("net") };
+    bench.say(1, &order_of("45.83.64.0/24"));
+    bench.peers.refuted_by_owner(net("45.83.64.9"));
+    let why = "lifted by hand, or our own traffic speaks for it";
+    assert_eq!(bench.given(), [retracted(net("45.83.64.0/24"), 1, why)]);
+    for n in 1..=3 {
+        assert_eq!(bench.say(n, &order_of("45.83.64.0/24")), []);
+        assert_eq!(bench.say(n, &order_of("45.83.64.8")).len(), 1, "he alone is meant");
+    }
+    // Also after a restart.
+    bench.peers.write();
+    let (peers, given) = bench.stage.peers();
+    (bench.peers, bench.given) = (peers, given);
+    bench.reloaded();
+    assert_eq!(bench.say(1, &order_of("45.83.64.0/25")), []);
+}
+
+#[test]
+fn what_an_authority_ordered_ends_with_the_roster_that_made_it_one() {
+    let mut bench = Bench::new();
+    let org = key(99);
+    bench.stage.change(|state| {
+        let roster = slips_p2p::roster::Roster {
+            org: org.id(),
+            version: 1,
+            not_before: NOW,
+            not_after: NOW.plus(HOUR),
+            members: BTreeMap::from([(id(4), Role::Authority)]),
+            revoked: Vec::new(),
+        };
+        state.table.organisations.push(crate::peers::table::OrgRow {
+            name: None,
+            id: org.id(),
+            weight: 0.5,
+            cap: None,
+            max_role: Role::Authority,
+            note: None,
+        });
+        state.add_roster(&roster.sign(&org), NOW).expect("signed");
+    });
+    bench.reloaded();
+    let look = |bench: &mut Bench| {
+        let now = bench.peers.now();
+        bench.peers.look_at_roles(now);
+        bench.given()
+    };
+    assert_eq!(look(&mut bench), []);
+    bench.stage.later(HOUR / 2);
+    assert_eq!(bench.say(4, &order(9)).len(), 1);
+    assert_eq!(look(&mut bench), []);
+    bench.stage.later(HOUR / 2);
+    let net = Net::host([45, 83, 64, 9].into());
+    assert_eq!(look(&mut bench), [forget(4), retracted(net, 4, ENDED)]);
+    assert_eq!(look(&mut bench), []);
 }
 
 #[test]
@@ -213,13 +320,14 @@ fn blocks_that_cut_this_router_off_are_lifted_and_rest_and_others_are_put_back()
         }
         bench.given()
     };
-    let everything_ends = Advice::Keep { sources: BTreeSet::new() };
+    let everything_ends = |why| Advice::Keep { sources: BTreeSet::new(), why };
+    let tried = "the network is not reached, and it is tried without the blocks of peers";
     assert_eq!(bench.say(1, &order(9)).len(), 1);
     assert_eq!(seconds(&mut bench, 30), [], "the network is reached");
     // The network is down, and stays so: what stood is asked for again.
     bench.stage.reached.store(false, Ordering::Relaxed);
     let told = seconds(&mut bench, 40);
-    assert_eq!(told.first(), Some(&everything_ends));
+    assert_eq!(told.first(), Some(&everything_ends(tried)));
     let again =
         |advice: &Advice| matches!(advice, Advice::Block { source, .. } if *source == id(1).to_string());
     assert!(told.len() == 2 && told.iter().skip(1).all(again), "{told:?}");
@@ -231,16 +339,20 @@ fn blocks_that_cut_this_router_off_are_lifted_and_rest_and_others_are_put_back()
     assert_eq!(bench.say(2, &order(11)).len(), 1);
     bench.stage.reached.store(false, Ordering::Relaxed);
     let told = seconds(&mut bench, 5);
-    assert_eq!(told, [everything_ends]);
+    assert_eq!(told, [everything_ends(tried)]);
     assert_eq!(bench.say(2, &order(12)), [], "nobody is blocked while it is tried");
+    // Once it helps, which may be chance: all are put back, and only when it is lost again they are lifted for good.
     bench.stage.reached.store(true, Ordering::Relaxed);
+    let told = seconds(&mut bench, 6);
+    assert!(told.len() == 4 && told.iter().all(|advice| matches!(advice, Advice::Block { .. })), "{told:?}");
+    bench.stage.reached.store(false, Ordering::Relaxed);
     let told = seconds(&mut bench, 10);
-    assert!(
-        told.len() >= 3 && told.iter().all(|advice| matches!(advice, Advice::Retract { .. })),
-        "{told:?}"
-    );
+    assert_eq!(told.first(), Some(&everything_ends("the network is lost with the blocks of peers")));
+    let lifted = |advice: &Advice| matches!(advice, Advice::Retract { why, .. } if why.contains("without the blocks of peers"));
+    assert!(told.len() == 5 && told.iter().skip(1).all(lifted), "{told:?}");
+    bench.stage.reached.store(true, Ordering::Relaxed);
     let lines = bench.stage.lines();
-    for what in ["not reached since", "are put back", "they stay lifted"] {
+    for what in ["not reached since", "down without", "whether it is lost again", "they stay lifted"] {
         assert!(lines.iter().any(|line| line.contains(what)), "{what}: {lines:?}");
     }
     assert!(bench.peers.council.breaker(bench.peers.now()).is_some());

@@ -12,8 +12,8 @@ use super::Responder;
 use super::batch::{Batch, Ground, Wanted};
 use super::holds::{Hold, Holder};
 
-/// Of the room for blocks of peers, one source has this part.
-const PART_OF_ONE: usize = 5;
+/// Of the room for blocks of peers, one source has this part: of the default, the longest list.
+const PART_OF_ONE: usize = 4;
 /// Longest name of a source and longest reason, in characters.
 const MAX_NAME: usize = 64;
 const MAX_WHY: usize = 200;
@@ -32,12 +32,14 @@ pub enum Advice {
         /// Why, for the journal and the book.
         why: String,
     },
-    /// The source takes its word about this network back.
+    /// The source's word about this network holds no longer.
     Retract {
         /// About whom.
         net: Net,
         /// Who.
         source: String,
+        /// Why, for the journal and the book.
+        why: &'static str,
     },
     /// The source is not to be heard any more: all that it asked for ends.
     Forget {
@@ -49,6 +51,8 @@ pub enum Advice {
     Keep {
         /// All of them.
         sources: BTreeSet<String>,
+        /// Why what others asked for ends.
+        why: &'static str,
     },
 }
 
@@ -59,7 +63,7 @@ impl Responder {
             Advice::Block { net, for_, source, why } => {
                 self.block_on_word_of(batch, peer(&source), (net, for_), plain(&why, MAX_WHY), None);
             }
-            Advice::Retract { net, source } => {
+            Advice::Retract { net, source, why } => {
                 // As it was blocked: with its 64 bits, where they were.
                 let by = peer(&source);
                 for net in [Some(net), Net::new(net.addr(), 64).filter(|_| is_six(net))].into_iter().flatten()
@@ -67,20 +71,20 @@ impl Responder {
                     self.make_way(batch, net);
                     self.failed.retain(|failed| failed.peer() != Some(&by) || !failed.touches(net));
                     if self.standing.get(net).is_some_and(|standing| standing.of(&by).is_some()) {
-                        batch.lift(net, by.clone(), TAKEN_BACK);
+                        batch.lift(net, by.clone(), why);
                     }
                 }
             }
             Advice::Forget { source } => {
                 self.commit(batch);
-                self.forget_peer(batch, &peer(&source), TAKEN_BACK);
+                self.forget_peer(batch, &peer(&source), NO_PEER);
             }
-            Advice::Keep { sources } => {
+            Advice::Keep { sources, why } => {
                 self.commit(batch);
                 let kept: BTreeSet<Holder> = sources.iter().map(|source| peer(source)).collect();
                 self.failed.retain(|failed| failed.peer().is_none_or(|by| kept.contains(by)));
                 for by in self.standing.peers().filter(|by| !kept.contains(by)).collect::<Vec<_>>() {
-                    self.forget_peer(batch, &by, NO_PEER);
+                    self.forget_peer(batch, &by, why);
                 }
             }
         }
@@ -154,7 +158,7 @@ impl Responder {
         }
         self.count_refused();
         let text = format!(
-            "{name} asks for more blocks than firewall.peer_cap ({most}, a fifth for one source) leaves room for"
+            "{name} asks for more blocks than firewall.peer_cap ({most}, a quarter for one source) leaves room for"
         );
         self.complain("blocks of peers", &text);
         false
@@ -175,5 +179,5 @@ fn plain(text: &str, most: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
-const TAKEN_BACK: &str = "the peer that asked for it took it back";
-const NO_PEER: &str = "who asked for it is no peer any more";
+/// Why the word of a peer ends that is not heard any more.
+pub const NO_PEER: &str = "who asked for it is not heard any more";

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slips_core::addr::Net;
 
 use super::Advice;
+use super::advice::NO_PEER;
 use crate::daemon::bell::Rope;
 
 /// Asks for blocks that may wait for the responder; at more they are to be said again.
@@ -58,7 +59,7 @@ struct Waiting {
     /// Where it stands there, by its source and the network that it is about.
     places: BTreeMap<(String, Option<Net>), u64>,
     /// All who are still heard, and where that stands in the order.
-    keep: Option<(u64, BTreeSet<String>)>,
+    keep: Option<(u64, BTreeSet<String>, &'static str)>,
     next: u64,
     blocks: usize,
     /// How much may be taken back.
@@ -68,7 +69,7 @@ struct Waiting {
 impl Waiting {
     fn take_in(&mut self, advice: Advice) -> bool {
         match &advice {
-            Advice::Keep { sources } => self.keep(sources),
+            Advice::Keep { sources, why } => self.keep(sources, why),
             Advice::Forget { source } => self.forget(source),
             Advice::Block { .. } if self.blocks >= ADVICE_QUEUE && !self.is_said_again(&advice) => {
                 return false;
@@ -107,15 +108,15 @@ impl Waiting {
     }
 
     /// What was said by others before is void. Two such words are as one, at the place of the first, that keeps whom both keep.
-    fn keep(&mut self, sources: &BTreeSet<String>) {
+    fn keep(&mut self, sources: &BTreeSet<String>, why: &'static str) {
         let others = self.places.keys().filter(|(source, _)| !sources.contains(source));
         let others: Vec<_> = others.cloned().collect();
         others.iter().for_each(|place| self.take_out(place));
         let at = self.next;
         self.next += 1;
         self.keep = Some(match self.keep.take() {
-            Some((at, before)) => (at, before.intersection(sources).cloned().collect()),
-            None => (at, sources.clone()),
+            Some((at, before, _)) => (at, before.intersection(sources).cloned().collect(), why),
+            None => (at, sources.clone(), why),
         });
     }
 
@@ -130,14 +131,14 @@ impl Waiting {
         match most.map(|(source, _)| source.to_owned()) {
             Some(source) => self.forget(&source),
             // More sources than there are blocks.
-            None => self.keep(&BTreeSet::new()),
+            None => self.keep(&BTreeSet::new(), NO_PEER),
         }
     }
 
     fn next(&mut self) -> Option<Advice> {
         let first = self.said.keys().next().copied();
-        if let Some((_, sources)) = self.keep.take_if(|(at, _)| first.is_none_or(|first| *at < first)) {
-            return Some(Advice::Keep { sources });
+        if let Some((_, sources, why)) = self.keep.take_if(|(at, ..)| first.is_none_or(|first| *at < first)) {
+            return Some(Advice::Keep { sources, why });
         }
         let (_, advice) = self.said.pop_first()?;
         self.blocks -= usize::from(matches!(advice, Advice::Block { .. }));
@@ -149,7 +150,7 @@ impl Waiting {
 /// Of two words with the same place only the later one counts.
 fn place(advice: &Advice) -> Option<(String, Option<Net>)> {
     match advice {
-        Advice::Block { net, source, .. } | Advice::Retract { net, source } => {
+        Advice::Block { net, source, .. } | Advice::Retract { net, source, .. } => {
             Some((source.clone(), Some(*net)))
         }
         Advice::Forget { source } => Some((source.clone(), None)),
@@ -182,20 +183,20 @@ mod tests {
     }
 
     fn retract(source: &str, n: u32) -> Advice {
-        Advice::Retract { net: net(n), source: source.into() }
+        Advice::Retract { net: net(n), source: source.into(), why: "over" }
     }
 
     fn keep(sources: &[&str]) -> Advice {
-        Advice::Keep { sources: sources.iter().map(|source| (*source).to_owned()).collect() }
+        Advice::Keep { sources: sources.iter().map(|source| (*source).to_owned()).collect(), why: NO_PEER }
     }
 
     /// What somebody who hears each word at once makes of them.
     fn obey(held: &mut BTreeSet<(String, Net)>, advice: Advice) {
         match advice {
             Advice::Block { net, source, .. } => drop(held.insert((source, net))),
-            Advice::Retract { net, source } => drop(held.remove(&(source, net))),
+            Advice::Retract { net, source, .. } => drop(held.remove(&(source, net))),
             Advice::Forget { source } => held.retain(|(of, _)| *of != source),
-            Advice::Keep { sources } => held.retain(|(of, _)| sources.contains(of)),
+            Advice::Keep { sources, .. } => held.retain(|(of, _)| sources.contains(of)),
         }
     }
 

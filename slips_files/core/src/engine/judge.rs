@@ -100,6 +100,8 @@ fn worse(a: (ThreatLevel, Confidence), b: (ThreatLevel, Confidence)) -> (ThreatL
 #[derive(Default)]
 struct Account {
     sum: f64,
+    /// Of it, what is certain.
+    proven: f64,
     alerts: u32,
     /// When the last alert was, and whether its source was proven then.
     last: Option<(PacketTime, Proof)>,
@@ -262,22 +264,25 @@ impl Judge {
         let gained = (held.evidence.weight() - held.weighed).max(0.0);
         held.weighed += gained;
         held.unspent += gained;
+        let certain = held.sure.unspent;
         if !held.evidence.finding.kind.is_hearsay() {
             held.sure.weigh(held.unspent);
         }
+        let certain = held.sure.unspent - certain;
         let Some(attacker) = attacker else {
             publish(held, tell, out);
             return;
         };
         let account = book.accounts.entry(attacker).or_default();
         account.sum += gained;
+        account.proven += certain;
         (account.in_conversation, account.is_local) = (found.in_conversation, found.attacker_is_local);
         account.near_conversation = found.near_conversation;
         if !held.waits && (gained > 0.0 || !held.told) {
             held.waits = true;
             account.open.push(id);
         }
-        held.evidence.accumulated = account.sum;
+        (held.evidence.accumulated, held.evidence.proven) = (account.sum, account.proven);
         let direct = account.fires(&held.evidence.finding, at);
         let enough = gained > 0.0 && account.sum >= self.settings.alert_weight();
         tell |= direct || enough;
@@ -308,6 +313,7 @@ impl Judge {
         {
             account.open.retain(|open| *open != id);
             account.sum = (account.sum - gone.unspent).max(0.0);
+            account.proven = (account.proven - gone.sure.unspent).max(0.0);
             if account.open.is_empty() && account.alerts == 0 {
                 book.accounts.remove(&attacker);
             }
@@ -328,8 +334,15 @@ impl Held {
     fn new(id: EvidenceId, finding: Finding, local: bool) -> Self {
         let mut sure = Sure::default();
         sure.take(&finding);
-        let evidence =
-            Evidence { id, last_seen: finding.at, finding, count: 1, accumulated: 0.0, revision: 0 };
+        let evidence = Evidence {
+            id,
+            last_seen: finding.at,
+            finding,
+            count: 1,
+            accumulated: 0.0,
+            proven: 0.0,
+            revision: 0,
+        };
         Self { evidence, weighed: 0.0, unspent: 0.0, sure, waits: false, told: false, local }
     }
 
@@ -409,7 +422,7 @@ fn alert(
     };
     account.alerts += 1;
     account.last = Some((alert.at, alert.proof));
-    account.sum = 0.0;
+    (account.sum, account.proven) = (0.0, 0.0);
     Some(Arc::new(alert))
 }
 

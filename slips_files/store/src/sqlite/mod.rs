@@ -21,7 +21,7 @@ use slips_core::flow::{Flow, Phase};
 use slips_core::record::Record;
 
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
-pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerStanding};
+pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
 pub(crate) use profiles::ProfileTable;
 pub use profiles::{Brief, Judged, StoredProfile};
 pub use story::{StoredAlert, StoredBlock, StoredEvidence, StoredFlow, Stories, Story};

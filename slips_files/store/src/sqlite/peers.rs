@@ -24,7 +24,30 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX envelopes_until ON envelopes (until);
     CREATE TABLE outcomes (at INTEGER, peer TEXT, accused TEXT, moved REAL, why TEXT);
     CREATE INDEX outcomes_at ON outcomes (at);
+", "
+    CREATE INDEX envelopes_age ON envelopes (author, epoch, seq);
+    CREATE TABLE room (author BLOB PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO room SELECT author, sum(length(envelope) + 2 * length(about) + 250) FROM envelopes GROUP BY author;
+    CREATE TRIGGER envelope_came AFTER INSERT ON envelopes BEGIN
+        INSERT INTO room VALUES (new.author, length(new.envelope) + 2 * length(new.about) + 250) ON CONFLICT (author)
+        DO UPDATE SET bytes = bytes + excluded.bytes;
+    END;
+    CREATE TRIGGER envelope_went AFTER DELETE ON envelopes BEGIN
+        UPDATE room SET bytes = bytes - (length(old.envelope) + 2 * length(old.about) + 250) WHERE author = old.author;
+        DELETE FROM room WHERE author = old.author AND bytes <= 0;
+    END;
+    CREATE TRIGGER envelope_changed AFTER UPDATE ON envelopes BEGIN
+        UPDATE room SET bytes = bytes + length(new.envelope) - length(old.envelope) WHERE author = new.author;
+    END;
 "];
+
+/// Bytes of what one author said that are kept, with what they cost beside; beyond it its oldest go. Four thousand reports are one MiB, the
+/// longest list of names another.
+pub const MOST_OF_ONE: u64 = 4 << 20;
+/// And of what all said; beyond it the oldest of who has most go.
+pub const MOST_OF_ALL: u64 = 48 << 20;
+/// Envelopes that are read at once, of 16 KiB at most each.
+const PAGE: u32 = 64;
 
 /// The key of a peer.
 pub type PeerKey = [u8; 32];
@@ -62,6 +85,9 @@ pub struct KeptEnvelope {
     /// The signed bytes.
     pub envelope: Vec<u8>,
 }
+
+/// Where reading of envelopes goes on: behind this author's of this number.
+pub type PeerPlace = (PeerKey, u64, u64);
 
 /// Something that moved the trust in a peer.
 #[derive(Clone, Debug, PartialEq)]
@@ -247,14 +273,22 @@ impl PeerBook {
         self.write("INSERT OR REPLACE INTO refuted VALUES (?, ?)", params![accused, signed(until)])
     }
 
-    /// The envelopes that hold after `now`, in the order of their authors and of what these said.
+    /// Some of the envelopes that hold after `now`, in the order of their authors and of what these said, behind this place; none when
+    /// there are no more. All of them at once could be more than there is memory for.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn envelopes(&self, now: u64) -> Result<Vec<KeptEnvelope>, StoreError> {
-        let mut all = self.read(
-            "SELECT author, about, epoch, seq, until, envelope FROM envelopes ORDER BY author, epoch, seq",
-            |row| {
+    pub fn envelopes(&self, now: u64, behind: Option<PeerPlace>) -> Result<Vec<KeptEnvelope>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<KeptEnvelope>> {
+            let mut sql = self.db.prepare_cached(
+                "SELECT author, about, epoch, seq, until, envelope FROM envelopes
+                 WHERE (author, epoch, seq) > (?1, ?2, ?3) AND until > ?4 ORDER BY author, epoch, seq LIMIT ?5",
+            )?;
+            let (author, epoch, seq) = match behind {
+                Some((author, epoch, seq)) => (author.to_vec(), signed(epoch), signed(seq)),
+                None => (Vec::new(), 0, 0),
+            };
+            sql.query_map(params![author, epoch, seq, signed(now), PAGE], |row| {
                 Ok(KeptEnvelope {
                     author: row.get(0)?,
                     about: row.get(1)?,
@@ -262,13 +296,13 @@ impl PeerBook {
                     until: unsigned(row.get(4)?),
                     envelope: row.get(5)?,
                 })
-            },
-        )?;
-        all.retain(|kept| kept.until > now);
-        Ok(all)
+            })?
+            .collect()
+        };
+        read().map_err(|source| self.failed("read", source))
     }
 
-    /// Keeps an envelope in the place of an older one about the same.
+    /// Keeps an envelope in the place of an older one about the same, and makes room for it.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -278,7 +312,32 @@ impl PeerBook {
             "INSERT INTO envelopes VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (author, about)
              DO UPDATE SET epoch = ?3, seq = ?4, until = ?5, envelope = ?6 WHERE (epoch, seq) < (?3, ?4)",
             params![kept.author, kept.about, epoch, seq, signed(kept.until), kept.envelope],
-        )
+        )?;
+        self.make_room()
+    }
+
+    /// Lets go the oldest of authors that have too much, then of who has most while all have too much.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn make_room(&mut self) -> Result<(), StoreError> {
+        loop {
+            let room =
+                "SELECT author, bytes, (SELECT sum(bytes) FROM room) FROM room ORDER BY bytes DESC LIMIT 1";
+            let most = self.read(room, |row| {
+                Ok((row.get::<_, PeerKey>(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?)))
+            })?;
+            let Some((author, ..)) =
+                most.into_iter().find(|(_, one, all)| *one > MOST_OF_ONE || *all > MOST_OF_ALL)
+            else {
+                return Ok(());
+            };
+            self.write(
+                "DELETE FROM envelopes WHERE author = ?1 AND (epoch, seq) IN (
+                     SELECT epoch, seq FROM envelopes WHERE author = ?1 ORDER BY epoch, seq LIMIT 4)",
+                params![author],
+            )?;
+        }
     }
 
     /// Of an author's envelopes about what begins with `about` only the `most` newest stay.
@@ -330,7 +389,8 @@ impl PeerBook {
         })
     }
 
-    /// Drops what holds no longer, all but `most` envelopes (those that end first go), and outcomes older than `since`.
+    /// Drops what holds no longer, all but `most` envelopes (those that end first go), what there is no room for, and outcomes older than
+    /// `since`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -342,7 +402,8 @@ impl PeerBook {
             "DELETE FROM envelopes WHERE (author, about) IN (
                  SELECT author, about FROM envelopes ORDER BY until DESC LIMIT -1 OFFSET ?)",
             params![most],
-        )
+        )?;
+        self.make_room()
     }
 }
 
@@ -353,6 +414,83 @@ mod tests {
     fn kept(author: u8, about: &str, seq: u64, until: u64) -> KeptEnvelope {
         let envelope = vec![author; 200];
         KeptEnvelope { author: [author; 32], about: about.into(), place: (1, seq), until, envelope }
+    }
+
+    /// Page by page.
+    fn all(book: &PeerBook) -> Vec<KeptEnvelope> {
+        let (mut all, mut behind) = (Vec::new(), None);
+        loop {
+            let page = book.envelopes(0, behind).expect("read");
+            assert!(page.len() <= PAGE as usize);
+            let Some(last) = page.last() else { return all };
+            behind = Some((last.author, last.place.0, last.place.1));
+            all.extend(page);
+        }
+    }
+
+    fn room(book: &PeerBook) -> Vec<(PeerKey, u64)> {
+        book.read("SELECT author, bytes FROM room", |row| Ok((row.get(0)?, unsigned(row.get(1)?))))
+            .expect("read")
+    }
+
+    #[test]
+    fn who_says_much_pushes_out_only_what_it_said_before() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = PeerBook::open(dir.path().join("peers.sqlite")).expect("open");
+        let large = |author: u8, seq: u64| {
+            let envelope = vec![author; 16 << 10];
+            KeptEnvelope { envelope, ..kept(author, &format!("part {seq}"), seq, 90) }
+        };
+        book.keep(&kept(1, "x", 1, 90)).expect("keep");
+        book.all(|book| (1..=600).try_for_each(|seq| book.keep(&large(2, seq)))).expect("keep");
+        let held = all(&book);
+        assert_eq!(held.iter().filter(|kept| kept.author[0] == 1).count(), 1);
+        let of_two: Vec<u64> =
+            held.iter().filter(|kept| kept.author[0] == 2).map(|kept| kept.place.1).collect();
+        assert_eq!(*of_two.last().expect("some"), 600, "the newest stays");
+        assert!((245..260).contains(&of_two.len()) && of_two.is_sorted(), "{}", of_two.len());
+        let bytes = |held: &[KeptEnvelope]| -> u64 {
+            held.iter().map(|kept| (kept.envelope.len() + 2 * kept.about.len() + 250) as u64).sum()
+        };
+        let counted = room(&book);
+        assert!(counted.iter().all(|(_, bytes)| *bytes <= MOST_OF_ONE));
+        assert_eq!(counted.iter().map(|(_, bytes)| bytes).sum::<u64>(), bytes(&held));
+        // Many of them at once: who has least keeps it.
+        book.all(|book| {
+            (3..20)
+                .flat_map(|author| (1..=260).map(move |seq| (author, seq)))
+                .try_for_each(|(author, seq)| book.keep(&large(author, seq)))
+        })
+        .expect("keep");
+        let counted = room(&book);
+        assert!(counted.iter().map(|(_, bytes)| bytes).sum::<u64>() <= MOST_OF_ALL);
+        assert_eq!((counted.len(), counted[0].0), (19, [1; 32]));
+        // What takes the place of another, and what goes, is counted as well.
+        book.keep(&KeptEnvelope { envelope: vec![2; 10], ..kept(2, "part 600", 601, 90) }).expect("keep");
+        book.keep(&KeptEnvelope { envelope: vec![2; 99], ..kept(2, "part 600", 1, 90) }).expect("keep");
+        book.forget_author(&[9; 32]).expect("forget");
+        assert_eq!(room(&book).iter().map(|(_, bytes)| bytes).sum::<u64>(), bytes(&all(&book)));
+        book.forget(90, 0, 99).expect("forget");
+        assert_eq!((room(&book), all(&book).len()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn what_an_older_program_kept_without_a_bound_is_brought_under_it() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("peers.sqlite");
+        {
+            let db = schema::open_with(&path, Durability::Whole, &MIGRATIONS[..1]).expect("open");
+            let mut sql =
+                db.prepare("INSERT INTO envelopes VALUES (?, ?, 1, ?, 90, zeroblob(16000))").expect("sql");
+            for seq in 1..=600 {
+                sql.execute(params![[2u8; 32], format!("all {seq}"), seq]).expect("kept");
+            }
+        }
+        let mut book = PeerBook::open(&path).expect("open");
+        book.forget(0, 0, 65_536).expect("forget");
+        let held = all(&book);
+        assert!((245..270).contains(&held.len()), "{}", held.len());
+        assert_eq!(held.last().map(|kept| kept.place.1), Some(600));
     }
 
     #[test]
@@ -397,10 +535,10 @@ mod tests {
             book.keep(&one).expect("keep");
         }
         let held = |book: &PeerBook| -> Vec<(u8, u64)> {
-            book.envelopes(0).expect("read").iter().map(|kept| (kept.author[0], kept.place.1)).collect()
+            all(book).iter().map(|kept| (kept.author[0], kept.place.1)).collect()
         };
         assert_eq!(held(&book), [(1, 3), (1, 4), (2, 1)]);
-        assert_eq!(book.envelopes(60).expect("read").len(), 2, "what has ended is not told");
+        assert_eq!(book.envelopes(60, None).expect("read").len(), 2, "what has ended is not told");
         book.forget(0, 0, 2).expect("forget");
         assert_eq!(held(&book), [(1, 3), (1, 4)], "what ends first goes first");
         book.forget(80, 0, 2).expect("forget");
@@ -422,7 +560,7 @@ mod tests {
             book.keep(&one).expect("keep");
         }
         book.keep_newest(&[1; 32], "s ", 2).expect("drop");
-        let held: Vec<String> = book.envelopes(0).expect("read").into_iter().map(|kept| kept.about).collect();
+        let held: Vec<String> = all(&book).into_iter().map(|kept| kept.about).collect();
         assert_eq!(held, ["t", "s b", "s a", "s"]);
     }
 

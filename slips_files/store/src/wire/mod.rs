@@ -34,7 +34,7 @@ pub(crate) mod tests {
         finding.text = "vertical port scan of 30 ports".into();
         finding.uids = vec![format!("C{n}a").as_str().into(), format!("C{n}b").as_str().into()];
         let id = finding.id();
-        Evidence { id, finding, last_seen: AT, count: 1, accumulated: 0.72, revision: 0 }
+        Evidence { id, finding, last_seen: AT, count: 1, accumulated: 0.72, proven: 0.72, revision: 0 }
     }
 
     pub(crate) fn alert(evidence: Vec<Evidence>) -> Alert {

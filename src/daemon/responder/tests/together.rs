@@ -7,12 +7,14 @@ use slips_core::record::Record;
 
 use super::*;
 use crate::daemon::bell::Bell;
+use crate::daemon::responder::NO_PEER;
 use crate::daemon::responder::later::MAX_FAILED;
 use crate::daemon::responder::turn::Gathered;
 
 impl Bench {
     fn retract(&mut self, source: &str, net: &str) {
-        self.advise(Advice::Retract { net: net.parse().expect(net), source: source.into() });
+        let net = net.parse().expect(net);
+        self.advise(Advice::Retract { net, source: source.into(), why: "it took it back" });
     }
 
     fn by_hand(&mut self, net: &str, secs: u64) {
@@ -135,17 +137,19 @@ fn who_is_no_peer_any_more_has_nobody_blocked_over_a_start() {
     bench.peer_blocks("org/bert", "203.0.113.5", 600);
     bench.broken.store(0, Ordering::Relaxed);
     bench.told();
-    bench.advise(Advice::Keep { sources: ["org/anna", "new name"].map(str::to_owned).into() });
+    let sources = ["org/anna", "new name"].map(str::to_owned).into();
+    bench.advise(Advice::Keep { sources, why: NO_PEER });
     assert_eq!(bench.standing(), ["203.0.113.1", "203.0.113.3", "203.0.113.4"]);
     assert_eq!(bench.live().len(), 3);
     assert!(bench.kernel().contains(&("203.0.113.1".to_owned(), 600)));
     assert!(bench.responder.failed.is_empty());
     let told = bench.told();
     assert_eq!(told.matches("no longer blocked").count(), 2, "{told}");
-    assert!(told.contains("who asked for it is no peer any more"), "{told}");
+    assert!(told.contains(NO_PEER), "{told}");
     // With a name that is told as it was written, too.
     bench.peer_blocks("new name", "203.0.113.6", 600);
-    bench.advise(Advice::Keep { sources: ["new name"].map(str::to_owned).into() });
+    bench.advise(Advice::Keep { sources: ["new name".to_owned()].into(), why: "it is tried without" });
+    assert!(bench.told().contains("it is tried without"));
     assert_eq!(bench.standing(), ["203.0.113.3", "203.0.113.4", "203.0.113.6"]);
 }
 
@@ -181,7 +185,7 @@ fn peers_have_a_room_of_their_own() {
     for last in 1..=4 {
         bench.peer_blocks("org/anna", &format!("203.0.113.{last}"), 600);
     }
-    assert_eq!(bench.standing(), ["203.0.113.1", "203.0.113.2"], "a fifth");
+    assert_eq!(bench.standing(), ["203.0.113.1", "203.0.113.2"], "a quarter");
     assert_eq!(bench.responder.gauges.refused.load(Ordering::Relaxed), 2);
     bench.peer_blocks("org/anna", "203.0.113.1", 700);
     assert_eq!(bench.kernel()[0].1, 700, "what he has already he may renew");
@@ -317,7 +321,7 @@ fn advice_comes_over_its_line_and_what_is_taken_back_is_never_lost() {
     let given = nets.filter(|net| line.give(block(*net))).count();
     assert!(given < 5000);
     assert!(line.give(Advice::Forget { source: "a b".into() }));
-    assert!(line.give(Advice::Keep { sources: BTreeSet::from(["a b".into()]) }));
+    assert!(line.give(Advice::Keep { sources: BTreeSet::from(["a b".into()]), why: NO_PEER }));
     while bench.responder.gather(&records, &advice) != Gathered::All {}
     assert!(bench.kernel().is_empty());
 }

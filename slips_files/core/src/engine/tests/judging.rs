@@ -157,6 +157,38 @@ fn repeats_that_are_forged_are_counted_apart_from_those_that_are_proven() {
 }
 
 #[test]
+fn of_the_weight_that_is_told_what_could_be_forged_is_told_apart() {
+    let mut engine = Engine::new(&Settings::default(), &parrot);
+    let words = [
+        "medium proven 1",
+        "high forged 2",
+        "medium forged 1",
+        "low proven 3",
+        "critical proven 4",
+        "low proven 5",
+    ];
+    let mut out = Vec::new();
+    engine.feed(words.iter().map(|word| says(1000, STRANGER, word)).collect(), &mut out);
+    let told: Vec<(f64, f64)> = out
+        .iter()
+        .filter_map(|record| match record {
+            Record::Evidence(evidence) => Some((evidence.accumulated, evidence.proven)),
+            _ => None,
+        })
+        .collect();
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    let expected = [(0.5, 0.5), (1.3, 0.5), (1.3, 0.5), (1.5, 0.7), (2.5, 1.7), (0.2, 0.2)];
+    assert!(
+        told.len() == expected.len()
+            && told
+                .iter()
+                .zip(expected)
+                .all(|(told, wanted)| near(told.0, wanted.0) && near(told.1, wanted.1)),
+        "after an alert all begins anew: {told:?}"
+    );
+}
+
+#[test]
 fn the_confidence_of_a_trifle_makes_nothing_worse_certain() {
     let mut engine = Engine::new(&Settings::default(), &parrot);
     let told = alerts(
