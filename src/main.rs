@@ -10,6 +10,7 @@ mod lists;
 mod outside;
 mod peers;
 mod updates;
+mod whitelist;
 
 use std::process::ExitCode;
 

@@ -49,6 +49,8 @@ pub enum Why {
     Peer,
     /// Named by the administrator.
     Listed,
+    /// Left alone by the administrator's whitelist.
+    Whitelisted,
 }
 
 impl fmt::Display for Why {
@@ -69,6 +71,7 @@ impl fmt::Display for Why {
             Self::Session => "a remote login to this host",
             Self::Peer => "an address of a peer",
             Self::Listed => "on the allow list",
+            Self::Whitelisted => "on the whitelist",
         })
     }
 }

@@ -8,7 +8,10 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use slips_core::engine::pipeline::{self, Input};
+use slips_core::intel::Current;
 use slips_core::record::Record;
+use slips_core::settings::Settings;
+use slips_core::whitelist::Whitelist;
 use slips_input::{OpenOptions, Report, Source};
 use slips_store::RecordSink;
 
@@ -17,6 +20,7 @@ use super::summary::Summary;
 use super::{Analyze, Exit, Failure, load_config};
 use crate::config::Config;
 use crate::daemon::{build, sinks};
+use crate::whitelist::Files;
 
 /// Batches of records that may wait for the sinks.
 const RECORD_QUEUE: usize = 16;
@@ -26,7 +30,12 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     let started = Instant::now();
     let config = load_config(options.config.as_deref())?;
     let sources = open_all(options, &config)?;
-    let settings = config.engine(&[]);
+    let (rules, problems) = build::whitelist(&Files::of(&config), Vec::new())?;
+    for problem in problems {
+        eprintln!("slips: {problem}");
+    }
+    let whitelist = Current::<dyn Whitelist>::new(rules);
+    let settings = Settings { whitelist, ..config.engine(&[]) };
     let (_lock, sinks) = match &options.output {
         Some(dir) => {
             sinks::files(dir, sinks::Reuse::Fresh, &settings).map(|(dir, sinks)| (Some(dir), sinks))?

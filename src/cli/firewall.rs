@@ -1,5 +1,7 @@
 //! `slips firewall`: the blocks as the kernel has them. Works without the daemon.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 use slips_firewall::{Origin, flush_all, list_all};
@@ -86,6 +88,14 @@ fn status_lines(status: &Value) -> String {
         word("protected"),
         word("refused"),
     );
+    let mut by_why: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for held in status["never_blocked"].as_array().into_iter().flatten() {
+        let (net, why) = (held["net"].as_str().unwrap_or_default(), held["why"].as_str().unwrap_or_default());
+        by_why.entry(why).or_default().push(net);
+    }
+    for (why, nets) in by_why {
+        text += &format!("  {why}: {}\n", nets.join(", "));
+    }
     text += "dropped     by       from it      forwarded    sent by this host (packets)";
     for by in Origin::ALL {
         let count = |way: &str| status["dropped"][by.name()][way]["packets"].as_u64().unwrap_or(0);

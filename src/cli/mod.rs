@@ -11,6 +11,7 @@ mod profile;
 mod score;
 mod sensor;
 mod summary;
+mod whitelist;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -81,6 +82,19 @@ enum Command {
                             sudo slips intel update\n  \
                             sudo slips intel import drop.txt --as https://www.spamhaus.org/drop/drop.txt")]
     Intel(intel::Intel),
+    /// What is left alone: which rule is about something, and how the rules stand.
+    #[command(
+        after_help = "Examples:\n  slips whitelist check 192.0.2.7\n  slips whitelist check www.example.org --json\n  \
+                            slips whitelist status"
+    )]
+    Whitelist(whitelist::Whitelist),
+    /// How blocking stands, and who is never blocked and why; the daemon must run. The same as `slips firewall status`.
+    #[command(after_help = "Examples:\n  sudo slips status\n  sudo slips status --json | jq .never_blocked")]
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the main job on this machine, in network namespaces of its own: an attacker, a router that blocks it, a client.
     #[command(after_help = "Example:\n  sudo slips demo")]
     Demo,
@@ -349,6 +363,8 @@ pub fn main() -> ExitCode {
         Command::Firewall { command } => firewall::run(&command),
         Command::Peers(options) => peers::run(options),
         Command::Intel(options) => intel::run(options),
+        Command::Whitelist(options) => whitelist::run(options),
+        Command::Status { json } => firewall::run(&FirewallCommand::Status { json }),
         Command::Demo => demo::run(),
         Command::Block { net, term, why } => {
             firewall::ask_daemon(&Ask::Block { net, secs: term.0.as_secs(), why })

@@ -113,6 +113,8 @@ impl Summary {
         self.seconds = seconds;
         let shortfalls = [
             ("evidence_capped", stats.evidence_capped),
+            ("evidence_whitelisted", stats.evidence_whitelisted),
+            ("events_whitelisted", stats.events_whitelisted),
             ("evicted_local", stats.evicted_local),
             ("evicted_remote", stats.evicted_remote),
             ("late_events", stats.late_events),
@@ -183,6 +185,8 @@ impl Summary {
 pub(super) fn explained(name: &str) -> &str {
     match name {
         "evidence_capped" => "findings left out: limits.open_evidence is reached",
+        "evidence_whitelisted" => "findings left out by the whitelist",
+        "events_whitelisted" => "events kept from detections by the whitelist",
         "evicted_local" => "local hosts forgotten: limits.local_profiles is reached",
         "evicted_remote" => "remote hosts forgotten: limits.remote_profiles is reached",
         "late_events" => "events older than any open window",

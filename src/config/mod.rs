@@ -7,6 +7,7 @@ mod p2p;
 mod profiles;
 mod sensor;
 mod units;
+mod whitelists;
 mod yaml;
 
 use std::fmt;
@@ -17,7 +18,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use slips_core::addr::LocalNets;
 use slips_core::evidence::EvidenceKind;
-use slips_core::settings::{Dial, Direction, Limits, Settings};
+use slips_core::settings::{Direction, Limits, Settings};
 use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
@@ -27,6 +28,7 @@ pub use p2p::{P2p, PeerMode, PeerNode};
 pub use profiles::Profiles;
 pub use sensor::Sensor;
 pub use units::{Amount, Length, NetText};
+pub use whitelists::Whitelists;
 pub use yaml::{Problem, parse_yaml};
 
 /// The whole of `slips.yaml`.
@@ -55,6 +57,8 @@ pub struct Config {
     pub profiles: Profiles,
     #[serde(deserialize_with = "section")]
     pub outside: Outside,
+    #[serde(deserialize_with = "section")]
+    pub whitelists: Whitelists,
     #[serde(deserialize_with = "section")]
     pub firewall: Firewall,
     #[serde(deserialize_with = "section")]
@@ -503,17 +507,15 @@ impl Config {
             width: self.width().unwrap_or(WindowWidth::HOUR),
             threshold: self.detection.evidence_detection_threshold,
             local_nets: LocalNets::new(nets),
-            own_macs: Vec::new(),
             direction: self.parameters.analysis_direction,
             lateness: self.lateness(),
             disabled: self.disabled_alerts.disabled_detections.iter().map(|name| name.0).collect(),
-            partners: Vec::new(),
-            dial: Dial::default(),
             limits: Limits {
                 remote_profiles: self.limits.remote_profiles,
                 local_profiles: self.limits.local_profiles,
                 open_evidence: self.limits.open_evidence,
             },
+            ..Settings::default()
         }
     }
 

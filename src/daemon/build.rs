@@ -10,12 +10,14 @@ use slips_core::addr::LocalNets;
 use slips_core::detector::Detector;
 use slips_core::flow::MacAddr;
 use slips_core::intel::Current;
-use slips_detect::leak_detector::{self, Rules};
+use slips_detect::leak_detector;
+use slips_intel::Rules;
 use slips_sensor::{PayloadSettings, Settings as SensorSettings};
 
 use crate::cli::{Exit, Failure};
 use crate::config::Config;
 use crate::lists::{Copy, Lists};
+use crate::whitelist::Files;
 
 /// One shard less than there are processors, at least one: the input needs one too.
 pub fn default_shards() -> usize {
@@ -31,6 +33,15 @@ pub fn intelligence(lists: &Lists, copy: Copy) -> Result<(Current, Vec<String>),
     Ok((Current::new(Arc::new(loaded.indicators)), loaded.problems))
 }
 
+/// The whitelist of this machine, and what is wrong with it. `resolvers` are those of this host; none in an analysis.
+pub fn whitelist(files: &Files, resolvers: Vec<IpAddr>) -> Result<(Arc<Rules>, Vec<String>), Failure> {
+    let (rules, problems) = files.load(resolvers).map_err(|error| Failure {
+        exit: Exit::Config,
+        error: anyhow::Error::from(error).context("whitelists: a file cannot be read"),
+    })?;
+    Ok((Arc::new(rules), problems))
+}
+
 /// Which lists there are.
 pub fn lists(config: &Config) -> Lists {
     Lists::of(&config.threatintelligence, &config.output.directory)
@@ -38,7 +49,7 @@ pub fn lists(config: &Config) -> Lists {
 
 /// The owner's rules for the leak detector, and what is wrong with them. The default directory may be absent; one that somebody
 /// named must be there.
-pub fn leak_rules(config: &Config) -> Result<(Option<Rules>, Vec<String>), Failure> {
+pub fn leak_rules(config: &Config) -> Result<(Option<leak_detector::Rules>, Vec<String>), Failure> {
     let named = config.detections.leak_rules.as_deref();
     let dir = named.unwrap_or(Path::new(leak_detector::RULES_KEY.1));
     if named.is_none() && !dir.is_dir() {
@@ -68,7 +79,7 @@ pub fn leak_rules(config: &Config) -> Result<(Option<Rules>, Vec<String>), Failu
     }
     // The order of a directory is nobody's.
     files.sort();
-    let (rules, wrong) = Rules::with(files);
+    let (rules, wrong) = leak_detector::Rules::with(files);
     problems.extend(wrong.into_iter().map(|what| format!("{what}; this file is left out")));
     Ok((Some(rules), problems))
 }
@@ -80,7 +91,7 @@ const MAX_RULES: u64 = 1 << 20;
 pub fn registry(
     config: &Config,
     intel: &Current,
-    leak_rules: Option<Rules>,
+    leak_rules: Option<leak_detector::Rules>,
     gateways: Vec<IpAddr>,
     own_macs: Vec<MacAddr>,
 ) -> Box<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync> {

@@ -23,3 +23,4 @@ pub mod sinks;
 mod tend;
 mod updates;
 mod verdict;
+mod whitelist;

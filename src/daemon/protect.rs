@@ -14,6 +14,7 @@ use super::leases::Leases;
 use super::policy::Policy;
 use super::responder::Protect;
 use super::sinks::wall_clock;
+use super::whitelist::Spared;
 use crate::config::Firewall;
 
 /// Logins of longer ago protect nobody: the address has another owner by now. In seconds.
@@ -26,11 +27,16 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 const MAX_PEERS: usize = 1024;
 
 /// Where peers are reached, as the administrator says; what peers say of themselves would let them protect anybody. The thread that reads
-/// the directory of peers tells those that find out who is protected.
+/// the directory of peers tells those that find out who is protected. With them goes whom the whitelist leaves alone.
 #[derive(Clone, Debug, Default)]
-pub struct PeerAddresses(Arc<Mutex<Vec<IpAddr>>>);
+pub struct PeerAddresses(Arc<Mutex<Vec<IpAddr>>>, Spared);
 
 impl PeerAddresses {
+    /// Together with whom the whitelist leaves alone.
+    pub fn sparing(self, spared: Spared) -> Self {
+        Self(self.0, spared)
+    }
+
     /// From now on these, as many as may be.
     pub fn set(&self, addresses: impl IntoIterator<Item = IpAddr>) {
         let addresses = addresses.into_iter().take(MAX_PEERS).collect();
@@ -41,6 +47,7 @@ impl PeerAddresses {
         for addr in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             protected.add_host(*addr, Why::Peer);
         }
+        self.1.protect(protected);
     }
 }
 
@@ -108,6 +115,12 @@ pub fn finder(
         }
     };
     (protect, work)
+}
+
+/// The name servers whose answers count: those that this host is told to use, this host and its gateways.
+pub fn resolvers(protected: &Protected) -> Vec<IpAddr> {
+    let answers = |why| matches!(why, Why::Resolver | Why::Gateway | Why::Own);
+    protected.iter().filter(|(_, why)| answers(*why)).map(|(net, _)| net.addr()).collect()
 }
 
 /// The gateways among the protected, for detections that judge them otherwise. To the hosts behind this router it is one itself.

@@ -79,7 +79,7 @@ impl Reload {
 }
 
 /// The sections that are read at the start only, each as a text that differs when it does.
-fn sections(config: &Config) -> [(&'static str, String); 13] {
+fn sections(config: &Config) -> [(&'static str, String); 14] {
     [
         ("interfaces", format!("{:?}", config.interfaces)),
         ("capture", format!("{:?}", config.capture)),
@@ -90,6 +90,7 @@ fn sections(config: &Config) -> [(&'static str, String); 13] {
         ("threatintelligence", format!("{:?}", config.threatintelligence)),
         ("profiles", format!("{:?}", config.profiles)),
         ("outside", format!("{:?}", config.outside)),
+        ("whitelists", format!("{:?}", config.whitelists)),
         ("output", format!("{:?}", config.output)),
         ("limits", format!("{:?}", config.limits)),
         ("sensor", format!("{:?}", config.sensor)),

@@ -8,9 +8,11 @@ use slips_systemd::notify::Environment;
 use super::bell::Bell;
 use super::policy::Policy;
 use super::run::open_responder;
+use super::whitelist::Spared;
 use super::{leases::Leases, peers, protect};
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, Mode};
+use crate::whitelist::Files;
 
 /// What was done, for a person.
 pub fn restore(config: &Config, environment: &Environment) -> Result<String, Failure> {
@@ -21,7 +23,7 @@ pub fn restore(config: &Config, environment: &Environment) -> Result<String, Fai
     if !book.exists() {
         return Ok(format!("there is no {} yet, so nothing was blocked before", book.display()));
     }
-    let known = peers::addresses(config, environment);
+    let known = peers::addresses(config, environment).sparing(Spared::of(&Files::of(config)));
     let policy = Policy::from(config.firewall.clone());
     let bell = Bell::new().map_err(Failure::software)?;
     // Nobody asks for the protected set again: it is what it is at this moment, and the daemon goes on from there.

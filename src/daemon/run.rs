@@ -9,7 +9,6 @@
 //! It ends downstream: the capture stops, the queues run empty, windows are closed, files are flushed, then the firewall is let go
 //! (the kernel keeps the blocks until their time is over).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -21,7 +20,7 @@ use slips_core::engine::pipeline;
 use slips_core::event::Event;
 use slips_core::flow::Phase;
 use slips_core::record::Record;
-use slips_firewall::{Firewall, Options};
+use slips_firewall::{Firewall, Options, Protected};
 use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
 use slips_systemd::notify::{Environment, Notifier, State};
@@ -39,11 +38,12 @@ use super::responder::{AdviceLine, Responder, Ways};
 use super::signals::{Asked, Signals};
 use super::tend::{self, Tender};
 use super::updates::Updates;
-use super::{build, capture, entries, interfaces, peers, protect, responder, sinks};
+use super::{build, capture, entries, interfaces, peers, protect, responder, sinks, whitelist};
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
+use crate::whitelist::Files;
 
 /// After this long without the end, a stop ends the process at once: before the unit's `TimeoutStopSec`, which kills.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -67,19 +67,24 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let sources = capture::sources(config, &watched, &local_nets)?;
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
+    let files = Files::of(config);
+    let mut whitelist = whitelist::Follower::begin(files, open_journal());
     let settings = slips_core::settings::Settings {
+        whitelist: whitelist.current.clone(),
         own_macs: interfaces::own_macs(),
         partners: protect::partners(&local_nets),
         ..config.engine(&own_nets)
     };
     let (_lock, mut sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings)?;
     let bell = Bell::new().map_err(Failure::software)?;
-    let known = peers::addresses(config, environment);
+    let known = peers::addresses(config, environment).sparing(whitelist.spared.clone());
     let leases = Leases::default();
     sinks.push(leases.sink());
     let policy = Policy::from(config.firewall.clone());
     let (protect, find) = protect::finder(policy.clone(), known.clone(), leases, bell.rope());
-    let (mut responder, gateways) = open_responder(config, policy.clone(), protect, &known, &watched)?;
+    let (mut responder, found) = open_responder(config, policy.clone(), protect, &known, &watched)?;
+    let gateways = protect::gateways(&found);
+    whitelist.know(protect::resolvers(&found));
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
 
@@ -102,7 +107,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
     let (to_sinks, for_sinks) = sync_channel(LANE_QUEUE);
-    let is_alert: fn(&Record) -> bool = |record| matches!(record, Record::Alert(_));
+    let is_decision: fn(&Record) -> bool =
+        |record| matches!(record, Record::Alert(_) | Record::Spared { .. });
     let peers_bell = Bell::new().map_err(Failure::software)?;
     let (to_peers, for_peers) = sync_channel(LANE_QUEUE);
     let (to_words, words) = sync_channel(ASK_QUEUE);
@@ -110,7 +116,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let (to_advice, advice) = AdviceLine::new(bell.rope(), config.firewall.peer_cap);
     let peers =
         peers::build(config, environment, &watched, known, to_engine.clone(), to_advice, open_journal())?;
-    let lanes = [Lane::new(to_responder, is_alert).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
+    let lanes = [Lane::new(to_responder, is_decision).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
     let shed = lanes.each_ref().map(Lane::shed);
     let mut outbox = Outbox {
         lanes: Some(lanes),
@@ -165,9 +171,12 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let updates = spawn("updates", move || updates.run(&ends))?;
     let follower = Follower::new(lists, intel, open_journal(), made_of);
     let follower = spawn("lists", move || follower.run(&for_lists))?;
+    let (to_whitelist, for_whitelist) = sync_channel(1);
+    let whitelist = spawn("whitelist", move || whitelist.run(&for_whitelist))?;
     let others = move || {
         // A full queue has the same word in it.
         let _ = to_lists.try_send(());
+        let _ = to_whitelist.try_send(());
         reread.store(true, Ordering::SeqCst);
         rope.ring();
     };
@@ -226,18 +235,19 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     join(finder)?;
     join(follower)?;
     join(updates)?;
+    join(whitelist)?;
     captured?;
     kept
 }
 
-/// The responder, and the gateways of this host.
+/// The responder, and who is never blocked.
 pub(super) fn open_responder(
     config: &Config,
     policy: Policy,
     protect: responder::Protect,
     known: &PeerAddresses,
     watched: &[String],
-) -> Result<(Responder, Vec<IpAddr>), Failure> {
+) -> Result<(Responder, Protected), Failure> {
     let mode = match config.firewall.mode {
         config::Mode::Enforce => slips_firewall::Mode::Enforce,
         config::Mode::Monitor => slips_firewall::Mode::Monitor,
@@ -246,7 +256,7 @@ pub(super) fn open_responder(
         exit: Exit::Software,
         error: anyhow::Error::from(error).context("cannot find out who must never be blocked"),
     })?;
-    let gateways = protect::gateways(&protected);
+    let found = protected.clone();
     let notice_port = Some(config.firewall.notice_port).filter(|port| *port != 0);
     let log = config.firewall.log_dropped;
     let (bridge, size) = (config.firewall.bridge, Some(config.firewall.size));
@@ -275,7 +285,7 @@ pub(super) fn open_responder(
     let neighbours = Box::new(move || slips_firewall::neighbours(&on).unwrap_or_default());
     let ways = Ways { open, sweep, protect, inside, neighbours };
     let responder = Responder::new(ways, open_journal(), policy, Clocks::default(), protected);
-    responder.map(|responder| (responder, gateways)).map_err(|error| {
+    responder.map(|responder| (responder, found)).map_err(|error| {
         let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
         Failure {
             exit,

@@ -64,6 +64,8 @@ pub struct Facts {
     /// A record of a TCP connection whose client acknowledged nothing that the server really sent, or anything that was seen
     /// within other packets: anybody may have made it up.
     pub unheard: bool,
+    /// A DNS exchange of one of our hosts with a resolver of ours; known only where the whitelist asks for it.
+    pub resolved: bool,
     /// ARP and neighbour discovery only: the local address that the sender's hardware address owns, where that is not the sender's
     /// address.
     pub src_mac_owner: Option<IpAddr>,
@@ -79,6 +81,11 @@ pub(crate) struct Emitted {
     pub(crate) in_conversation: bool,
     pub(crate) near_conversation: bool,
     pub(crate) attacker_is_local: bool,
+    /// The sides of the event at hand, as far as there is one.
+    pub(crate) src: Option<IpAddr>,
+    pub(crate) dst: Option<IpAddr>,
+    /// See [`Facts`].
+    pub(crate) resolved: bool,
 }
 
 /// The place of a finding in the one order that all shard counts share.
@@ -178,6 +185,9 @@ impl Cx<'_> {
             in_conversation,
             near_conversation,
             attacker_is_local,
+            src: self.src,
+            dst: self.dst,
+            resolved: self.facts.resolved,
         });
         self.key.n += 1;
     }
@@ -206,6 +216,7 @@ impl Closing<'_> {
     pub fn emit(&mut self, finding: Finding) {
         let attacker_is_local = finding.attacker.ip().is_some_and(|ip| self.local_nets.contains(ip));
         self.key.profile = finding.profile;
+        let src = Some(finding.profile);
         // With whom else a local host talked is known of an event only.
         let (in_conversation, near_conversation) = (false, true);
         self.out.push(Emitted {
@@ -214,6 +225,9 @@ impl Closing<'_> {
             in_conversation,
             near_conversation,
             attacker_is_local,
+            src,
+            dst: None,
+            resolved: false,
         });
         self.key.n += 1;
     }

@@ -103,31 +103,36 @@ impl Intelligence for NoIntelligence {
 }
 
 /// The snapshot of the day: shared by all, replaced as a whole while detections go on.
-#[derive(Clone)]
-pub struct Current(Arc<Shared>);
+pub struct Current<T: ?Sized = dyn Intelligence>(Arc<Shared<T>>);
 
-struct Shared {
+struct Shared<T: ?Sized> {
     /// Counts replacements, so that a reader knows without a lock that nothing is new.
     generation: AtomicU64,
-    place: Mutex<Place>,
+    place: Mutex<Place<T>>,
 }
 
-struct Place {
-    snapshot: Arc<dyn Intelligence>,
+struct Place<T: ?Sized> {
+    snapshot: Arc<T>,
     /// Snapshots that some reader may still hold. Freeing sixty megabytes takes milliseconds, which no shard has, so that the last
     /// hold is always this one.
-    retired: Vec<Arc<dyn Intelligence>>,
+    retired: Vec<Arc<T>>,
 }
 
-impl Current {
+impl<T: ?Sized> Clone for Current<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: ?Sized> Current<T> {
     /// Begins with this snapshot.
-    pub fn new(snapshot: Arc<dyn Intelligence>) -> Self {
+    pub fn new(snapshot: Arc<T>) -> Self {
         let place = Mutex::new(Place { snapshot, retired: Vec::new() });
         Self(Arc::new(Shared { generation: AtomicU64::new(0), place }))
     }
 
     /// Puts another snapshot in its place. Each reader takes it with its next lookup.
-    pub fn replace(&self, snapshot: Arc<dyn Intelligence>) {
+    pub fn replace(&self, snapshot: Arc<T>) {
         let mut place = self.place();
         let old = std::mem::replace(&mut place.snapshot, snapshot);
         place.retired.push(old);
@@ -150,13 +155,13 @@ impl Current {
     }
 
     /// A reader of its own for one thread.
-    pub fn reader(&self) -> Reader {
+    pub fn reader(&self) -> Reader<T> {
         let place = self.place();
         let generation = self.0.generation.load(Ordering::Acquire);
         Reader { snapshot: Arc::clone(&place.snapshot), generation, current: self.clone() }
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
+    fn place(&self) -> MutexGuard<'_, Place<T>> {
         self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -167,7 +172,7 @@ impl Default for Current {
     }
 }
 
-impl fmt::Debug for Current {
+impl<T: ?Sized> fmt::Debug for Current<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Current(generation {})", self.0.generation.load(Ordering::Relaxed))
     }
@@ -175,19 +180,31 @@ impl fmt::Debug for Current {
 
 /// One thread's hold on the snapshot of the day. A lookup costs one load of a counter that hardly ever changes; the lock is taken
 /// only when it has.
-pub struct Reader {
-    current: Current,
+pub struct Reader<T: ?Sized = dyn Intelligence> {
+    current: Current<T>,
     generation: u64,
-    snapshot: Arc<dyn Intelligence>,
+    snapshot: Arc<T>,
 }
 
-impl Reader {
+impl<T: ?Sized> Reader<T> {
     /// The snapshot of this moment.
-    pub fn get(&mut self) -> &dyn Intelligence {
-        if self.current.0.generation.load(Ordering::Acquire) != self.generation {
+    pub fn get(&mut self) -> &T {
+        self.refresh();
+        &self.snapshot
+    }
+
+    /// Takes the snapshot of this moment; whether it is another one.
+    pub fn refresh(&mut self) -> bool {
+        let is_new = self.current.0.generation.load(Ordering::Acquire) != self.generation;
+        if is_new {
             *self = self.current.reader();
         }
-        &*self.snapshot
+        is_new
+    }
+
+    /// The snapshot that was taken last.
+    pub fn held(&self) -> &T {
+        &self.snapshot
     }
 }
 

@@ -28,3 +28,4 @@ pub mod state;
 pub mod text;
 pub mod time;
 pub mod user_agent;
+pub mod whitelist;

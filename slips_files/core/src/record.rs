@@ -34,6 +34,13 @@ pub enum Record {
     Evidence(SharedEvidence),
     /// An attacker's evidence is enough. Responders block and report from this record.
     Alert(Arc<Alert>),
+    /// The whitelist leaves this address alone from now on, for what traffic tells of it: a block of it ends.
+    Spared {
+        /// The address.
+        addr: IpAddr,
+        /// The rule in words.
+        why: Box<str>,
+    },
     /// The counters of the engine; told with each closed window and at the end.
     Stats(Box<Stats>),
 }
@@ -59,6 +66,10 @@ pub struct Stats {
     pub evidence_repeats: u64,
     /// Evidence refused because the table of open evidence was full.
     pub evidence_capped: u64,
+    /// Evidence that the whitelist left out.
+    pub evidence_whitelisted: u64,
+    /// Events that the whitelist kept from detections.
+    pub events_whitelisted: u64,
     /// Alerts.
     pub alerts: u64,
     /// Time stamps that jumped ahead by more than a day without others following.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::addr::LocalNets;
 use crate::evidence::EvidenceKind;
 use crate::flow::MacAddr;
+use crate::intel::Current;
 use crate::time::{Span, WindowWidth};
+use crate::whitelist::{NoWhitelist, Whitelist};
 
 /// Whose behaviour is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Settings {
     /// Whom our hosts talked with before the engine began, as the kernel's connection table knows after a restart: partners for the
     /// first hour, as if they had talked at its first event. At most [`MAX_PARTNERS`] count (default none).
     pub partners: Vec<IpAddr>,
+    /// What its owner wants left alone (default nothing).
+    pub whitelist: Current<dyn Whitelist>,
     /// What bounds memory.
     pub limits: Limits,
     /// Where `threshold` and `disabled` are changed while the engine runs.
@@ -87,6 +91,7 @@ impl Default for Settings {
             lateness: Span::from_secs(600),
             disabled: Vec::new(),
             partners: Vec::new(),
+            whitelist: Current::new(Arc::new(NoWhitelist)),
             limits: Limits::default(),
             dial: Dial::default(),
         }

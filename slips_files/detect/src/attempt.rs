@@ -140,6 +140,7 @@ pub fn turned(flow: &Flow, facts: Facts) -> Option<(Flow, Facts)> {
         dst_near_partner: facts.src_near_partner,
         src_on_link: false,
         unheard: facts.unheard,
+        resolved: facts.resolved,
         src_mac_owner: None,
         src_held_by: None,
     };

@@ -50,8 +50,8 @@ pub enum NotAnIoc {
 }
 
 /// Shortest prefixes that are taken.
-const WIDEST_V4: u8 = 8;
-const WIDEST_V6: u8 = 16;
+pub(crate) const WIDEST_V4: u8 = 8;
+pub(crate) const WIDEST_V6: u8 = 16;
 /// Longest URL that is kept.
 const MAX_URL: usize = 2048;
 

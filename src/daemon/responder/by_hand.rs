@@ -1,9 +1,10 @@
 //! What an administrator asks of the running daemon.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use slips_core::addr::Net;
-use slips_firewall::{BlockRequest, Manner, Origin, rest};
+use slips_firewall::{BlockRequest, Error, Manner, Origin, rest};
 
 use super::batch::{Batch, Done, Ground, Wanted};
 use super::holds::{Hold, Holder};
@@ -43,7 +44,29 @@ impl Responder {
     }
 
     fn unblock_by_hand(&mut self, net: Net) -> Answer {
-        let was = self.firewall().and_then(|firewall| firewall.unblock(net)).map_err(text_of)?;
+        if self.let_in(net, "lifted by hand").map_err(text_of)? {
+            Ok(format!("{net} is no longer blocked"))
+        } else {
+            Err(format!("{net} is not blocked"))
+        }
+    }
+
+    /// The whitelist leaves somebody alone from now on. What a person blocked stays blocked.
+    pub(super) fn spare(&mut self, addr: IpAddr, why: &str) {
+        let net = Net::host(addr);
+        let held = self.standing.iter().filter(|(held, _)| held.overlaps(net));
+        let by_hand: Vec<bool> = held.map(|(_, standing)| standing.of(&Holder::Hand).is_some()).collect();
+        if by_hand.is_empty() || by_hand.contains(&true) {
+            return;
+        }
+        if let Err(error) = self.let_in(net, why) {
+            self.degraded("the firewall", &error);
+        }
+    }
+
+    /// Lets a network in, whoever keeps it out; whether anybody did.
+    fn let_in(&mut self, net: Net, why: &str) -> Result<bool, Error> {
+        let was = self.firewall().and_then(|firewall| firewall.unblock(net))?;
         self.failed.retain(|failed| !failed.touches(net));
         let touched: Vec<Net> = self.standing.nets().filter(|held| net.overlaps(*held)).collect();
         let mut lifted = Vec::new();
@@ -54,13 +77,13 @@ impl Responder {
             }
         }
         if !was && lifted.is_empty() {
-            return Err(format!("{net} is not blocked"));
+            return Ok(false);
         }
-        self.end_for_good(&lifted, "lifted by hand");
+        self.end_for_good(&lifted, why);
         if lifted.is_empty() {
-            self.journal.send(&entries::unblock(net, "lifted by hand"));
+            self.journal.send(&entries::unblock(net, why));
         }
-        Ok(format!("{net} is no longer blocked"))
+        Ok(true)
     }
 
     /// A person's word: it holds over a power cut, too.

@@ -30,6 +30,12 @@ impl Responder {
             (Mode::Enforce, None) if unhealthy => "DOES NOT BLOCK",
             (Mode::Enforce, None) => "works",
         };
+        let never_blocked: Vec<Value> = self
+            .protected
+            .iter()
+            .take(MOST_PROTECTED)
+            .map(|(net, why)| json!({"net": net.to_string(), "why": why.to_string()}))
+            .collect();
         let status = json!({
             "mode": if self.policy.mode == Mode::Monitor { "monitor" } else { "enforce" },
             "blocking": blocking,
@@ -38,6 +44,7 @@ impl Responder {
             "unproven": self.standing.unproven(),
             "not_yet_in_the_kernel": self.failed.len(),
             "protected": self.protected.iter().count(),
+            "never_blocked": never_blocked,
             "refused": self.gauges.refused.load(Ordering::Relaxed),
             "dropped": dropped,
         });
@@ -132,5 +139,7 @@ fn block_of(block: &Block) -> Value {
 /// The self-test's packet was dropped, and not by us.
 pub(super) const SHADOWED: &str = "a packet to a blocked address was refused, but by a rule of another program, before ours saw it; `nft list ruleset` shows whose";
 
+/// Networks that are never blocked and told one by one: an answer has 64 KiB.
+const MOST_PROTECTED: usize = 400;
 /// Blocks that are told of one network.
 const MOST: usize = 32;

@@ -92,11 +92,17 @@ impl Responder {
             match records.try_recv() {
                 Ok(records) => {
                     for record in records {
-                        let Record::Alert(alert) = record else { continue };
                         if batch.is_full() {
                             self.commit(&mut batch);
                         }
-                        self.decide(&mut batch, &alert);
+                        match record {
+                            Record::Alert(alert) => self.decide(&mut batch, &alert),
+                            Record::Spared { addr, why } => {
+                                self.commit(&mut batch);
+                                self.spare(addr, &why);
+                            }
+                            _ => {}
+                        }
                     }
                 }
                 Err(TryRecvError::Disconnected) => break Gathered::Over,

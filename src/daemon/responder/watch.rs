@@ -223,7 +223,10 @@ impl Responder {
         match firewall.set_protected(protected) {
             Ok(freed) => {
                 self.cut_protected();
-                self.end_all(&freed, "it is protected now");
+                for net in freed {
+                    let why = self.protected.check(net).map(|(_, why)| format!("it is protected now: {why}"));
+                    self.end_all(&[net], why.as_deref().unwrap_or("it is protected now"));
+                }
             }
             Err(error) => self.degraded("the firewall", &error),
         }

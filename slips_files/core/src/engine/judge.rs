@@ -13,10 +13,12 @@ use crate::evidence::{
     ThreatLevel, weight,
 };
 use crate::hash::KeyedState;
-use crate::record::{Record, Stats};
+use crate::record::{Batch, Record, Stats};
 use crate::settings::Settings;
 use crate::time::{PacketTime, Span, WindowId};
+use crate::whitelist::RuleId;
 
+use super::gate::{Gate, Learnt};
 use super::room::Room;
 use super::router::Summary;
 
@@ -126,6 +128,7 @@ pub(super) struct Judge {
     turns: u64,
     books: BTreeMap<WindowId, Book>,
     room: Room,
+    gate: Gate,
     stats: Stats,
 }
 
@@ -140,7 +143,8 @@ struct Decision {
 impl Judge {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         let room = Room::new(settings.limits.open_evidence);
-        Self { settings, turns: 0, books: BTreeMap::new(), room, stats: Stats::default() }
+        let gate = Gate::new(&settings);
+        Self { settings, turns: 0, books: BTreeMap::new(), room, gate, stats: Stats::default() }
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -160,12 +164,19 @@ impl Judge {
             out.push(Record::Events(Arc::clone(&batch)));
         }
         findings.sort_by_key(|found| found.key);
+        if self.gate.renew() {
+            self.spare(summary.now, out);
+        }
+        let mut learnt = summary.learnt.into_iter().peekable();
         let mut closed = summary.closed.into_iter().peekable();
         let mut advice = summary.advice.into_iter().peekable();
         for found in findings {
             while let Some((seq, place, now)) = advice.next_if(|(seq, ..)| *seq < found.key.seq) {
                 self.close_before((seq, 0), &mut closed, out);
                 self.advise(batch.get(place), now, out);
+            }
+            while let Some((_, now, what)) = learnt.next_if(|(seq, ..)| *seq <= found.key.seq) {
+                self.learn(what, &batch, now, out);
             }
             // What a closing window says itself (stage 0) still belongs to it.
             self.close_before((found.key.seq, found.key.stage), &mut closed, out);
@@ -175,7 +186,53 @@ impl Judge {
             self.close_before((seq, 0), &mut closed, out);
             self.advise(batch.get(place), now, out);
         }
+        for (_, now, what) in learnt {
+            self.learn(what, &batch, now, out);
+        }
         self.close_before((u64::MAX, 1), &mut closed, out);
+    }
+
+    /// Learns whose an address is. What is left alone by that must not stay blocked.
+    fn learn(&mut self, what: Learnt, batch: &Batch, now: PacketTime, out: &mut Vec<Record>) {
+        match what {
+            Learnt::Owner(addr, mac) => {
+                self.gate.learn_owner(addr, mac);
+                if self.gate.uses().macs
+                    && let Some(rule) = self.gate.spares(addr, now)
+                {
+                    self.tell_spared(addr, rule, out);
+                }
+            }
+            Learnt::Names(place) => {
+                let Some(event) = batch.get(place) else { return };
+                for (addr, rule) in self.gate.learn_names(event, now) {
+                    self.tell_spared(addr, rule, out);
+                }
+            }
+        }
+    }
+
+    /// There is another whitelist: whom it leaves alone has no account, and is told where no rule names the address itself.
+    fn spare(&mut self, now: PacketTime, out: &mut Vec<Record>) {
+        for Book { evidence, accounts } in self.books.values_mut() {
+            for (addr, account) in accounts.iter_mut() {
+                if self.gate.spares(*addr, now).is_none() {
+                    continue;
+                }
+                account.sum = 0.0;
+                for id in account.open.drain(..) {
+                    let Some(held) = evidence.get_mut(&id) else { continue };
+                    (held.waits, held.told, held.unspent, held.sure.unspent) = (false, true, 0.0, 0.0);
+                }
+            }
+        }
+        for (addr, rule) in self.gate.tell_spared(now) {
+            self.tell_spared(addr, rule, out);
+        }
+    }
+
+    fn tell_spared(&self, addr: IpAddr, rule: RuleId, out: &mut Vec<Record>) {
+        out.push(Record::Spared { addr, why: self.gate.describe(rule).into() });
     }
 
     /// Closes the windows that close before this place in the order.
@@ -211,7 +268,18 @@ impl Judge {
             .map_or((false, true, false), |account| {
                 (account.in_conversation, account.near_conversation, account.is_local)
             });
-        self.take(Emitted { key, finding, in_conversation, near_conversation, attacker_is_local }, out);
+        let (src, dst, resolved) = (None, None, false);
+        let told = Emitted {
+            key,
+            finding,
+            in_conversation,
+            near_conversation,
+            attacker_is_local,
+            src,
+            dst,
+            resolved,
+        };
+        self.take(told, out);
         let threshold = self.settings.alert_weight();
         let help = advice.help.min(Advice::MOST) * threshold;
         let Some(book) = self.books.get_mut(&window) else { return };
@@ -230,6 +298,7 @@ impl Judge {
             evidence: self.stats.evidence,
             evidence_repeats: self.stats.evidence_repeats,
             evidence_capped: self.stats.evidence_capped,
+            evidence_whitelisted: self.stats.evidence_whitelisted,
             alerts: self.stats.alerts,
             ..router
         };
@@ -237,6 +306,10 @@ impl Judge {
 
     fn take(&mut self, found: Emitted, out: &mut Vec<Record>) {
         if self.settings.disabled.contains(&found.finding.kind) {
+            return;
+        }
+        if self.gate.omits(&found).is_some() {
+            self.stats.evidence_whitelisted += 1;
             return;
         }
         let id = found.finding.id();

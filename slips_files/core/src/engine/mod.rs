@@ -12,6 +12,7 @@
 //!
 //! [`Engine`] runs all of it inline (no threads, no queues); [`pipeline`] spreads it over threads.
 
+mod gate;
 mod judge;
 pub mod pipeline;
 mod profiles;

@@ -15,6 +15,7 @@ use crate::record::{Batch, Stats};
 use crate::settings::{Direction, MAX_PARTNERS, Settings};
 use crate::time::{PacketTime, Span, WindowId};
 
+use super::gate::{Gate, Learnt};
 use super::profiles::{LINK_SLOT, Profile, Profiles};
 
 /// How long a conversation that a local host began protects the other side from blocks on unproven evidence.
@@ -61,6 +62,10 @@ pub(super) struct Summary {
     pub(super) closed: Vec<(u64, WindowId, PacketTime)>,
     /// Events that are advice of peers: number, place in the batch, and the clock.
     pub(super) advice: Vec<(u64, usize, PacketTime)>,
+    /// What the judge has to learn for the whitelist, with the number of the event and the clock.
+    pub(super) learnt: Vec<(u64, PacketTime, Learnt)>,
+    /// The clock behind the batch.
+    pub(super) now: PacketTime,
     pub(super) stats: Stats,
 }
 
@@ -93,6 +98,7 @@ pub(super) struct Router {
     shards: usize,
     clock: Clock,
     profiles: Profiles,
+    gate: Gate,
     /// The local address that each hardware address owns; the latest, where it owns several. At the limit of local profiles
     /// newcomers are not taken.
     owned: HashMap<MacAddr, IpAddr, KeyedState>,
@@ -106,6 +112,8 @@ pub(super) struct Router {
     lines6: HashMap<u64, PacketTime, KeyedState>,
     /// The latest ARP questions: who asked, for whom, when.
     arp_asked: VecDeque<(IpAddr, IpAddr, PacketTime)>,
+    /// Whose hardware address was learnt with this event.
+    new_owners: Vec<(IpAddr, MacAddr)>,
     open: BTreeSet<WindowId>,
     /// The newest window that was closed.
     closed_upto: WindowId,
@@ -154,6 +162,7 @@ impl Router {
         let limits = settings.limits;
         let before = settings.partners.iter().take(MAX_PARTNERS).map(|addr| before_of(*addr)).collect();
         Self {
+            gate: Gate::new(&settings),
             settings,
             wants,
             shards: shards.max(1),
@@ -165,6 +174,7 @@ impl Router {
             began: None,
             lines6: HashMap::default(),
             arp_asked: VecDeque::new(),
+            new_owners: Vec::new(),
             open: BTreeSet::new(),
             closed_upto: WindowId(i64::MIN),
             next: 0,
@@ -175,6 +185,7 @@ impl Router {
 
     /// Deals one batch.
     pub(super) fn route(&mut self, events: Vec<Event>) -> Routed {
+        self.gate.renew();
         let batch: Batch = Arc::new(events);
         let mut dealt = Dealt::new(self.shards, self.ops_hint);
         for (index, event) in batch.iter().enumerate() {
@@ -215,6 +226,12 @@ impl Router {
                     .into_iter()
                     .map(|(event, now)| (first + u64::from(event), event as usize, now))
                     .collect(),
+                learnt: dealt
+                    .learnt
+                    .into_iter()
+                    .map(|(event, now, learnt)| (first + u64::from(event), now, learnt))
+                    .collect(),
+                now: self.clock.now(),
                 stats: self.stats.clone(),
             },
         }
@@ -246,7 +263,11 @@ impl Router {
         self.open_window(index, window, dealt);
         let src_slot = src.map(|addr| self.profile(addr, window, event.time(), dealt));
         let dst_slot = dst.map(|addr| self.profile(addr, window, event.time(), dealt));
-        let facts = self.facts(event, src_slot, dst_slot);
+        let facts = self.facts(index, event, src_slot, dst_slot, dealt);
+        if self.gate.omits_event(event, facts.resolved, facts.src_on_link, self.clock.now()) {
+            self.stats.events_whitelisted += 1;
+            return;
+        }
         let link = of_link.then_some(LINK);
         for (role, addr, slot) in
             [(Role::Src, src, src_slot), (Role::Dst, dst, dst_slot), (Role::Link, link, Some(LINK_SLOT))]
@@ -308,9 +329,20 @@ impl Router {
 
     /// What is known about both sides before this event; learns from it what later events need. Never the other way round:
     /// a packet proves nothing about itself.
-    fn facts(&mut self, event: &Event, src: Option<Slot>, dst: Option<Slot>) -> Facts {
+    fn facts(
+        &mut self,
+        index: u32,
+        event: &Event,
+        src: Option<Slot>,
+        dst: Option<Slot>,
+        dealt: &mut Dealt,
+    ) -> Facts {
         let now = self.clock.now();
         let facts = self.known_facts(event, src, dst, now);
+        if self.gate.is_telling(event) {
+            self.gate.learn_names(event, now);
+            dealt.learnt.push((index, now, Learnt::Names(index as usize)));
+        }
         match event {
             Event::Flow(flow) => {
                 if flow.phase == Phase::End {
@@ -320,6 +352,10 @@ impl Router {
             }
             Event::Arp(arp) => self.learn_arp(arp, src, now),
             _ => {}
+        }
+        for (addr, mac) in self.new_owners.drain(..) {
+            self.gate.learn_owner(addr, mac);
+            dealt.learnt.push((index, now, Learnt::Owner(addr, mac)));
         }
         facts
     }
@@ -340,7 +376,8 @@ impl Router {
                     || self.lines6.get(&line).is_some_and(|talked| lately(*talked))
             })
         };
-        let mut facts = Facts { unheard: event.is_unheard(), ..Facts::default() };
+        let resolved = self.gate.is_resolved(event);
+        let mut facts = Facts { unheard: event.is_unheard(), resolved, ..Facts::default() };
         if let Some(profile) = src.and_then(|slot| self.profiles.get(slot)) {
             facts.src_local = profile.local;
             facts.src_talked = talked(profile);
@@ -464,6 +501,7 @@ impl Router {
             former => {
                 (profile.mac, profile.mac_seen) = (Some(mac), now);
                 let addr = profile.addr;
+                self.new_owners.push((addr, mac));
                 if let Some(former) = former {
                     self.owned.remove(&former);
                 }
@@ -511,6 +549,7 @@ struct Dealt {
     new_profiles: Vec<(IpAddr, PacketTime)>,
     closed: Vec<(u32, WindowId, PacketTime)>,
     advice: Vec<(u32, PacketTime)>,
+    learnt: Vec<(u32, PacketTime, Learnt)>,
 }
 
 impl Dealt {
@@ -520,6 +559,7 @@ impl Dealt {
             new_profiles: Vec::new(),
             closed: Vec::new(),
             advice: Vec::new(),
+            learnt: Vec::new(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::state::Windowed;
 use crate::time::{PacketTime, Span, WindowId};
 
 mod judging;
+mod sparing;
 
 /// Counts flows per source and window, says so at every tenth, after a minute of silence, and when the window closes.
 #[derive(Default)]
@@ -122,7 +123,7 @@ fn told(records: &[Record]) -> Vec<String> {
             )),
             Record::WindowClosed { window, at } => Some(format!("closed {window} at {at}")),
             Record::ProfileNew { addr, at } => Some(format!("profile {addr} at {at}")),
-            Record::Events(_) | Record::Stats(_) => None,
+            Record::Events(_) | Record::Stats(_) | Record::Spared { .. } => None,
         })
         .collect()
 }

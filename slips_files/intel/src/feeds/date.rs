@@ -15,6 +15,19 @@ pub(super) fn seconds(text: &str) -> u32 {
     u32::try_from(days(year, month, day) * 86_400 + time).unwrap_or(0)
 }
 
+/// The last second of a day, `2027-01-31`; nothing for anything else, or a day that there is not.
+pub(crate) fn last_second(day: &str) -> Option<u32> {
+    let mut parts = day.split('-').map(|part| part.parse::<i64>().ok());
+    let (Some(Some(year @ 1970..=2105)), Some(Some(month @ 1..=12)), Some(Some(date @ 1..=31)), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let number = days(year, month, date);
+    let next_month = if month == 12 { days(year + 1, 1, 1) } else { days(year, month + 1, 1) };
+    if number < next_month { u32::try_from((number + 1) * 86_400 - 1).ok() } else { None }
+}
+
 /// Days since 1970-01-01: the year begins in March, so that the odd day is its last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };

@@ -4,7 +4,7 @@
 //! in it; each is taken, or rejected for a reason that is counted.
 
 mod catalogue;
-mod date;
+pub(crate) mod date;
 mod json;
 mod lines;
 mod misp;

@@ -16,8 +16,9 @@ pub use cache::CacheError;
 use digests::Digests;
 pub(crate) use digests::decode;
 use marks::Marks;
-use names::Names;
-use ranges::RangeTable;
+pub(crate) use marks::Texts;
+pub(crate) use names::{Form, Names};
+pub(crate) use ranges::RangeTable;
 
 use crate::ioc::host_of;
 
@@ -151,7 +152,7 @@ fn joined<'a>(room: &'a mut [u8], host: &str, path: &str) -> Option<&'a str> {
 }
 
 /// Hands on the text in lower case, without an allocation.
-fn in_lower_case<T>(text: &str, then: impl Fn(&str) -> Option<T>) -> Option<T> {
+pub(crate) fn in_lower_case<T>(text: &str, then: impl Fn(&str) -> Option<T>) -> Option<T> {
     if !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return then(text);
     }

@@ -1,5 +1,6 @@
 mod ear;
 mod protected;
+mod spared;
 mod together;
 mod trouble;
 mod widened;

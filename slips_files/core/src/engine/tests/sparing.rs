@@ -1,0 +1,198 @@
+//! What the whitelist does to findings and sums.
+
+use super::*;
+use crate::event::{About, Dns, DnsAnswer, DnsData, DnsFlags};
+use crate::flow::{MacAddr, Uid};
+use crate::intel::Current;
+use crate::whitelist::{Case, NoWhitelist, RuleId, Side, Uses, Whitelist};
+
+/// Leaves `good.example` and 203.0.113.77 alone.
+struct Good;
+
+impl Whitelist for Good {
+    fn uses(&self) -> Uses {
+        Uses { evidence: true, names: true, ..Uses::default() }
+    }
+    fn address(&self, addr: IpAddr, _case: Case) -> Option<RuleId> {
+        (addr == remote(77)).then_some(RuleId(77))
+    }
+    fn mac(&self, _mac: MacAddr, _case: Case) -> Option<RuleId> {
+        None
+    }
+    fn name(&self, name: &str, _server: Option<IpAddr>, case: Case) -> Option<RuleId> {
+        (name == "good.example" && case.side == Side::Dst).then_some(RuleId(1))
+    }
+    fn is_resolver(&self, server: IpAddr, local: bool) -> bool {
+        local && server == IpAddr::from([10, 0, 0, 53])
+    }
+    fn describe(&self, rule: RuleId) -> String {
+        format!("rule {}", rule.0)
+    }
+}
+
+fn remote(last: u8) -> IpAddr {
+    [203, 0, 113, last].into()
+}
+
+fn leads(secs: i64, name: &str, addr: IpAddr) -> Event {
+    let end = |addr, port| Endpoint { addr, port };
+    let about = About {
+        at: PacketTime::from_secs_micros(secs, 0),
+        uid: Uid::EMPTY,
+        src: end(IpAddr::from([10, 0, 0, 1]), 5000),
+        dst: end(IpAddr::from([10, 0, 0, 53]), 53),
+        proto: Proto::Udp,
+        interface: 0,
+        heard: true,
+        tunnelled: false,
+        src_mac: None,
+    };
+    let answers = vec![DnsAnswer { data: DnsData::Addr(addr), ttl: None }];
+    let (query, flags) = (name.to_owned(), DnsFlags::default());
+    let (trans_id, qclass, qtype, rcode) = (1, 1, 1, Some(0));
+    Event::Dns(Box::new(Dns {
+        about,
+        trans_id,
+        rtt: None,
+        query,
+        qclass,
+        qtype,
+        rcode,
+        flags,
+        answers,
+        rejected: false,
+    }))
+}
+
+/// What a stranger does to one of ours; he is the one who began.
+fn attack(secs: i64, last: u8) -> Event {
+    says(secs, remote(last), "high proven")
+}
+
+fn settings(whitelist: &Current<dyn Whitelist>) -> Settings {
+    Settings { threshold: 0.01, whitelist: whitelist.clone(), ..Settings::default() }
+}
+
+fn spared(out: &[Record]) -> Vec<String> {
+    let told = |record: &Record| match record {
+        Record::Spared { addr, why } => Some(format!("{addr} {why}")),
+        _ => None,
+    };
+    out.iter().filter_map(told).collect()
+}
+
+#[test]
+fn another_whitelist_takes_back_what_was_gathered_and_says_whom_it_lets_go() {
+    let whitelist: Current<dyn Whitelist> = Current::new(Arc::new(NoWhitelist));
+    let mut engine = Engine::new(&settings(&whitelist), &parrot);
+    let weighs = |engine: &mut Engine| alerts(engine, vec![attack(1000, 77), attack(1000, 78)]).len();
+    assert_eq!(weighs(&mut engine), 2);
+    whitelist.replace(Arc::new(Good));
+    assert_eq!(weighs(&mut engine), 0, "77 is left alone; 78 has said all that it had to say");
+    assert_eq!(engine.stats().evidence_whitelisted, 1);
+    let mut out = Vec::new();
+    engine.feed(
+        vec![leads(1001, "good.example", remote(78)), leads(1001, "evil.example", remote(79))],
+        &mut out,
+    );
+    assert_eq!(spared(&out), Vec::<String>::new(), "its rule is about what is called only");
+}
+
+#[test]
+fn an_address_is_told_when_a_name_first_leads_there_and_again_with_another_whitelist() {
+    /// On both sides.
+    struct Both;
+    impl Whitelist for Both {
+        fn uses(&self) -> Uses {
+            Good.uses()
+        }
+        fn address(&self, addr: IpAddr, case: Case) -> Option<RuleId> {
+            Good.address(addr, case)
+        }
+        fn mac(&self, _mac: MacAddr, _case: Case) -> Option<RuleId> {
+            None
+        }
+        fn name(&self, name: &str, server: Option<IpAddr>, case: Case) -> Option<RuleId> {
+            Good.name(name, server, Case { side: Side::Dst, ..case })
+        }
+        fn is_resolver(&self, server: IpAddr, local: bool) -> bool {
+            Good.is_resolver(server, local)
+        }
+        fn describe(&self, rule: RuleId) -> String {
+            Good.describe(rule)
+        }
+    }
+    let whitelist: Current<dyn Whitelist> = Current::new(Arc::new(Both));
+    let mut engine = Engine::new(&settings(&whitelist), &parrot);
+    let mut fed = |events: Vec<Event>| {
+        let mut out = Vec::new();
+        engine.feed(events, &mut out);
+        spared(&out)
+    };
+    let good = |secs| leads(secs, "good.example", remote(78));
+    assert_eq!(fed(vec![good(1000), good(1001)]), ["203.0.113.78 rule 1"]);
+    assert!(fed(vec![good(1002), leads(1002, "good.example", [10, 0, 0, 9].into())]).is_empty());
+    whitelist.replace(Arc::new(Both));
+    assert_eq!(fed(vec![Event::Tick(PacketTime::from_secs_micros(1003, 0))]), ["203.0.113.78 rule 1"]);
+    assert!(fed(vec![leads(1004, "evil.example", remote(78))]).is_empty());
+    whitelist.replace(Arc::new(Both));
+    assert!(fed(vec![attack(1005, 78)]).is_empty(), "another name leads there too");
+}
+
+#[test]
+fn whatever_is_asked_for_the_table_of_names_stays_bounded_and_hides_nothing_more() {
+    let whitelist: Current<dyn Whitelist> = Current::new(Arc::new(Good));
+    let settings = Arc::new(settings(&whitelist));
+    let mut gate = gate::Gate::new(&settings);
+    let now = PacketTime::from_secs_micros(1000, 0);
+    for n in 0..70_000u32 {
+        let addr = IpAddr::from((0x0b00_0000 + n).to_be_bytes());
+        gate.learn_names(&leads(1000, "evil.example", addr), now);
+    }
+    assert_eq!(gate.known(), 65_536);
+    gate.learn_names(&leads(1000, "good.example", remote(78)), now);
+    assert_eq!(gate.known(), 65_536, "one that no rule is about made room");
+    for n in 0..70_000u32 {
+        let addr = IpAddr::from((0x0c00_0000 + n).to_be_bytes());
+        gate.learn_names(&leads(1000, "good.example", addr), now);
+    }
+    assert_eq!(gate.known(), 65_536);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// What is left out does not depend on shards, threads or batches.
+    #[test]
+    fn the_same_is_left_out_for_any_shard_count_and_batch_size(
+        steps in proptest::collection::vec((0i64..2000, 0u8..4, 76u8..81), 1..200),
+        batch in 1usize..32,
+    ) {
+        let mut now = 1_000_000;
+        let events: Vec<Event> = steps
+            .iter()
+            .map(|&(step, what, last)| {
+                now += step;
+                match what {
+                    0 => leads(now, "good.example", remote(last)),
+                    1 => leads(now, "evil.example", remote(last)),
+                    _ => attack(now, last),
+                }
+            })
+            .collect();
+        let whitelist: Current<dyn Whitelist> = Current::new(Arc::new(Good));
+        let run = |shards, batch| {
+            let mut engine = Engine::with_shards(&settings(&whitelist), &parrot, shards);
+            let mut out = Vec::new();
+            for chunk in events.chunks(batch) {
+                engine.feed(chunk.to_vec(), &mut out);
+            }
+            engine.finish(&mut out);
+            (kinds_only(told(&out)).0, spared(&out), engine.stats().evidence_whitelisted)
+        };
+        let expected = run(1, events.len());
+        for shards in [1, 2, 5] {
+            prop_assert_eq!(&run(shards, batch), &expected);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The files of the whitelist on this machine, read into one snapshot.
+
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use slips_core::hash::KeyedState;
+use slips_intel::{Geo, LoadError, Rules, RulesBuilder};
+
+use crate::config::{Config, Profiles, Whitelists};
+use crate::lists::read_bounded;
+
+/// Which files there may be.
+#[derive(Clone, Debug)]
+pub struct Files {
+    config: Whitelists,
+    profiles: Profiles,
+    output: PathBuf,
+}
+
+/// Largest file of rules or of an organisation, and of known sites.
+const MAX_FILE: u64 = 16 << 20;
+const MAX_SITES: u64 = 64 << 20;
+
+impl Files {
+    /// Those of this configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            config: config.whitelists.clone(),
+            profiles: config.profiles.clone(),
+            output: config.output.directory.clone(),
+        }
+    }
+
+    /// The snapshot, and what is wrong with the files. `resolvers` are those of this host, where it has a say.
+    ///
+    /// # Errors
+    /// When a file that somebody named, or one that is there, cannot be read.
+    pub fn load(&self, resolvers: Vec<IpAddr>) -> Result<(Rules, Vec<String>), LoadError> {
+        let (mut builder, mut problems) = (RulesBuilder::new(), Vec::new());
+        for path in self.organisations()? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let wrong = builder.read_organisation(&name, &read(&path, MAX_FILE)?);
+            if wrong > 0 {
+                problems
+                    .push(format!("{}: {wrong} lines are no network, domain or AS number", path.display()));
+            }
+        }
+        if let Some(path) = self.rules() {
+            let file = path.display().to_string();
+            problems.extend(builder.read(&file, &read(path, MAX_FILE)?).iter().map(ToString::to_string));
+        }
+        if let Some(path) = self.sites()
+            && builder.read_sites(&read(path, MAX_SITES)?, self.config.known_sites_size) == 0
+        {
+            problems.push(format!("whitelists.known_sites: there is no domain in {}", path.display()));
+        }
+        if builder.wants_systems() {
+            let mut geo = Geo::default();
+            for path in self.systems() {
+                if let Err(error) = geo.add(&path) {
+                    problems.push(format!("profiles.places: {}: {error}", path.display()));
+                }
+            }
+            builder.systems(geo);
+        }
+        let named = &self.config.resolvers;
+        builder.resolvers(if named.is_empty() { resolvers } else { named.clone() });
+        Ok((builder.finish(), problems))
+    }
+
+    /// The file of rules: what somebody named must be there.
+    fn rules(&self) -> Option<&Path> {
+        let path = self.config.local_whitelist_path.as_path();
+        let usual = path == Whitelists::default().local_whitelist_path;
+        (self.config.enable_local_whitelist && (!usual || path.is_file())).then_some(path)
+    }
+
+    /// Databases of autonomous systems; they may be fetched while we run.
+    fn systems(&self) -> Vec<PathBuf> {
+        self.profiles.databases(&self.output)
+    }
+
+    fn sites(&self) -> Option<&Path> {
+        let path = self.config.known_sites.as_path();
+        (!path.as_os_str().is_empty()).then_some(path)
+    }
+
+    fn organisations(&self) -> Result<Vec<PathBuf>, LoadError> {
+        let dir = &self.config.organizations;
+        if *dir == Whitelists::default().organizations && !dir.is_dir() {
+            return Ok(Vec::new());
+        }
+        let failed = |source: io::Error| LoadError { path: dir.clone(), source };
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // Notes and what editors leave behind.
+            if path.is_file() && !name.contains(['.', '~']) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Stands for what is there: names, sizes and times of all files.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = STABLE.build_hasher();
+        let organisations = self.organisations().unwrap_or_default();
+        let files = self.rules().into_iter().chain(self.sites());
+        let files = files.chain(organisations.iter().map(PathBuf::as_path));
+        let systems = self.systems();
+        for path in files.chain(systems.iter().map(PathBuf::as_path)) {
+            hasher.write(path.as_os_str().as_encoded_bytes());
+            let Ok(about) = fs::metadata(path) else { continue };
+            hasher.write_u64(about.len());
+            let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            hasher.write_u128(changed.map_or(0, |since| since.as_nanos()));
+        }
+        hasher.finish()
+    }
+}
+
+/// The same in every run: no table is guarded by it.
+const STABLE: KeyedState = KeyedState::with_key([0x736c_6970_7320_7768, 0x6974_656c_6973_7420]);
+
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, LoadError> {
+    read_bounded(path, most).map_err(|source| LoadError { path: path.to_owned(), source })
+}
