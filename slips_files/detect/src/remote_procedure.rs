@@ -38,16 +38,17 @@ pub static SPEC: Spec = Spec {
         rule: "Certain operations of certain interfaces, per pair of hosts and technique in a window; the table \
             `CALLS` names them with their technique. Logins over Netlogon are counted, for \
             the worse steps those within one to two minutes: a trial of CVE-2020-1472 takes 256 of them on average, in \
-            a second or a few. A compressed SMB message whose sizes overflow is CVE-2020-0796.",
+            a second or a few. Exploits: a compressed SMB message whose sizes overflow (CVE-2020-0796), a transaction of SMB 1 that goes on as \
+            another kind (CVE-2017-0144) or is of the reserved kind (DoublePulsar), RDP's channel MS_T120 (CVE-2019-0708).",
         numbers: "The operations are those of MS-SCMR, MS-TSCH, MS-WMI, MS-DRSR, MS-LSAD, MS-BKRP, MS-RPRN, MS-EFSR, \
-            MS-DFSNM, MS-SRVS, MS-SAMR and MS-RRP; the classes made by DCOM are those of T1021.003 (MMC20.Application, \
+            MS-DFSNM, MS-SRVS, MS-SAMR, MS-EVEN6 and MS-RRP; the classes made by DCOM are those of T1021.003 (MMC20.Application, \
             ShellWindows and others). Domain controllers replicate with each other by the call that DCSync \
             uses, members of a domain log in by Netlogon at every start and when a channel breaks (public detections \
             of CVE-2020-1472 take 20 pairs of calls within two minutes; a hundred is what no office does), and \
             administrators create services: 0.35 to 0.64 a pair and window, of which eight weigh. \
             Critical is only what no administration does.",
         quiet: "Clients of a domain log in, look up names and read policies all day: these calls are not in the \
-            table. Discovery is low: file managers ask for shares.",
+            table. Discovery is low: file managers ask for shares, and for who is in a group.",
         evasion: "Encrypted SMB 3; other interfaces; tools on the host itself.",
         proof: "Proven, a connection over TCP that carried data.",
     },
@@ -129,16 +130,23 @@ enum Technique {
     WhoIsThere,
     Shares,
     SmbGhost,
+    EternalBlue,
+    DoublePulsar,
+    BlueKeep,
+    Accounts,
+    ClearLog,
 }
 
 impl Technique {
     const fn kind(self) -> EvidenceKind {
         match self {
-            Self::Service | Self::Task | Self::Wmi | Self::Dcom | Self::Registry => {
+            Self::Service | Self::Task | Self::Wmi | Self::Dcom | Self::Registry | Self::ClearLog => {
                 EvidenceKind::RemoteExecution
             }
-            Self::WhoIsThere | Self::Shares => EvidenceKind::RemoteDiscovery,
-            Self::SmbGhost => EvidenceKind::ExploitAttempt,
+            Self::WhoIsThere | Self::Shares | Self::Accounts => EvidenceKind::RemoteDiscovery,
+            Self::SmbGhost | Self::EternalBlue | Self::DoublePulsar | Self::BlueKeep => {
+                EvidenceKind::ExploitAttempt
+            }
             _ => EvidenceKind::CredentialAccess,
         }
     }
@@ -160,13 +168,20 @@ impl Technique {
             Self::Netlogon => "a machine account logs in again and again, as CVE-2020-1472 needs (T1210)",
             Self::WhoIsThere => "a host is asked who is logged in (T1033)",
             Self::Shares => "a host is asked for its shares (T1135)",
+            Self::EternalBlue => "an SMB transaction goes on as another kind, as CVE-2017-0144 needs (T1210)",
+            Self::DoublePulsar => {
+                "an SMB transaction that nobody made is asked for, as of DoublePulsar (T1210)"
+            }
+            Self::BlueKeep => "a server's own channel is asked for by RDP, as CVE-2019-0708 needs (T1210)",
+            Self::Accounts => "a host is asked for its accounts or who is in a group (T1087)",
+            Self::ClearLog => "the log of a remote host is emptied (T1070.001)",
             Self::SmbGhost => "a compressed SMB message overflows, as CVE-2020-0796 needs (T1210)",
         }
     }
 }
 
 /// Interface, operation, what it is good for.
-const CALLS: [(&str, &str, Technique); 40] = [
+const CALLS: [(&str, &str, Technique); 75] = [
     ("svcctl", "CreateServiceW", Technique::Service),
     ("svcctl", "CreateServiceA", Technique::Service),
     ("svcctl", "ChangeServiceConfigW", Technique::Service),
@@ -207,12 +222,50 @@ const CALLS: [(&str, &str, Technique); 40] = [
     ("winreg", "OpenUsers", Technique::WhoIsThere),
     ("srvsvc", "NetrShareEnum", Technique::Shares),
     ("smb", "overflow", Technique::SmbGhost),
+    ("smb", "mixed", Technique::EternalBlue),
+    ("smb", "reserved", Technique::DoublePulsar),
+    ("rdp", "MS_T120", Technique::BlueKeep),
+    ("svcctl", "ChangeServiceConfigA", Technique::Service),
+    ("svcctl", "CreateServiceWOW64A", Technique::Service),
+    ("svcctl", "CreateServiceWOW64W", Technique::Service),
+    ("svcctl", "CreateWowService", Technique::Service),
+    ("spoolss", "RpcAddPrinterDriver", Technique::Service),
+    ("IWbemServices", "ExecMethodAsync", Technique::Wmi),
+    ("IWbemServices", "PutClass", Technique::Wmi),
+    ("IWbemServices", "PutInstance", Technique::Wmi),
+    ("efsrpc", "EfsRpcDecryptFileSrv", Technique::Coercion),
+    ("efsrpc", "EfsRpcQueryUsersOnFile", Technique::Coercion),
+    ("efsrpc", "EfsRpcQueryRecoveryAgents", Technique::Coercion),
+    ("efsrpc", "EfsRpcRemoveUsersFromFile", Technique::Coercion),
+    ("efsrpc", "EfsRpcAddUsersToFile", Technique::Coercion),
+    ("efsrpc", "EfsRpcFileKeyInfo", Technique::Coercion),
+    ("efsrpc", "EfsRpcDuplicateEncryptionInfoFile", Technique::Coercion),
+    ("efsrpc", "EfsRpcAddUsersToFileEx", Technique::Coercion),
+    ("samr", "SamrAddMemberToGroup", Technique::Account),
+    ("samr", "SamrAddMemberToAlias", Technique::Account),
+    ("samr", "SamrSetInformationUser", Technique::Account),
+    ("samr", "SamrChangePasswordUser", Technique::Account),
+    ("samr", "SamrCreateUser2InDomain", Technique::Account),
+    ("samr", "SamrEnumerateGroupsInDomain", Technique::Accounts),
+    ("samr", "SamrEnumerateUsersInDomain", Technique::Accounts),
+    ("samr", "SamrEnumerateAliasesInDomain", Technique::Accounts),
+    ("samr", "SamrGetMembersInGroup", Technique::Accounts),
+    ("samr", "SamrGetMembersInAlias", Technique::Accounts),
+    ("samr", "SamrQueryDisplayInformation", Technique::Accounts),
+    ("netlogon", "NetrServerAuthenticate", Technique::Netlogon),
+    ("netlogon", "NetrServerAuthenticate2", Technique::Netlogon),
+    ("netlogon", "NetrServerPasswordSet", Technique::MachinePassword),
+    ("eventlog", "ElfrClearELFW", Technique::ClearLog),
+    ("even6", "EvtRpcClearLog", Technique::ClearLog),
 ];
 
 fn technique_of(operation: &Operation) -> Option<Technique> {
     let (object, detail) = match operation.app {
         App::DceRpc => (operation.object.as_str(), operation.detail.as_str()),
-        App::Smb if operation.action == "compress" => ("smb", operation.detail.as_str()),
+        App::Smb if matches!(operation.action, "compress" | "transaction") => {
+            ("smb", operation.detail.as_str())
+        }
+        App::Rdp if operation.action == "channel" => ("rdp", operation.detail.as_str()),
         _ => return None,
     };
     CALLS
@@ -385,11 +438,14 @@ mod tests {
     #[test]
     fn each_call_is_told_by_its_technique() {
         for (interface, operation, technique) in CALLS {
-            let (app, action) =
-                if interface == "smb" { (App::Smb, "compress") } else { (App::DceRpc, "call") };
+            let (app, action) = match interface {
+                "smb" => (App::Smb, "compress"),
+                "rdp" => (App::Rdp, "channel"),
+                _ => (App::DceRpc, "call"),
+            };
             let told = told(100, app, action, interface, operation);
             let kinds: Vec<EvidenceKind> = told.iter().map(|told| told.kind).collect();
-            let expected = if technique == Technique::SmbGhost { 1 } else { 2 };
+            let expected = if technique.kind() == EvidenceKind::ExploitAttempt { 1 } else { 2 };
             let expected = if technique == Technique::Netlogon { 3 } else { expected };
             assert_eq!(kinds, vec![technique.kind(); expected], "{interface}.{operation}");
         }

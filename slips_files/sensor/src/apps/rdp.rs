@@ -10,7 +10,10 @@ use crate::reader::{Cx, Next};
 use crate::track::Dir;
 use crate::wire::{be16, byte};
 
-const KEEP: usize = 512;
+/// Enough for the list of channels.
+const KEEP: usize = 1024;
+/// A channel that a server makes for itself; who asks for it has CVE-2019-0708 in mind. Seen where the connection is not encrypted.
+const OWN_CHANNEL: &[u8] = b"MS_T120\0";
 
 /// The beginning of a connection.
 #[derive(Debug, Default)]
@@ -51,8 +54,14 @@ fn negotiation(rest: &[u8], kind: u8) -> Option<u32> {
 }
 
 impl Rdp {
-    fn client(&mut self, packet: &[u8]) -> Next {
+    fn client(&mut self, packet: &[u8], cx: &mut Cx<'_>) -> Next {
         if byte(packet, 5) != Some(0xe0) {
+            if packet.windows(OWN_CHANNEL.len()).any(|name| name.eq_ignore_ascii_case(OWN_CHANNEL)) {
+                let request =
+                    Request { action: "channel", detail: "MS_T120".to_owned(), ..Request::default() };
+                request.tell(App::Rdp, String::new(), cx);
+                return Next::Done;
+            }
             return Next::More;
         }
         let rest = packet.get(11..).unwrap_or(&[]);
@@ -98,7 +107,7 @@ impl Dialogue for Rdp {
         let Some(frames) = self.frames.get_mut(dir as usize) else { return Next::Done };
         let mut frames = std::mem::take(frames);
         let next = frames.take(bytes, KEEP, size, |packet| match dir {
-            Dir::Orig => self.client(packet),
+            Dir::Orig => self.client(packet, cx),
             Dir::Resp => self.server(packet, cx),
         });
         if let Some(place) = self.frames.get_mut(dir as usize) {
@@ -145,6 +154,15 @@ mod tests {
             Service::Rdp,
             &[(Orig, b"\x03\0\0\x0b\x06\xe0\0\0\0\0\0"), (Resp, b"\x03\0\0\x0b\x06\xd0\0\0\0\0\0")],
             &["op connect   RDP RDP"],
+        );
+        check(
+            Service::Rdp,
+            &[
+                (Orig, b"\x03\0\0\x0b\x06\xe0\0\0\0\0\0"),
+                (Resp, b"\x03\0\0\x0b\x06\xd0\0\0\0\0\0"),
+                (Orig, b"\x03\0\0\x1b\x02\xf0\x80\x7f\x65rdpsnd\0\0MS_T120\0\0\0"),
+            ],
+            &["op connect   RDP RDP", "op channel   MS_T120 "],
         );
     }
 }

@@ -45,7 +45,11 @@ const INTERFACES: &[(u128, &str, Operations)] = &[
             (16, "OpenServiceW"),
             (19, "StartServiceW"),
             (24, "CreateServiceA"),
+            (23, "ChangeServiceConfigA"),
             (31, "StartServiceA"),
+            (44, "CreateServiceWOW64A"),
+            (45, "CreateServiceWOW64W"),
+            (60, "CreateWowService"),
         ],
     ),
     (
@@ -69,7 +73,17 @@ const INTERFACES: &[(u128, &str, Operations)] = &[
         0x12345778_1234_abcd_ef00_0123456789ac,
         "samr",
         &[
+            (11, "SamrEnumerateGroupsInDomain"),
             (13, "SamrEnumerateUsersInDomain"),
+            (15, "SamrEnumerateAliasesInDomain"),
+            (22, "SamrAddMemberToGroup"),
+            (25, "SamrGetMembersInGroup"),
+            (31, "SamrAddMemberToAlias"),
+            (33, "SamrGetMembersInAlias"),
+            (37, "SamrSetInformationUser"),
+            (38, "SamrChangePasswordUser"),
+            (40, "SamrQueryDisplayInformation"),
+            (50, "SamrCreateUser2InDomain"),
             (58, "SamrSetInformationUser2"),
             (64, "SamrConnect5"),
             (65, "SamrRidToSid"),
@@ -79,13 +93,21 @@ const INTERFACES: &[(u128, &str, Operations)] = &[
     (
         0x12345678_1234_abcd_ef00_01234567cffb,
         "netlogon",
-        &[(4, "NetrServerReqChallenge"), (26, "NetrServerAuthenticate3"), (30, "NetrServerPasswordSet2")],
+        &[
+            (4, "NetrServerReqChallenge"),
+            (5, "NetrServerAuthenticate"),
+            (6, "NetrServerPasswordSet"),
+            (15, "NetrServerAuthenticate2"),
+            (26, "NetrServerAuthenticate3"),
+            (30, "NetrServerPasswordSet2"),
+        ],
     ),
     (
         0x12345678_1234_abcd_ef00_0123456789ab,
         "spoolss",
         &[
             (1, "RpcOpenPrinter"),
+            (9, "RpcAddPrinterDriver"),
             (62, "RpcRemoteFindFirstPrinterChangeNotification"),
             (65, "RpcRemoteFindFirstPrinterChangeNotificationEx"),
             (69, "RpcOpenPrinterEx"),
@@ -93,16 +115,8 @@ const INTERFACES: &[(u128, &str, Operations)] = &[
         ],
     ),
     (0x76f03f96_cdfd_44fc_a22c_64950a001209, "IRemoteWinspool", &[(39, "RpcAsyncAddPrinterDriver")]),
-    (
-        0xc681d488_d850_11d0_8c52_00c04fd90f7e,
-        "efsrpc",
-        &[(0, "EfsRpcOpenFileRaw"), (4, "EfsRpcEncryptFileSrv")],
-    ),
-    (
-        0xdf1941c5_fe89_4e79_bf10_463657acf44d,
-        "efsrpc",
-        &[(0, "EfsRpcOpenFileRaw"), (4, "EfsRpcEncryptFileSrv")],
-    ),
+    (0xc681d488_d850_11d0_8c52_00c04fd90f7e, "efsrpc", EFS),
+    (0xdf1941c5_fe89_4e79_bf10_463657acf44d, "efsrpc", EFS),
     (
         0x4fc742e0_4a10_11cf_8273_00aa004ae673,
         "netdfs",
@@ -145,7 +159,14 @@ const INTERFACES: &[(u128, &str, Operations)] = &[
     (
         0x9556dc99_828c_11cf_a37e_00aa003240c7,
         "IWbemServices",
-        &[(6, "GetObject"), (20, "ExecQuery"), (24, "ExecMethod")],
+        &[
+            (6, "GetObject"),
+            (8, "PutClass"),
+            (14, "PutInstance"),
+            (20, "ExecQuery"),
+            (24, "ExecMethod"),
+            (25, "ExecMethodAsync"),
+        ],
     ),
     (0xf309ad18_d86a_11d0_a075_00c04fb68820, "IWbemLevel1Login", &[(6, "NTLMLogin")]),
     (0x00020400_0000_0000_c000_000000000046, "IDispatch", &[(5, "GetIDsOfNames"), (6, "Invoke")]),
@@ -154,7 +175,22 @@ const INTERFACES: &[(u128, &str, Operations)] = &[
     (0xe1af8308_5d1f_11c9_91a4_08002b14a0fa, "epmapper", &[(2, "ept_lookup"), (3, "ept_map")]),
     (0x3dde7c30_165d_11d1_ab8f_00805f14db40, "BackupKey", &[(0, "bkrp_BackupKey")]),
     (0x82273fdc_e32a_18c3_3f78_827929dc23ea, "eventlog", &[(0, "ElfrClearELFW")]),
+    (0xf6beaff7_1e19_4fbb_9f8f_b89e2018337c, "even6", &[(6, "EvtRpcClearLog")]),
     (0x50abc2a4_574d_40b3_9d66_ee4fd5fba076, "dnsserver", &[(0, "DnssrvOperation"), (5, "DnssrvOperation2")]),
+];
+
+/// Operations on encrypted files of another host (MS-EFSR), all of which make that host look for a file, and log in, wherever it is told to.
+const EFS: Operations = &[
+    (0, "EfsRpcOpenFileRaw"),
+    (4, "EfsRpcEncryptFileSrv"),
+    (5, "EfsRpcDecryptFileSrv"),
+    (6, "EfsRpcQueryUsersOnFile"),
+    (7, "EfsRpcQueryRecoveryAgents"),
+    (8, "EfsRpcRemoveUsersFromFile"),
+    (9, "EfsRpcAddUsersToFile"),
+    (12, "EfsRpcFileKeyInfo"),
+    (13, "EfsRpcDuplicateEncryptionInfoFile"),
+    (15, "EfsRpcAddUsersToFileEx"),
 ];
 
 fn known(interface: Interface) -> Option<&'static (u128, &'static str, Operations)> {

@@ -45,6 +45,13 @@ struct Waiting {
     asked: Asked,
 }
 
+/// Kinds of transactions that an SMB 1 client began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kinds {
+    is_nt: bool,
+    is_second: bool,
+}
+
 /// Messages of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Smb {
@@ -53,6 +60,7 @@ pub(crate) struct Smb {
     /// Dialects that an SMB 1 client offers, in its order.
     offered: Vec<String>,
     has_dialect: bool,
+    kinds: Kinds,
     /// What is called over the pipes that the client opened.
     pipes: pipes::Pipes,
     /// The user of the last login.
@@ -157,10 +165,15 @@ impl Smb {
     fn compressed(&mut self, message: &[u8], cx: &mut Cx<'_>) {
         let (Some(whole), Some(offset)) = (le32(message, 4), le32(message, 12)) else { return };
         if whole.checked_add(offset).is_none() {
-            self.told += 1;
-            let request = Request { action: "compress", detail: "overflow".to_owned(), ..Request::default() };
-            request.tell(App::Smb, String::new(), cx);
+            self.exploited("compress", "overflow", cx);
         }
+    }
+
+    /// The client sent what only an exploit sends.
+    fn exploited(&mut self, action: &'static str, detail: &str, cx: &mut Cx<'_>) {
+        self.told += 1;
+        let request = Request { action, detail: detail.to_owned(), ..Request::default() };
+        request.tell(App::Smb, String::new(), cx);
     }
 
     fn message(&mut self, dir: Dir, frame: &[u8], cx: &mut Cx<'_>) -> Next {
@@ -312,6 +325,27 @@ mod tests {
             let talk: Vec<_> = talk.iter().map(|(dir, bytes)| (*dir, bytes.as_slice())).collect();
             check(Service::Smb, &talk, told);
         }
+    }
+
+    /// A request of SMB 1, the last of whose words is given.
+    fn one(command: u8, last: u16) -> Vec<u8> {
+        let mut head = [0u8; 33];
+        head[..5].copy_from_slice(&[0xff, b'S', b'M', b'B', command]);
+        head[32] = 15;
+        framed(&[&head[..], &[0; 28], &last.to_le_bytes(), &[0; 2]].concat())
+    }
+
+    #[test]
+    fn transactions_that_only_exploits_begin_are_told() {
+        let told = |requests: &[(u8, u16)], expected: &[&str]| {
+            let talk: Vec<_> = requests.iter().map(|(command, last)| one(*command, *last)).collect();
+            let talk: Vec<_> = talk.iter().map(|bytes| (Orig, bytes.as_slice())).collect();
+            check(Service::Smb, &talk, expected);
+        };
+        told(&[(0xa0, 0), (0x33, 0)], &["op transaction   mixed "]);
+        told(&[(0x32, 0x0e)], &["op transaction   reserved "]);
+        told(&[(0xa0, 0), (0x32, 5), (0x33, 0), (0x33, 0)], &[]);
+        told(&[(0x33, 0), (0xa0, 0), (0xa1, 0)], &[]);
     }
 
     #[test]

@@ -14,6 +14,12 @@ const NT_CREATE: u8 = 0xa2;
 const DELETE: u8 = 0x06;
 const WRITE_ANDX: u8 = 0x2f;
 const TRANSACTION: u8 = 0x25;
+const TRANSACTION2: u8 = 0x32;
+const TRANSACTION2_SECONDARY: u8 = 0x33;
+const NT_TRANSACT: u8 = 0xa0;
+/// A subcommand of the second kind of transaction that was reserved and never made (MS-CIFS, section 2.2.6.15): who is asked for it and
+/// answers with anything but a refusal has DoublePulsar.
+const SESSION_SETUP_RESERVED: u16 = 0x0e;
 /// The transaction that writes to a pipe and reads its answer.
 const TRANSACT_PIPE: u16 = 0x26;
 
@@ -109,6 +115,17 @@ fn request(smb: &mut Smb, message: &Message<'_>, cx: &mut Cx<'_>) -> Option<()> 
         TRANSACTION if message.word(14)? == TRANSACT_PIPE => {
             let (length, from) = (usize::from(message.word(11)?), usize::from(message.word(12)?));
             smb.written(file(message.word(15)?), cut(bytes, from, length)?, cx);
+        }
+        // Parts of a transaction that began as another kind are what CVE-2017-0144 needs, and nobody else.
+        NT_TRANSACT => smb.kinds.is_nt = true,
+        TRANSACTION2_SECONDARY if smb.kinds.is_nt && !smb.kinds.is_second => {
+            smb.exploited("transaction", "mixed", cx)
+        }
+        TRANSACTION2 => {
+            smb.kinds.is_second = true;
+            if message.word(14)? == SESSION_SETUP_RESERVED {
+                smb.exploited("transaction", "reserved", cx);
+            }
         }
         DELETE => smb.request(id, "delete", message.text(data + 1)?.0, ""),
         _ => {}
