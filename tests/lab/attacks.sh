@@ -263,7 +263,8 @@ inside_attacks() {
     within 30 page_from "$I" && within 30 page_from "$H" && within 30 page_from "$G" || complain "the hosts get no page before they attack" || return 1
     # What leaves in the clear is told, whatever else its sender does.
     in_ns "$G" curl -s -o /dev/null --max-time 10 -d 'lat=50.0755&lon=14.4378' http://$web/ || complain "the leak gets no answer" || return 1
-    within 20 told_of $lodger NETWORK_GPS_LOCATION_LEAKED || complain "leak: only $(kinds $lodger)" || return 1
+    # The rules are compiled when there is something to look at: seconds, in an unoptimised build on a busy machine.
+    within 60 told_of $lodger NETWORK_GPS_LOCATION_LEAKED || complain "leak: only $(kinds $lodger)" || return 1
     note+="${note:+, }leak told"
     # The victim of the lie shows itself to the router, which has to ask for it, and the router talks with it.
     ip -n "$R" neighbour flush dev lan0
