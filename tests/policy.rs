@@ -111,7 +111,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("slips-detect", &["tokio", "nix", "libc", "tracing"]),
     ("slips-intel", &["tokio", "nix", "libc"]),
     ("slips-systemd", &["tokio", "libc", "nix", "tracing"]),
-    // What a permissioned network of routers does not need is only surface.
+    // What a permissioned network of routers does not need is only surface; what a feature brings is not looked at here.
     ("slips-p2p", &["libp2p-dns", "libp2p-kad", "libp2p-mdns", "libp2p-quic", "libp2p-relay", "libp2p-upnp"]),
 ];
 

@@ -145,6 +145,9 @@ fuzz_targets() {
         cargo check --manifest-path fuzz/Cargo.toml --all-targets --locked
 }
 
+# What is off by default is checked only.
+features() { cargo check --package slips --bins --features mdns --locked; }
+
 unit_tests() {
     local status=0 junit=$repo/target/nextest/ci/junit.xml
     rm -f "$junit" "$target/debug/slips"
@@ -178,6 +181,7 @@ lab_tests() {
 part "format" cargo fmt --all --check
 part "lints" lints
 part "fuzz targets" fuzz_targets
+part "features" features
 part "unit, integration and policy tests" unit_tests
 if [ "$lab" = no ]; then
     skipped+=("lab: left out by --no-lab")

@@ -37,6 +37,8 @@ pub struct Behaviour {
     pub ask: request_response::Behaviour<Codec>,
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
+    #[cfg(feature = "mdns")]
+    pub mdns: libp2p_mdns::tokio::Behaviour,
 }
 
 /// The two topics of a network.
@@ -105,6 +107,9 @@ pub fn build(
         ask: request_response::Behaviour::with_codec(Codec, [protocol], ask),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(30))),
+        #[cfg(feature = "mdns")]
+        mdns: libp2p_mdns::tokio::Behaviour::new(libp2p_mdns::Config::default(), key.public().to_peer_id())
+            .map_err(|error| error.to_string())?,
     })
 }
 

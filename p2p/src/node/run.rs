@@ -83,6 +83,9 @@ struct Dial {
     announced: Vec<Multiaddr>,
     next: Moment,
     pause: Duration,
+    /// No earlier another hint of where it is reached is followed.
+    #[cfg(any(test, feature = "mdns"))]
+    hinted: Moment,
 }
 
 /// A member that is away is dialled at least so often: a healed partition is whole again within half a minute.
@@ -433,12 +436,32 @@ impl Node {
                 }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ask(event)) => self.on_ask(event),
+            #[cfg(feature = "mdns")]
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(libp2p_mdns::Event::Discovered(hints))) => {
+                hints.into_iter().for_each(|(peer, address)| self.on_hint(peer, address));
+            }
             // A partition leaves connections that only ping tells to be dead.
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) if event.result.is_err() => {
                 self.swarm.close_connection(event.connection);
             }
             _ => {}
         }
+    }
+
+    /// Somebody on the link says where a peer is reached. Of a member it is tried, once in a while, and kept nowhere; who answers there
+    /// must prove who he is, as ever. Strangers' hints are nothing.
+    #[cfg(any(test, feature = "mdns"))]
+    pub(super) fn on_hint(&mut self, peer: PeerId, address: Multiaddr) {
+        let now = (self.clock)().now;
+        let Some(dial) = node_of(&peer).and_then(|id| self.dials.get_mut(&id)) else { return };
+        if now < dial.hinted {
+            return;
+        }
+        dial.hinted = now.plus(LONGEST_PAUSE);
+        let condition = PeerCondition::DisconnectedAndNotDialing;
+        let options = DialOpts::peer_id(peer).addresses(vec![address]).condition(condition).build();
+        // Refused where it is connected already.
+        let _ = self.swarm.dial(options);
     }
 
     fn on_connected(&mut self, peer: PeerId) {

@@ -446,6 +446,33 @@ impl Liar {
     }
 }
 
+#[tokio::test]
+async fn a_hint_where_a_member_is_reached_is_followed_once_and_a_strangers_never() {
+    let clock = TestClock::new();
+    let mut b = Running::start(options(2, &clock)).await;
+    b.tell(Command::Members(members(&[(key(1).id(), None)]))).await;
+    b.status().await;
+    let mut options = options(1, &clock);
+    options.members = *members(&[(b.id, None), (key(3).id(), None)]);
+    let (mut node, _channels) = Node::start(options).expect("a node");
+    let pending = |node: &Node| node.swarm.network_info().connection_counters().num_pending_outgoing();
+    let hint = |node: &mut Node, n: u16, address: &str| {
+        let peer = run::peer_of(key(n).id()).expect("a key");
+        node.on_hint(peer, address.parse().expect("an address"));
+    };
+    hint(&mut node, 9, &b.address);
+    assert_eq!(pending(&node), 0, "a stranger");
+    hint(&mut node, 3, &b.address);
+    hint(&mut node, 3, "/ip4/127.0.0.1/tcp/9");
+    assert_eq!(pending(&node), 1, "one hint in a while");
+    hint(&mut node, 2, &b.address);
+    assert_eq!(pending(&node), 2);
+    tokio::spawn(node.run());
+    // There is another than was hinted at: nobody is taken for whom he is not.
+    b.connected(key(1).id()).await;
+    assert_eq!(b.status().await.connected, [key(1).id()]);
+}
+
 fn sealed(author: u16, signer: u16, seq: u64, issued: Moment) -> Vec<u8> {
     let head = Head { net: NetId::of(&PSK), author: key(author).id(), epoch: 1, seq, issued, ttl: DAY };
     seal(&head, &accuse(seq as usize), &key(signer))

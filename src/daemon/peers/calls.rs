@@ -88,6 +88,15 @@ mod known {
                 sockets.push([arg(0, Dword, Eq, family)?, stream.clone(), protocol].to_vec());
             }
         }
+        if cfg!(feature = "mdns") {
+            let datagram = arg(1, Dword, MaskedEq(KIND_OF_SOCKET), libc::SOCK_DGRAM)?;
+            for family in [libc::AF_INET, libc::AF_INET6] {
+                for protocol in [0, libc::IPPROTO_UDP] {
+                    let protocol = arg(2, Dword, Eq, protocol)?;
+                    sockets.push([arg(0, Dword, Eq, family)?, datagram.clone(), protocol].to_vec());
+                }
+            }
+        }
         // By which addresses of this host are watched; to change one takes a capability.
         let route = arg(2, Dword, Eq, libc::NETLINK_ROUTE)?;
         sockets.push([arg(0, Dword, Eq, libc::AF_NETLINK)?, route].to_vec());
@@ -284,7 +293,9 @@ mod tests {
         let address = SocketAddr::from_abstract_name(name).expect("a name");
         kept_out("the daemon's socket", UnixStream::connect_addr(&address));
         kept_out("a socket with a path", UnixStream::connect("/run/systemd/private"));
-        kept_out("datagrams", UdpSocket::bind("127.0.0.1:0"));
+        if cfg!(not(feature = "mdns")) {
+            kept_out("datagrams", UdpSocket::bind("127.0.0.1:0"));
+        }
         kept_out("a program", Command::new("/proc/self/exe").spawn());
         if !confined.contains("no Landlock") {
             kept_out("a file", File::open("/etc/passwd"));
