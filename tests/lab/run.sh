@@ -14,6 +14,7 @@ tests=(
     ssh_password_guessing_is_blocked_while_downloads_go_on
     a_scan_over_ipv6_is_blocked
     a_scan_from_inside_is_blocked
+    who_visits_a_page_that_calls_closed_ports_is_not_blocked
     a_block_ends_by_itself
     flush_lifts_blocks_while_the_daemon_runs
     blocks_outlive_the_daemon_and_flush_leaves_nothing_of_ours
@@ -103,6 +104,26 @@ a_scan_from_inside_is_blocked() {
     [ -n "$why" ] || within 60 no_page_inside || complain "$inside is alerted and still gets pages"
     end_attack
     [ -z "$why" ] && downloads_end
+}
+# As a browser does what a page asks for: from the system's own sockets, at ports that browsers call.
+who_visits_a_page_that_calls_closed_ports_is_not_blocked() {
+    local n
+    daemon_up && downloads_begin || return 1
+    within 30 page_inside || complain "$inside gets no page before it visits" || return 1
+    start visit "$I" python3 -c "
+import socket
+while True:
+    for port in range(8000, 8400):
+        with socket.socket() as call:
+            call.connect_ex(('$web', port))"
+    attack=$pid
+    within 60 alerted $inside || complain "nothing is told; evidence: $(kinds $inside)"
+    for n in 1 2 3 4 5 6 7 8 9 10; do
+        [ -n "$why" ] || page_inside || complain "$inside gets no page $n after the alert"
+    done
+    ! in_ns "$R" "$slips" firewall list 2>/dev/null | grep -qF $inside || complain "$inside is blocked"
+    end_attack
+    [ -z "$why" ] && note="told: $(kinds $inside)" && downloads_end
 }
 page_inside() { in_ns "$I" curl -s -o "$dir/page" --connect-timeout 2 --max-time 2 http://$web/; }
 no_page_inside() { ! page_inside; }
