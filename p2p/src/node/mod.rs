@@ -11,6 +11,7 @@ mod archive;
 mod behaviour;
 mod codec;
 mod daemon;
+mod dial;
 mod discipline;
 mod door;
 mod run;

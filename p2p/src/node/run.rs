@@ -8,12 +8,12 @@ use libp2p_core::Multiaddr;
 use libp2p_gossipsub::{self as gossipsub, MessageAcceptance, PublishError, TopicHash};
 use libp2p_identity::{self as identity, PeerId};
 use libp2p_request_response::OutboundRequestId;
-use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{Swarm, SwarmEvent};
 use tokio::sync::mpsc;
 
 use super::archive::Archive;
 use super::behaviour::{self, Behaviour, BehaviourEvent, Topics};
+use super::dial::Dial;
 use super::discipline::Discipline;
 use super::serve::{Question, Ticket};
 use super::{COMMANDS, Channels, Command, Limits, Options, ReadClock, StartError, Status, Told, transport};
@@ -62,7 +62,7 @@ pub struct Node {
     pub(super) later: VecDeque<(PeerId, u32, Place)>,
     next_review: Moment,
     synced_with: Option<PeerId>,
-    dials: BTreeMap<NodeId, Dial>,
+    pub(super) dials: BTreeMap<NodeId, Dial>,
     pub(super) news: VecDeque<Told>,
     commands: mpsc::Receiver<Command>,
     told: mpsc::Sender<Told>,
@@ -77,24 +77,8 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// When and where a member is dialled.
-#[derive(Debug, Default)]
-struct Dial {
-    announced: Vec<Multiaddr>,
-    next: Moment,
-    pause: Duration,
-    /// No earlier another hint of where it is reached is followed.
-    #[cfg(any(test, feature = "mdns"))]
-    hinted: Moment,
-}
-
-/// A member that is away is dialled at least so often: a healed partition is whole again within half a minute.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// So often it is looked whose roster has ended.
 const REVIEW: Duration = Duration::from_secs(60);
-/// Most members dialled in one second.
-const DIALS_A_TICK: usize = 8;
-
 /// All that can wake the loop.
 enum Wake {
     Swarm(Box<SwarmEvent<BehaviourEvent>>),
@@ -376,43 +360,6 @@ impl Node {
         self.resync(now);
     }
 
-    fn dial_members(&mut self, now: Moment) {
-        let room = (self.limits.connections as usize * 3 / 4)
-            .saturating_sub(self.swarm.network_info().num_peers())
-            .min(DIALS_A_TICK);
-        let own = self.key.id();
-        let due: Vec<NodeId> = self
-            .dials
-            .iter()
-            .filter(|(id, dial)| **id != own && dial.next <= now && !self.discipline.is_shunned(**id, now))
-            .map(|(id, _)| *id)
-            .filter(|id| peer_of(*id).is_some_and(|peer| !self.swarm.is_connected(&peer)))
-            .take(room)
-            .collect();
-        for id in due {
-            self.dial(id, now);
-        }
-    }
-
-    pub(super) fn dial(&mut self, id: NodeId, now: Moment) {
-        let named = self.members.peers().find(|(known, _)| *known == id);
-        let named = named.into_iter().flat_map(|(_, peer)| &peer.addresses);
-        let mut addresses: Vec<Multiaddr> = named.filter_map(|text| text.parse().ok()).collect();
-        let first = self.limits.redial;
-        let (Some(dial), Some(peer)) = (self.dials.get_mut(&id), peer_of(id)) else { return };
-        addresses.extend(dial.announced.iter().cloned());
-        dial.pause = (dial.pause * 2).clamp(first, LONGEST_PAUSE.max(first));
-        dial.next = now.plus(dial.pause);
-        if !addresses.is_empty() {
-            let options = DialOpts::peer_id(peer)
-                .addresses(addresses)
-                .condition(PeerCondition::DisconnectedAndNotDialing)
-                .build();
-            // Refused only while it is being dialled, or by our own limits: the next tick tries again.
-            let _ = self.swarm.dial(options);
-        }
-    }
-
     fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::NewListenAddr { address, .. } => self.tell(Told::Listening(address)),
@@ -446,22 +393,6 @@ impl Node {
             }
             _ => {}
         }
-    }
-
-    /// Somebody on the link says where a peer is reached. Of a member it is tried, once in a while, and kept nowhere; who answers there
-    /// must prove who he is, as ever. Strangers' hints are nothing.
-    #[cfg(any(test, feature = "mdns"))]
-    pub(super) fn on_hint(&mut self, peer: PeerId, address: Multiaddr) {
-        let now = (self.clock)().now;
-        let Some(dial) = node_of(&peer).and_then(|id| self.dials.get_mut(&id)) else { return };
-        if now < dial.hinted {
-            return;
-        }
-        dial.hinted = now.plus(LONGEST_PAUSE);
-        let condition = PeerCondition::DisconnectedAndNotDialing;
-        let options = DialOpts::peer_id(peer).addresses(vec![address]).condition(condition).build();
-        // Refused where it is connected already.
-        let _ = self.swarm.dial(options);
     }
 
     fn on_connected(&mut self, peer: PeerId) {

@@ -46,6 +46,8 @@ const MIGRATIONS: &[&str] = &["
 pub const MOST_OF_ONE: u64 = 4 << 20;
 /// And of what all said; beyond it the oldest of who has most go.
 pub const MOST_OF_ALL: u64 = 48 << 20;
+/// What moved trust that is kept, the latest: whoever takes back all that he says moves it all day.
+const MOST_OUTCOMES: u32 = 100_000;
 /// Envelopes that are read at once, of 16 KiB at most each.
 const PAGE: u32 = 64;
 
@@ -389,8 +391,8 @@ impl PeerBook {
         })
     }
 
-    /// Drops what holds no longer, all but `most` envelopes (those that end first go), what there is no room for, and outcomes older than
-    /// `since`.
+    /// Drops what holds no longer, all but `most` envelopes (those that end first go), what there is no room for, and outcomes that are older
+    /// than `since` or too many.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -398,6 +400,10 @@ impl PeerBook {
         self.write("DELETE FROM envelopes WHERE until <= ?", params![signed(now)])?;
         self.write("DELETE FROM refuted WHERE until <= ?", params![signed(now)])?;
         self.write("DELETE FROM outcomes WHERE at < ?", params![signed(since)])?;
+        self.write(
+            "DELETE FROM outcomes WHERE rowid IN (SELECT rowid FROM outcomes ORDER BY at DESC LIMIT -1 OFFSET ?)",
+            params![MOST_OUTCOMES],
+        )?;
         self.write(
             "DELETE FROM envelopes WHERE (author, about) IN (
                  SELECT author, about FROM envelopes ORDER BY until DESC LIMIT -1 OFFSET ?)",
@@ -544,6 +550,19 @@ mod tests {
         book.forget(80, 0, 2).expect("forget");
         book.forget_author(&[1; 32]).expect("forget");
         assert_eq!(held(&book), []);
+    }
+
+    #[test]
+    fn what_moved_trust_is_bounded_the_latest_stay() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = PeerBook::open(dir.path().join("peers.sqlite")).expect("open");
+        let most = u64::from(MOST_OUTCOMES);
+        let outcome =
+            |at| Outcome { at, peer: "p".into(), accused: "x".into(), moved: -0.1, why: "w".into() };
+        book.all(|book| (1..=most + 7).try_for_each(|at| book.note(&outcome(at)))).expect("noted");
+        book.forget(0, 0, 9).expect("forget");
+        let count = book.read("SELECT count(*), min(at) FROM outcomes", |row| Ok((row.get(0)?, row.get(1)?)));
+        assert_eq!(count.expect("read"), [(i64::from(MOST_OUTCOMES), 8_i64)]);
     }
 
     #[test]
