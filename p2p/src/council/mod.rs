@@ -148,6 +148,13 @@ pub enum Ruling {
         /// Who said what.
         opinion: Opinion,
     },
+    /// An authority orders a block of somebody who is protected.
+    Refused {
+        /// Whom.
+        indicator: Indicator,
+        /// Who orders it.
+        by: NodeId,
+    },
     /// In observe mode: it would have been blocked.
     WouldBlock {
         /// Whom.

@@ -75,12 +75,11 @@ impl Council {
         now: Moment,
     ) -> Vec<Ruling> {
         let indicator = &request.report.indicator;
-        if self.is_quarantined(author)
-            || self.is_protected(indicator)
-            || self.is_canary(indicator)
-            || self.is_refuted(indicator, now)
-        {
+        if self.is_quarantined(author) || self.is_canary(indicator) || self.is_refuted(indicator, now) {
             return Vec::new();
+        }
+        if self.is_protected(indicator) {
+            return vec![Ruling::Refused { indicator: indicator.clone(), by: author }];
         }
         let ends = at.plus(request.duration).min(until);
         if ends <= now || !self.orders.put(indicator, author, ends) {

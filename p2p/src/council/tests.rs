@@ -378,7 +378,8 @@ fn an_authority_is_obeyed_at_once_and_taken_back() {
         // A small network too, but not where we are.
         assert_eq!(blocks(&scene.say(30, order("198.51.100.0/24"))).len(), 1);
         scene.council.protect(vec!["203.0.113.1".parse().expect("net")]);
-        assert!(scene.say(30, order("203.0.113.0/24")).is_empty());
+        let indicator = report("203.0.113.0/24").indicator;
+        assert_eq!(scene.say(30, order("203.0.113.0/24")), [Ruling::Refused { indicator, by: id(30) }]);
         assert_eq!(lifts(&scene.later(HOUR)), [Lifted::Over]);
     }
 }

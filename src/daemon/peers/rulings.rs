@@ -1,5 +1,7 @@
 //! What is made of the council's rulings: evidence for the engine, blocks for the responder, words for the journal and the book.
 
+use std::time::Duration;
+
 use slips_core::addr::Net;
 use slips_core::event::Advice as Hearsay;
 use slips_core::time::PacketTime;
@@ -34,6 +36,13 @@ impl Peers {
                         Basis::Assist | Basis::Preempt => (SEVERAL.to_owned(), self.account(&opinion)),
                     };
                     self.ask_responder(Advice::Block { net, for_: term, source, why });
+                }
+                Ruling::Refused { indicator, by } => {
+                    let Some(net) = indicator.as_net() else { continue };
+                    let why = format!("order of {}", self.name_of(by));
+                    // The firewall refuses it, counts it and tells why. Should it know better by now, it lasts a moment: nobody takes it back.
+                    let for_ = Duration::from_secs(1);
+                    self.ask_responder(Advice::Block { net, for_, source: source_of(by), why });
                 }
                 Ruling::WouldBlock { indicator, basis, opinion } => {
                     let reason = format!("{basis}; {}", self.account(&opinion));

@@ -167,6 +167,18 @@ fn what_two_authorities_order_is_asked_for_and_taken_back_by_each_in_its_own_nam
     assert_eq!((bench.say(1, &order(9)), bench.say(2, &order(9))), (vec![], vec![]));
 }
 
+#[test]
+fn what_an_authority_orders_of_the_protected_is_left_to_the_firewall_to_refuse() {
+    let mut bench = Bench::new();
+    bench.reloaded();
+    let net = Net::host([45, 83, 64, 9].into());
+    bench.peers.council.protect(vec![net]);
+    let asked = bench.say(1, &order(9));
+    let (for_, source) = (Duration::from_secs(1), id(1).to_string());
+    assert_eq!(asked, [Advice::Block { net, for_, source, why: "order of attic".into() }]);
+    assert_eq!(bench.peers.council.orders().count(), 0);
+}
+
 fn order_of(whom: &str) -> Message {
     let indicator = whom.parse().expect("an indicator");
     let report = report_of(&indicator, Percent::FULL, Percent::FULL, NOW);
