@@ -9,6 +9,8 @@ mod demo;
 mod lists;
 mod outside;
 mod peers;
+mod services;
+mod shelf;
 mod updates;
 mod whitelist;
 

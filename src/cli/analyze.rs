@@ -20,6 +20,7 @@ use super::summary::Summary;
 use super::{Analyze, Exit, Failure, load_config};
 use crate::config::Config;
 use crate::daemon::{build, sinks};
+use crate::shelf::Shelf;
 use crate::whitelist::Files;
 
 /// Batches of records that may wait for the sinks.
@@ -44,7 +45,8 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     };
     let jobs = options.jobs.unwrap_or_else(build::default_shards);
 
-    let (intel, problems) = build::intelligence(&build::lists(&config), crate::lists::Copy::Leave)?;
+    let (lists, problems) = build::intelligence(&build::lists(&config), crate::lists::Copy::Leave)?;
+    let intel = Shelf::new(lists).current();
     for problem in problems {
         eprintln!("slips: {problem}");
     }

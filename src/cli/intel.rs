@@ -8,12 +8,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use slips_core::evidence::ThreatLevel;
 use slips_intel::{Builder, Feed, Holds, LoadError, Tally};
+use slips_store::Answers;
 
 use super::{Exit, Failure, installed_config, print_out};
 use crate::config::Config;
 use crate::daemon::sinks::wall_clock;
 use crate::lists::{self, Copy, Lists, Loaded, State};
 use crate::outside::process::Process;
+use crate::services::{self, Desk, Opinion, Subject};
 use crate::updates::{self, Item, Outcome, Plan, Shrunk, Updater};
 
 /// What `slips intel` is told.
@@ -54,6 +56,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What the services that are turned on say of a public address, a domain, a page or a digest; what they said lately is not asked again.
+    Ask {
+        /// What to ask about.
+        what: String,
+        /// Print JSON: {SERVICE: {verdict: {level, confidence, text}, facts: {…}} or {trouble}}.
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a downloaded list where the daemon reads it, if there is anything in it; the daemon takes it within seconds.
     Import {
         /// The list, of any form that `docs/intel.md` names.
@@ -74,6 +84,7 @@ pub(super) fn run(options: Intel) -> Result<(), Failure> {
             let shrunk = if accept_shrunk { Shrunk::Take } else { Shrunk::Hold };
             update(&config, &lists, &feed, shrunk, json)
         }
+        Command::Ask { what, json } => ask(&config, &what, json),
         Command::Import { file, location } => import(&config, &lists, &file, location.as_deref()),
     }
 }
@@ -201,6 +212,48 @@ fn update(
         _ => {
             Err(Failure::new(Exit::TryAgain, format!("{failed} could not be fetched; what was there stays")))
         }
+    }
+}
+
+fn ask(config: &Config, what: &str, json: bool) -> Result<(), Failure> {
+    let (services, problems) = services::services(config);
+    for problem in &problems {
+        eprintln!("slips: {problem}");
+    }
+    if services.is_empty() {
+        return Err(Failure::new(
+            Exit::Config,
+            "no service is turned on: see virustotal and services in slips.yaml",
+        ));
+    }
+    let subject = Subject::read(what).ok_or_else(|| {
+        Failure::new(Exit::Usage, format!("`{what}` is nothing public that services are asked about"))
+    })?;
+    lists::make_directory(&config.output.directory).map_err(Failure::software)?;
+    let answers = Answers::open(config.output.directory.join(services::ANSWERS))?;
+    let mut desk = Desk::new(services, answers);
+    let mut process = Process::start(&config.outside.means(), Arc::default()).map_err(Failure::software)?;
+    let answers = desk.ask_about(&subject, &mut process, wall_clock() / 1_000_000)?;
+    if answers.is_empty() {
+        return Err(Failure::new(Exit::Usage, "none of the services that are turned on is asked about such"));
+    }
+    let told = answers.iter().map(|(name, answer)| match answer {
+        Ok(opinion) => ((*name).to_owned(), json!(opinion)),
+        Err(trouble) => ((*name).to_owned(), json!({"trouble": trouble})),
+    });
+    let told: serde_json::Map<_, _> = told.collect();
+    if json {
+        print_out(&format!("{}\n", serde_json::Value::Object(told)))?;
+    } else {
+        let line = |(name, answer): &(&str, Result<Opinion, String>)| match answer {
+            Ok(opinion) => format!("{name}: {opinion}\n"),
+            Err(trouble) => format!("{name}: {trouble}\n"),
+        };
+        print_out(&answers.iter().map(line).collect::<String>())?;
+    }
+    match answers.iter().any(|(_, answer)| answer.is_err()) {
+        true => Err(Failure::new(Exit::TryAgain, "not all services answered")),
+        false => Ok(()),
     }
 }
 

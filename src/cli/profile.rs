@@ -10,16 +10,19 @@ use serde_json::{Value, json};
 use slips_core::addr::is_private;
 use slips_core::flow::MacAddr;
 use slips_core::intel::{Intelligence as _, Key};
+use slips_core::time::PacketTime;
 use slips_core::user_agent::UserAgent;
 use slips_intel::{Geo, vendors};
 use slips_store::profiles::{Facts, Item};
 use slips_store::render::{escape, iso};
-use slips_store::{StoredProfile, Stories};
+use slips_store::{Answers, StoredProfile, Stories};
 
 use super::{Exit, Failure, Place, ProfileOf, Profiles, installed_config, print_out};
 use crate::config::Config;
 use crate::daemon::build;
+use crate::daemon::sinks::wall_clock;
 use crate::lists::Copy;
+use crate::services::{ANSWERS, Opinion, Subject};
 
 /// Windows and alerts that are shown to people; `--json` has all.
 const SHOWN: usize = 5;
@@ -99,6 +102,8 @@ struct Known {
     makers: Vec<PathBuf>,
     geo: Geo,
     intel: slips_intel::Indicators,
+    /// What services said, if any was ever asked.
+    answers: Option<Answers>,
 }
 
 impl Known {
@@ -114,7 +119,44 @@ impl Known {
             error: anyhow::Error::from(error).context("threatintelligence: the lists cannot be read"),
         })?;
         let intel = lists.indicators;
-        Ok(Self { makers: config.profiles.makers(&config.output.directory), geo, intel })
+        let kept = config.output.directory.join(ANSWERS);
+        let answers = kept.is_file().then(|| Answers::open_to_read(&kept)).transpose()?;
+        Ok(Self { makers: config.profiles.makers(&config.output.directory), geo, intel, answers })
+    }
+
+    /// What services said of something, by their names; and when.
+    fn said(&self, subject: Option<Subject>) -> serde_json::Map<String, Value> {
+        let Some((answers, subject)) = self.answers.as_ref().zip(subject) else {
+            return serde_json::Map::new();
+        };
+        let found = answers.about(&subject.to_string()).unwrap_or_else(|error| {
+            eprintln!("slips: {:#}", anyhow::Error::from(error));
+            Vec::new()
+        });
+        let told = found.into_iter().filter_map(|answer| {
+            let opinion: Opinion = serde_json::from_str(&answer.answer).ok()?;
+            let mut told = Value::Object(opinion.facts);
+            told["verdict"] = json!(opinion.verdict);
+            told["asked"] = iso(PacketTime(answer.at.saturating_mul(1_000_000))).into();
+            Some((answer.service, told))
+        });
+        told.collect()
+    }
+
+    /// When the domains were registered that these facts name.
+    fn domains(&self, facts: &Facts) -> Vec<Value> {
+        let names = facts.called.items().iter().map(|item| item.what.name.as_str());
+        let names = names.chain(facts.passive_dns.items().iter().map(|item| item.what.name.as_str()));
+        let mut domains: Vec<Subject> = names.filter_map(Subject::registered).collect();
+        domains.sort();
+        domains.dedup();
+        let age = |domain: Subject| {
+            let registered = self.said(Some(domain.clone())).get("rdap")?.get("registered")?.as_i64()?;
+            let days = (wall_clock() / 1_000_000).saturating_sub(registered) / 86_400;
+            let at = iso(PacketTime(registered.saturating_mul(1_000_000)));
+            Some(json!({ "domain": domain.to_string(), "registered": at, "days": days }))
+        };
+        domains.into_iter().filter_map(age).collect()
     }
 
     /// Who made the card. A registry that cannot be read is told of on the way.
@@ -156,6 +198,8 @@ fn tell(addr: IpAddr, profile: &StoredProfile, known: &Known) -> Value {
             "level": found.level.name(), "description": found.description, "source": found.sources, "tags": found.tags,
         })
     });
+    let mut said = known.said(Subject::address(addr));
+    let virustotal = said.remove("virustotal");
     let latest = profile.windows.first();
     let history: Vec<Value> = profile.windows.iter().map(|window| json!(window)).collect();
     json!({
@@ -185,6 +229,9 @@ fn tell(addr: IpAddr, profile: &StoredProfile, known: &Known) -> Value {
         "organisation": organisation,
         "country": country,
         "threat_intelligence": listed,
+        "virustotal": virustotal,
+        "services": said,
+        "domains": known.domains(facts),
         "threat_level": latest.map_or("info", |window| window.threat_level.as_str()),
         "confidence": latest.map_or(0.0, |window| window.confidence),
         "threat_levels": history,
@@ -283,6 +330,18 @@ fn as_text(told: &Value) -> String {
             ),
         );
     }
+    let ratio = |key: &str| told["virustotal"][key].as_f64().unwrap_or(0.0);
+    if told["virustotal"].is_object() {
+        let ratios = ["URL", "down_file", "ref_file", "com_file"].map(|key| format!("{key} {}%", ratio(key)));
+        line("VirusTotal", ratios.join(", "));
+    }
+    let services = told["services"].as_object().into_iter().flatten();
+    let verdicts: Vec<String> = services
+        .filter(|(_, said)| said["verdict"].is_object())
+        .map(|(_, said)| word(&said["verdict"]["text"]))
+        .collect();
+    line("services", verdicts.join("; "));
+    line("domains", list("domains", &|of| format!("{} ({} days)", word(&of["domain"]), of["days"])));
     line(
         "threat level",
         format!(

@@ -6,6 +6,7 @@ mod outside;
 mod p2p;
 mod profiles;
 mod sensor;
+mod services;
 mod units;
 mod whitelists;
 mod yaml;
@@ -27,6 +28,7 @@ pub use outside::Outside;
 pub use p2p::{P2p, PeerMode, PeerNode};
 pub use profiles::Profiles;
 pub use sensor::Sensor;
+pub use services::{Services, VirusTotal};
 pub use units::{Amount, Length, NetText};
 pub use whitelists::Whitelists;
 pub use yaml::{Problem, parse_yaml};
@@ -59,6 +61,10 @@ pub struct Config {
     pub outside: Outside,
     #[serde(deserialize_with = "section")]
     pub whitelists: Whitelists,
+    #[serde(deserialize_with = "section")]
+    pub virustotal: VirusTotal,
+    #[serde(deserialize_with = "section")]
+    pub services: Services,
     #[serde(deserialize_with = "section")]
     pub firewall: Firewall,
     #[serde(deserialize_with = "section")]
@@ -478,6 +484,11 @@ impl Config {
                 &format!("threatintelligence.{key} must be a URL, http:// or https://"),
             );
         }
+        let asked = &self.virustotal;
+        check(
+            asked.per_minute >= 1 && asked.per_day >= 1 && !asked.virustotal_update_period.0.is_zero(),
+            "virustotal.per_minute, per_day and virustotal_update_period must be above 0",
+        );
         check(self.limits.flows >= 16, "limits.flows must be at least 16");
         check(
             self.limits.remote_profiles >= 16 && self.limits.local_profiles >= 16,

@@ -11,7 +11,7 @@ use slips_core::detector::Detector;
 use slips_core::flow::MacAddr;
 use slips_core::intel::Current;
 use slips_detect::leak_detector;
-use slips_intel::Rules;
+use slips_intel::{Indicators, Rules};
 use slips_sensor::{PayloadSettings, Settings as SensorSettings};
 
 use crate::cli::{Exit, Failure};
@@ -25,12 +25,12 @@ pub fn default_shards() -> usize {
 }
 
 /// The lists of indicators of this machine, and what is wrong with them.
-pub fn intelligence(lists: &Lists, copy: Copy) -> Result<(Current, Vec<String>), Failure> {
+pub fn intelligence(lists: &Lists, copy: Copy) -> Result<(Indicators, Vec<String>), Failure> {
     let loaded = lists.load(copy).map_err(|error| Failure {
         exit: Exit::Config,
         error: anyhow::Error::from(error).context("threatintelligence: the lists cannot be read"),
     })?;
-    Ok((Current::new(Arc::new(loaded.indicators)), loaded.problems))
+    Ok((loaded.indicators, loaded.problems))
 }
 
 /// The whitelist of this machine, and what is wrong with it. `resolvers` are those of this host; none in an analysis.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use slips_core::intel::Current;
 use slips_systemd::journal::Journal;
 
 use super::entries;
 use crate::lists::{Lists, Loaded};
+use crate::shelf::Shelf;
 
 /// How often files are looked at. A change counts when it has stood so long, so that half a copy is not read.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ const TOLD: usize = 20;
 /// The lists as they were read last.
 pub struct Follower {
     lists: Lists,
-    current: Current,
+    shelf: Arc<Shelf>,
     journal: Journal,
     /// What the snapshot was made of, and what was there at the last look.
     made_of: u64,
@@ -27,9 +27,9 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows `lists`, from which `current` was made when they were `made_of`.
-    pub const fn new(lists: Lists, current: Current, journal: Journal, made_of: u64) -> Self {
-        Self { lists, current, journal, made_of, seen: made_of }
+    /// Follows `lists`, from which `shelf` was filled when they were `made_of`.
+    pub const fn new(lists: Lists, shelf: Arc<Shelf>, journal: Journal, made_of: u64) -> Self {
+        Self { lists, shelf, journal, made_of, seen: made_of }
     }
 
     /// Goes on until nobody is left who could ask for a reading; whoever asks has it at once.
@@ -40,7 +40,7 @@ impl Follower {
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.current.sweep();
+            self.shelf.sweep();
         }
     }
 
@@ -66,7 +66,7 @@ impl Follower {
                 if let Err(error) = self.lists.keep(&indicators, fingerprint) {
                     self.say(&format!("cannot keep a compiled copy: {error}"));
                 }
-                self.current.replace(Arc::new(indicators));
+                self.shelf.put_lists(indicators);
             }
             Err(error) => self.say(&format!("the lists stay as they were: {:#}", anyhow::Error::from(error))),
         }
@@ -104,10 +104,10 @@ mod tests {
             Box::new(std::io::sink()),
             Lines::WithoutJournald,
         );
-        let current = Current::default();
+        let shelf = Arc::new(Shelf::new(slips_intel::Builder::new().finish()));
         let made_of = lists.fingerprint();
-        let mut follower = Follower::new(lists, current.clone(), journal, made_of);
-        let mut reader = current.reader();
+        let mut follower = Follower::new(lists, Arc::clone(&shelf), journal, made_of);
+        let mut reader = shelf.current().reader();
         let mut listed = || {
             let key = Key::Address(std::net::IpAddr::from([203, 0, 113, 1]));
             reader.get().look_up(key).map(|listed| listed.description.to_owned())

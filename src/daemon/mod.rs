@@ -18,6 +18,7 @@ pub mod reload;
 mod responder;
 pub mod restore;
 pub mod run;
+mod services;
 pub mod signals;
 pub mod sinks;
 mod tend;

@@ -79,7 +79,7 @@ impl Reload {
 }
 
 /// The sections that are read at the start only, each as a text that differs when it does.
-fn sections(config: &Config) -> [(&'static str, String); 14] {
+fn sections(config: &Config) -> [(&'static str, String); 16] {
     [
         ("interfaces", format!("{:?}", config.interfaces)),
         ("capture", format!("{:?}", config.capture)),
@@ -91,6 +91,8 @@ fn sections(config: &Config) -> [(&'static str, String); 14] {
         ("profiles", format!("{:?}", config.profiles)),
         ("outside", format!("{:?}", config.outside)),
         ("whitelists", format!("{:?}", config.whitelists)),
+        ("virustotal", format!("{:?}", config.virustotal)),
+        ("services", format!("{:?}", config.services)),
         ("output", format!("{:?}", config.output)),
         ("limits", format!("{:?}", config.limits)),
         ("sensor", format!("{:?}", config.sensor)),

@@ -38,11 +38,12 @@ use super::responder::{AdviceLine, Responder, Ways};
 use super::signals::{Asked, Signals};
 use super::tend::{self, Tender};
 use super::updates::Updates;
-use super::{build, capture, entries, interfaces, peers, protect, responder, sinks, whitelist};
+use super::{build, capture, entries, interfaces, peers, protect, responder, services, sinks, whitelist};
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
+use crate::shelf::Shelf;
 use crate::whitelist::Files;
 
 /// After this long without the end, a stop ends the process at once: before the unit's `TimeoutStopSec`, which kills.
@@ -90,7 +91,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
 
     let lists = build::lists(config);
     let made_of = lists.fingerprint();
-    let (intel, problems) = build::intelligence(&lists, Copy::Keep)?;
+    let (loaded, problems) = build::intelligence(&lists, Copy::Keep)?;
+    let shelf = Arc::new(Shelf::new(loaded));
     for problem in problems {
         responder.say(&entries::degraded("threat intelligence", &problem));
     }
@@ -102,7 +104,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     for problem in problems {
         responder.say(&entries::degraded("leak detector", &problem));
     }
-    let registry = build::registry(config, &intel, leak_rules, gateways, interfaces::own_macs());
+    let registry = build::registry(config, &shelf.current(), leak_rules, gateways, interfaces::own_macs());
     let pulse = Arc::new(Pulse::new(sources.len()));
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
@@ -118,10 +120,13 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         peers::build(config, environment, &watched, known, to_engine.clone(), to_advice, open_journal())?;
     let lanes = [Lane::new(to_responder, is_decision).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
     let shed = lanes.each_ref().map(Lane::shed);
+    let asking = services::build(config, &settings.local_nets, &shelf, to_engine.clone(), open_journal())?;
+    let (to_services, for_services) = sync_channel(LANE_QUEUE);
     let mut outbox = Outbox {
         lanes: Some(lanes),
         peers: Some(Lane::new(to_peers, peers::wants).ringing(peers_bell.rope())),
         has_peers: peers.active(),
+        services: asking.as_ref().map(|_| Lane::new(to_services, services::wants)),
         pulse: Arc::clone(&pulse),
     };
     let (input, engine) =
@@ -169,7 +174,13 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let updates = Updates::new(config.clone(), lists.clone(), open_journal(), Arc::clone(&stop_updates));
     let (until, ends) = sync_channel(1);
     let updates = spawn("updates", move || updates.run(&ends))?;
-    let follower = Follower::new(lists, intel, open_journal(), made_of);
+    let follower = Follower::new(lists, shelf, open_journal(), made_of);
+    let asking = asking.map(|asking| {
+        let stop = Arc::clone(&stop_updates);
+        let mut asks = services::Restarting::new(config.outside.means(), Arc::clone(&stop));
+        spawn("services", move || asking.run(&for_services, &mut asks, &stop))
+    });
+    let asking = asking.transpose()?;
     let follower = spawn("lists", move || follower.run(&for_lists))?;
     let (to_whitelist, for_whitelist) = sync_channel(1);
     let whitelist = spawn("whitelist", move || whitelist.run(&for_whitelist))?;
@@ -236,6 +247,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     join(follower)?;
     join(updates)?;
     join(whitelist)?;
+    asking.map_or(Ok(()), join)?;
     captured?;
     kept
 }
@@ -304,6 +316,8 @@ fn open_journal() -> Journal {
 struct Outbox {
     lanes: Option<[Lane; 2]>,
     peers: Option<Lane>,
+    /// Only where a service is asked.
+    services: Option<Lane>,
     /// Without peers nobody is woken for them.
     has_peers: Arc<AtomicBool>,
     pulse: Arc<Pulse>,
@@ -317,6 +331,10 @@ impl Outbox {
         let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };
         for lane in self.lanes.iter_mut().flatten() {
             lane.offer(records, when_full);
+        }
+        if let Some(lane) = &mut self.services {
+            // An answer that comes after the end is nobody's.
+            lane.offer(records, WhenFull::Shed);
         }
         if let Some(lane) = self.peers.as_mut().filter(|_| self.has_peers.load(Ordering::Relaxed)) {
             lane.offer(records, when_full);

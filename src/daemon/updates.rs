@@ -239,6 +239,13 @@ mod tests {
             self.asked.lock().expect("no panic").push(ask.url.clone());
             self.fake.ask(ask, body)
         }
+        fn addresses(
+            &mut self,
+            _: &str,
+            _: Duration,
+        ) -> Result<Vec<std::net::IpAddr>, crate::outside::Missed> {
+            Ok(Vec::new())
+        }
     }
 
     #[test]

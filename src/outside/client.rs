@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use slips_core::addr;
@@ -122,6 +124,23 @@ impl Client {
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The addresses of a name.
+pub(super) fn addresses(name: &str, within: Duration) -> Result<Vec<IpAddr>, Missed> {
+    let (to, from) = sync_channel(1);
+    let name = format!("{name}:0");
+    // The resolver cannot be told to hurry; its thread ends when it has given up.
+    thread::spawn(move || to.send(name.to_socket_addrs().map(|all| all.map(|at| at.ip()).collect())).ok());
+    match from.recv_timeout(within) {
+        Ok(Ok(addresses)) => Ok(addresses),
+        // The resolver tells by a text only whether there is no such name, or nobody who could say so.
+        Ok(Err(error)) if error.to_string().contains("Temporary") => {
+            Err(Missed::Unreachable(error.to_string()))
+        }
+        Ok(Err(_)) => Ok(Vec::new()),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(Missed::Slow(within)),
+    }
+}
 
 fn read_roots(file: &Path) -> io::Result<RootCerts> {
     let pem = fs::read(file)?;

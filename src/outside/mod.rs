@@ -10,6 +10,7 @@ mod unpack;
 mod wire;
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -102,4 +103,23 @@ pub trait Asks {
     /// # Errors
     /// When no whole answer came; what was handed over is worth nothing then.
     fn ask(&mut self, ask: &Ask, body: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed>;
+
+    /// The addresses of a name, by the resolver of this host.
+    ///
+    /// # Errors
+    /// When nobody could be asked; a name that is not there has no addresses.
+    fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<IpAddr>, Missed>;
+
+    /// Asks for a whole small answer.
+    ///
+    /// # Errors
+    /// As [`Asks::ask`].
+    fn ask_whole(&mut self, ask: &Ask) -> Result<(Head, Vec<u8>), Missed> {
+        let mut whole = Vec::new();
+        let head = self.ask(ask, &mut |part| {
+            whole.extend_from_slice(part);
+            Ok(())
+        })?;
+        Ok((head, whole))
+    }
 }

@@ -1,16 +1,18 @@
 //! The process that fetches: how it is started, and what it does.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use caps::CapSet;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::wire::{Answer, Question, read_question, write_body, write_word};
 use super::{Ask, Asks, Head, Link, Means, Missed, sandbox};
 use crate::cli::{Exit, Failure};
@@ -45,6 +47,10 @@ impl Process {
 impl Asks for Process {
     fn ask(&mut self, ask: &Ask, body: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed> {
         self.link.ask(ask, body)
+    }
+
+    fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<IpAddr>, Missed> {
+        self.link.addresses(name, within)
     }
 }
 
@@ -82,6 +88,10 @@ fn serve(socket: &mut UnixStream, client: &Result<Client, String>) -> io::Result
                 }
             }
             (Question::Ask(_), Err(wrong)) => Answer::Missed(Missed::Certificate(wrong.clone())),
+            (Question::Addresses(name, within), _) => match client::addresses(&name, within) {
+                Ok(addresses) => Answer::Addresses(addresses),
+                Err(missed) => Answer::Missed(missed),
+            },
             (Question::Means(_), _) => return Err(io::ErrorKind::InvalidData.into()),
         };
         write_word(socket, &answer)?;

@@ -1,6 +1,7 @@
 //! What goes over the socket between us and the process that fetches: a byte that says what, a length, and so many bytes.
 
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,8 @@ pub(super) enum Question {
     Means(Means),
     /// Ask a server.
     Ask(Ask),
+    /// Ask for the addresses of a name.
+    Addresses(String, Duration),
 }
 
 /// What it says, besides the bytes of a body.
@@ -33,6 +36,8 @@ pub(super) enum Question {
 pub(super) enum Answer {
     /// The whole of a body came.
     Whole(Head),
+    /// The addresses of a name.
+    Addresses(Vec<IpAddr>),
     /// Nothing, or not all, came.
     Missed(Missed),
 }
@@ -142,6 +147,16 @@ impl Asks for Link {
         match self.question(&Question::Ask(ask.clone()), ask.within, &mut bounded)? {
             Answer::Whole(head) => Ok(head),
             Answer::Missed(missed) => Err(missed),
+            Answer::Addresses(_) => Err(Missed::Gone("it answers another question".into())),
+        }
+    }
+
+    fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<IpAddr>, Missed> {
+        let question = Question::Addresses(name.into(), within);
+        match self.question(&question, within, &mut |_| Err(io::ErrorKind::InvalidData.into()))? {
+            Answer::Addresses(addresses) => Ok(addresses),
+            Answer::Missed(missed) => Err(missed),
+            Answer::Whole(_) => Err(Missed::Gone("it answers another question".into())),
         }
     }
 }

@@ -17,6 +17,10 @@ impl Asks for Fake {
         body(self.body.as_bytes()).expect("written");
         Ok(Head { status: self.status, etag: Some("\"1\"".into()), ..Head::default() })
     }
+
+    fn addresses(&mut self, _name: &str, _within: Duration) -> Result<Vec<std::net::IpAddr>, Missed> {
+        Ok(Vec::new())
+    }
 }
 
 const BOUNDS: Bounds = Bounds { most: 1 << 20, within: Duration::from_secs(1) };

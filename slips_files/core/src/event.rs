@@ -4,6 +4,7 @@ mod records;
 
 use std::net::IpAddr;
 
+use crate::evidence::Finding;
 use crate::exchange::{Auth, Operation};
 use crate::flow::{Flow, MacAddr, Origin, Proto, Uid};
 use crate::neighbour::Neighbour;
@@ -64,6 +65,8 @@ pub enum Event {
     Tick(PacketTime),
     /// What peers say of an address.
     Advice(Box<Advice>),
+    /// What a service outside says of something that one of our hosts met.
+    Told(Box<Finding>),
 }
 
 /// What peers say of an address, as far as they are believed.
@@ -116,6 +119,7 @@ impl Event {
             Self::Payload(e) => e.about.at,
             Self::Tick(at) => *at,
             Self::Advice(e) => e.at,
+            Self::Told(e) => e.at,
         }
     }
 
@@ -153,7 +157,8 @@ impl Event {
             | Self::Notice(_)
             | Self::Neighbour(_)
             | Self::Tick(_)
-            | Self::Advice(_) => return None,
+            | Self::Advice(_)
+            | Self::Told(_) => return None,
         })
     }
 
@@ -181,7 +186,8 @@ impl Event {
             | Self::Notice(_)
             | Self::Neighbour(_)
             | Self::Tick(_)
-            | Self::Advice(_) => return None,
+            | Self::Advice(_)
+            | Self::Told(_) => return None,
         })
     }
 
@@ -269,6 +275,7 @@ impl Event {
             Self::Payload(_) => EventKind::Payload,
             Self::Tick(_) => EventKind::Tick,
             Self::Advice(_) => EventKind::Advice,
+            Self::Told(_) => EventKind::Told,
         }
     }
 }
@@ -301,9 +308,10 @@ pub enum EventKind {
     Payload,
     Tick,
     Advice,
+    Told,
 }
 
 impl EventKind {
     /// How many kinds there are.
-    pub const COUNT: usize = Self::Advice as usize + 1;
+    pub const COUNT: usize = Self::Told as usize + 1;
 }

@@ -215,8 +215,22 @@ pub(crate) fn is_public_suffix(name: &str) -> bool {
 }
 
 /// Whether there are names in this zone: in the public suffix list, or Tor's.
-pub(crate) fn is_known_zone(name: &str) -> bool {
+pub fn is_known_zone(name: &str) -> bool {
     name.ends_with(".onion") || psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known())
+}
+
+/// The part of a name (lower case) that somebody registered with a registry: `a.b.example.co.uk` is `example.co.uk`. Names below what a company lets others
+/// have (`x.github.io`) are that company's.
+pub fn registered(name: &str) -> Option<&str> {
+    let mut suffix = psl::suffix(name.as_bytes())?;
+    while suffix.typ() == Some(psl::Type::Private) {
+        let text = str::from_utf8(suffix.as_bytes()).ok()?;
+        suffix = psl::suffix(text.split_once('.')?.1.as_bytes())?;
+    }
+    let zone = suffix.as_bytes().len();
+    let before = name.len().checked_sub(zone + 1).filter(|_| suffix.is_known())?;
+    let begin = name.get(..before)?.rfind('.').map_or(0, |dot| dot + 1);
+    name.get(begin..).filter(|domain| domain.len() > zone + 1)
 }
 
 #[cfg(test)]
@@ -308,6 +322,23 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,80}") {
             let _ = Ioc::guess(&text);
+        }
+    }
+
+    #[test]
+    fn what_somebody_registered_is_told_by_the_suffixes_of_registries() {
+        for (name, domain) in [
+            ("a.b.example.co.uk", Some("example.co.uk")),
+            ("example.com", Some("example.com")),
+            ("x.y.github.io", Some("github.io")),
+            ("github.io", Some("github.io")),
+            ("co.uk", None),
+            ("com", None),
+            ("host.notazone", None),
+            ("", None),
+            (".com", None),
+        ] {
+            assert_eq!(registered(name), domain, "{name}");
         }
     }
 }

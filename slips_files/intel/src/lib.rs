@@ -15,7 +15,7 @@ mod whitelist;
 
 pub use feeds::{CatalogueProblem, Entry, Feed, Holds, Reject, Tally, catalogue};
 pub use geo::{Geo, Place};
-pub use ioc::{Ioc, NotAnIoc};
+pub use ioc::{Ioc, NotAnIoc, is_known_zone, registered};
 pub use local::{LoadError, Problem, Reason};
 pub use snapshot::{Builder, CacheError, Contents, Indicators, MAX_ROWS, Saying};
 pub use whitelist::{Direction, Ignored, LineProblem, Match, Needs, Rule, Rules, RulesBuilder, What, Wrong};

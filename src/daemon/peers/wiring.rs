@@ -43,7 +43,7 @@ impl EngineLine {
     }
 
     /// Tells it something, if it has room; true when there is nobody to be told, too.
-    fn tell(&self, event: Event) -> bool {
+    pub fn tell(&self, event: Event) -> bool {
         let input = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         input.as_ref().is_none_or(|input| input.try_send(vec![event]).is_ok())
     }

@@ -250,7 +250,11 @@ impl Judge {
     /// Takes what peers say: it is told as evidence that weighs nothing, and where own evidence is worth something and lacks no more than
     /// peers may say, there is an alert.
     fn advise(&mut self, event: Option<&Event>, now: PacketTime, out: &mut Vec<Record>) {
-        let Some(Event::Advice(advice)) = event else { return };
+        let advice = match event {
+            Some(Event::Advice(advice)) => advice,
+            Some(Event::Told(finding)) => return self.hear(finding, now, out),
+            _ => return,
+        };
         let window = self.settings.width.window_of(now);
         let helps = advice.help > 0.0;
         let kind = if helps { EvidenceKind::MaliciousIpFromP2p } else { EvidenceKind::P2pReport };
@@ -290,6 +294,30 @@ impl Judge {
             out.extend(alert(book, &self.settings, advice.attacker, window, &decision).map(Record::Alert));
             self.stats.alerts += 1;
         }
+    }
+
+    /// Takes what a service outside says: evidence of the moment in which it is known.
+    fn hear(&mut self, finding: &Finding, now: PacketTime, out: &mut Vec<Record>) {
+        let window = self.settings.width.window_of(now);
+        let finding = Finding { window, at: now, ..finding.clone() };
+        let profile = finding.profile;
+        let key = OrderKey { seq: 0, stage: 0, window, profile, detector: 0, n: 0 };
+        let known = self.books.get(&window).and_then(|book| book.accounts.get(&profile));
+        let attacker_is_local = self.settings.local_nets.contains(profile);
+        let (in_conversation, near_conversation) =
+            known.map_or((false, true), |account| (account.in_conversation, account.near_conversation));
+        let (src, dst, resolved) = (None, None, false);
+        let told = Emitted {
+            key,
+            finding,
+            in_conversation,
+            near_conversation,
+            attacker_is_local,
+            src,
+            dst,
+            resolved,
+        };
+        self.take(told, out);
     }
 
     /// Takes over the router's counters, keeping the judge's own.

@@ -239,7 +239,7 @@ impl Router {
 
     fn route_event(&mut self, index: u32, event: &Event, dealt: &mut Dealt) {
         self.stats.events += 1;
-        if matches!(event, Event::Advice(_)) {
+        if matches!(event, Event::Advice(_) | Event::Told(_)) {
             // It is about nobody's packets: the clock and the profiles stay as they are.
             dealt.advice.push((index, self.clock.now()));
             return;

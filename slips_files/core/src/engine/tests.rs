@@ -503,3 +503,25 @@ fn peers_help_own_evidence_over_the_bar_and_never_replace_it() {
         }
     }
 }
+
+#[test]
+fn what_a_service_says_is_evidence_of_the_moment_in_which_it_is_known() {
+    let mut engine = Engine::new(&Settings::default(), &|| vec![Box::new(Parrot) as Box<dyn Detector>]);
+    let mut out = Vec::new();
+    engine.feed(vec![flow(7250, 1, 2)], &mut out);
+    let early = PacketTime::from_secs_micros(50, 0);
+    let window = Settings::default().width.window_of(early);
+    let server = IpAddr::from([203, 0, 113, 9]);
+    let told = Finding {
+        level: ThreatLevel::Medium,
+        ..Finding::new(EvidenceKind::MaliciousUrl, server, window, early)
+    };
+    engine.feed(vec![Event::Told(Box::new(told.clone())), Event::Told(Box::new(told))], &mut out);
+    let found = out.iter().filter_map(|record| match record {
+        Record::Evidence(evidence) if evidence.finding.kind == EvidenceKind::MaliciousUrl => Some(evidence),
+        _ => None,
+    });
+    let last = found.last().expect("told");
+    assert_eq!((last.count, last.finding.attacker.ip()), (2, Some(server)));
+    assert!(last.finding.window > window, "not that of the question, which is closed");
+}

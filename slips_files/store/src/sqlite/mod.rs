@@ -3,6 +3,7 @@
 //! [`Sqlite`] is the sink of records, [`Blocks`] the firewall's book. Each has its own connection, so that a block is on disk at
 //! once and never waits for more than one batch of flows.
 
+mod answers;
 mod blocks;
 mod findings;
 mod flows;
@@ -20,6 +21,7 @@ use slips_core::event::Event;
 use slips_core::flow::{Flow, Phase};
 use slips_core::record::Record;
 
+pub use answers::{Answer, Answers};
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
 pub(crate) use profiles::ProfileTable;

@@ -84,7 +84,7 @@ impl LogKind {
             Event::Auth(_) => Some(Self::Auth),
             Event::Operation(_) => Some(Self::Operation),
             Event::Neighbour(_) => Some(Self::Neighbour),
-            Event::Payload(_) | Event::Tick(_) | Event::Advice(_) => None,
+            Event::Payload(_) | Event::Tick(_) | Event::Advice(_) | Event::Told(_) => None,
         }
     }
 

@@ -1,0 +1,273 @@
+//! Asks the services that the owner turned on, in a thread of its own: it takes what the engine saw, as far as there is room, and hands back
+//! what is evident as events. No shard waits for it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use slips_core::addr::LocalNets;
+use slips_core::event::Event;
+use slips_core::record::Record;
+use slips_store::Answers;
+use slips_systemd::journal::Journal;
+
+use super::clocks::Clocks;
+use super::entries;
+use super::peers::EngineLine;
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::outside::process::Process;
+use crate::outside::{Ask, Asks, Head, Means, Missed};
+use crate::services::{self, ANSWERS, Desk, Moment, Told, cases};
+use crate::shelf::Shelf;
+
+/// How often ages are counted anew, since days pass.
+const COUNT_AGES: Duration = Duration::from_secs(6 * 3600);
+/// How long it waits for the engine at most, so that questions have their turn and ages are told.
+const LOOK: Duration = Duration::from_secs(5);
+/// Ages that are held; of more, none is learnt until the next start.
+const AGES: usize = 20_000;
+
+/// Which records it takes.
+pub fn wants(record: &Record) -> bool {
+    matches!(record, Record::Events(_))
+}
+
+/// See the module.
+pub struct Services {
+    desk: Desk,
+    ours: LocalNets,
+    shelf: Arc<Shelf>,
+    engine: EngineLine,
+    journal: Journal,
+    clocks: Clocks,
+}
+
+/// The thread's work, if a service is turned on.
+///
+/// # Errors
+/// When the answers cannot be kept.
+pub fn build(
+    config: &Config,
+    ours: &LocalNets,
+    shelf: &Arc<Shelf>,
+    engine: EngineLine,
+    mut journal: Journal,
+) -> Result<Option<Services>, Failure> {
+    let (services, problems) = services::services(config);
+    for problem in problems {
+        journal.send(&entries::degraded("services", &problem));
+    }
+    if services.is_empty() {
+        return Ok(None);
+    }
+    let answers = Answers::open(config.output.directory.join(ANSWERS))?;
+    let desk = Desk::new(services, answers);
+    Ok(Some(Services::new(desk, ours.clone(), Arc::clone(shelf), engine, journal)))
+}
+
+impl Services {
+    /// For the hosts of these networks.
+    pub fn new(desk: Desk, ours: LocalNets, shelf: Arc<Shelf>, engine: EngineLine, journal: Journal) -> Self {
+        Self { desk, ours, shelf, engine, journal, clocks: Clocks::default() }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { steady: (self.clocks.steady)(), wall: (self.clocks.wall)() / 1_000_000 }
+    }
+
+    /// Goes on until the engine is gone, or `stop`.
+    pub fn run(mut self, records: &Receiver<Vec<Record>>, asks: &mut dyn Asks, stop: &AtomicBool) {
+        let mut counted = None;
+        while !stop.load(Ordering::Relaxed) {
+            let now = self.now().steady;
+            if counted.is_none_or(|at| now.saturating_sub(at) >= COUNT_AGES) {
+                counted = Some(now);
+                self.learn_ages();
+            }
+            let wait = self.desk.wait(self.now()).map_or(LOOK, |wait| wait.min(LOOK));
+            let mut told = Vec::new();
+            let done = match records.recv_timeout(wait) {
+                Ok(batch) => self.take(&batch, &mut told),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let now = self.now();
+            if let Err(error) = done.and_then(|()| self.desk.turn(asks, now, &mut told)) {
+                // A disk that is full is full for a while.
+                self.say(&format!("{:#}", anyhow::Error::from(error)));
+            }
+            self.tell(told);
+        }
+    }
+
+    fn take(&mut self, records: &[Record], told: &mut Vec<Told>) -> Result<(), slips_store::StoreError> {
+        let now = self.now();
+        let batches = records.iter().filter_map(|record| match record {
+            Record::Events(batch) => Some(batch),
+            _ => None,
+        });
+        let mut found = Vec::new();
+        for event in batches.flat_map(|batch| batch.iter()) {
+            cases(event, &self.ours, &mut |case| found.push(case));
+        }
+        found.into_iter().try_for_each(|case| self.desk.take(case, now, told))
+    }
+
+    fn learn_ages(&mut self) {
+        let now = self.now().wall;
+        match self.desk.ages(AGES as u32, now) {
+            Ok(ages) => {
+                self.shelf.put_ages(ages.into_iter().map(|(domain, days)| (domain.into(), days)), AGES)
+            }
+            Err(error) => self.say(&format!("{:#}", anyhow::Error::from(error))),
+        }
+    }
+
+    fn tell(&mut self, told: Vec<Told>) {
+        let mut ages = Vec::new();
+        for told in told {
+            match told {
+                // The engine's own queue is full: it has other things to judge.
+                Told::Finding(finding) => drop(self.engine.tell(Event::Told(finding))),
+                Told::Age(domain, days) => ages.push((domain, days)),
+                Told::Problem(problem) => self.say(&problem),
+            }
+        }
+        if !ages.is_empty() {
+            self.shelf.put_ages(ages, AGES);
+        }
+    }
+
+    fn say(&mut self, what: &str) {
+        self.journal.send(&entries::degraded("services", what));
+    }
+}
+
+/// The process that fetches, started when there is a question and anew when it is gone.
+pub struct Restarting {
+    process: Option<Process>,
+    means: Means,
+    stop: Arc<AtomicBool>,
+}
+
+impl Restarting {
+    /// By these means, until `stop`.
+    pub const fn new(means: Means, stop: Arc<AtomicBool>) -> Self {
+        Self { process: None, means, stop }
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&mut Process) -> Result<T, Missed>) -> Result<T, Missed> {
+        let gone = |error: io::Error| Missed::Gone(error.to_string());
+        let mut process = match self.process.take() {
+            Some(process) => process,
+            None => Process::start(&self.means, Arc::clone(&self.stop)).map_err(gone)?,
+        };
+        let done = work(&mut process);
+        // After any of these it may still be at the last question.
+        if !matches!(done, Err(Missed::Gone(_) | Missed::Stopped | Missed::Slow(_))) {
+            self.process = Some(process);
+        }
+        done
+    }
+}
+
+impl Asks for Restarting {
+    fn ask(&mut self, ask: &Ask, body: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed> {
+        self.with(|process| process.ask(ask, body))
+    }
+
+    fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<std::net::IpAddr>, Missed> {
+        self.with(|process| process.addresses(name, within))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::sync::mpsc::sync_channel;
+
+    use slips_core::engine::pipeline;
+    use slips_core::evidence::EvidenceKind;
+    use slips_core::settings::Settings;
+    use slips_systemd::journal::Lines;
+
+    use super::*;
+    use crate::services::Service;
+
+    /// A service and servers that a test chooses: all files are bad, all domains were registered yesterday.
+    struct Fake(i64);
+
+    impl Asks for Fake {
+        fn ask(&mut self, ask: &Ask, body: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed> {
+            let yesterday = jiff::Timestamp::from_second(self.0 - 86_400).expect("a time");
+            let text = match ask.url.contains("/domain/") {
+                true => format!(
+                    "{{\"events\":[{{\"eventAction\":\"registration\",\"eventDate\":\"{yesterday}\"}}]}}"
+                ),
+                false => "{\"KnownMalicious\":\"a b c\",\"hashlookup:trust\":0}".to_owned(),
+            };
+            body(text.as_bytes()).expect("taken");
+            Ok(Head { status: 200, ..Head::default() })
+        }
+
+        fn addresses(&mut self, _: &str, _: Duration) -> Result<Vec<IpAddr>, Missed> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn services() -> Vec<Box<dyn Service>> {
+        let mut config = Config::default();
+        config.virustotal.api_key_file = std::path::PathBuf::new();
+        config.services.circl_hashlookup = true;
+        config.services.rdap = true;
+        services::services(&config).0
+    }
+
+    #[test]
+    fn what_the_engine_saw_is_asked_about_and_comes_back_as_evidence_and_ages() {
+        let dir = tempfile::tempdir().expect("dir");
+        let settings = Settings::default();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&seen);
+        let (input, engine) = pipeline::start(&settings, &Vec::new, 1, move |records| {
+            let found = records.iter().filter_map(|record| match record {
+                Record::Evidence(evidence) => Some((evidence.finding.kind, evidence.finding.profile)),
+                _ => None,
+            });
+            to.lock().expect("no panic").extend(found);
+        })
+        .expect("an engine");
+        let line = EngineLine::default();
+        line.open(input.clone());
+        let answers = Answers::open(dir.path().join(ANSWERS)).expect("open");
+        let shelf = Arc::new(Shelf::new(slips_intel::Builder::new().finish()));
+        let out = Box::new(io::sink());
+        let journal = Journal::open(Path::new("/nonexistent/journal"), out, Lines::WithoutJournald);
+        let desk = Desk::new(services(), answers);
+        let services =
+            Services::new(desk, settings.local_nets.clone(), Arc::clone(&shelf), line.clone(), journal);
+        let now = services.now().wall;
+
+        let [host, server]: [IpAddr; 2] = ["192.168.1.5", "8.8.8.8"].map(|addr| addr.parse().expect("ip"));
+        let events = services::tests::met(host, server);
+        let (to_services, for_services) = sync_channel(4);
+        // One question each time.
+        for event in events {
+            to_services.send(vec![Record::Events(Arc::new(vec![event]))]).expect("room");
+        }
+        drop(to_services);
+        services.run(&for_services, &mut Fake(now), &AtomicBool::new(false));
+        line.close();
+        drop(input);
+        engine.join().expect("it ends");
+        let seen = seen.lock().expect("no panic").clone();
+        let kind = EvidenceKind::MaliciousDownloadedFile;
+        assert_eq!(seen, [(kind, server), (kind, host)]);
+        assert_eq!(shelf.current().reader().get().domain_age_days("wikipedia.org"), Some(1));
+    }
+}
