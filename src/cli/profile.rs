@@ -230,7 +230,7 @@ fn tell(addr: IpAddr, profile: &StoredProfile, known: &Known) -> Value {
         "country": country,
         "threat_intelligence": listed,
         "virustotal": virustotal,
-        "services": said,
+        "outside_services": said,
         "domains": known.domains(facts),
         "threat_level": latest.map_or("info", |window| window.threat_level.as_str()),
         "confidence": latest.map_or(0.0, |window| window.confidence),
@@ -335,12 +335,12 @@ fn as_text(told: &Value) -> String {
         let ratios = ["URL", "down_file", "ref_file", "com_file"].map(|key| format!("{key} {}%", ratio(key)));
         line("VirusTotal", ratios.join(", "));
     }
-    let services = told["services"].as_object().into_iter().flatten();
+    let services = told["outside_services"].as_object().into_iter().flatten();
     let verdicts: Vec<String> = services
         .filter(|(_, said)| said["verdict"].is_object())
         .map(|(_, said)| word(&said["verdict"]["text"]))
         .collect();
-    line("services", verdicts.join("; "));
+    line("outside", verdicts.join("; "));
     line("domains", list("domains", &|of| format!("{} ({} days)", word(&of["domain"]), of["days"])));
     line(
         "threat level",
