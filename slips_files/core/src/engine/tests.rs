@@ -517,11 +517,11 @@ fn what_a_service_says_is_evidence_of_the_moment_in_which_it_is_known() {
         ..Finding::new(EvidenceKind::MaliciousUrl, server, window, early)
     };
     engine.feed(vec![Event::Told(Box::new(told.clone())), Event::Told(Box::new(told))], &mut out);
-    let found = out.iter().filter_map(|record| match record {
+    let last = out.iter().rev().find_map(|record| match record {
         Record::Evidence(evidence) if evidence.finding.kind == EvidenceKind::MaliciousUrl => Some(evidence),
         _ => None,
     });
-    let last = found.last().expect("told");
+    let last = last.expect("told");
     assert_eq!((last.count, last.finding.attacker.ip()), (2, Some(server)));
     assert!(last.finding.window > window, "not that of the question, which is closed");
 }
