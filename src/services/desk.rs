@@ -44,6 +44,9 @@ pub struct Moment {
     pub wall: i64,
 }
 
+/// What a service answered to a question by hand, or why it did not.
+pub type Answered = (&'static str, Result<Opinion, String>);
+
 /// See the module.
 pub struct Desk {
     counters: Vec<Counter>,
@@ -121,7 +124,7 @@ impl Desk {
         subject: &Subject,
         asks: &mut dyn Asks,
         now: i64,
-    ) -> Result<Vec<(&'static str, Result<Opinion, String>)>, StoreError> {
+    ) -> Result<Vec<Answered>, StoreError> {
         let mut all = Vec::new();
         for counter in self.counters.iter().filter(|counter| counter.service.knows(subject)) {
             let (service, name, text) = (&counter.service, counter.service.name(), subject.to_string());
