@@ -190,7 +190,7 @@ put_config() {
 }
 
 install_files() {
-    local target=${CARGO_TARGET_DIR:-$here/target} unit file
+    local target=${CARGO_TARGET_DIR:-$here/target} unit file pages
     step "Installing"
     case $target in /*) ;; *) target=$here/$target ;; esac
     put "$target/release/slips" "$bin" 0755
@@ -201,16 +201,25 @@ install_files() {
     done < <(find "$here/config" -type f -print0 | sort -z)
     unit=$(mktemp)
     for file in slips.service slips-blocks.service slips-p2p.service slips.catalog; do
-        sed "s|/usr/local/bin/slips|$bin|g; s|/usr/local/share/doc|$PREFIX/share/doc|g" "$here/systemd/$file" >"$unit"
+        sed "s|/usr/bin/slips|$bin|g; s|/usr/share/doc|$PREFIX/share/doc|g" "$here/systemd/$file" >"$unit"
         case $file in
             *.service) put "$unit" "$lib/systemd/system/$file" 0644 ;;
             *.catalog) put "$unit" "$lib/systemd/catalog/slips.catalog" 0644 ;;
         esac
     done
     rm -f "$unit"
-    put "$here/systemd/slips.sysusers" "$lib/sysusers.d/slips.conf" 0644
-    put "$here/systemd/slips.tmpfiles" "$lib/tmpfiles.d/slips.conf" 0644
-    put "$here/README.md" "$PREFIX/share/doc/slips/README.md" 0644
+    put "$here/systemd/sysusers.d/slips.conf" "$lib/sysusers.d/slips.conf" 0644
+    put "$here/systemd/tmpfiles.d/slips.conf" "$lib/tmpfiles.d/slips.conf" 0644
+    for file in "$here/README.md" "$here"/docs/*.md; do
+        put "$file" "$PREFIX/share/doc/slips/${file##*/}" 0644
+    done
+    pages=$(mktemp -d)
+    "$target/release/slips" manual "$pages"
+    for file in "$pages"/*.[158]; do
+        put "$file" "$PREFIX/share/man/man${file##*.}/${file##*/}" 0644
+    done
+    put "$pages/slips.bash" "$PREFIX/share/bash-completion/completions/slips" 0644
+    rm -rf "$pages"
 }
 
 # The user, the directories and their modes; both tools work without a running systemd.
@@ -296,10 +305,13 @@ do_uninstall() {
         fi
     fi
     local file
-    for file in "$bin" "$PREFIX/share/doc/slips/README.md" "$lib/systemd/system/slips.service" "$lib/systemd/system/slips-blocks.service" "$lib/systemd/system/slips-p2p.service" "$lib/sysusers.d/slips.conf" "$lib/tmpfiles.d/slips.conf" \
+    for file in "$bin" "$PREFIX/share/bash-completion/completions/slips" "$lib/systemd/system/slips.service" "$lib/systemd/system/slips-blocks.service" "$lib/systemd/system/slips-p2p.service" "$lib/sysusers.d/slips.conf" "$lib/tmpfiles.d/slips.conf" \
         "$lib/systemd/catalog/slips.catalog"; do
         rm -f "$DESTDIR$file"
     done
+    rm -rf "$DESTDIR$PREFIX/share/doc/slips"
+    rm -f "$DESTDIR$PREFIX"/share/man/man1/slips.1 "$DESTDIR$PREFIX"/share/man/man1/slips-*.1 \
+        "$DESTDIR$PREFIX"/share/man/man5/slips.yaml.5 "$DESTDIR$PREFIX"/share/man/man8/slips.service.8
     if [ "$purge" = yes ]; then
         rm -rf "$DESTDIR$etc" "$DESTDIR/var/lib/slips" "$DESTDIR$PREFIX/share/slips"
     fi

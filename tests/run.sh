@@ -63,7 +63,8 @@ part() {
 tools=(nft:nftables ip:iproute2 nmap:nmap hydra:hydra hping3:hping3 sshd:openssh-server redis-server:redis-server
     curl:curl jq:jq tcpdump:tcpdump python3:python3 ping:iputils-ping dig:bind9-dnsutils ufw:ufw
     firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban dnsmasq:dnsmasq-base openssl:openssl
-    arpspoof:dsniff iodine:iodine dns2tcpc:dns2tcp smbd:samba smbclient:smbclient dhcpstarv:dhcpstarv systemctl:systemd pgrep:procps)
+    arpspoof:dsniff iodine:iodine dns2tcpc:dns2tcp smbd:samba smbclient:smbclient dhcpstarv:dhcpstarv systemctl:systemd pgrep:procps
+    mmdebstrap:mmdebstrap dpkg-shlibdeps:dpkg-dev strip:binutils)
 
 lift_guard() {
     if [ $guarded = yes ]; then as_root rm -f $guard; fi
@@ -105,6 +106,12 @@ if [ "$install" = yes ]; then
     step "Installing what the tests need"
     ./install.sh --build-deps
     install_tools
+    if ! have cargo-deb; then
+        echo "   building cargo-deb (once)"
+        # It packs one file: nobody waits for it to be fast.
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off cargo install --locked cargo-deb ||
+            echo "   cargo-deb cannot be built here"
+    fi
     if ! have cargo-nextest; then
         echo "   building cargo-nextest (once)"
         cargo install --locked cargo-nextest || echo "   cargo-nextest cannot be built here; cargo test takes its place"
@@ -168,6 +175,7 @@ unit_tests() {
 # own would resolve features otherwise and compile half of the crates again.)
 lab_tests() {
     local status=0
+    have cargo-deb || skipped+=("lab: the package needs cargo-deb")
     [ -n "${SLIPS_BIN:-}" ] || [ -x "$target/debug/slips" ] || {
         echo "   no binary: the tests above did not compile"
         return 1

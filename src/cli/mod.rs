@@ -6,6 +6,7 @@ mod exit;
 mod explain;
 mod firewall;
 mod intel;
+mod manual;
 mod peers;
 mod profile;
 mod score;
@@ -152,6 +153,20 @@ enum Command {
     /// The process that fetches lists and asks services; the daemon and `slips intel update` start it.
     #[command(hide = true, name = "fetch-node")]
     FetchNode,
+    /// Print what a shell needs to complete commands of slips.
+    #[command(
+        after_help = "Example:\n  slips completions bash | sudo tee /usr/share/bash-completion/completions/slips"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages and the completions of all shells, for packages.
+    #[command(hide = true)]
+    Manual {
+        /// Where.
+        dir: PathBuf,
+    },
     /// Say what is wrong with a configuration file, all of it.
     #[command(after_help = "Example:\n  slips check-config /etc/slips/slips.yaml")]
     CheckConfig {
@@ -377,6 +392,8 @@ pub fn main() -> ExitCode {
         Command::Detections { name, json } => detections::run(name.as_deref(), json),
         Command::P2pNode { socket } => daemon::peers::process::run(socket.as_deref()),
         Command::FetchNode => outside::process::run(),
+        Command::Completions { shell } => manual::completions::<Cli>(shell),
+        Command::Manual { dir } => manual::write::<Cli>(&dir),
         Command::CheckConfig { file } => check_config(&file),
     };
     match done {

@@ -32,6 +32,8 @@ tests=(
     a_fleet_blocks_whom_one_of_it_blocks_through_deaths_and_partitions
     owners_who_are_independent_block_together_whom_neither_would_alone
     systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more
+    a_newer_systemd_does_so_too
+    the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there
 )
 
 complain() {
@@ -339,6 +341,20 @@ systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more() {
     [ $status = 0 ] || why=$(head -n 3 "$dir/systemd.log")
     return $status
 }
+
+# on_debian_13 SCRIPT: with the files of a Debian 13 of its own, whose systemd is newer than that of most machines that test.
+on_debian_13() {
+    local status=0 files
+    files=$(bash "$lab/debian-root.sh" trixie) || { status=$? && why=$files && return $status; }
+    SLIPS_ROOT=$files bash "$lab/$1" "$slips" >"$dir/$1.log" 2>&1 || status=$?
+    note=$(tail -n 1 "$dir/$1.log")
+    [ $status = 0 ] || why=$(head -n 3 "$dir/$1.log")
+    return $status
+}
+
+a_newer_systemd_does_so_too() { on_debian_13 systemd.sh; }
+
+the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there() { on_debian_13 package.sh; }
 
 run_test() {
     local name=$1 status=0 began=${EPOCHREALTIME/./} secs
