@@ -18,8 +18,8 @@ pub const VERSION: u32 = 1;
 /// What the signature says that it is for.
 const PURPOSE: &[u8] = b"slips/p2p/1/";
 
-/// The largest envelope of any kind in bytes.
-pub const LARGEST: usize = 16 * 1024;
+/// The largest envelope of any kind in bytes: a roster with all that one may name.
+pub const LARGEST: usize = Kind::Roster.largest();
 
 /// What the author says about its message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,7 +60,8 @@ impl Kind {
         match self {
             Self::Retract | Self::Announce => 1024,
             Self::Report | Self::Block => 2 * 1024,
-            Self::Roster | Self::List => 16 * 1024,
+            Self::List => 16 * 1024,
+            Self::Roster => 19 * 1024,
         }
     }
 

@@ -295,6 +295,22 @@ pub(crate) mod tests {
         assert_eq!(Roster::open(&forged), Err(NotARoster::BadSignature));
     }
 
+    /// A member that hands it on must not be taken for one who sends what is broken.
+    #[test]
+    fn a_roster_with_all_that_one_may_name_can_be_told() {
+        use crate::envelope::{Head, open, seal};
+        let node =
+            |n: usize| NodeId(std::array::from_fn(|at| if at < 2 { (n >> (8 * at)) as u8 } else { 255 }));
+        let mut full = roster(u64::MAX, &[]);
+        full.members = (0..MAX_MEMBERS).map(|n| (node(n), Role::Authority)).collect();
+        full.revoked = (MAX_MEMBERS..2 * MAX_MEMBERS).map(node).collect();
+        let message = crate::message::Message::Roster(full.sign(&org()));
+        let (net, issued) = (crate::identity::NetId([7; 8]), Moment(u64::MAX));
+        let head = Head { net, author: org().id(), epoch: u64::MAX, seq: u64::MAX, issued, ttl: LONGEST };
+        let opened = open(&seal(&head, &message, &org()), net).expect("not too large");
+        assert_eq!(opened.message, message);
+    }
+
     #[test]
     fn newer_versions_win_and_revocation_is_for_good() {
         let mut rosters = Rosters::default();
