@@ -10,6 +10,7 @@ use slips_p2p::share::report_of;
 
 use super::stage::{NOW, PSK, Stage, id, key, reloaded};
 use super::*;
+use crate::control::{Ask, PeersAsk};
 use crate::daemon::responder::NO_PEER;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -277,6 +278,19 @@ fn what_an_authority_ordered_ends_with_the_roster_that_made_it_one() {
     let net = Net::host([45, 83, 64, 9].into());
     assert_eq!(look(&mut bench), [forget(4), retracted(net, 4, ENDED)]);
     assert_eq!(look(&mut bench), []);
+}
+
+#[test]
+fn a_report_is_told_with_the_evidence_that_its_author_names() {
+    let mut bench = Bench::new();
+    bench.stage.change(|state| state.table.peer_mut(id(1)).expect("there").role = Some(Role::Reporter));
+    bench.reloaded();
+    let mut report = report_of(&accused(9), Percent::FULL, Percent::FULL, NOW);
+    report.evidence = vec!["PASSWORD_GUESSING".into(), "VERTICAL_PORT_SCAN".into()];
+    bench.say(1, &Message::Report(report.clone()));
+    let told = bench.peers.answer(&Ask::Peers(PeersAsk::Reports(None))).expect("told");
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["reports"][0]["evidence"], serde_json::json!(report.evidence));
 }
 
 #[test]

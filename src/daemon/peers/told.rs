@@ -1,9 +1,11 @@
 //! What is told to whoever asks: how things are with peers, and what they say.
 
 use serde_json::{Value, json};
-use slips_p2p::identity::NodeId;
+use slips_p2p::envelope;
+use slips_p2p::identity::{NetId, NodeId};
 use slips_p2p::indicator::Indicator;
 use slips_p2p::live::Word;
+use slips_p2p::message::Message;
 
 use super::Peers;
 use crate::control::{Answer, Ask, PeersAsk};
@@ -76,7 +78,7 @@ impl Peers {
         })
     }
 
-    fn reports(&self, about: Option<&Indicator>) -> Value {
+    fn reports(&mut self, about: Option<&Indicator>) -> Value {
         let now = self.now();
         let mut words: Vec<&Word> = match about {
             Some(indicator) => self.council.live().about(indicator).collect(),
@@ -85,7 +87,10 @@ impl Peers {
         words.retain(|word| word.until > now);
         words.sort_by_key(|word| std::cmp::Reverse(word.at));
         let more = words.len() > MOST;
-        let reports: Vec<Value> = words.into_iter().take(MOST).map(report_of).collect();
+        let words: Vec<Word> = words.into_iter().take(MOST).cloned().collect();
+        // What came a moment ago is looked up like all else.
+        self.write();
+        let reports: Vec<Value> = words.iter().map(|word| report_of(word, &self.evidence_of(word))).collect();
         let mut told = json!({ "reports": reports, "more": more });
         if let (Some(indicator), Some(told)) = (about, told.as_object_mut()) {
             let opinion = self.council.opinion(indicator, &self.members, now);
@@ -94,16 +99,32 @@ impl Peers {
         }
         told
     }
+
+    /// The evidence that the author named: it stands in what he signed, and is kept nowhere else.
+    fn evidence_of(&mut self, word: &Word) -> Vec<String> {
+        let Some(psk) = self.psk() else { return Vec::new() };
+        let mut kept = None;
+        self.in_book(|book| {
+            kept = book.envelope(&word.author.0, &word.indicator.to_string())?;
+            Ok(())
+        });
+        let opened = kept.and_then(|envelope| envelope::open(&envelope, NetId::of(&psk)).ok());
+        match opened.map(|opened| opened.message) {
+            Some(Message::Report(report)) => report.evidence,
+            Some(Message::Block(block)) => block.report.evidence,
+            _ => Vec::new(),
+        }
+    }
 }
 
-fn report_of(word: &Word) -> Value {
+fn report_of(word: &Word, evidence: &[String]) -> Value {
     json!({
         "by": word.author.to_string(),
         "about": word.indicator.to_string(),
         "kind": if word.own_block { "block" } else { "report" },
         "score": word.score.share(),
         "confidence": word.confidence.share(),
-        "evidence": Vec::<String>::new(),
+        "evidence": evidence,
         "issued_ms": word.at.0,
         "until_ms": word.until.0,
     })
