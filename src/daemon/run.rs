@@ -244,10 +244,11 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     responder.say(&entries::stop(&stats, reason, &Losses::read(&pulse, &shed)));
     drop(responder);
     join(finder)?;
-    join(follower)?;
     join(updates)?;
-    join(whitelist)?;
     asking.map_or(Ok(()), join)?;
+    for reader in [follower, whitelist] {
+        join_shortly(reader)?;
+    }
     captured?;
     kept
 }
@@ -430,6 +431,22 @@ fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Failure> {
     thread::Builder::new().name(name.into()).spawn(work).map_err(Failure::software)
+}
+
+/// Joins a thread that may be reading lists for seconds. What it reads is for nobody any more, and what it writes takes its place as a
+/// whole or not at all: it ends with the process.
+fn join_shortly(thread: JoinHandle<()>) -> Result<(), Failure> {
+    /// Of this time a stop has two seconds.
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let clock = Clocks::default().steady;
+    let began = clock();
+    while !thread.is_finished() {
+        if clock().saturating_sub(began) >= PATIENCE {
+            return Ok(());
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    join(thread)
 }
 
 fn join<T>(thread: JoinHandle<T>) -> Result<T, Failure> {

@@ -40,6 +40,10 @@ pub trait Detector: Send {
     /// Packet time has left `window` behind. Windowed state of it can be judged and dropped.
     fn on_window_close(&mut self, _out: &mut Closing<'_>, _window: WindowId) {}
 
+    /// A second of packet time has passed: what was replaced meanwhile (see [`crate::intel::Reader`]) is let go of, though nobody looks
+    /// anything up.
+    fn renew(&mut self) {}
+
     /// The profile in this slot is forgotten; the slot will hold another one.
     fn forget(&mut self, slot: Slot);
 }

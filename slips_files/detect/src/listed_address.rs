@@ -11,6 +11,7 @@ use slips_core::intel::{Current, Key, Listed, Reader};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, WindowId};
 
+use crate::attempt::proof_of_source;
 use crate::ladder::AGAIN_AFTER;
 use crate::table::Table;
 use crate::tally::Once;
@@ -29,15 +30,16 @@ pub static SPEC: Spec = Spec {
         rule: "A flow whose source or destination is listed, looked up for each pair of hosts, so that a second \
             victim is not missed. Towards: a linked pair, the listed address with the list's level and the local \
             host with low. From: the listed address with the list's level. The level critical therefore blocks \
-            at the first packet of a listed host. A connection that one of ours tries is told when it is known \
-            how it went, milliseconds later: then it is proven.",
+            at the first packet, from and to a listed host. Below it a connection that one of ours tries is told when \
+            it is known how it went, milliseconds later: then it is proven.",
         numbers: "Each flow counts up to 128, where the weight of a repeated fact ends; then every doubling is told. \
             Critical is told again every two minutes while contacts go on, so that a C&C server is blocked again \
             when its first block has ended.",
         quiet: "The owner wrote the list. ICMP from our own hosts is not judged: it is mostly the refusal of \
             somebody else's packet.",
         evasion: "An address that is not listed.",
-        proof: "Of the listed address proven once the flow was two-way. Of our own host never: any page can have its visitor \
+        proof: "Of the listed address proven once the flow was two-way, and at once where the hardware address of our host's frames owns its \
+            address. Of our own host never: any page can have its visitor \
             call an address.",
     },
 };
@@ -80,15 +82,17 @@ impl ListedAddress {
         let intel = intel.get();
         let facts = cx.facts();
         let outgoing_icmp = flow.proto == Proto::Icmp && facts.src_local;
-        if facts.src_local && is_first_syn(flow) {
-            return;
-        }
+        let tries = facts.src_local && is_first_syn(flow);
         let about_us = facts.dst_local || outgoing_icmp;
         if let Some(listed) = intel.look_up(Key::Address(flow.dst.addr)).filter(|_| !about_us) {
+            // What is critical is not waited for: the connection is not to come about.
+            if tries && listed.level < ThreatLevel::Critical {
+                return;
+            }
             if let Some(told) = seen.count(cx, flow, listed.level) {
                 towards(cx, flow, &listed, told);
             }
-        } else if let Some(listed) = intel.look_up(Key::Address(flow.src.addr))
+        } else if let Some(listed) = intel.look_up(Key::Address(flow.src.addr)).filter(|_| !tries)
             && let Some(told) = seen.count(cx, flow, listed.level)
         {
             from(cx, flow, &listed, told);
@@ -107,7 +111,9 @@ impl Seen {
         let first = contacts.once.first(flow);
         let grown = |contact: &Contact| u64::from(contact.flows);
         let contact = contacts.peers.get_or_insert(flow.dst.addr, MAX_PEERS, grown)?;
-        let newly_proven = flow.is_two_way() && !contact.proven;
+        // Who was called is no claim of who was called: it is as sure as the caller is.
+        let sure = flow.is_two_way() || proof_of_source(cx.facts()) == Proof::Proven;
+        let newly_proven = sure && !contact.proven;
         contact.proven |= newly_proven;
         let proof = if contact.proven { Proof::Proven } else { Proof::Unproven };
         if first {
@@ -202,6 +208,10 @@ impl Detector for ListedAddress {
         }
     }
 
+    fn renew(&mut self) {
+        self.intel.refresh();
+    }
+
     fn on_window_close(&mut self, _out: &mut Closing<'_>, window: WindowId) {
         self.seen.0.close(window, |_, _| {});
     }
@@ -215,7 +225,7 @@ impl Detector for ListedAddress {
 mod tests {
     use super::*;
     use crate::test_traces::{Talk, at, bench, levels, listing};
-    use slips_core::detector::Bench;
+    use slips_core::detector::{Bench, Facts};
 
     fn bad(level: ThreatLevel) -> Bench {
         let names = |key: Key<'_>| (key == Key::Address(at("203.0.113.9"))).then_some(true);
@@ -264,20 +274,33 @@ mod tests {
     }
 
     #[test]
-    fn what_we_try_is_told_with_its_answer_and_what_comes_to_us_at_once() {
-        let mut bench = bad(ThreatLevel::Critical);
+    fn what_we_try_below_critical_is_told_with_its_answer_and_all_else_at_once() {
+        let mut bench = bad(ThreatLevel::High);
         let mut syn = Talk::tcp("192.168.1.5", "203.0.113.9", 443).phase(Phase::Start).flow();
         syn.history = "S".into();
         assert!(bench.feed(&Event::Flow(syn.clone())).is_empty());
         let answered = Talk::tcp("192.168.1.5", "203.0.113.9", 443).carrying(9, 9).phase(Phase::Established);
         let told = bench.feed(&answered.event());
-        assert_eq!(levels(&told), ["critical 1", "low 1"]);
+        assert_eq!(levels(&told), ["high 1", "low 1"]);
         assert_eq!((told[0].proof, told[0].again), (Proof::Proven, Again::Counts));
         (syn.uid, syn.phase) = ("C2".into(), Phase::Unanswered);
         assert_eq!(bench.feed(&Event::Flow(syn)).len(), 2);
         let mut inwards = Talk::tcp("203.0.113.9", "192.168.1.5", 22).phase(Phase::Start).flow();
         inwards.history = "S".into();
         assert_eq!(bench.feed(&Event::Flow(inwards)).len(), 1);
+    }
+
+    #[test]
+    fn the_first_packet_to_a_critical_one_is_told_and_proven_by_the_hardware_of_its_sender() {
+        for (src_on_link, proof) in [(false, Proof::Unproven), (true, Proof::Proven)] {
+            let mut bench = bad(ThreatLevel::Critical);
+            bench.facts(Facts { src_on_link, ..Facts::default() });
+            let mut syn = Talk::tcp("192.168.1.5", "203.0.113.9", 443).phase(Phase::Start).flow();
+            syn.history = "S".into();
+            let told = bench.feed(&Event::Flow(syn));
+            assert_eq!(levels(&told), ["critical 1", "low 1"]);
+            assert_eq!((told[0].proof, told[1].proof), (proof, Proof::Unproven));
+        }
     }
 
     #[test]

@@ -102,6 +102,10 @@ fn told(cx: &mut Cx<'_>, file: &File, digest: &str, listed: &Listed<'_>, transfe
 impl Detector for ListedFile {
     in_steps!(transfers);
 
+    fn renew(&mut self) {
+        self.intel.refresh();
+    }
+
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         let Event::File(file) = event else { return };
         let Self { intel, transfers } = self;

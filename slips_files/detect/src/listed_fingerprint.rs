@@ -134,6 +134,10 @@ fn level_of(reached: &Reached, listed: &Listed<'_>) -> ThreatLevel {
 impl Detector for ListedFingerprint {
     in_steps!(clients, servers, certificates);
 
+    fn renew(&mut self) {
+        self.intel.refresh();
+    }
+
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         let Event::Tls(tls) = event else { return };
         let (about, fields) = (&tls.about, &tls.fields);

@@ -212,6 +212,10 @@ fn tell(cx: &mut Cx<'_>, mut client: Finding, mut other: Finding) {
 impl Detector for ListedName {
     in_steps!(seen.names, seen.answers);
 
+    fn renew(&mut self) {
+        self.intel.refresh();
+    }
+
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         let facts = cx.facts();
         let Self { intel, seen } = self;

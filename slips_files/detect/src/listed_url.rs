@@ -143,6 +143,10 @@ fn told(cx: &mut Cx<'_>, http: &Http, url: (&str, &str), listed: &Listed<'_>, re
 impl Detector for ListedUrl {
     in_steps!(requests);
 
+    fn renew(&mut self) {
+        self.intel.refresh();
+    }
+
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         let Event::Http(http) = event else { return };
         let facts = cx.facts();

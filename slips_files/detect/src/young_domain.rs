@@ -60,6 +60,10 @@ impl YoungDomain {
 impl Detector for YoungDomain {
     in_steps!(questions);
 
+    fn renew(&mut self) {
+        self.intel.refresh();
+    }
+
     fn on_event(&mut self, cx: &mut Cx<'_>, event: &Event) {
         let Event::Dns(dns) = event else { return };
         let about = &dns.about;

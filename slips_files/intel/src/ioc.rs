@@ -123,6 +123,7 @@ impl Ioc {
         let host = host.rsplit('@').next().unwrap_or_default();
         let usual = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
         let host = host.strip_suffix(usual).unwrap_or(host);
+        let host = host.strip_suffix('.').unwrap_or(host);
         let slash = if path.starts_with('/') { "" } else { "/" };
         let name = host_of(host);
         let good = rest.len() <= MAX_URL

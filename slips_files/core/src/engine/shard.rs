@@ -151,6 +151,7 @@ impl Shard {
     }
 
     fn tick(&mut self, seq: u64, now: PacketTime, out: &mut Vec<Emitted>) {
+        self.detectors.iter_mut().for_each(|detector| detector.renew());
         while self.wakes.first().is_some_and(|(wake, _)| wake.at <= now) {
             let Some((wake, generation)) = self.wakes.pop_first() else { return };
             let Some(owner) = self.owners.get(wake.slot.index()) else { continue };

@@ -211,6 +211,19 @@ impl Builder {
         out
     }
 
+    /// What lists say of a network holds for all networks in it. Sorted, a network comes before those in it.
+    fn nested(&mut self, mut nets: Vec<(Net, u32)>) -> Vec<(Net, u32)> {
+        let mut around: Vec<(Net, u32)> = Vec::new();
+        for (net, mark) in &mut nets {
+            while around.pop_if(|(outer, _)| !outer.contains(net.addr())).is_some() {}
+            if let Some((_, outer)) = around.last() {
+                *mark = self.merged(&[*mark, *outer]);
+            }
+            around.push((*net, *mark));
+        }
+        nets
+    }
+
     fn digests<const N: usize>(&mut self, rows: Vec<([u8; N], u32)>) -> Digests<N> {
         let (rows, marks) = self.distinct(rows).into_iter().unzip();
         Digests { rows, marks }
@@ -239,6 +252,7 @@ impl Builder {
     pub fn finish(mut self) -> Indicators {
         let rows = std::mem::take(&mut self.nets);
         let nets = self.distinct(rows);
+        let nets = self.nested(nets);
         let net_count = nets.len();
         let take = std::mem::take::<Rows>;
         let (domains, urls, ja4) = (take(&mut self.domains), take(&mut self.urls), take(&mut self.ja4));

@@ -12,7 +12,7 @@ use slips_core::hash::KeyedState;
 use super::digests::Digests;
 use super::marks::{Mark, Marks, Texts};
 use super::names::Names;
-use super::ranges::{RangeTable, Ranges};
+use super::ranges::{RangeTable, Ranges4, Ranges6};
 use super::{Contents, Indicators};
 
 /// Why a cache file was not taken.
@@ -32,7 +32,7 @@ pub enum CacheError {
     Broken,
 }
 
-const MAGIC: [u8; 8] = *b"SLIPSTI1";
+const MAGIC: [u8; 8] = *b"SLIPSTI2";
 /// Items that are read or written at a time.
 const PIECE: usize = 1 << 13;
 /// Largest file that is read.
@@ -47,8 +47,7 @@ impl Indicators {
         let mut out = Out { to, sum: Checksum::default(), buffer: Vec::new() };
         out.to.write_all(&MAGIC)?;
         out.number(fingerprint)?;
-        out.u32s(&self.nets.v4.first)?;
-        out.u32s(&self.nets.v4.last)?;
+        out.column(&self.nets.v4.bounds, |[first, last]| pair(first, last))?;
         out.u32s(&self.nets.v4.value)?;
         out.column(&self.nets.v6.first, u128::to_le_bytes)?;
         out.column(&self.nets.v6.last, u128::to_le_bytes)?;
@@ -85,11 +84,11 @@ impl Indicators {
         if file.number()? != fingerprint {
             return Err(CacheError::Stale);
         }
-        let v4 = Ranges { first: file.u32s()?, last: file.u32s()?, value: file.u32s()? };
+        let v4 = Ranges4::new(file.column(|bytes| unpair(bytes).into())?, file.u32s()?);
         let wide = u128::from_le_bytes;
-        let v6 = Ranges { first: file.column(wide)?, last: file.column(wide)?, value: file.u32s()? };
+        let v6 = Ranges6::new(file.column(wide)?, file.column(wide)?, file.u32s()?);
         let mut indicators = Self {
-            nets: RangeTable::of(v4, v6),
+            nets: RangeTable { v4, v6 },
             domains: file.names()?,
             urls: file.names()?,
             ja4: file.names()?,
@@ -281,7 +280,7 @@ impl<R: Read> In<R> {
         let (texts, marks, places) = (self.texts()?, self.u32s()?, self.u32s()?);
         let fits = places.len().is_power_of_two() && longest as usize <= places.len();
         if fits || marks.is_empty() {
-            Ok(Names { key, texts, marks, places, longest })
+            Ok(Names::of(key, texts, marks, places, longest))
         } else {
             Err(CacheError::Broken)
         }

@@ -25,6 +25,9 @@ pub(crate) struct Names {
     pub(crate) marks: Vec<u32>,
     /// A power of two of places.
     pub(crate) places: Vec<u32>,
+    /// For each place a byte of its hash, 0 for an empty one, and the first few again behind the last: eight of them are compared at a
+    /// time, and a name that is not there is found out in memory that is a fourth of the places.
+    tags: Vec<u8>,
     /// The longest way from where a name should be to where it is; nothing is ever looked for further away.
     pub(crate) longest: u32,
 }
@@ -46,7 +49,20 @@ impl Names {
             let hash = names.hash(form, names.texts.at(number));
             names.put(hash, number);
         }
-        names
+        names.tagged()
+    }
+
+    /// A table as it was written down.
+    pub(crate) fn of(key: KeyedState, texts: Texts, marks: Vec<u32>, places: Vec<u32>, longest: u32) -> Self {
+        Self { key, texts, marks, places, tags: Vec::new(), longest }.tagged()
+    }
+
+    fn tagged(mut self) -> Self {
+        let tags = self.places.iter().map(|place| if *place == 0 { 0 } else { tag_of(*place) });
+        let again =
+            self.places.iter().cycle().take(GROUP).map(|place| if *place == 0 { 0 } else { tag_of(*place) });
+        self.tags = tags.chain(again).collect();
+        self
     }
 
     fn put(&mut self, hash: u64, number: u32) {
@@ -72,19 +88,37 @@ impl Names {
     }
 
     /// The number of the name with this hash that `is_it`.
+    #[inline]
     fn find(&self, hash: u64, is_it: impl Fn(&str) -> bool) -> Option<usize> {
         let mask = self.places.len().wrapping_sub(1);
-        for step in 0..=self.longest as usize {
-            let place = *self.places.get((hash as usize).wrapping_add(step) & mask)?;
-            if place == 0 {
+        let wanted = u64::from(tag_of(tag(hash))) * ONES;
+        let mut step = 0;
+        while step <= self.longest as usize {
+            let at = (hash as usize).wrapping_add(step) & mask;
+            let group = u64::from_le_bytes(*self.tags.get(at..)?.first_chunk::<GROUP>()?);
+            let empty = zeros(group);
+            // What lies behind an empty place was put there by others.
+            let before = empty.wrapping_sub(1) & !empty;
+            let mut hits = zeros(group ^ wanted) & before;
+            while hits != 0 {
+                let number = self.number_at((at + hits.trailing_zeros() as usize / 8) & mask, hash);
+                if let Some(number) = number.filter(|number| is_it(self.texts.at(*number))) {
+                    return Some(number as usize);
+                }
+                hits &= hits - 1;
+            }
+            if empty != 0 {
                 return None;
             }
-            let number = (place & NUMBER) - 1;
-            if place & !NUMBER == tag(hash) && is_it(self.texts.at(number)) {
-                return Some(number as usize);
-            }
+            step += GROUP;
         }
         None
+    }
+
+    /// The number of the name at this place, if its hash may be this one.
+    fn number_at(&self, place: usize, hash: u64) -> Option<u32> {
+        let place = *self.places.get(place)?;
+        (place & !NUMBER == tag(hash)).then(|| (place & NUMBER).wrapping_sub(1))
     }
 
     /// The mark of a text that is listed itself.
@@ -128,13 +162,28 @@ impl Names {
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.texts.memory() + (self.marks.capacity() + self.places.capacity()) * 4
+        self.texts.memory() + (self.marks.capacity() + self.places.capacity()) * 4 + self.tags.capacity()
     }
 }
 
 /// Bits of a hash that do not choose the place.
 const fn tag(hash: u64) -> u32 {
     ((hash >> 32) as u32) & !NUMBER
+}
+
+/// The byte that stands for a place: never 0, which is an empty one.
+const fn tag_of(place: u32) -> u8 {
+    let byte = (place >> 24) as u8;
+    if byte == 0 { 1 } else { byte }
+}
+
+/// Places that are compared at a time, and a 1 in each byte.
+const GROUP: usize = 8;
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// The highest bit of each byte that is 0; above the lowest such byte there may be wrong ones.
+const fn zeros(bytes: u64) -> u64 {
+    bytes.wrapping_sub(ONES) & !bytes & (ONES << 7)
 }
 
 #[cfg(test)]

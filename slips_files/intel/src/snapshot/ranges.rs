@@ -14,48 +14,79 @@ struct Range<A> {
     value: u32,
 }
 
-/// Disjoint ranges of one family, sorted; column by column, so that a search touches nothing but where ranges begin.
-#[derive(Clone, Debug)]
-pub(crate) struct Ranges<A> {
-    pub(crate) first: Vec<A>,
-    pub(crate) last: Vec<A>,
+/// Disjoint ranges of IPv4, sorted. A search ends in the cache line that also says whether the address is in the range.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ranges4 {
+    /// First and last.
+    pub(crate) bounds: Vec<[u32; 2]>,
     pub(crate) value: Vec<u32>,
+    /// For each upper half of an address, how many ranges begin before it: a search then stays in a cache line or two. Empty for small
+    /// tables.
+    halves: Vec<u32>,
 }
 
-impl<A> Default for Ranges<A> {
-    fn default() -> Self {
-        Self { first: Vec::new(), last: Vec::new(), value: Vec::new() }
-    }
-}
-
-impl<A: Ord + Copy> Ranges<A> {
-    fn new(ranges: &[Range<A>]) -> Self {
-        Self {
-            first: ranges.iter().map(|range| range.first).collect(),
-            last: ranges.iter().map(|range| range.last).collect(),
-            value: ranges.iter().map(|range| range.value).collect(),
-        }
+impl Ranges4 {
+    pub(crate) fn new(bounds: Vec<[u32; 2]>, value: Vec<u32>) -> Self {
+        Self { halves: index_of(&bounds), bounds, value }
     }
 
-    /// The value of the range that holds `addr`, where `begun` ranges begin at it or before it.
-    fn at(&self, begun: usize, addr: A) -> Option<u32> {
+    fn find(&self, addr: u32) -> Option<u32> {
+        let half = (addr >> 16) as usize;
+        let (from, to) = match self.halves.get(half..half + 2) {
+            Some([from, to]) => (*from as usize, *to as usize),
+            _ => (0, self.bounds.len()),
+        };
+        // The range that holds the address may have begun in an earlier half.
+        let here = self.bounds.get(from..to)?;
+        let begun = from + here.partition_point(|[first, _]| *first <= addr);
         let at = begun.checked_sub(1)?;
+        let [_, last] = self.bounds.get(at)?;
+        if addr <= *last { self.value.get(at).copied() } else { None }
+    }
+
+    fn memory(&self) -> usize {
+        self.bounds.capacity() * 8 + (self.value.capacity() + self.halves.capacity()) * 4
+    }
+}
+
+/// Disjoint ranges of IPv6, sorted; column by column, so that a search touches nothing but where ranges begin.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ranges6 {
+    pub(crate) first: Vec<u128>,
+    pub(crate) last: Vec<u128>,
+    pub(crate) value: Vec<u32>,
+    /// Every [`STRIDE`]th of `first`: few enough to stay in the nearest cache.
+    coarse: Vec<u128>,
+}
+
+/// Ranges of IPv6 between two that are looked at first.
+const STRIDE: usize = 32;
+
+impl Ranges6 {
+    pub(crate) fn new(first: Vec<u128>, last: Vec<u128>, value: Vec<u32>) -> Self {
+        let coarse = first.iter().step_by(STRIDE).copied().collect();
+        Self { first, last, value, coarse }
+    }
+
+    fn find(&self, addr: u128) -> Option<u32> {
+        let block = self.coarse.partition_point(|first| *first <= addr).checked_sub(1)?;
+        let from = block * STRIDE;
+        let here = self.first.get(from..self.first.len().min(from + STRIDE))?;
+        let at = (from + here.partition_point(|first| *first <= addr)).checked_sub(1)?;
         if addr <= *self.last.get(at)? { self.value.get(at).copied() } else { None }
     }
 
     fn memory(&self) -> usize {
-        (self.first.capacity() + self.last.capacity()) * size_of::<A>() + self.value.capacity() * 4
+        (self.first.capacity() + self.last.capacity() + self.coarse.capacity()) * 16
+            + self.value.capacity() * 4
     }
 }
 
 /// Networks of both families.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RangeTable {
-    pub(crate) v4: Ranges<u32>,
-    /// For each upper half of an IPv4 address, how many ranges begin before it: a search then stays in a cache line or two.
-    /// Empty for small tables.
-    halves: Vec<u32>,
-    pub(crate) v6: Ranges<u128>,
+    pub(crate) v4: Ranges4,
+    pub(crate) v6: Ranges6,
 }
 
 /// Tables from this size on are worth an index of 256 kB.
@@ -76,50 +107,42 @@ impl RangeTable {
                 _ => {}
             }
         }
-        Self::of(Ranges::new(&disjoint(v4)), Ranges::new(&disjoint(v6)))
-    }
-
-    /// A table of ranges that are sorted and apart.
-    pub(crate) fn of(v4: Ranges<u32>, v6: Ranges<u128>) -> Self {
-        Self { halves: index_of(&v4.first), v4, v6 }
+        let (v4, v6) = (disjoint(v4), disjoint(v6));
+        Self {
+            v4: Ranges4::new(
+                v4.iter().map(|range| [range.first, range.last]).collect(),
+                v4.iter().map(|range| range.value).collect(),
+            ),
+            v6: Ranges6::new(
+                v6.iter().map(|range| range.first).collect(),
+                v6.iter().map(|range| range.last).collect(),
+                v6.iter().map(|range| range.value).collect(),
+            ),
+        }
     }
 
     /// The value of the most specific network that holds `addr`.
     pub(crate) fn lookup(&self, addr: IpAddr) -> Option<u32> {
         match canonical(addr) {
-            IpAddr::V4(v4) => self.find_v4(v4.to_bits()),
-            IpAddr::V6(v6) => {
-                let addr = v6.to_bits();
-                self.v6.at(self.v6.first.partition_point(|first| *first <= addr), addr)
-            }
+            IpAddr::V4(v4) => self.v4.find(v4.to_bits()),
+            IpAddr::V6(v6) => self.v6.find(v6.to_bits()),
         }
     }
 
-    fn find_v4(&self, addr: u32) -> Option<u32> {
-        let half = (addr >> 16) as usize;
-        let (from, to) = match self.halves.get(half..half + 2) {
-            Some([from, to]) => (*from as usize, *to as usize),
-            _ => (0, self.v4.first.len()),
-        };
-        // The range that holds the address may have begun in an earlier half.
-        let begun = from + self.v4.first.get(from..to)?.partition_point(|first| *first <= addr);
-        self.v4.at(begun, addr)
-    }
-
     pub(crate) fn memory(&self) -> usize {
-        self.v4.memory() + self.v6.memory() + self.halves.capacity() * 4
+        self.v4.memory() + self.v6.memory()
     }
 }
 
-fn index_of(firsts: &[u32]) -> Vec<u32> {
-    if firsts.len() < INDEXED_FROM {
+fn index_of(bounds: &[[u32; 2]]) -> Vec<u32> {
+    if bounds.len() < INDEXED_FROM {
         return Vec::new();
     }
     let mut before = 0;
     (0..=1u64 << 16)
         .map(|half| {
-            let here = firsts.get(before..).unwrap_or_default();
-            before += here.iter().take_while(|first| u64::from(**first) < half << 16).count();
+            let here = bounds.get(before..).unwrap_or_default();
+            before += here.iter().take_while(|[first, _]| u64::from(*first) < half << 16).count();
             before as u32
         })
         .collect()
@@ -243,7 +266,7 @@ mod tests {
             nets.insert(Net::new(IpAddr::from(bits.to_be_bytes()), prefix).expect("prefix"), value);
         }
         let table = RangeTable::new(nets.iter().map(|(net, value)| (*net, *value)));
-        assert!(!table.halves.is_empty());
+        assert!(!table.v4.halves.is_empty());
         let ends = nets.keys().flat_map(|net| [net.addr(), net.last()]);
         let probes: Vec<_> =
             (0..300).map(|_| IpAddr::from(random().to_be_bytes())).chain(ends.step_by(7)).collect();

@@ -190,3 +190,39 @@ fn assert_all_hit(indicators: &Indicators) {
         assert!(indicators.look_up(key).is_some());
     }
 }
+
+#[test]
+fn a_mild_word_about_an_address_does_not_hide_a_hard_one_about_the_network_around_it() {
+    let indicators = built(&[
+        (ioc("203.0.113.0/24"), saying(ThreatLevel::Critical, "botnet", "one")),
+        (ioc("203.0.113.64/26"), saying(ThreatLevel::Low, "odd", "two")),
+        (ioc("203.0.113.66"), saying(ThreatLevel::Info, "seen", "three")),
+        (ioc("203.0.114.1"), saying(ThreatLevel::Low, "odd", "two")),
+        (ioc("2001:db8::/32"), saying(ThreatLevel::High, "net", "one")),
+        (ioc("2001:db8::1"), saying(ThreatLevel::Info, "seen", "three")),
+    ]);
+    for (addr, said) in [
+        ("203.0.113.1", "critical botnet: one"),
+        ("203.0.113.65", "critical botnet: one two"),
+        ("203.0.113.66", "critical botnet: one three two"),
+        ("203.0.113.255", "critical botnet: one"),
+        ("203.0.114.1", "low odd: two"),
+        ("2001:db8::1", "high net: one three"),
+        ("2001:db8::2", "high net: one"),
+    ] {
+        let listed = indicators.look_up(Key::Address(addr.parse().expect(addr))).expect(addr);
+        let mut sources: Vec<&str> = listed.sources.split(", ").collect();
+        sources.sort_unstable();
+        assert_eq!(format!("{} {}: {}", listed.level, listed.description, sources.join(" ")), said, "{addr}");
+    }
+    assert_eq!(indicators.contents().nets, 6);
+}
+
+#[test]
+fn a_host_is_the_same_with_and_without_its_final_dot() {
+    let list = [ioc("http://bad.example./x"), ioc("http://worse.example/x")];
+    let indicators = built(&list.map(|ioc| (ioc, saying(ThreatLevel::High, "", "one"))));
+    for host in ["bad.example", "bad.example.", "worse.example.", "worse.example:80"] {
+        assert!(indicators.look_up(Key::Url { host, path: "/x" }).is_some(), "{host}");
+    }
+}

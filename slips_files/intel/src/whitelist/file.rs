@@ -240,6 +240,7 @@ fn ignored_of(text: &str) -> Option<Ignored> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn parsed(line: &str) -> Option<Result<Rule, String>> {
         let told = |(key, wrong): (&'static str, Wrong)| format!("{key}: {wrong}");
@@ -306,5 +307,20 @@ mod tests {
             assert!(said.starts_with(told), "{said}");
         }
         assert!(matches!(parse_line(b"\xff", 1), Some(Err((_, Wrong::NotText)))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic_and_a_good_one_is_read_again_as_it_is_told(
+            line in "(ip|domain|organization|mac)?,?[ -~]{0,40},?(src|dst|both)?,?(flows|alerts|both)?,?[0-9-]{0,10}(#.*)?",
+        ) {
+            prop_assume!(!line.contains('"'));
+            if let Some(Ok(rule)) = parse_line(line.as_bytes(), 1) {
+                let (what, direction, ignored) = (rule.what.to_string(), rule.direction.name(), rule.ignored.name());
+                let again = format!("{},{direction},{ignored}", what.replacen(' ', ",", 1));
+                let again = parse_line(again.as_bytes(), 1).expect("a rule").expect("a good one");
+                prop_assert_eq!((again.what, again.direction, again.ignored), (rule.what, rule.direction, rule.ignored));
+            }
+        }
     }
 }
