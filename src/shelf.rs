@@ -2,21 +2,27 @@
 //! change puts a new snapshot in the place of the old one.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use slips_core::intel::{Current, Intelligence, Key, Listed};
-use slips_intel::Indicators;
+use slips_intel::{Geo, Indicators};
 
 /// See the module.
 pub struct Shelf {
     current: Current,
     known: Mutex<Known>,
+    /// Databases of places.
+    places: Vec<PathBuf>,
 }
 
 /// A snapshot.
 #[derive(Clone)]
 struct Known {
     lists: Arc<Indicators>,
+    /// Which address is in which autonomous system; nothing where none is listed.
+    networks: Arc<Geo>,
     ages: Arc<HashMap<Box<str>, u32>>,
 }
 
@@ -25,16 +31,22 @@ impl Intelligence for Known {
         self.lists.look_up(key)
     }
 
+    fn asn_of(&self, addr: IpAddr) -> Option<u32> {
+        self.networks.asn(addr)
+    }
+
     fn domain_age_days(&self, domain: &str) -> Option<u32> {
         self.ages.get(domain).copied()
     }
 }
 
 impl Shelf {
-    /// Begins with these lists.
-    pub fn new(lists: Indicators) -> Self {
-        let known = Known { lists: Arc::new(lists), ages: Arc::default() };
-        Self { current: Current::new(Arc::new(known.clone())), known: Mutex::new(known) }
+    /// Begins with these lists; says what is wrong with the databases of places, which are read where a list names an autonomous system.
+    pub fn new(lists: Indicators, places: Vec<PathBuf>) -> (Self, Vec<String>) {
+        let (networks, problems) = networks(&lists, &places);
+        let known = Known { lists: Arc::new(lists), networks, ages: Arc::default() };
+        let current: Current = Current::new(Arc::new(known.clone()));
+        (Self { current, known: Mutex::new(known), places }, problems)
     }
 
     /// For whoever looks things up.
@@ -42,9 +54,14 @@ impl Shelf {
         self.current.clone()
     }
 
-    /// Puts other lists in the place of those.
-    pub fn put_lists(&self, lists: Indicators) {
-        self.change(|known| known.lists = Arc::new(lists));
+    /// Puts other lists in the place of those; says what is wrong with the databases of places.
+    pub fn put_lists(&self, lists: Indicators) -> Vec<String> {
+        let (networks, problems) = networks(&lists, &self.places);
+        self.change(|known| {
+            known.lists = Arc::new(lists);
+            known.networks = networks;
+        });
+        problems
     }
 
     /// Adds ages of domains, in days; no more than `most` are held.
@@ -72,6 +89,21 @@ impl Shelf {
     }
 }
 
+fn networks(lists: &Indicators, places: &[PathBuf]) -> (Arc<Geo>, Vec<String>) {
+    let (mut geo, mut problems) = (Geo::default(), Vec::new());
+    if lists.contents().asns > 0 {
+        for file in places {
+            if let Err(error) = geo.add(file) {
+                problems.push(format!("profiles.places: {}: {error}", file.display()));
+            }
+        }
+        if geo.is_empty() {
+            problems.push("autonomous systems are listed, and no database tells which addresses are theirs (docs/profiles.md)".into());
+        }
+    }
+    (Arc::new(geo), problems)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +111,8 @@ mod tests {
 
     #[test]
     fn ages_outlive_new_lists_and_are_bounded() {
-        let shelf = Shelf::new(Builder::new().finish());
+        let (shelf, problems) = Shelf::new(Builder::new().finish(), vec!["/nonexistent".into()]);
+        assert!(problems.is_empty(), "nobody needs it");
         let mut reader = shelf.current().reader();
         shelf.put_ages(
             [("young.example".into(), 3), ("old.example".into(), 999), ("late.example".into(), 1)],

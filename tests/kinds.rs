@@ -7,6 +7,7 @@ mod common;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use common::mmdb::{self, Value as Mm};
 use common::pcap::{Pcap, mac};
 use common::{analyze, attackers, conn, evidence, write};
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ const RAISED: &[(&str, &str, &str)] = &[
     ("DATA_UPLOAD", "kinds", "fn what_connections_show"),
     ("THREAT_INTELLIGENCE_TO_BLACKLISTED_IP", "analyze", "fn a_listed_address_is_evidence"),
     ("THREAT_INTELLIGENCE_FROM_BLACKLISTED_IP", "kinds", "fn a_listed_address_that_comes_to_us"),
+    ("THREAT_INTELLIGENCE_BLACKLISTED_ASN", "kinds", "fn an_address_of_a_listed_network"),
     ("THREAT_INTELLIGENCE_BLACKLISTED_DOMAIN", "intelligence", "fn a_listed_name_is_told"),
     ("THREAT_INTELLIGENCE_BLACKLISTED_DNS_ANSWER", "intelligence", "fn answers_that_lead_to"),
     ("THREAT_INTELLIGENCE_ANSWER_OF_BLACKLISTED_QUERY", "intelligence", "fn answers_that_lead_to"),
@@ -358,6 +360,32 @@ fn a_listed_address_that_comes_to_us_is_evidence() {
     };
     assert!(comes("203.0.113.66") > 0);
     assert_eq!(comes("203.0.113.67"), 0);
+}
+
+#[test]
+fn an_address_of_a_listed_network_is_evidence_where_a_database_knows_whose_it_is() {
+    let dir = tempfile::tempdir().expect("temp");
+    let lists = dir.path().join("lists");
+    std::fs::create_dir(&lists).expect("dir");
+    write(&lists, "own_malicious_iocs.csv", "AS64496, critical, bulletproof\n");
+    let system = Mm::Map(vec![("autonomous_system_number", Mm::Number(64_496))]);
+    let places = mmdb::database("ASN", &[(Ipv4Addr::new(203, 0, 113, 0), 25, system)]);
+    let places = write(dir.path(), "asn.mmdb", places);
+    let text = format!(
+        "threatintelligence:\n  local_threat_intelligence_files: {}\nprofiles:\n  places: [{}]\n",
+        lists.display(),
+        places.display()
+    );
+    let config = write(dir.path(), "slips.yaml", text);
+    let met = |src: &str, dst: &str| {
+        let flow = talk(0.0, src, dst, 443, (900, 900)).to_string();
+        let found =
+            analyze(&write(dir.path(), "conn.log", flow + "\n"), &["-c", config.to_str().expect("utf-8")]);
+        assert!(attackers(&found).is_empty(), "thousands may be in one network: {found}");
+        evidence(&found, "THREAT_INTELLIGENCE_BLACKLISTED_ASN")
+    };
+    assert_eq!((met(CLIENT, "203.0.113.9"), met("203.0.113.9", CLIENT)), (2, 1));
+    assert_eq!((met(CLIENT, "203.0.113.200"), met("203.0.113.200", CLIENT)), (0, 0));
 }
 
 #[test]

@@ -20,7 +20,6 @@ use super::summary::Summary;
 use super::{Analyze, Exit, Failure, load_config};
 use crate::config::Config;
 use crate::daemon::{build, sinks};
-use crate::shelf::Shelf;
 use crate::whitelist::Files;
 
 /// Batches of records that may wait for the sinks.
@@ -45,8 +44,9 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     };
     let jobs = options.jobs.unwrap_or_else(build::default_shards);
 
-    let (lists, problems) = build::intelligence(&build::lists(&config), crate::lists::Copy::Leave)?;
-    let intel = Shelf::new(lists).current();
+    let lists = build::lists(&config);
+    let (shelf, problems) = build::intelligence(&config, &lists, crate::lists::Copy::Leave)?;
+    let intel = shelf.current();
     for problem in problems {
         eprintln!("slips: {problem}");
     }

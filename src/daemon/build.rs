@@ -11,12 +11,13 @@ use slips_core::detector::Detector;
 use slips_core::flow::MacAddr;
 use slips_core::intel::Current;
 use slips_detect::leak_detector;
-use slips_intel::{Indicators, Rules};
+use slips_intel::Rules;
 use slips_sensor::{PayloadSettings, Settings as SensorSettings};
 
 use crate::cli::{Exit, Failure};
 use crate::config::Config;
 use crate::lists::{Copy, Lists};
+use crate::shelf::Shelf;
 use crate::whitelist::Files;
 
 /// One shard less than there are processors, at least one: the input needs one too.
@@ -25,12 +26,13 @@ pub fn default_shards() -> usize {
 }
 
 /// The lists of indicators of this machine, and what is wrong with them.
-pub fn intelligence(lists: &Lists, copy: Copy) -> Result<(Indicators, Vec<String>), Failure> {
+pub fn intelligence(config: &Config, lists: &Lists, copy: Copy) -> Result<(Shelf, Vec<String>), Failure> {
     let loaded = lists.load(copy).map_err(|error| Failure {
         exit: Exit::Config,
         error: anyhow::Error::from(error).context("threatintelligence: the lists cannot be read"),
     })?;
-    Ok((loaded.indicators, loaded.problems))
+    let (shelf, wrong) = Shelf::new(loaded.indicators, config.profiles.databases(&config.output.directory));
+    Ok((shelf, loaded.problems.into_iter().chain(wrong).collect()))
 }
 
 /// The whitelist of this machine, and what is wrong with it. `resolvers` are those of this host; none in an analysis.

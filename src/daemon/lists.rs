@@ -66,7 +66,9 @@ impl Follower {
                 if let Err(error) = self.lists.keep(&indicators, fingerprint) {
                     self.say(&format!("cannot keep a compiled copy: {error}"));
                 }
-                self.shelf.put_lists(indicators);
+                for problem in self.shelf.put_lists(indicators) {
+                    self.say(&problem);
+                }
             }
             Err(error) => self.say(&format!("the lists stay as they were: {:#}", anyhow::Error::from(error))),
         }
@@ -104,7 +106,7 @@ mod tests {
             Box::new(std::io::sink()),
             Lines::WithoutJournald,
         );
-        let shelf = Arc::new(Shelf::new(slips_intel::Builder::new().finish()));
+        let shelf = Arc::new(Shelf::new(slips_intel::Builder::new().finish(), Vec::new()).0);
         let made_of = lists.fingerprint();
         let mut follower = Follower::new(lists, Arc::clone(&shelf), journal, made_of);
         let mut reader = shelf.current().reader();

@@ -43,7 +43,6 @@ use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
-use crate::shelf::Shelf;
 use crate::whitelist::Files;
 
 /// After this long without the end, a stop ends the process at once: before the unit's `TimeoutStopSec`, which kills.
@@ -91,8 +90,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
 
     let lists = build::lists(config);
     let made_of = lists.fingerprint();
-    let (loaded, problems) = build::intelligence(&lists, Copy::Keep)?;
-    let shelf = Arc::new(Shelf::new(loaded));
+    let (shelf, problems) = build::intelligence(config, &lists, Copy::Keep)?;
+    let shelf = Arc::new(shelf);
     for problem in problems {
         responder.say(&entries::degraded("threat intelligence", &problem));
     }

@@ -245,7 +245,7 @@ mod tests {
         let line = EngineLine::default();
         line.open(input.clone());
         let answers = Answers::open(dir.path().join(ANSWERS)).expect("open");
-        let shelf = Arc::new(Shelf::new(slips_intel::Builder::new().finish()));
+        let shelf = Arc::new(Shelf::new(slips_intel::Builder::new().finish(), Vec::new()).0);
         let out = Box::new(io::sink());
         let journal = Journal::open(Path::new("/nonexistent/journal"), out, Lines::WithoutJournald);
         let desk = Desk::new(services(), answers);

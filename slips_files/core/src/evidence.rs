@@ -58,6 +58,8 @@ evidence_kinds! {
     BlacklistedDnsAnswer = "THREAT_INTELLIGENCE_BLACKLISTED_DNS_ANSWER",
     /// An address to which a name leads that is listed as malicious.
     AnswerOfBlacklistedQuery = "THREAT_INTELLIGENCE_ANSWER_OF_BLACKLISTED_QUERY",
+    /// Connection to or from an autonomous system that is listed as malicious.
+    BlacklistedAsn = "THREAT_INTELLIGENCE_BLACKLISTED_ASN",
     /// A page is fetched that is listed as malicious.
     MaliciousUrl = "THREAT_INTELLIGENCE_MALICIOUS_URL",
     /// A file was transferred that is listed as malicious.

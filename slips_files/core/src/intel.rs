@@ -86,6 +86,11 @@ pub trait Intelligence: Send + Sync {
     /// What the lists say of it.
     fn look_up(&self, key: Key<'_>) -> Option<Listed<'_>>;
 
+    /// The autonomous system that an address is in, where that is known and any is listed.
+    fn asn_of(&self, _addr: IpAddr) -> Option<u32> {
+        None
+    }
+
     /// How many days ago a registered domain (lower case) was registered, where that is known.
     fn domain_age_days(&self, _domain: &str) -> Option<u32> {
         None

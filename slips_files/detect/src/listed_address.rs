@@ -7,7 +7,7 @@ use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Again, Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Phase, Proto};
-use slips_core::intel::{Current, Key, Listed, Reader};
+use slips_core::intel::{Current, Intelligence, Key, Listed, Reader};
 use slips_core::state::Windowed;
 use slips_core::time::{PacketTime, WindowId};
 
@@ -19,7 +19,7 @@ use crate::tally::Once;
 /// The registry's entry.
 pub static SPEC: Spec = Spec {
     name: "listed_address",
-    kinds: &[EvidenceKind::ToBlacklistedIp, EvidenceKind::FromBlacklistedIp],
+    kinds: &[EvidenceKind::ToBlacklistedIp, EvidenceKind::FromBlacklistedIp, EvidenceKind::BlacklistedAsn],
     events: &[EventKind::Flow],
     roles: &[Role::Src],
     thresholds: &[],
@@ -29,7 +29,9 @@ pub static SPEC: Spec = Spec {
             when the listed side began.",
         rule: "A flow whose source or destination is listed, looked up for each pair of hosts, so that a second \
             victim is not missed. Towards: a linked pair, the listed address with the list's level and the local \
-            host with low. From: the listed address with the list's level. The level critical therefore blocks \
+            host with low. From: the listed address with the list's level. An address that is not listed itself, but in a \
+            listed autonomous system, is told likewise as `THREAT_INTELLIGENCE_BLACKLISTED_ASN`, high at most and with \
+            confidence 0.8. The level critical therefore blocks \
             at the first packet, from and to a listed host. Below it a connection that one of ours tries is told when \
             it is known how it went, milliseconds later: then it is proven.",
         numbers: "Each flow counts up to 128, where the weight of a repeated fact ends; then every doubling is told. \
@@ -84,20 +86,49 @@ impl ListedAddress {
         let outgoing_icmp = flow.proto == Proto::Icmp && facts.src_local;
         let tries = facts.src_local && is_first_syn(flow);
         let about_us = facts.dst_local || outgoing_icmp;
-        if let Some(listed) = intel.look_up(Key::Address(flow.dst.addr)).filter(|_| !about_us) {
+        if let Some(listed) = find(intel, flow.dst.addr).filter(|_| !about_us) {
             // What is critical is not waited for: the connection is not to come about.
-            if tries && listed.level < ThreatLevel::Critical {
+            if tries && listed.what.level < ThreatLevel::Critical {
                 return;
             }
-            if let Some(told) = seen.count(cx, flow, listed.level) {
+            if let Some(told) = seen.count(cx, flow, listed.what.level) {
                 towards(cx, flow, &listed, told);
             }
-        } else if let Some(listed) = intel.look_up(Key::Address(flow.src.addr)).filter(|_| !tries)
-            && let Some(told) = seen.count(cx, flow, listed.level)
+        } else if let Some(listed) = find(intel, flow.src.addr).filter(|_| !tries)
+            && let Some(told) = seen.count(cx, flow, listed.what.level)
         {
             from(cx, flow, &listed, told);
         }
     }
+}
+
+/// How an address is listed.
+struct Found<'a> {
+    what: Listed<'a>,
+    /// By this autonomous system, not by itself.
+    asn: Option<u32>,
+}
+
+impl Found<'_> {
+    /// `kind` is that of an address that is listed itself.
+    fn kind(&self, kind: EvidenceKind) -> EvidenceKind {
+        if self.asn.is_some() { EvidenceKind::BlacklistedAsn } else { kind }
+    }
+
+    /// The original's numbers.
+    fn confidence(&self) -> Confidence {
+        if self.asn.is_some() { Confidence::new(0.8) } else { Confidence::FULL }
+    }
+}
+
+fn find(intel: &dyn Intelligence, addr: IpAddr) -> Option<Found<'_>> {
+    if let Some(what) = intel.look_up(Key::Address(addr)) {
+        return Some(Found { what, asn: None });
+    }
+    let asn = intel.asn_of(addr)?;
+    let what = intel.look_up(Key::Asn(asn))?;
+    // Thousands may be in one, and not all of them are bad.
+    Some(Found { what: Listed { level: what.level.min(ThreatLevel::High), ..what }, asn: Some(asn) })
 }
 
 /// Who met whom.
@@ -143,17 +174,20 @@ struct Told {
 }
 
 /// Our host went to a listed address: a linked pair.
-fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Listed<'_>, told: Told) {
+fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Found<'_>, told: Told) {
     let what = describe(listed, told.flows);
-    let kind = EvidenceKind::ToBlacklistedIp;
+    let kind = listed.kind(EvidenceKind::ToBlacklistedIp);
+    let confidence = listed.confidence();
     let mut remote = Finding {
-        level: listed.level,
+        level: listed.what.level,
+        confidence,
         victim: Some(Entity::Ip(flow.src.addr)),
         text: format!("{} was contacted, which is listed as {what}", flow.dst.addr),
         ..told.finding(cx, kind, flow.dst.addr, flow)
     };
     let mut local = Finding {
-        level: listed.level.min(ThreatLevel::Low),
+        level: listed.what.level.min(ThreatLevel::Low),
+        confidence,
         victim: Some(Entity::Ip(flow.dst.addr)),
         text: format!("connection to {}, which is listed as {what}", flow.dst.addr),
         // Any page can have its visitor do it, so it must not cut the visitor off.
@@ -167,21 +201,25 @@ fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Listed<'_>, told: Told) {
 }
 
 /// A listed address came to us.
-fn from(cx: &mut Cx<'_>, flow: &Flow, listed: &Listed<'_>, told: Told) {
+fn from(cx: &mut Cx<'_>, flow: &Flow, listed: &Found<'_>, told: Told) {
     cx.emit(Finding {
-        level: listed.level,
+        level: listed.what.level,
+        confidence: listed.confidence(),
         victim: Some(Entity::Ip(flow.dst.addr)),
         text: format!(
             "connection from {}, which is listed as {}",
             flow.src.addr,
             describe(listed, told.flows)
         ),
-        ..told.finding(cx, EvidenceKind::FromBlacklistedIp, flow.src.addr, flow)
+        ..told.finding(cx, listed.kind(EvidenceKind::FromBlacklistedIp), flow.src.addr, flow)
     });
 }
 
-fn describe(listed: &Listed<'_>, flows: u32) -> String {
-    format!("{listed}; {flows} flows")
+fn describe(listed: &Found<'_>, flows: u32) -> String {
+    match listed.asn {
+        Some(asn) => format!("part of AS{asn}: {}; {flows} flows", listed.what),
+        None => format!("{}; {flows} flows", listed.what),
+    }
 }
 
 impl Told {

@@ -61,6 +61,28 @@ impl Geo {
     }
 }
 
+impl Geo {
+    /// The number of the autonomous system that an address is in; nothing else of its row is read.
+    pub fn asn(&self, addr: IpAddr) -> Option<u32> {
+        if is_private(addr) {
+            return None;
+        }
+        self.0.iter().find_map(|reader| {
+            let number = reader.lookup(addr).and_then(|found| found.decode::<Number<'_>>()).ok()??;
+            let named = || number.asn?.strip_prefix("AS")?.parse().ok();
+            number.autonomous_system_number.or_else(named)
+        })
+    }
+}
+
+/// The number alone.
+#[derive(Deserialize)]
+struct Number<'a> {
+    autonomous_system_number: Option<u32>,
+    #[serde(borrow)]
+    asn: Option<&'a str>,
+}
+
 /// The fields of the databases that are in use.
 #[derive(Deserialize)]
 struct Row {
