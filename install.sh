@@ -261,8 +261,14 @@ start_service() {
     say "  what it found:  journalctl -u slips -x"
 }
 
+# Two of them would share one configuration, one state and one user.
+refuse_beside_package() {
+    if [ -z "$DESTDIR" ] && deb_installed slips; then die "the package slips is installed; remove it first: apt-get remove slips"; fi
+}
+
 do_install() {
     [ -n "$DESTDIR" ] || is_root || die "must run as root (sudo ./install.sh), or with DESTDIR for a staged install"
+    refuse_beside_package
     step "What the build needs"
     [ -n "$DESTDIR" ] || install_packages "${packages[@]}"
     if [ -n "$DESTDIR" ]; then
@@ -296,6 +302,7 @@ do_install() {
 
 do_uninstall() {
     [ -n "$DESTDIR" ] || is_root || die "must run as root (sudo ./install.sh --uninstall)"
+    [ "$purge" = no ] || refuse_beside_package
     if [ -z "$DESTDIR" ]; then
         if systemd_runs; then
             systemctl disable --now --quiet slips.service 2>/dev/null || true

@@ -64,11 +64,11 @@ impl Policy {
         let net = plain(request.net);
         let for_ = request.for_;
         let widest = if net.addr().is_ipv4() { self.widest_v4 } else { self.widest_v6 };
-        if for_.is_zero() {
-            return Err(Refusal::NoTime);
-        }
         if let Some((net, why)) = protected.check(net) {
             return Err(Refusal::Protected { net, why });
+        }
+        if for_.is_zero() {
+            return Err(Refusal::NoTime);
         }
         if net.prefix() < widest {
             return Err(Refusal::TooWide { widest });

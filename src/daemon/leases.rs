@@ -69,7 +69,12 @@ impl Leases {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.given
             .retain(|addr, servers| own.contains(addr) && servers.iter().any(|(_, until)| *until > now));
-        (seen.own, seen.near) = (own, protected.local().to_vec());
+        // Where this host has no gateway it is one itself, to hosts of which any could say that he gave it its address.
+        let gateways: Vec<Net> =
+            protected.iter().filter(|(_, why)| *why == Why::Gateway).map(|(net, _)| net).collect();
+        let has_gateway = |near: &&Net| gateways.iter().any(|gateway| near.overlaps(*gateway));
+        seen.near = protected.local().iter().filter(has_gateway).copied().collect();
+        seen.own = own;
         for (server, _) in seen.given.values().flatten().filter(|(_, until)| *until > now) {
             protected.add_host(*server, Why::Dhcp);
         }
@@ -129,6 +134,7 @@ mod tests {
         let mut protected = Protected::classes();
         protected.add_host(OWN.parse().expect("address"), Why::Own);
         protected.add_local("192.168.1.0/24".parse().expect("net"));
+        protected.add_host("192.168.1.254".parse().expect("address"), Why::Gateway);
         protected
     }
 
@@ -160,6 +166,18 @@ mod tests {
         leases.note(&answer("192.168.1.1", OWN, &["REQUEST", "ACK"]), secs(1800));
         assert_eq!(servers(&leases, 5399), ["192.168.1.1"]);
         assert!(servers(&leases, 5400).is_empty());
+    }
+
+    #[test]
+    fn whose_gateway_this_host_is_does_not_give_it_its_address() {
+        let leases = Leases::default();
+        let mut inside = Protected::classes();
+        inside.add_host(OWN.parse().expect("address"), Why::Own);
+        inside.add_local("192.168.1.0/24".parse().expect("net"));
+        leases.protect(&mut inside, secs(0));
+        leases.note(&answer("192.168.1.66", OWN, &["REQUEST", "ACK"]), secs(1));
+        leases.protect(&mut inside, secs(2));
+        assert!(!inside.iter().any(|(_, why)| why == Why::Dhcp));
     }
 
     #[test]

@@ -115,8 +115,15 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let (to_words, words) = sync_channel(ASK_QUEUE);
     let to_engine = peers::EngineLine::default();
     let (to_advice, advice) = AdviceLine::new(bell.rope(), config.firewall.peer_cap);
-    let peers =
-        peers::build(config, environment, &watched, known, to_engine.clone(), to_advice, open_journal())?;
+    let peers = peers::build(
+        config,
+        environment,
+        &watched,
+        (known, policy.clone()),
+        to_engine.clone(),
+        to_advice,
+        open_journal(),
+    )?;
     let lanes = [Lane::new(to_responder, is_decision).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
     let shed = lanes.each_ref().map(Lane::shed);
     let asking = services::build(config, &settings.local_nets, &shelf, to_engine.clone(), open_journal())?;

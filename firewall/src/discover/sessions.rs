@@ -23,8 +23,9 @@ pub(super) fn known(sources: &Sources) -> Vec<IpAddr> {
 pub(super) fn peers(sources: &Sources, net: &Path) -> Result<Vec<IpAddr>, DiscoverError> {
     let mut peers = known(sources);
     let seen = Logins::count(&sources.root.join("proc"));
-    let logind_does = || seen.hidden && logind_knows_all(&sources.root);
-    if !seen.explained_by(peers.len()) && !logind_does() {
+    let all_are_known =
+        if seen.hidden { logind_knows_all(&sources.root) } else { seen.explained_by(peers.len()) };
+    if !all_are_known {
         let ports = match sources.login_ports.as_slice() {
             [] => configured_ports(&sources.root.join("etc/ssh")),
             named => named.to_vec(),
@@ -38,21 +39,32 @@ pub(super) fn peers(sources: &Sources, net: &Path) -> Result<Vec<IpAddr>, Discov
     Ok(peers)
 }
 
-/// Whether each login of this host is told to logind: OpenSSH serves them, nothing else that is known, and it opens a session with
-/// `pam_systemd` for each. What cannot be read counts as not so.
+/// Whether each login of this host is told to logind, with its address: OpenSSH serves them, nothing else that is known, and it opens a
+/// session with `pam_systemd` for each. What cannot be read counts as not so.
 fn logind_knows_all(root: &Path) -> bool {
     let exists = |path: &str| root.join(path).exists();
     exists("run/systemd/sessions")
         && exists("run/sshd.pid")
         && !exists("run/dropbear.pid")
+        && !has_remote_without_address(&root.join("run/systemd/sessions"))
         && uses_pam(&root.join("etc/ssh"))
         && opens_session(&root.join("etc/pam.d"), "sshd", 0)
+}
+
+/// Whether somebody came from elsewhere and logind has a name for that place (`UseDNS yes`), or nothing.
+fn has_remote_without_address(sessions: &Path) -> bool {
+    files(sessions).any(|path| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().any(|line| line == "REMOTE=1") && remote_host(&text).is_none()
+    })
 }
 
 /// Whether sshd asks PAM; the first line that says so or not counts, as for sshd, and drop-ins come first.
 fn uses_pam(folder: &Path) -> bool {
     let mut texts = sshd_texts(folder);
     texts.rotate_left(1);
+    // One that only root may read could say otherwise.
+    let Some(texts) = texts.into_iter().collect::<Option<Vec<String>>>() else { return false };
     let said = texts.iter().flat_map(|text| text.lines()).find_map(|line| {
         let mut words =
             line.split(|c: char| c.is_ascii_whitespace() || c == '=').filter(|word| !word.is_empty());
@@ -89,22 +101,22 @@ fn opens_session(folder: &Path, service: &str, depth: u8) -> bool {
 /// systems only root may.
 fn configured_ports(folder: &Path) -> Vec<u16> {
     let texts = sshd_texts(folder);
-    let mut ports: Vec<u16> = texts.iter().flat_map(|text| ports_of(text)).collect();
+    let mut ports: Vec<u16> = texts.iter().flatten().flat_map(|text| ports_of(text)).collect();
     if ports.is_empty() {
         ports.push(SSH);
     }
     ports
 }
 
-/// The configuration of sshd in this folder and then its drop-ins in their order, each empty where it cannot be read.
-fn sshd_texts(folder: &Path) -> Vec<String> {
+/// The configuration of sshd in this folder and then its drop-ins in their order; none of one that cannot be read.
+fn sshd_texts(folder: &Path) -> Vec<Option<String>> {
     let mut drop_ins: Vec<_> = files(&folder.join("sshd_config.d"))
         .filter(|path| path.extension() == Some("conf".as_ref()))
         .collect();
     drop_ins.sort();
     std::iter::once(folder.join("sshd_config"))
         .chain(drop_ins)
-        .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned())
+        .map(|path| std::fs::read(path).ok().map(|text| String::from_utf8_lossy(&text).into_owned()))
         .collect()
 }
 
@@ -244,7 +256,8 @@ mod tests {
         if let Some(session) = session {
             write(&root.path().join("run/systemd/sessions/7"), session);
         }
-        for (pid, title) in titles.iter().enumerate() {
+        // Without any they are hidden from us.
+        for (pid, title) in (1..).zip(titles) {
             write(&root.path().join(format!("proc/{pid}/cmdline")), title);
         }
         let sources = Sources { root: root.path().to_owned(), ..Sources::default() };
@@ -265,7 +278,8 @@ mod tests {
         let admin = "sshd: root@pts/0";
         check(session, &[guessing[0], guessing[1], listener, admin], &[ADMIN]);
         check(session, &["sshd-session: anna", listener], &[ADMIN]);
-        check(session, &[], &[ADMIN]);
+        // Nobody else is seen: he may not be the only one.
+        check(session, &[], &[ADMIN, GUESSER]);
         check(None, &guessing, &[]);
         check(local, &guessing, &[]);
         // A login that logind does not know of: it may be anybody's.
@@ -309,7 +323,20 @@ mod tests {
         assert!(guesser_is_safe(), "sshd asks nobody");
         write("etc/ssh/sshd_config.d/10-own.conf", "");
         assert!(!guesser_is_safe());
+        write("run/systemd/sessions/7", "REMOTE=1\nREMOTE_HOST=192.0.2.10\n");
+        assert!(!peers(&sources, &net).expect("peers").contains(&IpAddr::from(GUESSER)));
+        write("run/systemd/sessions/8", "REMOTE=1\nREMOTE_HOST=office.example\n");
+        assert!(
+            peers(&sources, &net).expect("peers").contains(&IpAddr::from(GUESSER)),
+            "whose address is unknown"
+        );
+        std::fs::remove_file(root.path().join("run/systemd/sessions/8")).expect("remove");
         write("run/dropbear.pid", "8\n");
+        assert!(
+            peers(&sources, &net).expect("peers").contains(&IpAddr::from(GUESSER)),
+            "another server, beside a session"
+        );
+        std::fs::remove_file(root.path().join("run/systemd/sessions/7")).expect("remove");
         assert!(guesser_is_safe(), "another server");
         std::fs::remove_file(root.path().join("run/dropbear.pid")).expect("remove");
         // A stack that includes itself ends.

@@ -78,10 +78,10 @@ impl Council {
         if self.is_quarantined(author) || self.is_canary(indicator) || self.is_refuted(indicator, now) {
             return Vec::new();
         }
-        if self.is_protected(indicator) {
+        let ends = at.plus(request.duration).min(until);
+        if ends > now && self.is_protected(indicator) {
             return vec![Ruling::Refused { indicator: indicator.clone(), by: author }];
         }
-        let ends = at.plus(request.duration).min(until);
         if ends <= now || !self.orders.put(indicator, author, ends) {
             return Vec::new();
         }

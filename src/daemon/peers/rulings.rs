@@ -40,9 +40,13 @@ impl Peers {
                 Ruling::Refused { indicator, by } => {
                     let Some(net) = indicator.as_net() else { continue };
                     let why = format!("order of {}", self.name_of(by));
-                    // The firewall refuses it, counts it and tells why. Should it know better by now, it lasts a moment: nobody takes it back.
-                    let for_ = Duration::from_secs(1);
-                    self.ask_responder(Advice::Block { net, for_, source: source_of(by), why });
+                    // For no time: the firewall refuses it, counts it and tells why, also should it protect others by now.
+                    self.ask_responder(Advice::Block {
+                        net,
+                        for_: Duration::ZERO,
+                        source: source_of(by),
+                        why,
+                    });
                 }
                 Ruling::WouldBlock { indicator, basis, opinion } => {
                     let reason = format!("{basis}; {}", self.account(&opinion));

@@ -175,7 +175,7 @@ fn what_an_authority_orders_of_the_protected_is_left_to_the_firewall_to_refuse()
     let net = Net::host([45, 83, 64, 9].into());
     bench.peers.council.protect(vec![net]);
     let asked = bench.say(1, &order(9));
-    let (for_, source) = (Duration::from_secs(1), id(1).to_string());
+    let (for_, source) = (Duration::ZERO, id(1).to_string());
     assert_eq!(asked, [Advice::Block { net, for_, source, why: "order of attic".into() }]);
     assert_eq!(bench.peers.council.orders().count(), 0);
 }

@@ -17,6 +17,7 @@ use super::{Peers, Settings, Ways};
 use crate::cli::Failure;
 use crate::config::{Config, PeerNode};
 use crate::daemon::clocks::Clocks;
+use crate::daemon::policy::Policy;
 use crate::daemon::protect::PeerAddresses;
 use crate::daemon::responder::AdviceLine;
 use crate::daemon::{interfaces, protect};
@@ -68,7 +69,7 @@ pub fn build(
     config: &Config,
     environment: &Environment,
     watched: &[String],
-    known: PeerAddresses,
+    (known, policy): (PeerAddresses, Policy),
     engine: EngineLine,
     responder: AdviceLine,
     journal: Journal,
@@ -81,13 +82,12 @@ pub fn build(
         own: own_nets(config, watched),
         book: config.output.directory.join("peers.sqlite"),
     };
-    let policy = config.firewall.clone();
     let (peers, targets) = (known.clone(), config.p2p.probes.clone());
     let ways = Ways {
         advise: Box::new(move |event| engine.tell(event)),
         respond: Box::new(move |advice| responder.give(advice)),
         protect: Box::new(move || {
-            let protected = protect::discover(&policy, &peers).ok()?;
+            let protected = protect::discover(&policy.now(), &peers).ok()?;
             Some(protected.iter().map(|(net, _)| net).collect())
         }),
         reach: Box::new(move |now| {

@@ -125,7 +125,9 @@ impl Responder {
     ) {
         let Sentence { term, unproven, manner } = sentence;
         let asked = BlockRequest::new(Net::host(alert.attacker), term, "");
-        let (net, term) = match self.judge(&BlockRequest { exact: unproven, ..asked }) {
+        // One host of ours is one host, also behind another router: its /64 has others.
+        let exact = unproven || self.standing.is_inside(Net::host(alert.attacker));
+        let (net, term) = match self.judge(&BlockRequest { exact, ..asked }) {
             Ok(judged) => judged,
             Err(refusal) => return batch.refuse(alert, refusal),
         };
