@@ -357,9 +357,11 @@ impl Backend for Nftables {
             }
         }
         let read = now();
-        held.iter_mut().for_each(|(place, ranges)| self.ends.correct(*place, ranges, read));
-        let wide: BTreeMap<Place, Wide> =
-            held.into_iter().map(|(place, ranges)| (place, Wide::from(ranges))).collect();
+        let correct = |(place, mut ranges): (Place, Vec<Range>)| {
+            let changed = self.ends.correct(place, &mut ranges, read);
+            (place, Wide::new(ranges, changed))
+        };
+        let wide: BTreeMap<Place, Wide> = held.into_iter().map(correct).collect();
         match self.commit(changes, (wide.clone(), read), Held::Perhaps) {
             // An entry is there with another tag: the kernel changes times only. It is seldom, so it is asked only now.
             Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::EEXIST)) => {

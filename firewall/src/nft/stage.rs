@@ -37,14 +37,17 @@ pub(super) struct Ends(BTreeMap<Place, BTreeMap<(u128, u128), Instant>>);
 impl Ends {
     /// Gives what was read the ends that were written, but for those that somebody else has made shorter. The kernel counts in jiffies, and from
     /// when it took them: what has ended meanwhile is dropped, or each further change would let it last for the shortest time once more.
-    pub(super) fn correct(&self, place: Place, ranges: &mut Vec<Range>, now: Instant) {
-        let Some(ends) = self.0.get(&place) else { return };
+    /// Whether something was: the kernel still holds it, so the set is to be written without it.
+    pub(super) fn correct(&self, place: Place, ranges: &mut Vec<Range>, now: Instant) -> bool {
+        let Some(ends) = self.0.get(&place) else { return false };
+        let read = ranges.len();
         for range in ranges.iter_mut() {
             let written = ends.get(&(range.first, range.last));
             let left = written.map(|end| end.saturating_duration_since(now));
             range.left = left.filter(|left| *left <= range.left.saturating_add(NEAR)).unwrap_or(range.left);
         }
         ranges.retain(|range| !range.left.is_zero());
+        ranges.len() < read
     }
 
     /// Takes over what has been written since.
@@ -68,13 +71,12 @@ pub(super) struct Wide {
     changed: bool,
 }
 
-impl From<Vec<Range>> for Wide {
-    fn from(ranges: Vec<Range>) -> Self {
-        Self { ranges, ..Self::default() }
-    }
-}
-
 impl Wide {
+    /// These ranges; `changed` when the kernel holds others beside them.
+    pub(super) fn new(ranges: Vec<Range>, changed: bool) -> Self {
+        Self { ranges, changed, ..Self::default() }
+    }
+
     fn add(&mut self, range: Range) {
         self.cut_now();
         self.ranges.push(range);
@@ -299,7 +301,7 @@ mod tests {
             assert_eq!(read[0].left, secs(expected));
         }
         let mut ended = vec![range("10.0.0.0/24", Duration::from_millis(80))];
-        ends.correct(Place::Net4, &mut ended, began + secs(100));
+        assert!(ends.correct(Place::Net4, &mut ended, began + secs(100)));
         assert!(ended.is_empty(), "the kernel took it later than it was counted from");
         let mut cleared = Ends::default();
         cleared.note(Place::Net4, &[], later);
