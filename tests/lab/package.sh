@@ -37,6 +37,7 @@ confined "$daemon" $network $network "the daemon"
 [ "$(inside stat -c %U "/proc/$daemon")" = slips ] || fail "the daemon is not of user slips"
 [ "$(inside stat -c %a:%G /etc/slips/slips.yaml)" = 640:slips ] || fail "everybody may read the configuration"
 inside sh -c 'journalctl --list-catalog | grep -q Slips' || fail "the catalog does not know slips"
+! inside sh -c 'journalctl -u slips.service -o cat | grep -i denied' >"$dir/denied" || fail "the daemon may not: $(head -n 2 "$dir/denied")"
 for page in man1/slips.1 man5/slips.yaml.5 man8/slips.service.8; do
     inside test -s "/usr/share/man/$page.gz" || inside grep -rqs man /etc/dpkg/dpkg.cfg.d || fail "no page $page"
 done
