@@ -12,7 +12,7 @@ use slips_intel::{Builder, Entry, Feed, Holds, Indicators, LoadError, Tally, cat
 
 use crate::config::ThreatIntelligence;
 use crate::peers::files;
-pub use crate::peers::files::give_to_owner;
+pub use crate::peers::files::{give_to_owner, open_or_make};
 
 /// Which files there may be.
 #[derive(Clone, Debug)]
@@ -167,7 +167,7 @@ impl Lists {
     /// Keeps a compiled copy for the next start.
     pub fn keep(&self, indicators: &Indicators, fingerprint: u64) -> io::Result<()> {
         let new = self.cache.with_extension("new");
-        let mut file = BufWriter::new(File::create(&new)?);
+        let mut file = BufWriter::new(make_anew(&new)?);
         indicators.write_cache(&mut file, fingerprint)?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&new, &self.cache)
@@ -236,11 +236,19 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Its name ends as no list does, so that nobody reads half of it.
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let mut file = File::create(&new)?;
+    let mut file = make_anew(Path::new(&new))?;
     file.write_all(bytes)?;
     give_to_owner(dir, &file)?;
     file.sync_all()?;
     fs::rename(&new, path)
+}
+
+/// Makes a file in the place of what an earlier try left there; a link is removed and not followed, whoever put it there.
+pub fn make_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::create_new(path),
+    }
 }
 
 /// Makes a directory, and those it lies in. Each belongs to whom the one around it belongs, so that what root makes the daemon can use.
@@ -329,6 +337,20 @@ mod tests {
         fs::write(machine.at(CACHE), b"SLIPSTI1 and nothing more").expect("write");
         assert_eq!(lists.load(Copy::Leave).expect("read").feeds.len(), 2, "read anew");
         assert!(fs::read(machine.at(CACHE)).expect("left").starts_with(b"SLIPSTI1 and"));
+    }
+
+    #[test]
+    fn a_link_that_somebody_left_leads_nowhere() {
+        let machine = Machine::new();
+        machine.write("precious", "keep me");
+        for name in ["updates.json.new", "lock"] {
+            std::os::unix::fs::symlink(machine.at("precious"), machine.at(name)).expect("a link");
+        }
+        machine.write("updates.json", "new");
+        assert!(open_or_make(&machine.at("lock")).is_err());
+        let read = |name: &str| fs::read_to_string(machine.at(name)).expect("read");
+        assert_eq!((read("precious").as_str(), read("updates.json").as_str()), ("keep me", "new"));
+        assert!(!fs::symlink_metadata(machine.at("updates.json")).expect("there").is_symlink());
     }
 
     #[test]

@@ -67,16 +67,7 @@ pub fn make_directory(dir: &Path) -> Result<(), Error> {
 /// Takes the lock; waits a few seconds for who has it.
 pub(super) fn lock(dir: &Path) -> Result<Lock, Error> {
     let path = dir.join("lock");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(Mode::Shared.bits())
-        .custom_flags(OFlag::O_NOFOLLOW.bits())
-        .open(&path)
-        .map_err(io_error(&path))?;
-    give_to_owner(dir, &file).map_err(io_error(&path))?;
+    let file = open_or_make(&path).map_err(io_error(&path))?;
     for _ in 0..TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(Lock(file)),
@@ -87,6 +78,21 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, Error> {
         let _ = poll(&mut [], PollTimeout::from(PAUSE));
     }
     Err(Error::Busy { path, waited: Duration::from_millis(u64::from(TRIES) * u64::from(PAUSE)) })
+}
+
+/// Opens a file, made if it is not there, that belongs to the owner of its directory. He may have put anything there: no link is followed,
+/// or what root opens and gives away were somebody else's.
+pub fn open_or_make(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(Mode::Shared.bits())
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path)?;
+    give_to_owner(path.parent().unwrap_or(Path::new(".")), &file)?;
+    Ok(file)
 }
 
 /// What root makes belongs to whom its directory belongs.

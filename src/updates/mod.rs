@@ -22,7 +22,7 @@ pub use plan::Plan;
 
 use self::book::Book;
 use self::verdict::{Contents, Verdict, look_into, weigh};
-use crate::lists::{give_to_owner, make_directory};
+use crate::lists::{give_to_owner, make_anew, make_directory, open_or_make};
 use crate::outside::{Ask, Asks, Head, Missed};
 
 /// A file that is kept up to date.
@@ -110,8 +110,7 @@ impl Updater {
     /// When it cannot be written to; `WouldBlock` when another program is at it.
     pub fn open(dir: &Path, bounds: Bounds, plan: Plan) -> io::Result<Self> {
         make_directory(dir)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(dir.join("updates.lock"))?;
-        give_to_owner(dir, &lock)?;
+        let lock = open_or_make(&dir.join("updates.lock"))?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             fs::TryLockError::Error(error) => error,
@@ -197,7 +196,7 @@ impl Updater {
         now: i64,
     ) -> Result<Outcome, Missed> {
         let io = |error: io::Error| Missed::Wrong(format!("{}: {error}", item.path.display()));
-        let new = Temporary::beside(&item.path).map_err(io)?;
+        let mut new = Temporary::beside(&item.path).map_err(io)?;
         let size = fs::metadata(&item.path).map(|about| about.len()).ok();
         // The server's words are about what it sent; if that is not there any more, all of it is needed.
         let known = size.is_some_and(|size| size == record.size);
@@ -279,6 +278,8 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
 /// A file that is removed unless it takes the place of another.
 struct Temporary {
     path: PathBuf,
+    /// The file itself, whatever has its name by now.
+    file: Option<File>,
 }
 
 impl Temporary {
@@ -288,25 +289,23 @@ impl Temporary {
         let mut new = path.as_os_str().to_owned();
         // Its name ends as no list does, so that nobody reads half of it.
         new.push(".part");
-        Ok(Self { path: new.into() })
+        Ok(Self { path: new.into(), file: None })
     }
 
-    fn receive(&self, ask: Ask, asks: &mut dyn Asks) -> Result<Head, Missed> {
+    fn receive(&mut self, ask: Ask, asks: &mut dyn Asks) -> Result<Head, Missed> {
         let io = |error: io::Error| Missed::Wrong(format!("{}: {error}", self.path.display()));
-        // A link that somebody left is not followed.
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-            _ => {}
-        }
-        let mut file = File::create_new(&self.path).map_err(io)?;
+        let mut file = make_anew(&self.path).map_err(io)?;
         let head = asks.ask(&ask, &mut |part| file.write_all(part))?;
         file.sync_all().map_err(io)?;
+        self.file = Some(file);
         Ok(head)
     }
 
     fn take_the_place_of(&self, path: &Path) -> io::Result<()> {
         let dir = path.parent().unwrap_or(Path::new("."));
-        give_to_owner(dir, &File::open(&self.path)?)?;
+        if let Some(file) = &self.file {
+            give_to_owner(dir, file)?;
+        }
         fs::rename(&self.path, path)?;
         File::open(dir)?.sync_all()
     }
