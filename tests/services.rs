@@ -105,7 +105,7 @@ fn virustotal_tells_the_four_ratios_and_is_asked_once() {
 
 #[test]
 fn virustotal_is_off_without_a_key_and_tells_a_used_up_quota() {
-    let server = Server::plain();
+    let server = Server::tls("right");
     let without = Machine::new(&server, "virustotal:\n  api_key_file: \"\"\n  url: SERVER\n");
     assert_eq!(without.run("8.8.4.1").status.code(), Some(78));
     let loose = Machine::new(&server, VIRUSTOTAL);
@@ -139,7 +139,7 @@ fn virustotal_is_off_without_a_key_and_tells_a_used_up_quota() {
 
 #[test]
 fn urlhaus_tells_pages_and_files_that_spread_malware() {
-    let server = Server::plain();
+    let server = Server::tls("right");
     server.answer(|asked| {
         assert_eq!((asked.method.as_str(), asked.headers["auth-key"].as_str()), ("POST", "key-of-abuse-0123456789"));
         let body = match (asked.target.as_str(), asked.body.as_str()) {
@@ -169,7 +169,7 @@ fn urlhaus_tells_pages_and_files_that_spread_malware() {
 
 #[test]
 fn circl_tells_what_files_are_known_as() {
-    let server = Server::plain();
+    let server = Server::tls("right");
     server.answer(|asked| match asked.target.strip_prefix("/lookup/md5/") {
         Some(MD5) => Reply::ok(
             json!({"FileName": "x.exe", "KnownMalicious": "bazaar.abuse.ch malshare.com", "hashlookup:trust": 10}).to_string(),
@@ -189,7 +189,7 @@ fn circl_tells_what_files_are_known_as() {
 
 #[test]
 fn rdap_tells_when_a_domain_was_registered() {
-    let server = Server::plain();
+    let server = Server::tls("right");
     let url = server.url("");
     server.answer(move |asked| match asked.target.as_str() {
         // As rdap.org leads on to the registry.
@@ -221,7 +221,7 @@ fn rdap_tells_when_a_domain_was_registered() {
 fn spamhaus_is_asked_by_the_resolver_of_this_host() {
     // The dot at the end keeps the search domains of this host away.
     let hosts = "127.0.0.2 1.4.8.8.zen.test.example.com.\n127.0.0.11 2.4.8.8.zen.test.example.com.\n127.255.255.254 3.4.8.8.zen.test.example.com.\n";
-    let server = Server::plain();
+    let server = Server::tls("right");
     let machine =
         Machine::new(&server, "services:\n  spamhaus: true\n  spamhaus_zone: zen.test.example.com\n");
     let hosts = write(machine.dir.path(), "hosts", hosts);

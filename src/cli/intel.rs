@@ -14,7 +14,7 @@ use super::{Exit, Failure, installed_config, print_out};
 use crate::config::Config;
 use crate::daemon::sinks::wall_clock;
 use crate::lists::{self, Copy, Lists, Loaded, State};
-use crate::outside::process::Process;
+use crate::outside::process::Restarting;
 use crate::services::{self, Desk, Opinion, Subject};
 use crate::updates::{self, Item, Outcome, Plan, Shrunk, Updater};
 
@@ -191,7 +191,8 @@ fn update(
             error: anyhow::Error::from(error).context(dir.display().to_string()),
         },
     })?;
-    let mut process = Process::start(&config.outside.means(), Arc::default()).map_err(Failure::software)?;
+    let mut process =
+        Restarting::started(config.outside.means(), Arc::default()).map_err(Failure::software)?;
     let (mut rows, mut failed) = (Vec::new(), 0);
     let is_named = |item: &&Item| named.is_empty() || named.iter().any(|name| item.url.contains(name));
     for item in items.iter().filter(is_named) {
@@ -230,9 +231,15 @@ fn ask(config: &Config, what: &str, json: bool) -> Result<(), Failure> {
         Failure::new(Exit::Usage, format!("`{what}` is nothing public that services are asked about"))
     })?;
     lists::make_directory(&config.output.directory).map_err(Failure::software)?;
-    let answers = Answers::open(config.output.directory.join(services::ANSWERS))?;
-    let mut desk = Desk::new(services, answers);
-    let mut process = Process::start(&config.outside.means(), Arc::default()).map_err(Failure::software)?;
+    let path = config.output.directory.join(services::ANSWERS);
+    // What root makes has to be the daemon's, before SQLite makes it.
+    lists::open_or_make(&path).map_err(|error| Failure {
+        exit: if error.kind() == io::ErrorKind::PermissionDenied { Exit::Permission } else { Exit::Software },
+        error: anyhow::Error::from(error).context(path.display().to_string()),
+    })?;
+    let mut desk = Desk::new(services, Answers::open(path)?);
+    let mut process =
+        Restarting::started(config.outside.means(), Arc::default()).map_err(Failure::software)?;
     let answers = desk.ask_about(&subject, &mut process, wall_clock() / 1_000_000)?;
     if answers.is_empty() {
         return Err(Failure::new(Exit::Usage, "none of the services that are turned on is asked about such"));
@@ -262,6 +269,9 @@ fn as_words(outcome: &Outcome) -> String {
         Outcome::New { tally: Some(tally), .. } => format!("new, {}", told(*tally)),
         Outcome::New { .. } => "new".into(),
         Outcome::Unchanged => "unchanged".into(),
+        Outcome::Held { entries: 0, ours } => format!(
+            "lost all of its {ours} entries; ours stays until that came three times in a day, or with --accept-shrunk"
+        ),
         Outcome::Held { entries, ours } => format!(
             "shrank from {ours} to {entries} entries; ours stays until that comes again after an hour, or with --accept-shrunk"
         ),

@@ -489,6 +489,15 @@ impl Config {
             asked.per_minute >= 1 && asked.per_day >= 1 && !asked.virustotal_update_period.0.is_zero(),
             "virustotal.per_minute, per_day and virustotal_update_period must be above 0",
         );
+        let services = &self.services;
+        for (key, url) in [
+            ("virustotal.url", &asked.url),
+            ("services.urlhaus_url", &services.urlhaus_url),
+            ("services.circl_hashlookup_url", &services.circl_hashlookup_url),
+            ("services.rdap_url", &services.rdap_url),
+        ] {
+            check(url.starts_with("https://"), &format!("{key} must be a URL, https://"));
+        }
         check(self.limits.flows >= 16, "limits.flows must be at least 16");
         check(
             self.limits.remote_profiles >= 16 && self.limits.local_profiles >= 16,

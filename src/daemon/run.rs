@@ -43,6 +43,7 @@ use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
+use crate::outside::process::Restarting;
 use crate::whitelist::Files;
 
 /// After this long without the end, a stop ends the process at once: before the unit's `TimeoutStopSec`, which kills.
@@ -126,7 +127,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     )?;
     let lanes = [Lane::new(to_responder, is_decision).ringing(bell.rope()), Lane::new(to_sinks, |_| true)];
     let shed = lanes.each_ref().map(Lane::shed);
-    let asking = services::build(config, &settings.local_nets, &shelf, to_engine.clone(), open_journal())?;
+    let asking = services::build(config, &settings.local_nets, &shelf, to_engine.clone(), open_journal());
     let (to_services, for_services) = sync_channel(LANE_QUEUE);
     let mut outbox = Outbox {
         lanes: Some(lanes),
@@ -183,7 +184,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let follower = Follower::new(lists, shelf, open_journal(), made_of);
     let asking = asking.map(|asking| {
         let stop = Arc::clone(&stop_updates);
-        let mut asks = services::Restarting::new(config.outside.means(), Arc::clone(&stop));
+        let mut asks = Restarting::new(config.outside.means(), Arc::clone(&stop));
         spawn("services", move || asking.run(&for_services, &mut asks, &stop))
     });
     let asking = asking.transpose()?;

@@ -1,7 +1,6 @@
 //! Asks the services that the owner turned on, in a thread of its own: it takes what the engine saw, as far as there is room, and hands back
 //! what is evident as events. No shard waits for it.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -16,10 +15,8 @@ use slips_systemd::journal::Journal;
 use super::clocks::Clocks;
 use super::entries;
 use super::peers::EngineLine;
-use crate::cli::Failure;
 use crate::config::Config;
-use crate::outside::process::Process;
-use crate::outside::{Ask, Asks, Head, Means, Missed};
+use crate::outside::Asks;
 use crate::services::{self, ANSWERS, Desk, Moment, Told, cases};
 use crate::shelf::Shelf;
 
@@ -45,27 +42,32 @@ pub struct Services {
     clocks: Clocks,
 }
 
-/// The thread's work, if a service is turned on.
-///
-/// # Errors
-/// When the answers cannot be kept.
+/// The thread's work, if a service is turned on and its answers can be kept: what is wrong with them is told, and stops nothing else.
 pub fn build(
     config: &Config,
     ours: &LocalNets,
     shelf: &Arc<Shelf>,
     engine: EngineLine,
     mut journal: Journal,
-) -> Result<Option<Services>, Failure> {
+) -> Option<Services> {
     let (services, problems) = services::services(config);
     for problem in problems {
         journal.send(&entries::degraded("services", &problem));
     }
     if services.is_empty() {
-        return Ok(None);
+        return None;
     }
-    let answers = Answers::open(config.output.directory.join(ANSWERS))?;
-    let desk = Desk::new(services, answers);
-    Ok(Some(Services::new(desk, ours.clone(), Arc::clone(shelf), engine, journal)))
+    match Answers::open(config.output.directory.join(ANSWERS)) {
+        Ok(answers) => {
+            let desk = Desk::new(services, answers);
+            Some(Services::new(desk, ours.clone(), Arc::clone(shelf), engine, journal))
+        }
+        Err(error) => {
+            let problem = format!("none is asked: {:#}", anyhow::Error::from(error));
+            journal.send(&entries::degraded("services", &problem));
+            None
+        }
+    }
 }
 
 impl Services {
@@ -146,46 +148,9 @@ impl Services {
     }
 }
 
-/// The process that fetches, started when there is a question and anew when it is gone.
-pub struct Restarting {
-    process: Option<Process>,
-    means: Means,
-    stop: Arc<AtomicBool>,
-}
-
-impl Restarting {
-    /// By these means, until `stop`.
-    pub const fn new(means: Means, stop: Arc<AtomicBool>) -> Self {
-        Self { process: None, means, stop }
-    }
-
-    fn with<T>(&mut self, work: impl FnOnce(&mut Process) -> Result<T, Missed>) -> Result<T, Missed> {
-        let gone = |error: io::Error| Missed::Gone(error.to_string());
-        let mut process = match self.process.take() {
-            Some(process) => process,
-            None => Process::start(&self.means, Arc::clone(&self.stop)).map_err(gone)?,
-        };
-        let done = work(&mut process);
-        // After any of these it may still be at the last question.
-        if !matches!(done, Err(Missed::Gone(_) | Missed::Stopped | Missed::Slow(_))) {
-            self.process = Some(process);
-        }
-        done
-    }
-}
-
-impl Asks for Restarting {
-    fn ask(&mut self, ask: &Ask, body: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed> {
-        self.with(|process| process.ask(ask, body))
-    }
-
-    fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<std::net::IpAddr>, Missed> {
-        self.with(|process| process.addresses(name, within))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::net::IpAddr;
     use std::path::Path;
     use std::sync::Mutex;
@@ -197,6 +162,7 @@ mod tests {
     use slips_systemd::journal::Lines;
 
     use super::*;
+    use crate::outside::{Ask, Head, Missed};
     use crate::services::Service;
 
     /// A service and servers that a test chooses: all files are bad, all domains were registered yesterday.
@@ -226,6 +192,20 @@ mod tests {
         config.services.circl_hashlookup = true;
         config.services.rdap = true;
         services::services(&config).0
+    }
+
+    #[test]
+    fn answers_that_cannot_be_kept_stop_nothing_else() {
+        let dir = tempfile::tempdir().expect("dir");
+        std::fs::create_dir(dir.path().join(ANSWERS)).expect("in its way");
+        let mut config = Config::default();
+        config.services.rdap = true;
+        config.output.directory = dir.path().into();
+        let shelf = Arc::new(Shelf::new(slips_intel::Builder::new().finish(), Vec::new()).0);
+        let out = Box::new(io::sink());
+        let journal = Journal::open(Path::new("/nonexistent/journal"), out, Lines::WithoutJournald);
+        let ours = LocalNets::private();
+        assert!(build(&config, &ours, &shelf, EngineLine::default(), journal).is_none());
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::clocks::Clocks;
 use super::entries;
 use crate::config::Config;
 use crate::lists::Lists;
-use crate::outside::Asks;
-use crate::outside::process::Process;
+use crate::outside::process::Restarting;
+use crate::outside::{Asks, shown};
 use crate::updates::{self, Item, Outcome, Plan, Shrunk, Updater};
 
 /// The first look comes when the start is over.
@@ -55,7 +55,7 @@ impl Updates {
     pub fn run(mut self, ends: &Receiver<()>) {
         let means = self.config.outside.means();
         let stop = Arc::clone(&self.stop);
-        let start = || Process::start(&means, Arc::clone(&stop));
+        let start = || Restarting::started(means.clone(), Arc::clone(&stop));
         let mut wait = FIRST_LOOK;
         while ends.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
             wait = LOOK_EVERY;
@@ -107,6 +107,12 @@ impl Updates {
     fn judge(&mut self, item: &Item, outcome: &Outcome, failures: u32) {
         match outcome {
             Outcome::New { .. } | Outcome::Unchanged => self.tell(&item.url, None),
+            Outcome::Held { entries: 0, ours } => {
+                let empty = format!(
+                    "lost all of its {ours} entries; ours stays until that came three times in a day"
+                );
+                self.tell(&item.url, Some(empty));
+            }
             Outcome::Held { entries, ours } => {
                 let shrunk =
                     format!("shrank from {ours} to {entries} entries; ours stays until that comes twice");
@@ -142,7 +148,7 @@ impl Updates {
                 "is fetched again".to_owned()
             }
         };
-        self.journal.send(&entries::degraded("updates", &format!("{about}: {what}")));
+        self.journal.send(&entries::degraded("updates", &format!("{}: {what}", shown(about))));
     }
 }
 

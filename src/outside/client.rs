@@ -10,6 +10,8 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use slips_core::addr;
 use ureq::http::{HeaderMap, Request, Response, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -18,8 +20,9 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Proxy};
 
 use super::wire::PART;
-use super::{Ask, Head, Missed, unpack};
+use super::{Ask, Head, Missed, shown, unpack};
 use crate::daemon::clocks::Clocks;
+use crate::services::Subject;
 
 /// Most servers that send on to the next.
 const HOPS: usize = 5;
@@ -42,8 +45,16 @@ const BUNDLES: [&str; 5] = [
 /// Asks servers.
 pub(super) struct Client {
     agent: Agent,
+    guard: Arc<Guard>,
+}
+
+/// What a server's addresses are, and may be.
+#[derive(Debug, Default)]
+struct Guard {
     /// Whether the next server must have an address that everybody can reach.
-    only_public: Arc<AtomicBool>,
+    only_public: AtomicBool,
+    /// Whether the last one had another.
+    was_inside: AtomicBool,
 }
 
 impl Client {
@@ -68,9 +79,9 @@ impl Client {
             .user_agent(concat!("slips/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("gzip")
             .build();
-        let only_public = Arc::new(AtomicBool::new(false));
-        let resolver = Guarded { usual: DefaultResolver::default(), only_public: Arc::clone(&only_public) };
-        Ok(Self { agent: Agent::with_parts(config, DefaultConnector::default(), resolver), only_public })
+        let guard = Arc::new(Guard::default());
+        let resolver = Guarded { usual: DefaultResolver::default(), guard: Arc::clone(&guard) };
+        Ok(Self { agent: Agent::with_parts(config, DefaultConnector::default(), resolver), guard })
     }
 
     /// Asks, and hands on what comes.
@@ -79,15 +90,21 @@ impl Client {
         let until = clock().saturating_add(ask.within);
         let mut url: Uri = ask.url.parse().map_err(|_| Missed::Wrong("no URL".into()))?;
         http_only(&url).map_err(Missed::Wrong)?;
-        let first = url.host().map(str::to_owned);
-        for _ in 0..=HOPS {
+        let first = url.clone();
+        let mut from_inside = true;
+        for hop in 0..=HOPS {
             let left = until.saturating_sub(clock());
             if left.is_zero() {
                 return Err(Missed::Slow(ask.within));
             }
-            let abroad = url.host() != first.as_deref();
-            self.only_public.store(abroad, Ordering::Relaxed);
+            let elsewhere = url.host() != first.host();
+            // The name of a server outside that leads to itself may be one of a neighbour's addresses by now.
+            self.guard.only_public.store(elsewhere || !from_inside, Ordering::Relaxed);
+            let abroad = elsewhere || port(&url) != port(&first);
             let answer = self.send(ask, &url, left, abroad).map_err(|error| missed(error, ask))?;
+            if hop == 0 {
+                from_inside = self.guard.was_inside.load(Ordering::Relaxed);
+            }
             let status = answer.status().as_u16();
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
                 return receive(answer, ask, to);
@@ -121,6 +138,15 @@ impl Client {
             }
         }
     }
+}
+
+/// At which port a server is asked.
+fn port(url: &Uri) -> Option<u16> {
+    url.port_u16().or(match url.scheme_str() {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    })
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -216,7 +242,8 @@ fn missed(error: ureq::Error, ask: &Ask) -> Missed {
     use ureq::Error;
     match error {
         Error::Timeout(_) => Missed::Slow(ask.within),
-        Error::BadUri(text) => Missed::Wrong(text),
+        // Its text holds the whole URL, and that may hold a key.
+        Error::BadUri(_) => Missed::Wrong("no URL".into()),
         Error::Http(error) => Missed::Wrong(error.to_string()),
         Error::HostNotFound => Missed::Unreachable("nobody knows its name".into()),
         Error::Rustls(error) => Missed::Certificate(error.to_string()),
@@ -249,7 +276,7 @@ fn http_only(url: &Uri) -> Result<(), String> {
     let host = url.host().filter(|host| !host.is_empty());
     match (url.scheme_str(), host) {
         (Some("http" | "https"), Some(_)) => Ok(()),
-        _ => Err(format!("`{url}` is neither http:// nor https://")),
+        _ => Err(format!("`{}` is neither http:// nor https://", shown(&url.to_string()))),
     }
 }
 
@@ -270,10 +297,10 @@ fn next(url: &Uri, location: &str) -> Result<Uri, String> {
         let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{scheme}://{authority}{folder}/{location}")
     };
-    let next: Uri = text.parse().map_err(|_| format!("`{location}` is no URL"))?;
+    let next: Uri = text.parse().map_err(|_| format!("`{}` is no URL", shown(location)))?;
     http_only(&next)?;
     match (scheme, next.scheme_str()) {
-        ("https", Some("http")) => Err(format!("from https to `{next}`")),
+        ("https", Some("http")) => Err(format!("from https to `{}`", shown(&next.to_string()))),
         _ => Ok(next),
     }
 }
@@ -281,17 +308,39 @@ fn next(url: &Uri, location: &str) -> Result<Uri, String> {
 /// Why a server was not asked to which another one sent us.
 const INSIDE: &str = "to an address of a private network";
 
-/// Whether an address is one of the whole internet.
-fn is_public(addr: IpAddr) -> bool {
+/// Whether an address is one of the whole internet, and none of `own`. Addresses with another one in them lead wherever that one does, and
+/// of those only a translator's are in use.
+fn is_public(addr: IpAddr, own: &[IpAddr]) -> bool {
     let addr = addr::canonical(addr);
-    addr::is_interesting(addr) && !addr.is_unspecified() && !addr::is_private(addr)
+    let addr = match addr {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                IpAddr::from((u32::from(high) << 16 | u32::from(low)).to_be_bytes())
+            }
+            [0x2002, ..] | [0x2001, 0, ..] => return false,
+            _ => addr,
+        },
+        IpAddr::V4(_) => addr,
+    };
+    Subject::address(addr).is_some() && !own.contains(&addr)
+}
+
+/// The addresses of this machine: what listens there may believe whoever comes from here.
+fn own_addresses() -> Vec<IpAddr> {
+    let all = getifaddrs().into_iter().flatten().filter_map(|at| at.address);
+    let ip = |at: SockaddrStorage| match (at.as_sockaddr_in(), at.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(IpAddr::V4(v4.ip())),
+        (_, Some(v6)) => Some(IpAddr::V6(v6.ip())),
+        _ => None,
+    };
+    all.filter_map(ip).collect()
 }
 
 /// The resolver of this host, which lets no server send us to a neighbour of ours.
 #[derive(Debug)]
 struct Guarded {
     usual: DefaultResolver,
-    only_public: Arc<AtomicBool>,
+    guard: Arc<Guard>,
 }
 
 impl Resolver for Guarded {
@@ -302,8 +351,14 @@ impl Resolver for Guarded {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.usual.resolve(uri, config, timeout)?;
-        let inside = |at: &SocketAddr| !is_public(at.ip());
-        if self.only_public.load(Ordering::Relaxed) && found.iter().any(inside) {
+        // The proxy was chosen by the owner.
+        if config.proxy().is_some_and(|proxy| proxy.uri() == uri) {
+            return Ok(found);
+        }
+        let own = own_addresses();
+        let inside = found.iter().any(|at: &SocketAddr| !is_public(at.ip(), &own));
+        self.guard.was_inside.store(inside, Ordering::Relaxed);
+        if inside && self.guard.only_public.load(Ordering::Relaxed) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, INSIDE).into());
         }
         Ok(found)
@@ -313,6 +368,30 @@ impl Resolver for Guarded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_address_with_a_neighbour_in_it_is_public() {
+        let own = ["9.9.9.9".parse().expect("ip")];
+        for (addr, public) in [
+            ("8.8.8.8", true),
+            ("9.9.9.9", false),
+            ("::ffff:9.9.9.9", false),
+            ("192.168.1.1", false),
+            ("0.0.0.0", false),
+            ("2001:4860::8888", true),
+            ("64:ff9b::808:808", true),
+            ("64:ff9b::c0a8:101", false),
+            ("64:ff9b:1::808:808", false),
+            ("2002:c0a8:101::1", false),
+            ("2001:0:808:808::1", false),
+            ("::192.168.1.1", false),
+            ("::8.8.8.8", false),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(is_public(addr.parse().expect("ip"), &own), public, "{addr}");
+        }
+        assert!(own_addresses().iter().any(IpAddr::is_loopback));
+    }
 
     #[test]
     fn a_server_leads_on_as_browsers_follow_it_and_never_out_of_tls() {

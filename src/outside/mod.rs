@@ -96,6 +96,15 @@ pub enum Missed {
     Stopped,
 }
 
+/// A URL as others may read it: without a user, his password and a query, which may hold a key.
+pub fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
 /// Whoever asks servers.
 pub trait Asks {
     /// Asks, and hands the body of an answer to `body` as it comes.
@@ -121,5 +130,22 @@ pub trait Asks {
             Ok(())
         })?;
         Ok((head, whole))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn what_is_secret_in_a_url_is_not_shown() {
+        for (url, told) in [
+            ("https://me:secret@a.example:8443/x/@y?apikey=secret#z", "https://a.example:8443/x/@y"),
+            ("https://a.example?key=secret", "https://a.example"),
+            ("https://a.example/x", "https://a.example/x"),
+            ("all", "all"),
+        ] {
+            assert_eq!(shown(url), told);
+        }
     }
 }

@@ -54,6 +54,56 @@ impl Asks for Process {
     }
 }
 
+/// The process that fetches, started when there is a question and anew when it is gone, or no use any more.
+pub struct Restarting {
+    process: Option<Process>,
+    means: Means,
+    stop: Arc<AtomicBool>,
+}
+
+impl Restarting {
+    /// By these means, until `stop`.
+    pub const fn new(means: Means, stop: Arc<AtomicBool>) -> Self {
+        Self { process: None, means, stop }
+    }
+
+    /// The same, started already.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn started(means: Means, stop: Arc<AtomicBool>) -> io::Result<Self> {
+        let process = Process::start(&means, Arc::clone(&stop))?;
+        Ok(Self { process: Some(process), means, stop })
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&mut Process) -> Result<T, Missed>) -> Result<T, Missed> {
+        let gone = |error: io::Error| Missed::Gone(error.to_string());
+        let mut process = match self.process.take() {
+            Some(process) => process,
+            None => Process::start(&self.means, Arc::clone(&self.stop)).map_err(gone)?,
+        };
+        let done = work(&mut process);
+        // It may still be at the last question; or its resolver's file was replaced, and it may read only the one that was there when it
+        // was started.
+        let anew =
+            matches!(done, Err(Missed::Gone(_) | Missed::Stopped | Missed::Slow(_) | Missed::Unreachable(_)));
+        if !anew && !process.link.is_broken() {
+            self.process = Some(process);
+        }
+        done
+    }
+}
+
+impl Asks for Restarting {
+    fn ask(&mut self, ask: &Ask, body: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed> {
+        self.with(|process| process.ask(ask, body))
+    }
+
+    fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<IpAddr>, Missed> {
+        self.with(|process| process.addresses(name, within))
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // It may be at anything, and holds nothing that could be lost.

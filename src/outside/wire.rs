@@ -96,6 +96,8 @@ fn read(from: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
 pub struct Link {
     socket: UnixStream,
     stop: Arc<AtomicBool>,
+    /// An answer was not read to its end: what comes next belongs to another question.
+    broken: bool,
 }
 
 impl Link {
@@ -103,12 +105,22 @@ impl Link {
     pub fn new(socket: UnixStream, stop: Arc<AtomicBool>) -> io::Result<Self> {
         socket.set_read_timeout(Some(LOOK))?;
         socket.set_write_timeout(Some(GRACE))?;
-        Ok(Self { socket, stop })
+        Ok(Self { socket, stop, broken: false })
+    }
+
+    /// Whether nothing more can be asked over it.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Tells how servers are reached.
     pub(super) fn tell(&mut self, means: &Means) -> io::Result<()> {
         write_word(&mut self.socket, &Question::Means(means.clone()))
+    }
+
+    fn out_of_step(&mut self) -> Missed {
+        self.broken = true;
+        Missed::Gone("it answers another question".into())
     }
 
     fn question(
@@ -118,6 +130,11 @@ impl Link {
         body: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<Answer, Missed> {
         let gone = |error: io::Error| Missed::Gone(error.to_string());
+        if self.broken {
+            return Err(Missed::Gone("it is still at another question".into()));
+        }
+        // Until the word comes that ends an answer.
+        self.broken = true;
         write_word(&mut self.socket, question).map_err(gone)?;
         let clock = Clocks::default().steady;
         let until = clock().saturating_add(within).saturating_add(GRACE);
@@ -129,7 +146,9 @@ impl Link {
                 _ => gone(error),
             })?;
             if what == WORD {
-                return parse(&bytes).map_err(gone);
+                let answer = parse(&bytes).map_err(gone)?;
+                self.broken = false;
+                return Ok(answer);
             }
             body(&bytes).map_err(|error| Missed::Broken(error.to_string()))?;
         }
@@ -147,7 +166,7 @@ impl Asks for Link {
         match self.question(&Question::Ask(ask.clone()), ask.within, &mut bounded)? {
             Answer::Whole(head) => Ok(head),
             Answer::Missed(missed) => Err(missed),
-            Answer::Addresses(_) => Err(Missed::Gone("it answers another question".into())),
+            Answer::Addresses(_) => Err(self.out_of_step()),
         }
     }
 
@@ -156,7 +175,7 @@ impl Asks for Link {
         match self.question(&question, within, &mut |_| Err(io::ErrorKind::InvalidData.into()))? {
             Answer::Addresses(addresses) => Ok(addresses),
             Answer::Missed(missed) => Err(missed),
-            Answer::Whole(_) => Err(Missed::Gone("it answers another question".into())),
+            Answer::Whole(_) => Err(self.out_of_step()),
         }
     }
 }
@@ -184,5 +203,29 @@ impl Read for Patient<'_> {
                 other => return other,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_not_read_to_its_end_is_nobody_elses() {
+        let (ours, mut theirs) = UnixStream::pair().expect("sockets");
+        let mut link = Link::new(ours, Arc::default()).expect("a link");
+        let ask = Ask::get("https://a.example/", 4, Duration::from_secs(1));
+        let answer = |theirs: &mut UnixStream, bytes: &[u8]| {
+            write_body(theirs, bytes).expect("sent");
+            write_word(theirs, &Answer::Whole(Head { status: 200, ..Head::default() })).expect("sent");
+        };
+        answer(&mut theirs, b"good");
+        assert_eq!(link.ask_whole(&ask).expect("an answer").1, b"good");
+        assert!(!link.is_broken());
+        answer(&mut theirs, b"too much");
+        answer(&mut theirs, b"next");
+        assert!(matches!(link.ask_whole(&ask), Err(Missed::Broken(_))));
+        assert!(link.is_broken());
+        assert!(matches!(link.ask_whole(&ask), Err(Missed::Gone(_))), "the rest is not its answer");
     }
 }
