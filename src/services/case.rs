@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use slips_core::addr::LocalNets;
+use slips_core::addr::{self, LocalNets};
 use slips_core::event::{Event, File, Http};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Flow;
@@ -61,7 +61,7 @@ pub fn cases(event: &Event, ours: &LocalNets, found: &mut impl FnMut(Case)) {
                 found(Case { subject, met: Met::Seen });
             }
         }
-        Event::Http(http) if ours.contains(http.about.src.addr) => of_page(http, found),
+        Event::Http(http) if ours.contains(http.about.src.addr) => of_page(http, ours, found),
         Event::File(file) => of_file(file, ours, found),
         _ => {}
     }
@@ -82,14 +82,17 @@ fn of_flow(flow: &Flow, ours: &LocalNets, found: &mut impl FnMut(Case)) {
     }
 }
 
-fn of_page(http: &Http, found: &mut impl FnMut(Case)) {
+fn of_page(http: &Http, ours: &LocalNets, found: &mut impl FnMut(Case)) {
     let about = &http.about;
+    let server = about.dst.addr;
+    if ours.contains(server) {
+        return;
+    }
     // Proxies are asked for whole URLs; their own address says nothing.
     let (host, path) = match http.uri.split_once("://") {
         Some((_, rest)) => rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())),
         None => (http.host.as_str(), http.uri.as_str()),
     };
-    let server = about.dst.addr;
     let own = match server {
         IpAddr::V4(addr) => addr.to_string(),
         IpAddr::V6(addr) => format!("[{addr}]"),
@@ -99,8 +102,10 @@ fn of_page(http: &Http, found: &mut impl FnMut(Case)) {
         host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let bare = host == own || host.rsplit_once(':').is_some_and(|(name, _)| name == own);
     let at = if has_port { host.to_owned() } else { format!("{host}:{}", about.dst.port) };
-    // What is private is not asked about, and neither is what a private server was asked for.
-    if Subject::address(server).is_none() {
+    let name = at.rsplit_once(':').map_or(at.as_str(), |(name, _)| name).trim_matches(['[', ']']);
+    let named = name.parse::<IpAddr>().map(addr::canonical);
+    // What is private or ours is not asked about, and neither is what a private server was asked for.
+    if Subject::address(server).is_none() || named.is_ok_and(|addr| ours.contains(addr)) {
         return;
     }
     if let Some(subject) = Subject::page(&at, path) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use slips_core::evidence::ThreatLevel;
 
-use super::{Ask, Asks, MOST, Opinion, Pace, Service, Subject, Trouble, Verdict, WITHIN, get};
+use super::{Ask, Asks, MOST, Opinion, Pace, Sent, Service, Subject, Trouble, Verdict, WITHIN, get};
 
 /// See the module.
 pub(super) struct HashLookup {
@@ -43,7 +43,9 @@ impl Service for HashLookup {
             _ => "sha256",
         };
         let url = format!("{}/lookup/{kind}/{digest}", self.url);
-        Ok(get(Ask::get(&url, MOST, WITHIN), asks)?.map(|found| opinion(&found)).unwrap_or_default())
+        Ok(get(Ask::get(&url, MOST, WITHIN), Sent::NoKey, asks)?
+            .map(|found| opinion(&found))
+            .unwrap_or_default())
     }
 }
 

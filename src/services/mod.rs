@@ -128,14 +128,21 @@ pub const ANSWERS: &str = "services.sqlite";
 const MOST: u64 = 8 << 20;
 const WITHIN: Duration = Duration::from_secs(20);
 
+/// Whether a key was sent with a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Key,
+    NoKey,
+}
+
 /// A GET of JSON; nothing where the service has never heard of it.
-fn get(ask: Ask, asks: &mut dyn Asks) -> Result<Option<Value>, Trouble> {
+fn get(ask: Ask, sent: Sent, asks: &mut dyn Asks) -> Result<Option<Value>, Trouble> {
     let (head, body) = asks.ask_whole(&ask)?;
-    read(&head, &body)
+    read(&head, &body, sent)
 }
 
 /// A status, and JSON.
-fn read(head: &Head, body: &[u8]) -> Result<Option<Value>, Trouble> {
+fn read(head: &Head, body: &[u8], sent: Sent) -> Result<Option<Value>, Trouble> {
     match head.status {
         200 => {
             let parsed = serde_json::from_slice(body);
@@ -143,7 +150,8 @@ fn read(head: &Head, body: &[u8]) -> Result<Option<Value>, Trouble> {
         }
         // VirusTotal's 204 says that the quota is used up.
         204 | 429 => Err(Trouble::Enough(head.retry_after)),
-        401 | 403 => Err(Trouble::Key),
+        // Without a key it means this question, or this hour.
+        401 | 403 if sent == Sent::Key => Err(Trouble::Key),
         404 => Ok(None),
         status => Err(Trouble::Missed(format!("answers with {status}"))),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Ask, Asks, MOST, Opinion, Pace, Service, Subject, Trouble, WITHIN, get};
+use super::{Ask, Asks, MOST, Opinion, Pace, Sent, Service, Subject, Trouble, WITHIN, get};
 
 /// See the module.
 pub(super) struct Rdap {
@@ -42,7 +42,7 @@ impl Service for Rdap {
         let mut ask = Ask::get(&format!("{}/domain/{subject}", self.url), MOST, WITHIN);
         ask.headers.push(("accept".into(), "application/rdap+json".into()));
         let mut opinion = Opinion::default();
-        if let Some(found) = get(ask, asks)? {
+        if let Some(found) = get(ask, Sent::NoKey, asks)? {
             let events = found.get("events").and_then(Value::as_array).into_iter().flatten();
             let date = |action: &str| {
                 let mut of = events

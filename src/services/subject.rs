@@ -12,7 +12,7 @@ pub enum Subject {
     Address(IpAddr),
     /// A registered domain, or a name below one.
     Domain(Box<str>),
-    /// A page, without its query, which may hold what is private.
+    /// A page, without its query and what looks like one, which may hold what is private.
     Page(Box<str>),
     /// A file, by its MD5, SHA-1 or SHA-256 in small hexadecimal digits.
     File(Box<str>),
@@ -68,7 +68,7 @@ impl Subject {
         slips_intel::registered(&name).map(|domain| Self::Domain(domain.into()))
     }
 
-    /// A page of a server that everybody reaches, without its query.
+    /// A page of a server that everybody reaches, without its query, parameters and addresses of mail.
     pub fn page(host: &str, path: &str) -> Option<Self> {
         let (name, port) = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, Some(port)),
@@ -81,7 +81,12 @@ impl Subject {
             },
             Err(_) => Self::domain(name)?.to_string(),
         };
-        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path = path.split(['?', '#', ';', '=']).next().unwrap_or_default();
+        // Before an `@` is who somebody is.
+        let path = match path.split_once('@') {
+            Some((who, _)) => who.rsplit_once('/').map_or("", |(folder, _)| folder),
+            None => path,
+        };
         let path = if path.starts_with('/') { path } else { "/" };
         if path.len() > LONGEST || path.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
             return None;
@@ -183,6 +188,10 @@ mod tests {
         for (host, path, page) in [
             ("bad.example.org:80", "/a?token=secret#x", "http://bad.example.org/a"),
             ("bad.example.org:8080", "no path", "http://bad.example.org:8080/"),
+            ("bad.example.org", "/a;session=secret/b", "http://bad.example.org/a"),
+            ("bad.example.org", "/a/token=secret", "http://bad.example.org/a/token"),
+            ("bad.example.org", "/leave/me@example.org/b", "http://bad.example.org/leave"),
+            ("bad.example.org", "/@me", "http://bad.example.org/"),
             ("8.8.8.8", "/bin.sh", "http://8.8.8.8/bin.sh"),
             ("[2001:4860::8888]:81", "/x", "http://[2001:4860::8888]:81/x"),
         ] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use slips_core::addr::LocalNets;
-use slips_core::event::{About, Dns, DnsFlags, Event, File};
+use slips_core::event::{About, Dns, DnsFlags, Event, File, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Endpoint, Flow, Proto, Uid};
 use slips_core::time::PacketTime;
@@ -78,8 +78,7 @@ fn what_servers_say_instead_of_answering_is_told_apart() {
     assert_eq!(ask(404, "{}"), Ok(Opinion::default()));
     assert_eq!(ask(429, ""), Err(Trouble::Enough(None)));
     assert_eq!(ask(204, ""), Err(Trouble::Enough(None)));
-    assert_eq!(ask(403, ""), Err(Trouble::Key));
-    for (status, body) in [(500, ""), (200, "<html>"), (200, "")] {
+    for (status, body) in [(401, ""), (403, ""), (500, ""), (200, "<html>"), (200, "")] {
         assert!(matches!(ask(status, body), Err(Trouble::Missed(_))), "{status} {body}");
     }
     for odd in [
@@ -111,7 +110,7 @@ impl Service for Harsh {
         Duration::from_secs(1000)
     }
     fn ask(&self, subject: &Subject, asks: &mut dyn Asks) -> Result<Opinion, Trouble> {
-        get(Ask::get(&format!("https://harsh.example/{subject}"), MOST, WITHIN), asks)?;
+        get(Ask::get(&format!("https://harsh.example/{subject}"), MOST, WITHIN), Sent::Key, asks)?;
         Ok(Opinion {
             verdict: Some(Verdict::new(ThreatLevel::Critical, 0.9, "it is bad")),
             ..Opinion::default()
@@ -318,4 +317,47 @@ fn only_what_is_outside_and_not_private_is_taken_from_traffic() {
         (vec!["8.8.8.8".into()], vec!["8.8.8.8".into()])
     );
     assert!(found(&flow(host, other)).is_empty() && found(&flow(server, server)).is_empty());
+}
+
+fn page(about: About, host: &str) -> Event {
+    Event::Http(Box::new(Http {
+        about,
+        trans_depth: 1,
+        method: "GET".into(),
+        host: host.into(),
+        uri: "/x".into(),
+        referrer: String::new(),
+        version: "1.1".into(),
+        user_agent: String::new(),
+        request_body_len: 0,
+        response_body_len: 0,
+        status_code: Some(200),
+        status_msg: String::new(),
+        resp_mime_types: Vec::new(),
+        resp_fuids: Vec::new(),
+        username: String::new(),
+        orig_mime_types: Vec::new(),
+        orig_fuids: Vec::new(),
+        from_page: false,
+    }))
+}
+
+#[test]
+fn pages_of_our_own_servers_are_nobodys_business() {
+    let [host, ours, server]: [IpAddr; 3] =
+        ["192.168.1.5", "8.8.4.4", "8.8.8.8"].map(|addr| addr.parse().expect("ip"));
+    let mut nets = LocalNets::private().nets().to_vec();
+    nets.push("8.8.4.0/24".parse().expect("a net"));
+    let nets = LocalNets::new(nets);
+    let found = |server, host_header: &str| {
+        let mut found = Vec::new();
+        cases(&page(about(host, server, 80), host_header), &nets, &mut |case| {
+            found.push(case.subject.to_string())
+        });
+        found
+    };
+    assert_eq!(found(server, "en.wikipedia.org"), ["http://en.wikipedia.org/x"]);
+    assert_eq!(found(server, ""), ["http://8.8.8.8/x"]);
+    assert!(found(ours, "en.wikipedia.org").is_empty());
+    assert!(found(server, "8.8.4.4").is_empty() && found(server, "8.8.4.4:8080").is_empty());
 }

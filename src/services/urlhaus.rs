@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use slips_core::evidence::ThreatLevel;
 
-use super::{Ask, Asks, MOST, Opinion, Pace, Service, Subject, Trouble, Verdict, WITHIN, escaped, get};
+use super::{Ask, Asks, MOST, Opinion, Pace, Sent, Service, Subject, Trouble, Verdict, WITHIN, escaped, get};
 
 /// See the module.
 pub(super) struct UrlHaus {
@@ -51,7 +51,8 @@ impl Service for UrlHaus {
         let mut ask =
             Ask { form: Some(form), ..Ask::get(&format!("{}/v1/{place}/", self.url), MOST, WITHIN) };
         ask.headers.extend(self.key.iter().map(|key| ("auth-key".to_owned(), key.clone())));
-        let found = get(ask, asks)?.unwrap_or(Value::Null);
+        let sent = if self.key.is_some() { Sent::Key } else { Sent::NoKey };
+        let found = get(ask, sent, asks)?.unwrap_or(Value::Null);
         match found.get("query_status").and_then(Value::as_str) {
             Some("ok") => Ok(opinion(subject, &found)),
             Some("no_results" | "invalid_url" | "invalid_md5_hash" | "invalid_sha256_hash") => {

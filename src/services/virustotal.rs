@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Ask, Asks, MOST, Opinion, Pace, Service, Subject, Trouble, WITHIN, escaped, get};
+use super::{Ask, Asks, MOST, Opinion, Pace, Sent, Service, Subject, Trouble, WITHIN, escaped, get};
 use crate::config::VirusTotal as Settings;
 
 /// See the module.
@@ -53,7 +53,7 @@ impl Service for VirusTotal {
         };
         let (key, what) = (escaped(&self.key), escaped(&subject.to_string()));
         let url = format!("{}/vtapi/v2/{report}/report?apikey={key}&{name}={what}", self.url);
-        let found = get(Ask::get(&url, MOST, WITHIN), asks)?.unwrap_or(Value::Null);
+        let found = get(Ask::get(&url, MOST, WITHIN), Sent::Key, asks)?.unwrap_or(Value::Null);
         let facts = match subject {
             Subject::Address(_) | Subject::Domain(_) => of_host(&found),
             Subject::Page(_) => of_one(&found, "URL"),

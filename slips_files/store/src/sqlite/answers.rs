@@ -139,7 +139,12 @@ impl Answers {
     /// When it cannot be written.
     pub fn count(&mut self, service: &str, day: i64) -> Result<u32, StoreError> {
         let write = || {
-            self.db.execute("DELETE FROM asked WHERE service = ?1 AND day <> ?2", params![service, day])?;
+            // A clock that jumps there and back finds its day again.
+            self.db.execute(
+                "DELETE FROM asked WHERE service = ?1 AND day <> ?2 AND day NOT IN
+                 (SELECT day FROM asked WHERE service = ?1 ORDER BY day DESC LIMIT 8)",
+                params![service, day],
+            )?;
             self.db.query_row(
                 "INSERT INTO asked (service, day, questions) VALUES (?1, ?2, 1)
                  ON CONFLICT (service, day) DO UPDATE SET questions = questions + 1 RETURNING questions",
@@ -201,6 +206,12 @@ mod tests {
         let mut answers = Answers::open(&path).expect("open");
         assert_eq!(answers.counted("a", 7).expect("read"), 2);
         assert_eq!((answers.count("a", 7).expect("count"), answers.count("b", 7).expect("count")), (3, 1));
-        assert_eq!((answers.count("a", 8).expect("count"), answers.counted("a", 7).expect("read")), (1, 0));
+        assert_eq!((answers.count("a", 8).expect("count"), answers.counted("a", 7).expect("read")), (1, 3));
+        for day in 100..120 {
+            assert_eq!(answers.count("a", day).expect("count"), 1);
+        }
+        assert_eq!(answers.counted("a", 8).expect("read"), 0, "of long ago");
+        assert_eq!(answers.count("a", 9).expect("count"), 1);
+        assert_eq!(answers.count("a", 9).expect("count"), 2, "a clock that was set back counts on");
     }
 }
