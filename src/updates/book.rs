@@ -41,6 +41,9 @@ pub struct Held {
     pub since: i64,
     /// How much was in it.
     pub entries: u64,
+    /// How many came that are as small.
+    #[serde(default)]
+    pub times: u32,
 }
 
 /// All records, by URL.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use slips_core::hash::KeyedState;
 
+use super::book::Held;
+use super::verdict::{CONFIRMED_AFTER, EMPTY_AFTER};
 use super::{Item, Record};
-use crate::updates::verdict::CONFIRMED_AFTER;
 
 /// The first wait after a failure; each further one doubles it.
 const FIRST_WAIT: i64 = 600;
@@ -29,6 +30,10 @@ impl Plan {
         let period = period(item.period);
         let wait = match (record.failures, record.held) {
             (0, None) => period,
+            // Three times in the day in which an empty one has to last.
+            (0, Some(Held { since, entries: 0, .. })) => {
+                (since + EMPTY_AFTER - now).min(EMPTY_AFTER / 2).clamp(FIRST_WAIT, period.max(FIRST_WAIT))
+            }
             // As soon as another one may confirm it.
             (0, Some(held)) => (held.since + CONFIRMED_AFTER - now).clamp(FIRST_WAIT, period.max(FIRST_WAIT)),
             (failures, _) => {
@@ -61,7 +66,6 @@ fn period(period: Duration) -> i64 {
 mod tests {
     use super::*;
     use crate::updates::What;
-    use crate::updates::book::Held;
 
     const DAY: i64 = 86_400;
 
@@ -97,9 +101,11 @@ mod tests {
         about(wait(&failed(40), 3600, None), 3600);
         about(wait(&failed(1), 86_400, Some(7200)), 7200);
         about(wait(&failed(1), 86_400, Some(u64::MAX)), DAY);
-        let held = Record { held: Some(Held { since: 0, entries: 1 }), ..Record::default() };
+        let held = Record { held: Some(Held { since: 0, entries: 1, times: 1 }), ..Record::default() };
         let next = Plan::default().next(&held, &item(86_400), None, 0);
         assert!((3600..=3960).contains(&next), "{next}");
+        let empty = Record { held: Some(Held { since: 0, entries: 0, times: 1 }), ..Record::default() };
+        about(wait(&empty, 86_400, None), DAY / 2);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::lists::read_bounded;
 const FEW: u64 = 32;
 /// So long after a much smaller list came, another one that is as small confirms it, in seconds.
 pub const CONFIRMED_AFTER: i64 = 3600;
+/// The same for an empty list, of which so many have to come, too: a server that lost its data answers so for hours.
+pub const EMPTY_AFTER: i64 = 86_400;
+const EMPTY_TIMES: u32 = 3;
 
 /// What is in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,14 +80,17 @@ pub fn weigh(old: Option<u64>, new: u64, held: Option<Held>, now: i64) -> Verdic
     if !shrunk {
         return Verdict::Take;
     }
-    match held {
-        // It shrank once more meanwhile: that is another story.
-        Some(held) if new < held.entries / 2 => Verdict::Hold(Held { since: now, entries: new }),
-        Some(held) if now.saturating_sub(held.since) >= CONFIRMED_AFTER => Verdict::Take,
-        // A clock that was set back begins anew.
-        Some(held) if now >= held.since => Verdict::Hold(held),
-        _ => Verdict::Hold(Held { since: now, entries: new }),
+    let first = Verdict::Hold(Held { since: now, entries: new, times: 1 });
+    // It shrank once more meanwhile, or the clock was set back: that is another story.
+    let goes_on =
+        |held: &Held| now >= held.since && new >= held.entries / 2 && (new == 0) == (held.entries == 0);
+    let Some(held) = held.filter(goes_on) else { return first };
+    let times = held.times.saturating_add(1);
+    let (after, enough) = if new == 0 { (EMPTY_AFTER, EMPTY_TIMES) } else { (CONFIRMED_AFTER, 0) };
+    if now.saturating_sub(held.since) >= after && times >= enough {
+        return Verdict::Take;
     }
+    Verdict::Hold(Held { times, ..held })
 }
 
 #[cfg(test)]
@@ -93,9 +99,15 @@ mod tests {
 
     #[test]
     fn a_list_that_shrinks_waits_for_another_as_small_an_hour_later() {
-        let hold = |since, entries| Verdict::Hold(Held { since, entries });
-        let weigh = |old, new, held: Option<(i64, u64)>, now| {
-            weigh(old, new, held.map(|(since, entries)| Held { since, entries }), now)
+        let hold = |since, entries| Verdict::Hold(Held { since, entries, times: 1 });
+        let weigh = |old, new, held: Option<(i64, u64)>, now| match weigh(
+            old,
+            new,
+            held.map(|(since, entries)| Held { since, entries, times: 0 }),
+            now,
+        ) {
+            Verdict::Hold(held) => hold(held.since, held.entries),
+            Verdict::Take => Verdict::Take,
         };
         assert_eq!(weigh(None, 0, None, 0), Verdict::Take, "nothing to lose");
         assert_eq!(weigh(Some(1000), 500, None, 0), Verdict::Take, "half is no loss of most");
@@ -107,6 +119,22 @@ mod tests {
         assert_eq!(weigh(Some(1000), 100, Some((7, 499)), 9999), hold(9999, 100), "smaller still");
         assert_eq!(weigh(Some(1000), 900, Some((7, 499)), 8), Verdict::Take, "it is back");
         assert_eq!(weigh(Some(1000), 499, Some((99_999, 499)), 7), hold(7, 499), "the clock was set back");
+    }
+
+    #[test]
+    fn an_empty_list_is_taken_when_it_came_three_times_in_a_day() {
+        let held = |since, times| Held { since, entries: 0, times };
+        let empty = |held, now| weigh(Some(100), 0, held, now);
+        assert_eq!(empty(None, 7), Verdict::Hold(held(7, 1)));
+        assert_eq!(empty(Some(held(7, 1)), 86_407), Verdict::Hold(held(7, 2)), "twice");
+        assert_eq!(empty(Some(held(7, 9)), 86_406), Verdict::Hold(held(7, 10)), "too soon");
+        assert_eq!(empty(Some(held(7, 2)), 86_407), Verdict::Take);
+        let few = Held { since: 7, entries: 1, times: 9 };
+        assert_eq!(empty(Some(few), 99_999), Verdict::Hold(held(99_999, 1)), "one is not none");
+        assert_eq!(
+            weigh(Some(100), 9, Some(held(7, 9)), 9999),
+            Verdict::Hold(Held { since: 9999, entries: 9, times: 1 })
+        );
     }
 
     #[test]
