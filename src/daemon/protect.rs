@@ -66,6 +66,7 @@ pub fn discover(policy: &Firewall, peers: &PeerAddresses) -> Result<Protected, D
         logins_since: u64::try_from(wall_clock() / 1_000_000).unwrap_or(0).saturating_sub(LOGIN_COUNTS),
         ..Sources::default()
     })?;
+    peers.1.found(resolvers(&protected));
     peers.protect(&mut protected);
     Ok(protected)
 }

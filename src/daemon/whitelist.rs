@@ -3,14 +3,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use slips_core::intel::Current;
 use slips_core::time::PacketTime;
 use slips_core::whitelist::Whitelist;
 use slips_firewall::{Protected, Why};
-use slips_intel::{Rules, RulesBuilder};
+use slips_intel::{LoadError, Rules, RulesBuilder};
 use slips_systemd::journal::Journal;
 
 use super::entries;
@@ -25,9 +25,17 @@ const TOLD: usize = 20;
 /// No name server: so that nobody's answers count while none is known.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// The rules of this moment, for those who ask seldom.
+/// What those who block and those who follow the whitelist tell each other, for those who ask seldom.
 #[derive(Clone, Default)]
-pub struct Spared(Arc<Mutex<Option<Arc<Rules>>>>);
+pub struct Spared(Arc<Mutex<Shared>>);
+
+#[derive(Default)]
+struct Shared {
+    /// The rules of this moment.
+    rules: Option<Arc<Rules>>,
+    /// Name servers of this host, when somebody has looked.
+    resolvers: Option<Vec<IpAddr>>,
+}
 
 impl fmt::Debug for Spared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,14 +53,25 @@ impl Spared {
         spared
     }
 
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// From now on these.
     pub fn set(&self, rules: Arc<Rules>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rules);
+        self.shared().rules = Some(rules);
+    }
+
+    /// The name servers of this host as they are now.
+    pub fn found(&self, mut resolvers: Vec<IpAddr>) {
+        resolvers.sort_unstable();
+        resolvers.dedup();
+        self.shared().resolvers = Some(resolvers);
     }
 
     /// Protects the networks that are left alone on both sides, as long as their rules hold.
     pub fn protect(&self, protected: &mut Protected) {
-        let rules = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let rules = self.shared().rules.clone();
         for net in rules.iter().flat_map(|rules| rules.spared(PacketTime(wall_clock()))) {
             protected.add(net, Why::Whitelisted);
         }
@@ -67,43 +86,65 @@ pub struct Follower {
     pub current: Current<dyn Whitelist>,
     /// Where those who block take it from.
     pub spared: Spared,
-    /// Name servers of this host.
-    pub resolvers: Vec<IpAddr>,
+    /// Name servers of this host; none before somebody has looked.
+    pub resolvers: Option<Vec<IpAddr>>,
     /// Where problems are told.
     pub journal: Journal,
-    /// What the snapshot was made of, and what was there at the last look.
-    pub made_of: u64,
-    /// See `made_of`.
+    /// What the snapshot was made of; nothing, when the last reading failed.
+    pub made_of: Option<u64>,
+    /// What was there at the last look.
     pub seen: u64,
+    /// The failure that was told last.
+    pub failure: String,
 }
 
 impl Follower {
     /// Reads the whitelist, with no name server known yet. What cannot be read stops no daemon: it is told, and tried again.
     pub fn begin(files: Files, journal: Journal) -> Self {
-        let made_of = files.fingerprint();
+        let seen = files.fingerprint();
+        let (mut made_of, mut failure) = (Some(seen), String::new());
         let (rules, problems) = files.load(vec![NOBODY]).unwrap_or_else(|error| {
-            let problem = format!("nothing is left alone: {:#}", anyhow::Error::from(error));
-            (RulesBuilder::new().finish(), vec![problem])
+            (made_of, failure) = (None, format!("{:#}", anyhow::Error::from(error)));
+            (RulesBuilder::new().finish(), vec![format!("nothing is left alone: {failure}")])
         });
         let rules = Arc::new(rules);
         let spared = Spared::default();
         spared.set(Arc::clone(&rules));
         let current: Current<dyn Whitelist> = Current::new(rules);
-        let resolvers = vec![NOBODY];
-        let mut this = Self { files, current, spared, resolvers, journal, made_of, seen: made_of };
+        let mut this = Self { files, current, spared, resolvers: None, journal, made_of, seen, failure };
         this.tell(&problems);
         this
     }
 
-    /// From now on the answers of these count.
+    /// From now on the answers of these count, until others are found.
     pub fn know(&mut self, resolvers: Vec<IpAddr>) {
-        self.resolvers = resolvers;
-        self.resolvers.push(NOBODY);
-        if let Ok((rules, _)) = self.files.load(self.resolvers.clone()) {
-            let rules = Arc::new(rules);
-            self.spared.set(Arc::clone(&rules));
-            self.current.replace(rules);
+        self.spared.found(resolvers);
+        self.follow_resolvers();
+    }
+
+    /// Takes other name servers, if others were found: the network may come up after us, or change.
+    fn follow_resolvers(&mut self) {
+        let found = self.spared.shared().resolvers.clone();
+        if found.is_none() || found == self.resolvers {
+            return;
         }
+        self.resolvers = found;
+        match self.load() {
+            Ok((rules, _)) => self.hold(rules),
+            // What is wrong is told when the files are read.
+            Err(_) => self.made_of = None,
+        }
+    }
+
+    fn load(&self) -> Result<(Rules, Vec<String>), LoadError> {
+        let known = self.resolvers.iter().flatten().copied();
+        self.files.load(known.chain([NOBODY]).collect())
+    }
+
+    fn hold(&self, rules: Rules) {
+        let rules = Arc::new(rules);
+        self.spared.set(Arc::clone(&rules));
+        self.current.replace(rules);
     }
 
     /// Goes on until nobody is left who could ask for a reading; whoever asks has it at once.
@@ -119,24 +160,31 @@ impl Follower {
     }
 
     fn look(&mut self) {
+        self.follow_resolvers();
         let now = self.files.fingerprint();
-        if now != self.made_of && now == self.seen {
+        if self.made_of != Some(now) && now == self.seen {
             self.read(now);
         }
         self.seen = now;
     }
 
     fn read(&mut self, fingerprint: u64) {
-        // Also after a failure: it is tried again when something changes.
-        self.made_of = fingerprint;
-        match self.files.load(self.resolvers.clone()) {
+        match self.load() {
             Ok((rules, problems)) => {
+                self.made_of = Some(fingerprint);
+                self.failure.clear();
                 self.tell(&problems);
-                let rules = Arc::new(rules);
-                self.spared.set(Arc::clone(&rules));
-                self.current.replace(rules);
+                self.hold(rules);
             }
-            Err(error) => self.say(&format!("it stays as it was: {:#}", anyhow::Error::from(error))),
+            // It is tried again at each look, and told once: who may read a file changes nothing in it.
+            Err(error) => {
+                self.made_of = None;
+                let failure = format!("{:#}", anyhow::Error::from(error));
+                if failure != self.failure {
+                    self.say(&format!("it stays as it was: {failure}"));
+                }
+                self.failure = failure;
+            }
         }
     }
 
@@ -189,10 +237,11 @@ mod tests {
             files,
             current: current.clone(),
             spared: spared.clone(),
-            resolvers: Vec::new(),
+            resolvers: None,
             journal,
-            made_of,
+            made_of: Some(made_of),
             seen: made_of,
+            failure: String::new(),
         };
         let mut reader = current.reader();
         let mut listed = |last: u8| {
@@ -218,5 +267,30 @@ mod tests {
         follower.look();
         follower.look();
         assert!(listed(2), "the old one stays");
+    }
+
+    #[test]
+    fn what_could_not_be_read_at_first_is_read_later_and_other_name_servers_count_when_they_are_found() {
+        let dir = tempfile::tempdir().expect("dir");
+        let file = dir.path().join("whitelist.conf");
+        let text = format!("whitelists:\n  local_whitelist_path: {}\n", file.display());
+        let files = Files::of(&Config::parse(Path::new("slips.yaml"), &text).expect("config"));
+        let nowhere = Path::new("/nonexistent/journal");
+        let journal = Journal::open(nowhere, Box::new(std::io::sink()), Lines::WithoutJournald);
+        let mut follower = Follower::begin(files, journal);
+        let (spared, mut reader) = (follower.spared.clone(), follower.current.reader());
+        let [first, second] = [[192, 168, 1, 1], [192, 168, 1, 2]].map(IpAddr::from);
+        follower.know(Vec::new());
+        assert!(!reader.get().uses().names, "there is no file, and no network");
+        assert_eq!((follower.made_of, follower.failure.is_empty()), (None, false));
+        std::fs::write(&file, "domain,example.org,both,alerts\n").expect("write");
+        follower.seen = follower.files.fingerprint();
+        spared.found(vec![first]);
+        follower.look();
+        assert!(reader.get().is_resolver(first, true) && reader.get().uses().names);
+        assert_eq!(follower.made_of, Some(follower.seen));
+        spared.found(vec![second]);
+        follower.look();
+        assert!(reader.get().is_resolver(second, true) && !reader.get().is_resolver(first, true));
     }
 }

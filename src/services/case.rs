@@ -130,6 +130,15 @@ fn of_file(file: &File, ours: &LocalNets, found: &mut impl FnMut(Case)) {
 }
 
 impl Case {
+    /// Who began the traffic, and who was called; of a file that went over neither is known.
+    pub const fn sides(&self) -> (Option<IpAddr>, Option<IpAddr>) {
+        match (&self.subject, self.met) {
+            (Subject::Address(remote), Met::Called { host, .. }) => (Some(*remote), Some(host)),
+            (_, Met::Fetched { client, server, .. }) => (Some(client), Some(server)),
+            _ => (None, None),
+        }
+    }
+
     /// What is evident when a service says that this is bad. As with lists, the remote side is accused by what the service says, and our
     /// host of no more than low, since any page makes any browser ask for anything.
     pub fn findings(&self, verdict: &Verdict, now: PacketTime) -> Vec<Finding> {

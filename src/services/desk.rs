@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use slips_core::evidence::Finding;
+use slips_core::event::Report;
 use slips_core::time::PacketTime;
 use slips_store::{Answers, StoreError};
 
@@ -28,7 +28,7 @@ const TRIES: u32 = 2;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
     /// Something is evident.
-    Finding(Box<Finding>),
+    Finding(Box<Report>),
     /// A domain was registered so many days ago.
     Age(Box<str>, u32),
     /// Something is wrong with a service, for a person.
@@ -242,7 +242,9 @@ impl Counter {
 fn tell(case: &Case, opinion: &Opinion, now: Moment, told: &mut Vec<Told>) {
     if let Some(verdict) = &opinion.verdict {
         let at = PacketTime(now.wall.saturating_mul(1_000_000));
-        told.extend(case.findings(verdict, at).into_iter().map(|finding| Told::Finding(Box::new(finding))));
+        let (src, dst) = case.sides();
+        let report = |finding| Told::Finding(Box::new(Report { finding, src, dst }));
+        told.extend(case.findings(verdict, at).into_iter().map(report));
     }
     if let (Subject::Domain(domain), Some(registered)) = (&case.subject, opinion.facts.get("registered")) {
         let since = registered.as_i64().map(|at| now.wall.saturating_sub(at).max(0) / 86_400);

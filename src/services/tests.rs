@@ -226,12 +226,14 @@ fn a_service_accuses_the_remote_side_and_never_blocks_by_itself() {
     let [host, server]: [IpAddr; 2] = ["192.168.1.5", "8.8.8.8"].map(|addr| addr.parse().expect("ip"));
     let remote = address("8.8.8.8");
     assert!(findings(Met::Seen, remote.clone()).is_empty());
-    let from = findings(Met::Called { host, proven: true }, remote);
+    let from = findings(Met::Called { host, proven: true }, remote.clone());
     assert_eq!(from.len(), 1);
     assert_eq!(
         (from[0].kind, from[0].level, from[0].proof),
         (EvidenceKind::FromBlacklistedIp, ThreatLevel::Medium, Proof::Proven)
     );
+    let called = Case { subject: remote, met: Met::Called { host, proven: true } };
+    assert_eq!(called.sides(), (Some(server), Some(host)));
     assert_eq!((&from[0].attacker, &from[0].victim), (&Entity::Ip(server), &Some(Entity::Ip(host))));
     let page = || Subject::page("bad.wikipedia.org", "/x").expect("public");
     let fetched = |bare| findings(Met::Fetched { client: host, server, port: 80, bare }, page());

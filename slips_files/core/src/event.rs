@@ -66,7 +66,7 @@ pub enum Event {
     /// What peers say of an address.
     Advice(Box<Advice>),
     /// What a service outside says of something that one of our hosts met.
-    Told(Box<Finding>),
+    Told(Box<Report>),
 }
 
 /// What peers say of an address, as far as they are believed.
@@ -83,6 +83,17 @@ pub struct Advice {
     pub confidence: f64,
     /// Who says what, for people.
     pub text: String,
+}
+
+/// What a service outside says of something that one of our hosts met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What is evident by that.
+    pub finding: Finding,
+    /// Who began the traffic in which it was met, where that is known.
+    pub src: Option<IpAddr>,
+    /// Who was called.
+    pub dst: Option<IpAddr>,
 }
 
 impl Advice {
@@ -119,7 +130,7 @@ impl Event {
             Self::Payload(e) => e.about.at,
             Self::Tick(at) => *at,
             Self::Advice(e) => e.at,
-            Self::Told(e) => e.at,
+            Self::Told(e) => e.finding.at,
         }
     }
 

@@ -96,7 +96,7 @@ pub(crate) struct Payloads {
     states: Vec<Gathering>,
     flows: Vec<Gathered>,
     free: Vec<u16>,
-    /// Flows of each host of ours that are gathered.
+    /// Flows of each host of ours that are gathered; of IPv6, where a host has as many addresses as it likes, of each /64.
     of_host: HashMap<u128, u32, KeyedState>,
 }
 
@@ -122,6 +122,12 @@ impl Payloads {
             free: Vec::new(),
             of_host: HashMap::with_hasher(KeyedState::default()),
         }
+    }
+
+    /// Hosts of which flows are counted.
+    #[cfg(test)]
+    pub(crate) fn hosts(&self) -> usize {
+        self.of_host.len()
     }
 
     /// Takes what it may of a payload of the flow with this place in the table.
@@ -236,8 +242,9 @@ impl Payloads {
             flow_left: settings.flow_bytes,
             bytes: Vec::new(),
         };
-        let of_host = self.of_host.entry(gathered.from).or_default();
-        if *of_host >= MAX_OF_HOST {
+        let host = host_of(gathered.from);
+        let of_host = self.of_host.get(&host).copied().unwrap_or(0);
+        if of_host >= MAX_OF_HOST {
             self.passed_over += piece.bytes.len() as u64;
             return Gathering::Undecided(looks);
         }
@@ -253,7 +260,8 @@ impl Payloads {
             self.passed_over += piece.bytes.len() as u64;
             return Gathering::Undecided(looks);
         };
-        *of_host += 1;
+        // Only now: a host that has no flow here has no entry, so that there are never more than flows.
+        self.of_host.insert(host, of_host + 1);
         Gathering::Yes(place)
     }
 
@@ -278,7 +286,7 @@ impl Payloads {
             self.held = self.held.saturating_sub(gathered.bytes.len());
             gathered.bytes = Vec::new();
             self.free.push(place);
-            if let Entry::Occupied(mut of_host) = self.of_host.entry(gathered.from) {
+            if let Entry::Occupied(mut of_host) = self.of_host.entry(host_of(gathered.from)) {
                 *of_host.get_mut() -= 1;
                 if *of_host.get() == 0 {
                     of_host.remove();
@@ -293,6 +301,12 @@ const fn sender(track: &Track, dir: Dir) -> u128 {
         Dir::Orig => track.orig,
         Dir::Resp => track.resp,
     }
+}
+
+/// Whose flows are counted together.
+const fn host_of(addr: u128) -> u128 {
+    const V4: u128 = 0xffff;
+    if addr >> 32 == V4 { addr } else { addr & !(u64::MAX as u128) }
 }
 
 impl Gathered {
@@ -348,4 +362,20 @@ fn is_text(bytes: &[u8]) -> bool {
     let odd = begun.iter().filter(|byte| **byte < 0x20 && !matches!(byte, b'\t' | b'\r' | b'\n')).count();
     let odd = odd + begun.iter().filter(|byte| **byte >= 0x7f).count();
     odd * TEXT_SHARE <= begun.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_of_ipv6_are_counted_by_network_and_of_ipv4_by_address() {
+        let host = |text: &str| match text.parse::<std::net::IpAddr>().expect("ip") {
+            std::net::IpAddr::V4(addr) => host_of(addr.to_ipv6_mapped().to_bits()),
+            std::net::IpAddr::V6(addr) => host_of(addr.to_bits()),
+        };
+        assert_eq!(host("2001:db8:0:1::1"), host("2001:db8:0:1:ffff::2"));
+        assert_ne!(host("2001:db8:0:1::1"), host("2001:db8:0:2::1"));
+        assert_ne!(host("192.168.1.1"), host("192.168.1.2"));
+    }
 }

@@ -4,13 +4,14 @@
 //! where a resolver of ours led there within a day, and only while no other name was seen for that address: many share a server.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::addr::{LocalNets, is_interesting, is_private};
 use crate::detector::Emitted;
 use crate::event::{Dns, DnsData, Event};
-use crate::evidence::{Entity, Finding, ThreatLevel};
+use crate::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use crate::flow::MacAddr;
 use crate::hash::KeyedState;
 use crate::intel::Reader;
@@ -22,8 +23,13 @@ use crate::whitelist::{Case, Omits, RuleId, Side, Uses, Whitelist};
 const LED_FOR: Span = Span::from_secs(86_400);
 /// Addresses whose names are known; beyond it those that no rule is about are not taken, and make room.
 const MAX_ADDRESSES: usize = 65_536;
-/// Names of one address.
+/// Names of one address whose text is kept, and others that are known to be there.
 const MAX_NAMES: usize = 8;
+const MAX_OTHERS: usize = 4;
+/// Text of the names of one address, in bytes: with it all that is kept is bounded, whatever clients claim.
+const MAX_TEXT: usize = 512;
+/// Longest name (RFC 1035, 2.3.4). A longer one is nobody's.
+const LONGEST_NAME: usize = 253;
 /// Addresses that are looked at to make room for one.
 const LOOKED_AT: usize = 8;
 /// Answers of one message that are looked at, as in the detections.
@@ -38,26 +44,83 @@ pub(super) enum Learnt {
     Owner(IpAddr, MacAddr),
 }
 
-/// A name that was seen for an address.
+/// A name that was seen for an address, and that a rule is about.
 #[derive(Debug)]
 struct Name {
     text: Box<str>,
-    at: PacketTime,
-    /// A resolver of ours led there; else a client claimed it.
-    answered: bool,
+    seen_at: PacketTime,
+    /// When a resolver of ours led there; else only clients claimed it.
+    answered_at: Option<PacketTime>,
+}
+
+impl Name {
+    fn is_answered(&self, now: PacketTime) -> bool {
+        self.answered_at.is_some_and(|at| now.since(at) <= LED_FOR)
+    }
+}
+
+/// A name that no rule is about: it speaks against its address whatever its text. The digest tells it again, when a later rule is
+/// about it.
+#[derive(Debug)]
+struct Other {
+    digest: u64,
+    seen_at: PacketTime,
 }
 
 /// The names of one address.
 #[derive(Debug, Default)]
 struct Led {
     names: Vec<Name>,
+    others: Vec<Other>,
     /// It was told that it is left alone.
     told: bool,
 }
 
 impl Led {
     fn fresh(&self, now: PacketTime) -> impl Iterator<Item = &Name> {
-        self.names.iter().filter(move |name| now.since(name.at) <= LED_FOR)
+        self.names.iter().filter(move |name| now.since(name.seen_at) <= LED_FOR)
+    }
+
+    fn has_others(&self, now: PacketTime) -> bool {
+        self.others.iter().any(|other| now.since(other.seen_at) <= LED_FOR)
+    }
+
+    fn note_other(&mut self, digest: u64, now: PacketTime) {
+        if let Some(known) = self.others.iter_mut().find(|known| known.digest == digest) {
+            known.seen_at = known.seen_at.max(now);
+        } else if self.others.len() < MAX_OTHERS {
+            self.others.push(Other { digest, seen_at: now });
+        } else if let Some(oldest) = self.others.iter_mut().min_by_key(|known| known.seen_at) {
+            *oldest = Other { digest, seen_at: now };
+        }
+    }
+
+    /// Takes a name that a rule is about. `speaks`: whether rules leave evidence alone for a name.
+    fn note(&mut self, name: Name, now: PacketTime, speaks: impl Fn(&str) -> bool) {
+        if let Some(known) = self.names.iter_mut().find(|known| known.text.eq_ignore_ascii_case(&name.text)) {
+            known.seen_at = known.seen_at.max(name.seen_at);
+            known.answered_at = known.answered_at.max(name.answered_at);
+            return;
+        }
+        let text = |names: &[Name]| names.iter().map(|name| name.text.len()).sum::<usize>();
+        let is_for = speaks(&name.text);
+        while self.names.len() >= MAX_NAMES || text(&self.names) + name.text.len() > MAX_TEXT {
+            // One that speaks for the address says no more than the next; one that speaks against it says all. So of the same kind
+            // goes what only clients claim, then the oldest; or, for one that speaks against it, one that speaks for it.
+            let age = |known: &Name| (known.answered_at.filter(|_| known.is_answered(now)), known.seen_at);
+            let places = || self.names.iter().enumerate();
+            let same = places().filter(|(_, known)| speaks(&known.text) == is_for);
+            let oldest = same.min_by_key(|(_, known)| age(known));
+            let oldest =
+                if is_for { oldest } else { oldest.or(places().min_by_key(|(_, known)| age(known))) };
+            match oldest {
+                // No claim takes the place of an answer.
+                Some((_, known)) if is_for && name.answered_at.is_none() && known.is_answered(now) => return,
+                Some((place, _)) => _ = self.names.swap_remove(place),
+                None => return,
+            }
+        }
+        self.names.push(name);
     }
 }
 
@@ -193,9 +256,9 @@ impl Gate {
             let wanted = self.is_about(name, addr, now);
             for _ in 0..LOOKED_AT {
                 let Some(oldest) = self.taken.pop_front() else { break };
-                let stays = self.led.get(&oldest).is_some_and(|led| {
-                    led.fresh(now).next().is_some()
-                        && (!wanted || led.fresh(now).any(|known| self.is_about(&known.text, oldest, now)))
+                let stays = self.led.get(&oldest).is_some_and(|led| match wanted {
+                    true => led.fresh(now).any(|known| self.is_about(&known.text, oldest, now)),
+                    false => led.fresh(now).next().is_some() || led.has_others(now),
                 });
                 if stays {
                     self.taken.push_back(oldest);
@@ -224,42 +287,38 @@ impl Gate {
     }
 
     fn note(&mut self, addr: IpAddr, text: &str, now: PacketTime, answered: bool) {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let text = if text.len() > LONGEST_NAME { "" } else { text };
         let is_about = self.is_about(text, addr, now);
+        let digest = self.digest(text);
         let rules = self.rules.held();
         let Some(led) = self.led.get_mut(&addr) else { return };
-        if let Some(known) = led.names.iter_mut().find(|known| known.text.eq_ignore_ascii_case(text)) {
-            known.at = known.at.max(now);
-            known.answered |= answered;
+        if !is_about {
+            led.note_other(digest, now);
             return;
         }
-        let name = Name { text: text.into(), at: now, answered };
-        if led.names.len() < MAX_NAMES {
-            led.names.push(name);
-            return;
-        }
-        // One that speaks for the address says no more than the next; one that speaks against it says all. So the oldest of the same
-        // kind goes, or, the first time that somebody speaks against it, one that speaks for it.
-        let speaks = |known: &Name| {
-            let case = Case { omits: Omits::Evidence(ThreatLevel::Info), side: Side::Dst, now };
-            rules.name(&known.text, Some(addr), case).is_some()
-        };
-        let oldest =
-            led.names.iter_mut().filter(|known| speaks(known) == is_about).min_by_key(|known| known.at);
-        match oldest {
-            Some(oldest) => *oldest = name,
-            None if !is_about => {
-                led.names.iter_mut().min_by_key(|known| known.at).map_or((), |oldest| *oldest = name)
-            }
-            None => {}
-        }
+        led.others.retain(|known| known.digest != digest);
+        let name = Name { text: text.into(), seen_at: now, answered_at: answered.then_some(now) };
+        let case = Case { omits: Omits::Evidence(ThreatLevel::Info), side: Side::Dst, now };
+        led.note(name, now, |text| rules.name(text, Some(addr), case).is_some());
+    }
+
+    /// Of a name in any letter case.
+    fn digest(&self, text: &str) -> u64 {
+        let mut lower = [0; LONGEST_NAME];
+        let Some(lower) = lower.get_mut(..text.len()) else { return 0 };
+        lower.copy_from_slice(text.as_bytes());
+        lower.make_ascii_lowercase();
+        self.led.hasher().hash_one(&*lower)
     }
 
     /// The rule by whose names an address is left alone.
     fn led_to(&self, addr: IpAddr, case: &Case) -> Option<RuleId> {
+        let led = self.led.get(&addr).filter(|led| !led.has_others(case.now))?;
         let mut rule = None;
-        for name in self.led.get(&addr)?.fresh(case.now) {
+        for name in led.fresh(case.now) {
             let found = self.rules.held().name(&name.text, Some(addr), *case)?;
-            if name.answered {
+            if name.is_answered(case.now) {
                 rule = Some(found);
             }
         }
@@ -279,10 +338,20 @@ impl Gate {
 
     /// Whether detections are to see nothing of an event. `resolved`: see [`Gate::is_resolved`].
     pub(super) fn omits_event(&self, event: &Event, resolved: bool, on_link: bool, now: PacketTime) -> bool {
-        if !self.uses.flows {
+        // Whoever claims an address that is not his would be hidden by the rule for it.
+        let is_claim = match event {
+            Event::Arp(_) => !on_link,
+            Event::Neighbour(said) => {
+                !on_link || said.message.link().is_some_and(|link| Some(link) != said.frame_src)
+            }
+            _ => false,
+        };
+        if !self.uses.flows || is_claim {
             return false;
         }
         let (src, dst) = event.parties();
+        // What an advertisement claims is its destination.
+        let dst = dst.filter(|_| !matches!(event, Event::Neighbour(_)));
         let case = |side| Case { omits: Omits::Flows, side, now };
         let by_src = |addr: IpAddr| {
             let rules = self.rules.held();
@@ -314,16 +383,22 @@ impl Gate {
             return None;
         }
         let finding = &found.finding;
-        let sides = sides(found);
-        let victim = finding.victim.as_ref().map(|victim| (victim, sides.1));
+        // Whose address is claimed is the victim: his rule must not hide who claims it.
+        let is_claim = matches!(finding.kind, EvidenceKind::MitmArpAttack | EvidenceKind::MitmNdpAttack);
+        if is_claim && finding.proof == Proof::Unproven {
+            return None;
+        }
+        let sides = if is_claim { (Side::Src, Side::Unknown) } else { sides(found) };
+        let victim = finding.victim.as_ref().filter(|_| !is_claim).map(|victim| (victim, sides.1));
         std::iter::once((&finding.attacker, sides.0)).chain(victim).find_map(|(entity, side)| {
             let case = Case { omits: Omits::Evidence(finding.level), side, now: finding.at };
             match entity {
                 Entity::Ip(addr) => self.of_address(*addr, &case),
-                Entity::Mac(mac) => self.rules.held().mac(*mac, case),
+                // Anybody may write any into a frame.
+                Entity::Mac(mac) if finding.proof == Proof::Proven => self.rules.held().mac(*mac, case),
                 Entity::Domain(name) => self.of_name(name, found, finding),
                 Entity::Url(url) => self.of_name(host_of(url), found, finding),
-                Entity::Many => None,
+                Entity::Mac(_) | Entity::Many => None,
             }
         })
     }
@@ -363,6 +438,12 @@ impl Gate {
     #[cfg(test)]
     pub(super) fn known(&self) -> usize {
         self.led.len()
+    }
+
+    /// Bytes of the names that are kept.
+    #[cfg(test)]
+    pub(super) fn text(&self) -> usize {
+        self.led.values().flat_map(|led| &led.names).map(|name| name.text.len()).sum()
     }
 
     pub(super) fn describe(&self, rule: RuleId) -> String {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::alert::{Alert, AlertId, Cause};
 use crate::detector::{Emitted, OrderKey};
-use crate::event::{Advice, Event};
+use crate::event::{Advice, Event, Report};
 use crate::evidence::{
     Again, Confidence, Evidence, EvidenceId, EvidenceKind, Finding, MAX_UIDS, Proof, SharedEvidence,
     ThreatLevel, weight,
@@ -219,7 +219,7 @@ impl Judge {
                 if self.gate.spares(*addr, now).is_none() {
                     continue;
                 }
-                account.sum = 0.0;
+                (account.sum, account.proven) = (0.0, 0.0);
                 for id in account.open.drain(..) {
                     let Some(held) = evidence.get_mut(&id) else { continue };
                     (held.waits, held.told, held.unspent, held.sure.unspent) = (false, true, 0.0, 0.0);
@@ -252,7 +252,7 @@ impl Judge {
     fn advise(&mut self, event: Option<&Event>, now: PacketTime, out: &mut Vec<Record>) {
         let advice = match event {
             Some(Event::Advice(advice)) => advice,
-            Some(Event::Told(finding)) => return self.hear(finding, now, out),
+            Some(Event::Told(report)) => return self.hear(report, now, out),
             _ => return,
         };
         let window = self.settings.width.window_of(now);
@@ -297,16 +297,16 @@ impl Judge {
     }
 
     /// Takes what a service outside says: evidence of the moment in which it is known.
-    fn hear(&mut self, finding: &Finding, now: PacketTime, out: &mut Vec<Record>) {
+    fn hear(&mut self, report: &Report, now: PacketTime, out: &mut Vec<Record>) {
         let window = self.settings.width.window_of(now);
-        let finding = Finding { window, at: now, ..finding.clone() };
+        let finding = Finding { window, at: now, ..report.finding.clone() };
         let profile = finding.profile;
         let key = OrderKey { seq: 0, stage: 0, window, profile, detector: 0, n: 0 };
         let known = self.books.get(&window).and_then(|book| book.accounts.get(&profile));
         let attacker_is_local = self.settings.local_nets.contains(profile);
         let (in_conversation, near_conversation) =
             known.map_or((false, true), |account| (account.in_conversation, account.near_conversation));
-        let (src, dst, resolved) = (None, None, false);
+        let (src, dst, resolved) = (report.src, report.dst, false);
         let told = Emitted {
             key,
             finding,

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use self::judging::{Parrot, STRANGER, alerts, parrot, says};
 use super::*;
 use crate::detector::{Closing, Cx, Header, Role, Slot, Spec};
-use crate::event::EventKind;
+use crate::event::{EventKind, Report};
 use crate::evidence::{Again, Confidence, EvidenceKind, Finding, Proof, ThreatLevel};
 use crate::flow::{Endpoint, Flow, Phase, Proto};
 use crate::state::Windowed;
@@ -516,7 +516,8 @@ fn what_a_service_says_is_evidence_of_the_moment_in_which_it_is_known() {
         level: ThreatLevel::Medium,
         ..Finding::new(EvidenceKind::MaliciousUrl, server, window, early)
     };
-    engine.feed(vec![Event::Told(Box::new(told.clone())), Event::Told(Box::new(told))], &mut out);
+    let told = Event::Told(Box::new(Report { finding: told, src: None, dst: Some(server) }));
+    engine.feed(vec![told.clone(), told], &mut out);
     let last = out.iter().rev().find_map(|record| match record {
         Record::Evidence(evidence) if evidence.finding.kind == EvidenceKind::MaliciousUrl => Some(evidence),
         _ => None,

@@ -293,7 +293,7 @@ impl Whitelist for Rules {
             let calls = case.side == Side::Src;
             let mut known = self.organisations.iter().filter(|_| calls);
             known
-                .find(|(number, known)| known.has_net(addr) && held(*number))
+                .find(|(number, known)| known.has_net(addr) && held(*number) && !self.is_shared(addr))
                 .map(|(number, _)| RuleId(*number))
         })
     }

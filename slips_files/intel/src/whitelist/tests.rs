@@ -92,6 +92,20 @@ fn an_organisation_is_its_own_networks_and_no_cloud() {
 }
 
 #[test]
+fn an_organisations_own_network_that_is_also_rented_out_is_nobodys_and_find_says_so() {
+    let mut builder = RulesBuilder::new();
+    assert_eq!(builder.read_organisation("acme", b"104.16.0.0/16\n198.51.100.0/24\nacme.example\n"), 0);
+    assert_eq!(builder.read("w", b"organization,acme,both,alerts\n"), []);
+    let rules = builder.finish();
+    for (addr, needs) in [("104.16.1.1", Needs::Never), ("198.51.100.1", Needs::Name)] {
+        let calls = rules.address(addr.parse().expect("ip"), evidence(Side::Src)).is_some();
+        let found = rules.find(addr, evidence(Side::Src).now);
+        assert_eq!(found.iter().map(|found| found.needs).collect::<Vec<_>>(), [needs], "{addr}");
+        assert_eq!(calls, needs == Needs::Name, "{addr}");
+    }
+}
+
+#[test]
 fn known_sites_are_left_alone_as_what_is_called_below_high_outside_of_shared_networks() {
     let mut builder = RulesBuilder::new();
     assert_eq!(builder.read_sites(b"1,example.org\n2,example.net\r\nnonsense\n3,third.example\n", 2), 2);

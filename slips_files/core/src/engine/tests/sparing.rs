@@ -1,7 +1,9 @@
 //! What the whitelist does to findings and sums.
 
 use super::*;
-use crate::event::{About, Dns, DnsAnswer, DnsData, DnsFlags};
+use crate::detector::{Emitted, OrderKey};
+use crate::event::{About, Arp, ArpOp, Dns, DnsAnswer, DnsData, DnsFlags, Tls, TlsFields};
+use crate::evidence::Entity;
 use crate::flow::{MacAddr, Uid};
 use crate::intel::Current;
 use crate::whitelist::{Case, NoWhitelist, RuleId, Side, Uses, Whitelist};
@@ -30,23 +32,80 @@ impl Whitelist for Good {
     }
 }
 
+/// As [`Good`], with names on both sides, and with flows.
+struct Both;
+impl Whitelist for Both {
+    fn uses(&self) -> Uses {
+        Uses { flows: true, macs: true, ..Good.uses() }
+    }
+    fn address(&self, addr: IpAddr, case: Case) -> Option<RuleId> {
+        Good.address(addr, case)
+    }
+    fn mac(&self, mac: MacAddr, _case: Case) -> Option<RuleId> {
+        (mac.0[5] == 66).then_some(RuleId(66))
+    }
+    fn name(&self, name: &str, server: Option<IpAddr>, case: Case) -> Option<RuleId> {
+        Good.name(&name.to_ascii_lowercase(), server, Case { side: Side::Dst, ..case })
+    }
+    fn is_resolver(&self, server: IpAddr, local: bool) -> bool {
+        Good.is_resolver(server, local)
+    }
+    fn describe(&self, rule: RuleId) -> String {
+        Good.describe(rule)
+    }
+}
+
+/// As [`Both`], for `evil.example`, too.
+struct Evil;
+
+impl Whitelist for Evil {
+    fn uses(&self) -> Uses {
+        Both.uses()
+    }
+    fn address(&self, addr: IpAddr, case: Case) -> Option<RuleId> {
+        Both.address(addr, case)
+    }
+    fn mac(&self, mac: MacAddr, case: Case) -> Option<RuleId> {
+        Both.mac(mac, case)
+    }
+    fn name(&self, name: &str, server: Option<IpAddr>, case: Case) -> Option<RuleId> {
+        Both.name(if name == "evil.example" { "good.example" } else { name }, server, case)
+    }
+    fn is_resolver(&self, server: IpAddr, local: bool) -> bool {
+        Both.is_resolver(server, local)
+    }
+    fn describe(&self, rule: RuleId) -> String {
+        Both.describe(rule)
+    }
+}
+
 fn remote(last: u8) -> IpAddr {
     [203, 0, 113, last].into()
 }
 
-fn leads(secs: i64, name: &str, addr: IpAddr) -> Event {
+fn about(secs: i64, server: IpAddr, port: u16, proto: Proto) -> About {
     let end = |addr, port| Endpoint { addr, port };
-    let about = About {
+    About {
         at: PacketTime::from_secs_micros(secs, 0),
         uid: Uid::EMPTY,
         src: end(IpAddr::from([10, 0, 0, 1]), 5000),
-        dst: end(IpAddr::from([10, 0, 0, 53]), 53),
-        proto: Proto::Udp,
+        dst: end(server, port),
+        proto,
         interface: 0,
         heard: true,
         tunnelled: false,
         src_mac: None,
-    };
+    }
+}
+
+/// What a client calls a server.
+fn claims(secs: i64, name: &str, server: IpAddr) -> Event {
+    let fields = TlsFields { server_name: name.to_owned(), ..TlsFields::default() };
+    Event::Tls(Box::new(Tls { about: about(secs, server, 443, Proto::Tcp), fields }))
+}
+
+fn leads(secs: i64, name: &str, addr: IpAddr) -> Event {
+    let about = about(secs, [10, 0, 0, 53].into(), 53, Proto::Udp);
     let answers = vec![DnsAnswer { data: DnsData::Addr(addr), ttl: None }];
     let (query, flags) = (name.to_owned(), DnsFlags::default());
     let (trans_id, qclass, qtype, rcode) = (1, 1, 1, Some(0));
@@ -100,28 +159,6 @@ fn another_whitelist_takes_back_what_was_gathered_and_says_whom_it_lets_go() {
 
 #[test]
 fn an_address_is_told_when_a_name_first_leads_there_and_again_with_another_whitelist() {
-    /// On both sides.
-    struct Both;
-    impl Whitelist for Both {
-        fn uses(&self) -> Uses {
-            Good.uses()
-        }
-        fn address(&self, addr: IpAddr, case: Case) -> Option<RuleId> {
-            Good.address(addr, case)
-        }
-        fn mac(&self, _mac: MacAddr, _case: Case) -> Option<RuleId> {
-            None
-        }
-        fn name(&self, name: &str, server: Option<IpAddr>, case: Case) -> Option<RuleId> {
-            Good.name(name, server, Case { side: Side::Dst, ..case })
-        }
-        fn is_resolver(&self, server: IpAddr, local: bool) -> bool {
-            Good.is_resolver(server, local)
-        }
-        fn describe(&self, rule: RuleId) -> String {
-            Good.describe(rule)
-        }
-    }
     let whitelist: Current<dyn Whitelist> = Current::new(Arc::new(Both));
     let mut engine = Engine::new(&settings(&whitelist), &parrot);
     let mut fed = |events: Vec<Event>| {
@@ -157,6 +194,122 @@ fn whatever_is_asked_for_the_table_of_names_stays_bounded_and_hides_nothing_more
         gate.learn_names(&leads(1000, "good.example", addr), now);
     }
     assert_eq!(gate.known(), 65_536);
+}
+
+fn gate_of(whitelist: impl Whitelist + 'static) -> gate::Gate {
+    gate::Gate::new(&Arc::new(settings(&Current::new(Arc::new(whitelist)))))
+}
+
+fn second(secs: i64) -> PacketTime {
+    PacketTime::from_secs_micros(secs, 0)
+}
+
+#[test]
+fn of_names_that_no_rule_is_about_no_text_is_kept_however_long_and_many() {
+    let mut gate = gate_of(Both);
+    let mut learn = |secs, event: &Event| gate.learn_names(event, second(secs));
+    assert_eq!(learn(1000, &leads(1000, "good.example", remote(78))).len(), 1);
+    learn(1000, &leads(1000, "good.example", remote(79)));
+    learn(1000, &claims(1000, &format!("{}.example", "x".repeat(32 << 10)), remote(78)));
+    for n in 0..1000 {
+        learn(1001, &claims(1001, &format!("{n}.evil.example"), remote(78)));
+    }
+    assert_eq!(gate.text(), 2 * "good.example".len());
+    assert_eq!(gate.spares(remote(78), second(1002)), None, "it has other names");
+    assert_eq!(gate.spares(remote(79), second(1002)), Some(RuleId(1)));
+    assert_eq!(gate.spares(remote(78), second(90_000)), None, "the answer was a day ago");
+    gate.learn_names(&leads(90_000, "GOOD.example", remote(78)), second(90_000));
+    assert_eq!(gate.spares(remote(78), second(90_000)), Some(RuleId(1)), "and so were the others");
+}
+
+#[test]
+fn what_a_client_claims_does_not_renew_what_a_resolver_said() {
+    let mut gate = gate_of(Both);
+    gate.learn_names(&leads(1000, "good.example", remote(78)), second(1000));
+    for day in 1..4 {
+        let secs = 1000 + day * 43_200;
+        gate.learn_names(&claims(secs, "good.example", remote(78)), second(secs));
+        assert_eq!(gate.spares(remote(78), second(secs)).is_some(), day <= 2, "{secs}");
+    }
+}
+
+#[test]
+fn a_name_counts_as_soon_as_a_rule_is_about_it() {
+    let whitelist: Current<dyn Whitelist> = Current::new(Arc::new(Both));
+    let mut gate = gate::Gate::new(&Arc::new(settings(&whitelist)));
+    gate.learn_names(&leads(1000, "evil.example", remote(78)), second(1000));
+    gate.learn_names(&leads(1000, "good.example", remote(78)), second(1000));
+    assert_eq!(gate.spares(remote(78), second(1000)), None);
+    whitelist.replace(Arc::new(Evil));
+    assert!(gate.renew());
+    gate.learn_names(&leads(1001, "evil.example", remote(78)), second(1001));
+    assert_eq!(gate.spares(remote(78), second(1001)), Some(RuleId(1)));
+}
+
+#[test]
+fn whoever_claims_an_address_that_is_left_alone_is_not_hidden() {
+    let gate = gate_of(Both);
+    let mac = MacAddr([2, 0, 0, 0, 0, 66]);
+    let arp = Event::Arp(Arp {
+        at: second(1000),
+        op: ArpOp::Reply,
+        frame_src: mac,
+        frame_dst: mac,
+        sender: remote(77),
+        sender_mac: mac,
+        target: remote(1),
+        target_mac: mac,
+        interface: 0,
+    });
+    assert!(gate.omits_event(&arp, false, true, second(1000)), "its owner's own");
+    assert!(!gate.omits_event(&arp, false, false, second(1000)));
+    let found = |kind, attacker: Entity, victim: IpAddr, proof| {
+        let window = Settings::default().width.window_of(second(1000));
+        let finding = Finding {
+            attacker,
+            victim: Some(Entity::Ip(victim)),
+            proof,
+            ..Finding::new(kind, victim, window, second(1000))
+        };
+        let key = OrderKey { seq: 0, stage: 0, window, profile: victim, detector: 0, n: 0 };
+        let (src, dst, resolved) = (Some(victim), None, false);
+        let (in_conversation, near_conversation, attacker_is_local) = (false, true, true);
+        gate.omits(&Emitted {
+            key,
+            finding,
+            in_conversation,
+            near_conversation,
+            attacker_is_local,
+            src,
+            dst,
+            resolved,
+        })
+        .is_some()
+    };
+    let (other, spared) = (Entity::Ip(remote(66)), Entity::Ip(remote(77)));
+    for kind in [EvidenceKind::MitmArpAttack, EvidenceKind::MitmNdpAttack] {
+        assert!(!found(kind, other.clone(), remote(77), Proof::Proven));
+        assert!(found(kind, spared.clone(), remote(66), Proof::Proven));
+        assert!(!found(kind, spared.clone(), remote(66), Proof::Unproven), "as somebody wrote it");
+    }
+    assert!(found(EvidenceKind::VerticalPortScan, other, remote(77), Proof::Unproven));
+    let device = |proof| found(EvidenceKind::NewDevice, Entity::Mac(mac), remote(66), proof);
+    assert!(device(Proof::Proven) && !device(Proof::Unproven));
+}
+
+#[test]
+fn what_a_service_says_is_left_out_by_side() {
+    let whitelist: Current<dyn Whitelist> = Current::new(Arc::new(Good));
+    let mut engine = Engine::new(&settings(&whitelist), &parrot);
+    engine.feed(vec![leads(1000, "good.example", remote(78))], &mut Vec::new());
+    let mut told = |dst| {
+        let finding = Finding::new(EvidenceKind::MaliciousUrl, remote(78), WindowId(0), second(1000));
+        let report = Report { finding, src: Some([10, 0, 0, 1].into()), dst };
+        engine.feed(vec![Event::Told(Box::new(report))], &mut Vec::new());
+        engine.stats().evidence_whitelisted
+    };
+    assert_eq!(told(None), 0, "its rule is about what is called only");
+    assert_eq!(told(Some(remote(78))), 1);
 }
 
 proptest! {

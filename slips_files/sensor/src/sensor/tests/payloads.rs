@@ -142,3 +142,19 @@ fn no_more_is_told_than_a_second_may_have() {
     });
     assert_eq!(piece.expect("a piece"), b"0123456789\nnext secon");
 }
+
+#[test]
+fn however_many_addresses_send_no_more_are_remembered_than_are_looked_at() {
+    let payloads = Some(PayloadSettings::of(LocalNets::private()));
+    let mut sensor = Sensor::new(Settings { payloads, ..Settings::default() });
+    let mut events = Vec::new();
+    for n in 0..20_000u32 {
+        let mut packet = udp(Client, 9999, b"name=somebody&more=text");
+        packet[12..16].copy_from_slice(&(0x0a00_0001 + n).to_be_bytes());
+        sensor.packet(LinkType::RawIp, 0, PacketTime(0), &packet, packet.len() as u32, &mut events);
+        events.clear();
+    }
+    assert_eq!(sensor.payloads.hosts(), 1 << 14);
+    sensor.finish(&mut events);
+    assert_eq!(sensor.payloads.hosts(), 0);
+}
