@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use slips_core::detector::Facts;
 use slips_core::event::Http;
 use slips_core::evidence::Proof;
-use slips_core::flow::{Flow, Proto};
+use slips_core::flow::{Flow, Origin, Proto};
 
 /// Engines of browsers, as they name themselves; tools that begin with `Mozilla` name none.
 const ENGINES: [&str; 5] = ["Gecko/", "AppleWebKit/", "Trident/", "Presto/", "MSIE "];
@@ -50,6 +50,8 @@ const REFUSED: [u16; 62] = [
 ];
 /// Over UDP a page only has its browser speak these.
 const OVER_UDP: [&str; 3] = ["stun", "quic", "dtls"];
+/// What our sensor only recognises when the client opens so, in bytes with which no request of a page begins.
+const BY_NO_BROWSER: [&str; 5] = ["smb", "rdp", "dce_rpc", "postgresql", "redis"];
 /// So many attempts that no page can cause, at different ports or hosts, show that a program of the host's own is at it. One alone may
 /// be a mail program whose server is down.
 const LEAST: u32 = 5;
@@ -65,6 +67,21 @@ pub fn can_cause(flow: &Flow, facts: Facts) -> bool {
         Proto::Udp => OVER_UDP.iter().any(|name| flow.has_service(name)),
         _ => false,
     }
+}
+
+/// Whether a program that is no browser speaks with an outside host here: what it then tries at the same port no page causes.
+pub fn is_of_a_program(flow: &Flow, facts: Facts) -> bool {
+    !facts.dst_local
+        && facts.src_on_link
+        && (flow.proto, flow.origin) == (Proto::Tcp, Origin::Sensor)
+        && !flow.was_flipped()
+        && flow.is_two_way()
+        && BY_NO_BROWSER.iter().any(|name| flow.has_service(name))
+}
+
+/// Whether so many outside hosts with which a program speaks at one port show that it looks for them.
+pub const fn is_programs_port(hosts: u32) -> bool {
+    hosts >= LEAST
 }
 
 /// Whether so many attempts, of which no page can have caused so many, are a program's of the host.

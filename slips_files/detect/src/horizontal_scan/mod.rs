@@ -47,7 +47,8 @@ pub static SPEC: Spec = Spec {
         evasion: "Fewer than ten hosts per port and window; many sources; a mix of very many ports (which the vertical \
             scan sees where hosts repeat); targets known to be open.",
         proof: "As for the vertical scan: the proven attempts alone must reach the step, at its pace. Outwards only those count \
-            that no web page can have a browser make, as there.",
+            that no web page can have a browser make, as there, or that come after the same host spoke SMB, RDP, DCE/RPC, \
+            PostgreSQL or Redis with five outside hosts at the same port.",
     },
 };
 
@@ -140,6 +141,8 @@ struct Sweep {
     succeeded: Distinct<IpAddr>,
     /// Hosts that let it in and heard nothing.
     visited: Distinct<IpAddr>,
+    /// Outside hosts with which a program that is no browser spoke.
+    spoken: Distinct<IpAddr>,
     trail: Trail,
     told: Told,
     /// The step that the proven attempts reached alone.
@@ -166,13 +169,14 @@ struct Added {
 }
 
 impl Hosts {
-    /// Adds a host.
-    fn insert(&mut self, flow: &Flow, facts: Facts) -> Added {
+    /// Adds a host. `programs`: no page causes what is tried at this port.
+    fn insert(&mut self, flow: &Flow, facts: Facts, programs: bool) -> Added {
         let new = self.all.insert(flow.dst.addr);
         if new {
             self.pace.add(flow.start, 1, MINUTES);
         }
-        let proven = attempt::is_own(flow, facts) && self.proven.insert(flow.dst.addr);
+        let own = attempt::is_own(flow, facts) || (programs && attempt::is_proven(flow, facts));
+        let proven = own && self.proven.insert(flow.dst.addr);
         if proven {
             self.proven_pace.add(flow.start, 1, MINUTES);
         }
@@ -217,6 +221,12 @@ impl HorizontalScan {
             return;
         }
         let key = (flow.dst.port, flow.proto);
+        if web::is_of_a_program(flow, facts) {
+            let sweeps = self.state.get_or_default(cx.slot(), cx.window());
+            if let Some(sweep) = sweeps.ports.get_or_insert(key, MAX_PORTS, Sweep::hosts) {
+                sweep.spoken.insert(flow.dst.addr);
+            }
+        }
         if attempt::is_silent_visit(flow) {
             return self.on_visit(cx, flow, facts);
         }
@@ -343,10 +353,11 @@ impl Sweep {
     /// Counts the host; false when it is known already.
     fn add(&mut self, flow: &Flow, facts: Facts) -> Added {
         self.trail.push(flow.uid);
+        let programs = web::is_programs_port(self.spoken.len());
         if flow.proto == Proto::Udp && is_outwards(facts) {
-            return self.outwards.insert(flow, facts);
+            return self.outwards.insert(flow, facts, programs);
         }
-        let added = self.failed.insert(flow, facts);
+        let added = self.failed.insert(flow, facts, programs);
         let refused = flow.phase == Phase::Rejected || flow.resp.pkts > 0;
         self.refused += u32::from(added.new && refused);
         added

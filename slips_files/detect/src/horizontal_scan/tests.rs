@@ -1,6 +1,6 @@
 use super::*;
 use crate::test_traces::{Talk, at, bench, levels, notice};
-use slips_core::flow::{ConnState, Endpoint};
+use slips_core::flow::{ConnState, Endpoint, Origin};
 
 fn host(n: u32) -> String {
     format!("192.168.{}.{}", n / 200, n % 200 + 1)
@@ -213,6 +213,34 @@ fn what_a_page_can_have_its_visitor_do_outside_proves_nothing() {
     assert_eq!(worst(445, false), Some(Proof::Unproven));
     assert_eq!(worst(22, false), Some(Proof::Proven), "browsers refuse");
     assert_eq!(worst(8080, true), Some(Proof::Proven), "a program made the packets");
+}
+
+#[test]
+fn a_worm_that_speaks_its_protocol_with_some_is_proven_by_what_it_tries_then() {
+    let worst = |service: &str, spoken: u32, origin| {
+        let mut bench = bench(HorizontalScan::new(&Settings::default()));
+        bench.facts(Facts { src_local: true, src_on_link: true, ..Facts::default() });
+        let to = |n, flow: Flow| Flow { dst: Endpoint { addr: outside(n), ..flow.dst }, origin, ..flow };
+        for n in 0..spoken {
+            let flow =
+                Talk::tcp("192.168.9.5", "203.0.113.9", 445).carrying(500, 500).phase(Phase::End).flow();
+            let flow = to(1000 + n, Flow { service: service.into(), ..flow });
+            assert!(bench.feed(&Event::Flow(flow)).is_empty());
+        }
+        let attempt = |n| to(n, Talk::tcp("192.168.9.5", "203.0.113.9", 445).phase(Phase::Rejected).flow());
+        let told: Vec<_> = (0..250).flat_map(|n| bench.feed(&Event::Flow(attempt(n)))).collect();
+        told.last().map(|told| told.proof)
+    };
+    assert_eq!(worst("smb", 5, Origin::Sensor), Some(Proof::Proven));
+    assert_eq!(worst("smb", 4, Origin::Sensor), Some(Proof::Unproven), "an administrator's own servers");
+    assert_eq!(worst("smb", 5, Origin::Zeek), Some(Proof::Unproven), "perhaps only the server said so");
+    for service in ["http", "ssh", "mysql"] {
+        assert_eq!(
+            worst(service, 5, Origin::Sensor),
+            Some(Proof::Unproven),
+            "a page's own server may say so"
+        );
+    }
 }
 
 #[test]
