@@ -233,8 +233,8 @@ fn run(world: &mut dyn World, operations: u64) -> Tally {
                 let former = std::mem::take(&mut model.protected);
                 protected = model.renumber();
                 let asked = world.now();
-                firewall.set_protected(protected.clone()).expect("protect");
-                model.let_in_the_protected(&former, asked, world.now());
+                let freed = firewall.set_protected(protected.clone()).expect("protect");
+                model.let_in_the_protected(&former, &freed, asked, world.now());
             }
             985..990 => {
                 // The kernel lets the next owner in when the last one's socket is closed.
@@ -425,14 +425,16 @@ impl Model {
     }
 
     /// Who has become protected is let in, and nobody beside: of an IPv6 address the /64 too, where it was blocked as one thing.
-    fn let_in_the_protected(&mut self, former: &[Net], asked: Duration, answered: Duration) {
+    /// Which /64 that was, `freed` says: one whose time ends in this moment may or may not be among them.
+    fn let_in_the_protected(&mut self, former: &[Net], freed: &[Net], asked: Duration, answered: Duration) {
         let new: Vec<Net> = self.protected.iter().filter(|net| !former.contains(net)).copied().collect();
         for net in new {
             self.cut(net, asked, answered);
             self.single.remove(&net);
             if net.addr().is_ipv6() {
                 let subnet = Net::new(net.addr(), 64).expect("net");
-                if self.single.remove(&subnet).is_some() {
+                self.single.remove(&subnet);
+                if freed.contains(&subnet) {
                     self.cut(subnet, asked, answered);
                 }
             }
