@@ -175,7 +175,6 @@ unit_tests() {
 # own would resolve features otherwise and compile half of the crates again.)
 lab_tests() {
     local status=0
-    have cargo-deb || skipped+=("lab: the package needs cargo-deb")
     [ -n "${SLIPS_BIN:-}" ] || [ -x "$target/debug/slips" ] || {
         echo "   no binary: the tests above did not compile"
         return 1
