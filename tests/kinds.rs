@@ -106,7 +106,7 @@ const RAISED: &[(&str, &str, &str)] = &[
 
 /// Kinds that no input of the binary can raise, and why. It only shrinks: a kind with a test must not be here.
 const WITHOUT: &[(&str, &str)] = &[
-    ("YOUNG_DOMAIN", "no source of ages of domains is built in; the detection's own tests feed one"),
+    ("YOUNG_DOMAIN", "who is asked outside knows the age; the detection's own tests feed one"),
     ("P2P_REPORT", "peers speak to the daemon only, and never to `analyze`: the daemon's tests and the lab"),
     ("MALICIOUS_IP_FROM_P2P_NETWORK", "as P2P_REPORT"),
 ];

@@ -45,6 +45,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("THREAT_INTELLIGENCE_BLACKLISTED_DNS_ANSWER", "as the one before"),
     ("THREAT_INTELLIGENCE_ANSWER_OF_BLACKLISTED_QUERY", "as the one before"),
     ("THREAT_INTELLIGENCE_MALICIOUS_URL", "as the one before"),
+    ("THREAT_INTELLIGENCE_BLACKLISTED_ASN", "the list says who is told: tests/kinds.rs has one beside it"),
     ("MALICIOUS_DOWNLOADED_FILE", "as the one before"),
     ("MALICIOUS_JA3", "the list says who is told: tests/acceptance.rs"),
     ("MALICIOUS_JA3S", "as the one before"),
@@ -54,7 +55,7 @@ const WITHOUT: &[(&str, &str)] = &[
         "how alike beats are is no count: steps and jitter are in `beacon::tests`",
     ),
     ("NEW_DEVICE", "the first frame after an hour: tests/link.rs has devices that were there before"),
-    ("YOUNG_DOMAIN", "no source of ages of domains is built in"),
+    ("YOUNG_DOMAIN", "who is asked knows the age, and nobody is unless it is turned on"),
     ("P2P_REPORT", "peers speak to the daemon only"),
     ("MALICIOUS_IP_FROM_P2P_NETWORK", "as the one before"),
 ];
