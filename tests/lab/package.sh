@@ -67,8 +67,8 @@ is slips.service inactive || is slips.service failed || fail "slips.service is $
 inside test -e /var/lib/slips/blocks.sqlite || fail "the removal took the state"
 inside test -e /etc/slips/slips.yaml || fail "the removal took the configuration"
 # The program is gone; what the kernel has is looked at with one from outside.
-inside sh -c 'cat >/tmp/slips && chmod +x /tmp/slips' <"$packed"
-inside /tmp/slips firewall list | grep -q 'nothing is blocked' || fail "the removal left blocks"
+inside sh -c 'cat >/opt/look && chmod +x /opt/look' <"$packed"
+inside /opt/look firewall list | grep -q 'nothing is blocked' || fail "the removal left blocks"
 dpkg -P slips
 for left in /etc/slips /var/lib/slips /usr/lib/systemd/system/slips.service; do ! inside test -e $left || fail "purge left $left"; done
 ! inside getent passwd slips >/dev/null || fail "purge left the user"
