@@ -18,6 +18,7 @@ use slips_input::filter::Share;
 
 use super::build;
 use super::clocks::Clocks;
+use super::overload::Thinner;
 use super::pulse::Pulse;
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Config};
@@ -102,7 +103,7 @@ pub fn run(
     mut source: LiveSource,
     part: Part,
     input: &Input,
-    local: &LocalNets,
+    mut thinner: Thinner,
     pulse: &Pulse,
 ) -> Result<(), Failure> {
     let clock = Clocks::default().steady;
@@ -121,9 +122,13 @@ pub fn run(
                 let name = source.name(change.interface).unwrap_or("?");
                 eprintln!("slips: interface {name} is {}", state_name(change.state));
             }
+            Ok(Live::Packets(_)) => {
+                pulse.lag.fetch_max(micros(source.behind()), Ordering::Relaxed);
+            }
             Ok(_) => {}
             Err(error) => break Err(failure(error)),
         }
+        thinner.thin(&mut waiting, pulse);
         let now = clock();
         if now.saturating_sub(counted_at) >= COUNT_EVERY {
             counted_at = now;
@@ -137,10 +142,12 @@ pub fn run(
         let offered = |batch, patience: Duration| {
             let before = clock();
             let taken = offer(input, batch, patience.min(left.get()), pulse);
-            left.set(left.get().saturating_sub(clock().saturating_sub(before)));
+            let waited = clock().saturating_sub(before);
+            left.set(left.get().saturating_sub(waited));
+            pulse.waited.fetch_add(micros(waited), Ordering::Relaxed);
             taken
         };
-        if !batches(&mut waiting).all(|batch| hand_over(&offered, batch, local, pulse)) {
+        if !batches(&mut waiting).all(|batch| hand_over(&offered, batch, thinner.local(), pulse)) {
             break Err(Failure::new(Exit::Software, "the detection threads ended early"));
         }
     };
@@ -213,6 +220,10 @@ fn concerns(event: &Event, local: &LocalNets) -> bool {
         (None, None) => true,
         (one, other) => [one, other].into_iter().flatten().any(|addr| local.contains(addr)),
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn lossless(count: usize) -> u64 {

@@ -12,6 +12,8 @@ use slips_p2p::message::Name;
 use slips_store::render;
 use slips_systemd::journal::{Entry, Field, Kind, Priority};
 
+use super::overload::Step;
+use super::overload::controller::Change;
 use super::pulse::Losses;
 use crate::config::Mode;
 use crate::control::Squatter;
@@ -151,6 +153,22 @@ pub fn stop(stats: &Stats, reason: &str, losses: &Losses) -> Entry {
 pub fn losses(losses: &Losses) -> Entry {
     let reason = format!("too much came in; since the start: {losses}");
     degraded("watching", &reason).with(Field::Dropped, losses.total())
+}
+
+/// Other things than before are left out.
+pub fn overload(change: &Change, losses: &Losses) -> Entry {
+    let Change { from, to, why } = change;
+    let (number, last) = (*to as u8, Step::ShedRows as u8);
+    let what = if to > from {
+        format!("overload, step {number} of {last}: {why}; {} now", to.what())
+    } else {
+        format!("overload, back to step {number} of {last}: {why}; {} now", to.what())
+    };
+    let entry = Entry::new(Kind::Overload, what)
+        .with(Field::Step, number)
+        .with(Field::Reason, why)
+        .with(Field::Dropped, losses.total());
+    if *to == Step::None { entry.urgent(Priority::Notice) } else { entry }
 }
 
 /// A part does not work as it should.

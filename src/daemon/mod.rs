@@ -10,6 +10,7 @@ mod interfaces;
 mod leases;
 mod lists;
 mod outbox;
+mod overload;
 pub mod peers;
 mod policy;
 mod protect;

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use super::outbox::Shed;
+use super::overload::Step;
 
 /// Counters that the threads write and the main thread reads.
 #[derive(Default)]
@@ -25,6 +26,18 @@ pub struct Pulse {
     pub evicted: AtomicU64,
     /// Lines and rows that could not be written.
     pub unwritten: AtomicU64,
+    /// The step of overload, as a number; see [`Pulse::step`].
+    pub step: AtomicU8,
+    /// Events of blocked addresses that were not looked at.
+    pub skipped_blocked: AtomicU64,
+    /// Events between remote hosts that were not looked at.
+    pub coarse_remote: AtomicU64,
+    /// Flows whose rows were not kept.
+    pub rows_shed: AtomicU64,
+    /// Microseconds that the capture threads waited for a full engine.
+    pub waited: AtomicU64,
+    /// The oldest that a packet was when it was read, in microseconds, since somebody looked.
+    pub lag: AtomicU64,
     /// The run is to end: from now on everybody waits instead of shedding.
     pub stopping: AtomicBool,
     /// A thread has ended; nothing more will come.
@@ -37,6 +50,11 @@ impl Pulse {
         Self { capture: (0..captures).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
     }
 
+    /// How much is left out now.
+    pub fn step(&self) -> Step {
+        Step::of(self.step.load(Ordering::Relaxed))
+    }
+
     /// What must move for the daemon to be alive.
     pub fn beats(&self) -> Vec<u64> {
         self.capture.iter().chain([&self.engine]).map(|beat| beat.load(Ordering::Relaxed)).collect()
@@ -47,7 +65,7 @@ impl Pulse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses([u64; NAMES.len()]);
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 10] = [
     "packets dropped by the kernel",
     "connections given up by the full sensor",
     "events between remote hosts shed",
@@ -55,6 +73,9 @@ const NAMES: [&str; 7] = [
     "flow batches not kept",
     "alerts or evidence not kept",
     "lines not written",
+    "events of blocked addresses skipped",
+    "events between remote hosts left out",
+    "rows of flows not kept",
 ];
 
 impl Losses {
@@ -69,6 +90,9 @@ impl Losses {
             lanes.iter().map(|lane| load(&lane.event_batches)).sum(),
             lanes.iter().map(|lane| load(&lane.records)).sum(),
             load(&pulse.unwritten),
+            load(&pulse.skipped_blocked),
+            load(&pulse.coarse_remote),
+            load(&pulse.rows_shed),
         ])
     }
 

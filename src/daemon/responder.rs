@@ -35,6 +35,7 @@ use self::watch::Readings;
 use super::chatter::Chatter;
 use super::clocks::Clocks;
 use super::entries;
+use super::overload::blocked::Blocked;
 use super::policy::Policy;
 use crate::config;
 
@@ -57,6 +58,8 @@ pub struct Gauges {
     pub refused: AtomicU64,
     /// Blocking was tried and did not block.
     pub unhealthy: AtomicBool,
+    /// How often it changed who is blocked.
+    pub changes: AtomicU64,
 }
 
 /// Who is never blocked, found out by somebody else: to read it may take longer than a block may wait.
@@ -129,6 +132,9 @@ pub struct Responder {
     chatter: Chatter<(Holder, Kind)>,
     /// What is refused to them.
     refusals: Chatter<()>,
+    /// Who is blocked, for those who ask, and as of when and of which change that is.
+    blocked: Blocked,
+    shared: Option<(Duration, u64)>,
 }
 
 impl Responder {
@@ -170,12 +176,19 @@ impl Responder {
             complaints: BTreeMap::new(),
             chatter: Chatter::new(LINES, LINES_AN_HOUR),
             refusals: Chatter::new(REFUSALS, REFUSALS_AN_HOUR),
+            blocked: Blocked::default(),
+            shared: None,
         })
     }
 
     /// The figures.
     pub fn gauges(&self) -> Arc<Gauges> {
         Arc::clone(&self.gauges)
+    }
+
+    /// Where it is told who is blocked.
+    pub fn share(&self) -> Blocked {
+        self.blocked.clone()
     }
 
     /// Whether the kernel took what stands.
@@ -293,6 +306,7 @@ impl Responder {
 
     fn count(&self) {
         self.gauges.blocks.store(self.standing.len(), Ordering::Relaxed);
+        self.gauges.changes.fetch_add(1, Ordering::Relaxed);
     }
 }
 

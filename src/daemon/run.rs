@@ -30,6 +30,8 @@ use super::clocks::Clocks;
 use super::leases::Leases;
 use super::lists::Follower;
 use super::outbox::{LANE_QUEUE, Lane, WhenFull};
+use super::overload::Thinner;
+use super::overload::watch::Watch;
 use super::policy::Policy;
 use super::protect::PeerAddresses;
 use super::pulse::{Losses, Pulse};
@@ -76,7 +78,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         partners: protect::partners(&local_nets),
         ..config.engine(&own_nets)
     };
-    let (_lock, mut sinks) = sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings)?;
+    let pulse = Arc::new(Pulse::new(sources.len()));
+    let (_lock, mut sinks) =
+        sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings, Some(&pulse))?;
     let bell = Bell::new().map_err(Failure::software)?;
     let known = peers::addresses(config, environment).sparing(whitelist.spared.clone());
     let leases = Leases::default();
@@ -88,6 +92,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     whitelist.know(protect::resolvers(&found));
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
+    let blocked = responder.share();
+    let overload = Watch::new(blocked.clone(), bell.rope());
 
     let lists = build::lists(config);
     let made_of = lists.fingerprint();
@@ -105,7 +111,6 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         responder.say(&entries::degraded("leak detector", &problem));
     }
     let registry = build::registry(config, &shelf.current(), leak_rules, gateways, interfaces::own_macs());
-    let pulse = Arc::new(Pulse::new(sources.len()));
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
     let (to_sinks, for_sinks) = sync_channel(LANE_QUEUE);
@@ -205,11 +210,12 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     };
     let mut captures = Vec::with_capacity(sources.len());
     for (number, source) in sources.into_iter().enumerate() {
-        let (pulse, input, local) = (Arc::clone(&pulse), input.clone(), settings.local_nets.clone());
+        let (pulse, input) = (Arc::clone(&pulse), input.clone());
         let part = capture::Part { number, interfaces: watched.len() };
+        let thinner = Thinner::new(blocked.reader(), settings.local_nets.clone());
         let source = source.awaiting(capture::senders(&settings, watched.len()));
         captures.push(spawn(&format!("capture-{number}"), move || {
-            capture::run(source, part, &input, &local, &pulse)
+            capture::run(source, part, &input, thinner, &pulse)
         })?);
     }
     drop(input);
@@ -223,6 +229,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         shed: &shed,
         gauges: &gauges,
         mode: config.firewall.mode,
+        overload,
         journal: open_journal(),
         reload: Reload::new(load, config.clone(), settings.dial.clone(), policy, others),
     };
@@ -351,7 +358,7 @@ impl Outbox {
 }
 
 /// Flows that ended in these records; the engine's own figures come only when a window closes.
-fn ended_flows(records: &[Record]) -> u64 {
+pub(super) fn ended_flows(records: &[Record]) -> u64 {
     let batches = records.iter().filter_map(|record| match record {
         Record::Events(batch) => Some(batch),
         _ => None,

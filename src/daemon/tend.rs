@@ -13,6 +13,8 @@ use super::bell::Bell;
 use super::clocks::Clocks;
 use super::entries;
 use super::outbox::Shed;
+use super::overload::Step;
+use super::overload::watch::Watch;
 use super::pulse::{Losses, Pulse};
 use super::reload::Reload;
 use super::responder::Gauges;
@@ -36,6 +38,7 @@ pub struct Tender<'a> {
     pub shed: &'a [Arc<Shed>],
     pub gauges: &'a Gauges,
     pub mode: Mode,
+    pub overload: Watch,
     pub journal: Journal,
     pub reload: Reload,
 }
@@ -67,6 +70,9 @@ impl Tender<'_> {
                 (told, told_at) = (losses, Some(now));
                 self.journal.send(&entries::losses(&losses));
             }
+            if let Some(change) = self.overload.look(now, self.pulse, self.shed, 0) {
+                self.journal.send(&entries::overload(&change, &losses));
+            }
             if heart.moved(&self.pulse.beats()) {
                 self.notifier.say(&[State::Alive, State::Status(&self.status(&losses))]);
             }
@@ -88,11 +94,15 @@ impl Tender<'_> {
     fn status(&self, losses: &Losses) -> String {
         let unhealthy = self.gauges.unhealthy.load(Ordering::Relaxed);
         format!(
-            "{}watching: {} flows, {} blocks{}{}{losses}",
+            "{}watching: {} flows, {} blocks{}{}{}{losses}",
             if unhealthy { "UNHEALTHY, blocking does not block; " } else { "" },
             self.pulse.flows.load(Ordering::Relaxed),
             self.gauges.blocks.load(Ordering::Relaxed),
             if self.mode == Mode::Monitor { ", monitor mode" } else { "" },
+            match self.overload.step() {
+                Step::None => String::new(),
+                step => format!("; overload, step {}: {}", step as u8, step.what()),
+            },
             if losses.total() > 0 { "; lost: " } else { "" },
         )
     }

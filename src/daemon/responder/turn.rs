@@ -1,5 +1,6 @@
 //! The responder's turns: it sleeps until there is an alert, an ask, or news of the firewall, or until something is due.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use slips_firewall::Firewall;
 
 use super::batch::Batch;
 use super::{AdviceEnd, Responder};
+use crate::config::Mode;
 use crate::control::Pending;
 use crate::daemon::bell::Bell;
+use crate::daemon::overload::blocked::Nets;
 
 /// How soon at the earliest after the last look there is another, when something is due: ended blocks, or what failed.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -19,6 +22,8 @@ const PROTECT_EVERY: Duration = Duration::from_secs(5);
 const END_EVERY: Duration = Duration::from_millis(100);
 /// What comes in within this time becomes one transaction. Nobody waits for it: it is over when nothing more lies there.
 const GATHER: Duration = Duration::from_millis(5);
+/// How often it is told at most who is blocked: a snapshot of 100,000 takes some milliseconds.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// How often the book is rid of old blocks.
 const FORGET_EVERY: Duration = Duration::from_secs(86_400);
 
@@ -75,6 +80,7 @@ impl Responder {
                 let _ = pending.answer.try_send(answer);
             }
             self.look(&mut done);
+            self.publish();
             if gathered == Gathered::All {
                 self.tidy();
                 let due = self.due(&done).saturating_sub((self.clocks.steady)());
@@ -149,12 +155,36 @@ impl Responder {
 
     /// Steady time at which there is something to do, should nothing happen before.
     fn due(&self, done: &Done) -> Duration {
-        let next = self.next_check(done);
+        let next = self.next_check(done).min(self.publish_at().unwrap_or(Duration::MAX));
         if self.fresh.is_empty() || self.paused.is_some() {
             next
         } else {
             next.min(self.ended.saturating_add(END_EVERY))
         }
+    }
+
+    /// Steady time at which it is to be told anew who is blocked.
+    fn publish_at(&self) -> Option<Duration> {
+        match self.shared {
+            _ if !self.blocked.is_wanted() => self.shared.map(|_| Duration::ZERO),
+            None => Some(Duration::ZERO),
+            Some((at, change)) => {
+                let changed = change != self.gauges.changes.load(Ordering::Relaxed);
+                changed.then_some(at.saturating_add(PUBLISH_EVERY))
+            }
+        }
+    }
+
+    /// Tells who is blocked, while somebody wants to know: nobody, where the kernel drops nothing.
+    pub(super) fn publish(&mut self) {
+        let now = (self.clocks.steady)();
+        if self.publish_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let wanted = self.blocked.is_wanted();
+        self.shared = wanted.then(|| (now, self.gauges.changes.load(Ordering::Relaxed)));
+        let drops = wanted && self.paused.is_none() && self.policy.mode == Mode::Enforce;
+        self.blocked.put(if drops { Nets::new(self.standing.nets()) } else { Nets::default() });
     }
 
     /// Ends what the newly blocked have open: their packets are dropped already, and nobody is to wait for them. It reads the whole table

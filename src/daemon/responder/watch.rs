@@ -160,6 +160,7 @@ impl Responder {
     pub(super) fn pause(&mut self, for_: Duration) -> Result<(), Error> {
         self.firewall()?.set_paused(true)?;
         self.paused = Some((self.clocks.steady)().saturating_add(for_));
+        self.count();
         let text = format!("paused by hand for {} s: nobody is kept out", for_.as_secs());
         self.say(&entries::degraded("blocking", &text));
         Ok(())
@@ -172,6 +173,7 @@ impl Responder {
         }
         self.firewall()?.set_paused(false)?;
         self.paused = None;
+        self.count();
         self.say(&entries::degraded("blocking", "goes on after a pause"));
         Ok(true)
     }

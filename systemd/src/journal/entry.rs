@@ -65,6 +65,8 @@ fields! {
     Interfaces = "SLIPS_INTERFACES",
     /// The part that is degraded.
     Component = "SLIPS_COMPONENT",
+    /// The step of overload: 0 nothing is left out, 3 the last.
+    Step = "SLIPS_STEP",
     /// How many entries or packets were lost.
     Dropped = "SLIPS_DROPPED",
     /// The peer: the name that the owner gave it, or its id.

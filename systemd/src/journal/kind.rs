@@ -50,6 +50,8 @@ pub enum Kind {
     Reload,
     /// A part does not work as it should, or works again.
     Degraded,
+    /// Other things than before are left out because too much comes in.
+    Overload,
     /// A peer is connected.
     PeerConnected,
     /// A peer is connected no more.
@@ -77,6 +79,7 @@ impl Kind {
         Self::Stop,
         Self::Reload,
         Self::Degraded,
+        Self::Overload,
         Self::PeerConnected,
         Self::PeerGone,
         Self::PeerJoined,
@@ -97,6 +100,7 @@ impl Kind {
             Self::Stop => 0x1799_ad13_477c_40fd_a7b5_25bc_a619_3693,
             Self::Reload => 0x82c2_b8d5_3b7b_e221_2b29_37cf_d345_0adc,
             Self::Degraded => 0xe853_9130_b3de_4b80_8dfd_a003_38fb_1cad,
+            Self::Overload => 0xfcae_861f_6ff5_4b3b_a7e8_cc73_ad25_b715,
             Self::PeerConnected => 0xf580_a932_05ce_9e91_168d_976a_1fac_e215,
             Self::PeerGone => 0xe823_c5f9_fd0b_8e02_a4a8_c759_298e_d3e5,
             Self::PeerJoined => 0xbd9d_22c0_244b_a8d7_e47b_9f23_7869_6074,
@@ -110,7 +114,7 @@ impl Kind {
     /// How urgent such an entry is unless it says otherwise.
     pub const fn priority(self) -> Priority {
         match self {
-            Self::Alert | Self::Refusal | Self::Degraded => Priority::Warning,
+            Self::Alert | Self::Refusal | Self::Degraded | Self::Overload => Priority::Warning,
             Self::PeerRefused | Self::PeerQuarantined => Priority::Warning,
             Self::Block | Self::Start | Self::Stop | Self::Reload => Priority::Notice,
             Self::PeerJoined | Self::PeerAdvice => Priority::Notice,
@@ -130,6 +134,7 @@ impl Kind {
             Self::Stop => "stop",
             Self::Reload => "reload",
             Self::Degraded => "degraded",
+            Self::Overload => "overload",
             Self::PeerConnected => "peer-connected",
             Self::PeerGone => "peer-gone",
             Self::PeerJoined => "peer-joined",

@@ -96,6 +96,12 @@ impl LiveSource {
         self.capture.stopper()
     }
 
+    /// How old the last packet was when it had been read. A clock that is set shows here once; one that is set back never.
+    pub fn behind(&self) -> Duration {
+        let late = self.reader.last.map_or(0, |last| wall().since(last).0);
+        Duration::from_micros(u64::try_from(late).unwrap_or(0))
+    }
+
     /// What was counted at one interface since the start.
     pub fn counters(&mut self, interface: u16) -> Option<Counters> {
         self.capture.counters(interface)

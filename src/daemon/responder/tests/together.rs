@@ -384,3 +384,33 @@ fn a_peer_does_not_fill_the_journal_with_its_blocks_and_ours_are_told_all() {
         assert_eq!(count(what), 1, "{what}");
     }
 }
+
+#[test]
+fn who_is_blocked_is_told_while_somebody_wants_to_know_and_while_the_kernel_drops_it() {
+    let mut bench = bench(config::Firewall::default());
+    let blocked = bench.responder.share();
+    let mut reader = blocked.reader();
+    let mut told = |bench: &mut Bench, addr: &str| {
+        bench.responder.publish();
+        reader.get().contain(addr.parse().expect(addr))
+    };
+    bench.alert("203.0.113.9", Proof::Proven);
+    assert!(!told(&mut bench, "203.0.113.9"), "nobody wants to know");
+    blocked.want(true);
+    assert!(told(&mut bench, "203.0.113.9"));
+    bench.by_hand("198.51.100.0/24", 300);
+    assert!(!told(&mut bench, "198.51.100.7"), "not more often than once a second");
+    bench.pass(1);
+    assert!(told(&mut bench, "198.51.100.7"));
+    bench.responder.pause(Duration::from_secs(60)).expect("paused");
+    bench.pass(1);
+    assert!(!told(&mut bench, "203.0.113.9"), "everybody passes");
+    bench.responder.resume().expect("goes on");
+    bench.pass(1);
+    assert!(told(&mut bench, "203.0.113.9"));
+    bench.pass(300);
+    bench.responder.look_after(false);
+    assert!(!told(&mut bench, "198.51.100.7"), "its time is over");
+    blocked.want(false);
+    assert!(!told(&mut bench, "203.0.113.9"));
+}
