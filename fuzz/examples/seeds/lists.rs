@@ -1,4 +1,4 @@
-//! Lists of indicators, one of each form; the first byte says what it is read as.
+//! Lists of indicators, one of each form, and whitelists; the first byte says what it is read as.
 
 use slips_core::evidence::ThreatLevel;
 use slips_intel::{Builder, Ioc, Saying};
@@ -29,6 +29,14 @@ pub fn lists() -> Seeds {
         texts.into_iter().map(|(choice, text)| [&[choice], text.as_bytes()].concat()).collect();
     seeds.push(compiled());
     seeds
+}
+
+pub fn whitelist() -> Seeds {
+    let rules = "IoCType,IoCValue,Direction,IgnoreType,Until # remark\nip,192.0.2.7,both,alerts\nip,2001:db8::/32,src,both,2027-01-31\n\
+        domain,example.org,dst,alerts # ours\ndomain,=github.io,both,flows\nmac,02:00:00:00:00:01,both,both\norganization,google,dst,both\n";
+    let acme = "203.0.113.0/24\nacme.example.com\nAS64496\n\norganization,acme,both,both\nip,203.0.113.9,src,flows\n";
+    let sites = "1,example.org\n2,github.io\nexample.com\n";
+    [(0, rules), (1, acme), (2, sites)].map(|(choice, text)| [&[choice], text.as_bytes()].concat()).into()
 }
 
 /// A compiled copy without its magic and fingerprint, which the target puts before it.

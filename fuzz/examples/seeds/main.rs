@@ -53,6 +53,7 @@ fn main() -> io::Result<()> {
         ("neighbours", packets::neighbours()),
         ("filter", files::filters()),
         ("lists", lists::lists()),
+        ("whitelist", lists::whitelist()),
     ];
     for (target, seeds) in all {
         let folder = Path::new(&folder).join(target);

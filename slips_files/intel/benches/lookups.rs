@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use nix::time::{ClockId, clock_gettime};
 use slips_core::addr::Net;
 use slips_core::evidence::ThreatLevel;
 use slips_core::intel::{Intelligence, Key};
@@ -82,10 +83,8 @@ fn build(rows: &[(Ioc, usize)]) -> Indicators {
 /// Processor time of this thread, so that what else the machine does counts as little as may be.
 fn on_cpu(times: u64, work: impl Fn() -> usize) -> Duration {
     let spent = || {
-        let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("a kernel that counts");
-        Duration::from_nanos(
-            told.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds"),
-        )
+        let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a kernel that counts");
+        Duration::new(now.tv_sec() as u64, now.tv_nsec() as u32)
     };
     let began = spent();
     (0..times).for_each(|_| _ = black_box(work()));
@@ -99,15 +98,13 @@ fn lookups(c: &mut Criterion) {
     let mut numbers = Numbers(2);
     let addresses: Vec<IpAddr> = (0..PROBES).map(|_| numbers.v4()).collect();
     let v6: Vec<IpAddr> = (0..PROBES).map(|_| numbers.v6()).collect();
-    let listed: Vec<IpAddr> = rows
-        .iter()
-        .filter_map(|(ioc, _)| match ioc {
-            Ioc::Net(net) if net.addr().is_ipv4() => Some(net.addr()),
-            _ => None,
-        })
-        .step_by(8)
-        .take(PROBES)
-        .collect();
+    let listed = |family: fn(&IpAddr) -> bool| -> Vec<IpAddr> {
+        let all =
+            rows.iter().filter_map(|(ioc, _)| if let Ioc::Net(net) = ioc { Some(net.addr()) } else { None });
+        let all: Vec<IpAddr> = all.filter(family).collect();
+        all.iter().copied().step_by((all.len() / PROBES).max(1)).cycle().take(PROBES).collect()
+    };
+    let (listed, listed6) = (listed(IpAddr::is_ipv4), listed(IpAddr::is_ipv6));
     let domains: Vec<String> = (0..PROBES).map(|_| format!("www.{}", numbers.domain())).collect();
     let known: Vec<String> = rows
         .iter()
@@ -120,8 +117,12 @@ fn lookups(c: &mut Criterion) {
         .collect();
     let mut group = c.benchmark_group("lookups");
     group.throughput(Throughput::Elements(PROBES as u64));
-    for (name, probes) in [("addresses", &addresses), ("listed addresses", &listed), ("IPv6 addresses", &v6)]
-    {
+    for (name, probes) in [
+        ("addresses", &addresses),
+        ("listed addresses", &listed),
+        ("IPv6 addresses", &v6),
+        ("listed IPv6 addresses", &listed6),
+    ] {
         group.bench_function(name, |b| {
             b.iter_custom(|times| {
                 on_cpu(times, || {

@@ -242,10 +242,7 @@ impl Builder {
             marks.push(self.merged(&all) | alone);
             distinct.push(name);
         }
-        distinct.all.shrink_to_fit();
-        distinct.ends.shrink_to_fit();
-        marks.shrink_to_fit();
-        Names::new(form, distinct, marks)
+        Names::new(form, &distinct, &marks)
     }
 
     /// The snapshot.

@@ -11,7 +11,7 @@ use slips_core::hash::KeyedState;
 
 use super::digests::Digests;
 use super::marks::{Mark, Marks, Texts};
-use super::names::Names;
+use super::names::{Group, Names};
 use super::ranges::{RangeTable, Ranges4, Ranges6};
 use super::{Contents, Indicators};
 
@@ -32,7 +32,7 @@ pub enum CacheError {
     Broken,
 }
 
-const MAGIC: [u8; 8] = *b"SLIPSTI2";
+const MAGIC: [u8; 8] = *b"SLIPSTI3";
 /// Items that are read or written at a time.
 const PIECE: usize = 1 << 13;
 /// Largest file that is read.
@@ -47,11 +47,9 @@ impl Indicators {
         let mut out = Out { to, sum: Checksum::default(), buffer: Vec::new() };
         out.to.write_all(&MAGIC)?;
         out.number(fingerprint)?;
-        out.column(&self.nets.v4.bounds, |[first, last]| pair(first, last))?;
-        out.u32s(&self.nets.v4.value)?;
+        out.column(&self.nets.v4.edges, |[first, what]| pair(first, what))?;
         out.column(&self.nets.v6.first, u128::to_le_bytes)?;
-        out.column(&self.nets.v6.last, u128::to_le_bytes)?;
-        out.u32s(&self.nets.v6.value)?;
+        out.u32s(&self.nets.v6.what)?;
         for names in [&self.domains, &self.urls, &self.ja4] {
             out.names(names)?;
         }
@@ -84,9 +82,8 @@ impl Indicators {
         if file.number()? != fingerprint {
             return Err(CacheError::Stale);
         }
-        let v4 = Ranges4::new(file.column(|bytes| unpair(bytes).into())?, file.u32s()?);
-        let wide = u128::from_le_bytes;
-        let v6 = Ranges6::new(file.column(wide)?, file.column(wide)?, file.u32s()?);
+        let v4 = Ranges4::new(file.column(|bytes| unpair(bytes).into())?);
+        let v6 = Ranges6::new(file.column(u128::from_le_bytes)?, file.u32s()?);
         let mut indicators = Self {
             nets: RangeTable { v4, v6 },
             domains: file.names()?,
@@ -215,9 +212,9 @@ impl<W: Write> Out<W> {
     fn names(&mut self, names: &Names) -> io::Result<()> {
         names.key.key().into_iter().try_for_each(|word| self.number(word))?;
         self.number(u64::from(names.longest))?;
-        self.texts(&names.texts)?;
-        self.u32s(&names.marks)?;
-        self.u32s(&names.places)
+        self.number(names.len() as u64)?;
+        self.column(&names.groups, Group::to_bytes)?;
+        self.column(&names.records, |byte| [byte])
     }
 
     fn digests<const N: usize>(&mut self, digests: &Digests<N>) -> io::Result<()> {
@@ -277,10 +274,10 @@ impl<R: Read> In<R> {
     fn names(&mut self) -> Result<Names, CacheError> {
         let key = KeyedState::with_key([self.number()?, self.number()?]);
         let longest = u32::try_from(self.number()?).map_err(|_| CacheError::Broken)?;
-        let (texts, marks, places) = (self.texts()?, self.u32s()?, self.u32s()?);
-        let fits = places.len().is_power_of_two() && longest as usize <= places.len();
-        if fits || marks.is_empty() {
-            Ok(Names::of(key, texts, marks, places, longest))
+        let count = usize::try_from(self.number()?).map_err(|_| CacheError::Broken)?;
+        let (groups, records) = (self.column(Group::of_bytes)?, self.column(|[byte]: [u8; 1]| byte)?);
+        if count == 0 || groups.len().is_power_of_two() && longest as usize <= groups.len() {
+            Ok(Names { key, groups, records, count, longest })
         } else {
             Err(CacheError::Broken)
         }

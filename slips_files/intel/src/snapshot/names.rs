@@ -1,5 +1,5 @@
-//! A table of texts: domains, URLs, fingerprints that are no plain numbers. Open addressing over one block of memory; a lookup
-//! touches one or two cache lines for a name that is not there, and allocates nothing.
+//! A table of texts: domains, URLs, fingerprints that are no plain numbers. Open addressing over groups of eight; a lookup touches one or
+//! two cache lines for a name that is not there and two more for one that is, and allocates nothing.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -9,10 +9,8 @@ use super::marks::Texts;
 
 /// Set in a mark: the name stands for itself only, not for what is below it.
 pub(crate) const ALONE: u32 = 1 << 31;
-/// The lower bits of a place: number of the name and one, 0 for an empty place. The upper ones are bits of its hash.
-const NUMBER: u32 = (1 << 24) - 1;
 /// Most names of one table.
-pub(crate) const MAX_NAMES: usize = NUMBER as usize - 1;
+pub(crate) const MAX_NAMES: usize = (1 << 24) - 2;
 /// Most labels of a name that are looked at, from the right: no more fit in 255 bytes.
 const MAX_LABELS: usize = 128;
 
@@ -20,17 +18,45 @@ const MAX_LABELS: usize = 128;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     pub(crate) key: KeyedState,
-    pub(crate) texts: Texts,
-    /// One for each name.
-    pub(crate) marks: Vec<u32>,
-    /// A power of two of places.
-    pub(crate) places: Vec<u32>,
-    /// For each place a byte of its hash, 0 for an empty one, and the first few again behind the last: eight of them are compared at a
-    /// time, and a name that is not there is found out in memory that is a fourth of the places.
-    tags: Vec<u8>,
-    /// The longest way from where a name should be to where it is; nothing is ever looked for further away.
+    /// A power of two of them.
+    pub(crate) groups: Vec<Group>,
+    /// What the groups hold, in their order: for each name its mark, its length and itself, so that a name that is found costs one place in
+    /// memory beyond its group.
+    pub(crate) records: Vec<u8>,
+    pub(crate) count: usize,
+    /// The longest way from the group where a name should be to where it is; nothing is ever looked for further away.
     pub(crate) longest: u32,
 }
+
+/// Places of eight names, filled from the first on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Group {
+    /// A byte of the hash of each, 0 for an empty place: all eight are compared at a time.
+    tags: [u8; GROUP],
+    /// Where the first of its records is.
+    start: u32,
+}
+
+impl Group {
+    pub(crate) fn to_bytes(self) -> [u8; GROUP + 4] {
+        let mut bytes = [0; GROUP + 4];
+        let (tags, start) = bytes.split_at_mut(GROUP);
+        tags.copy_from_slice(&self.tags);
+        start.copy_from_slice(&self.start.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn of_bytes(bytes: [u8; GROUP + 4]) -> Self {
+        let mut group = Self::default();
+        let (tags, start) = bytes.split_at(GROUP);
+        group.tags.copy_from_slice(tags);
+        group.start = start.first_chunk().map_or(0, |start| u32::from_le_bytes(*start));
+        group
+    }
+}
+
+/// Before each text of a record: its mark and its length.
+const HEAD: usize = 6;
 
 /// How the hash of a text is made: whole, or label by label from the right, so that one pass gives the hashes of all parents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,38 +66,41 @@ pub(crate) enum Form {
 }
 
 impl Names {
-    /// A table of distinct names with their marks.
-    pub(crate) fn new(form: Form, texts: Texts, marks: Vec<u32>) -> Self {
-        let mut names = Self { key: KeyedState::default(), texts, marks, ..Self::default() };
-        let places = (names.marks.len() * 3 / 2).next_power_of_two().max(2);
-        names.places = vec![0; places];
-        for number in 0..names.marks.len().min(MAX_NAMES) as u32 {
-            let hash = names.hash(form, names.texts.at(number));
-            names.put(hash, number);
+    /// A table of distinct names with their marks. A name beyond [`MAX_NAMES`] or 64 kB is left out.
+    pub(crate) fn new(form: Form, texts: &Texts, marks: &[u32]) -> Self {
+        let names = marks.len().min(MAX_NAMES) as u32;
+        let mut table = Self { key: KeyedState::default(), ..Self::default() };
+        table.groups = vec![Group::default(); (names as usize).div_ceil(USUAL).next_power_of_two()];
+        // Which names a group holds, in the order of its places.
+        let mut held = vec![[0; GROUP]; table.groups.len()];
+        for number in 0..names {
+            let text = texts.at(number);
+            if text.len() <= usize::from(u16::MAX) {
+                table.put(table.hash(form, text), number, &mut held);
+            }
         }
-        names.tagged()
+        for (group, held) in table.groups.iter_mut().zip(held) {
+            group.start = table.records.len() as u32;
+            for (_, number) in group.tags.iter().zip(held).take_while(|(tag, _)| **tag != 0) {
+                let text = texts.at(number);
+                let mark = marks.get(number as usize).copied().unwrap_or_default();
+                table.records.extend(mark.to_le_bytes());
+                table.records.extend((text.len() as u16).to_le_bytes());
+                table.records.extend(text.as_bytes());
+                table.count += 1;
+            }
+        }
+        table.records.shrink_to_fit();
+        table
     }
 
-    /// A table as it was written down.
-    pub(crate) fn of(key: KeyedState, texts: Texts, marks: Vec<u32>, places: Vec<u32>, longest: u32) -> Self {
-        Self { key, texts, marks, places, tags: Vec::new(), longest }.tagged()
-    }
-
-    fn tagged(mut self) -> Self {
-        let tags = self.places.iter().map(|place| if *place == 0 { 0 } else { tag_of(*place) });
-        let again =
-            self.places.iter().cycle().take(GROUP).map(|place| if *place == 0 { 0 } else { tag_of(*place) });
-        self.tags = tags.chain(again).collect();
-        self
-    }
-
-    fn put(&mut self, hash: u64, number: u32) {
-        let mask = self.places.len() - 1;
-        for step in 0..self.places.len() {
-            if let Some(place) = self.places.get_mut((hash as usize).wrapping_add(step) & mask)
-                && *place == 0
-            {
-                *place = tag(hash) | (number + 1);
+    fn put(&mut self, hash: u64, number: u32, held: &mut [[u32; GROUP]]) {
+        let mask = self.groups.len() - 1;
+        for step in 0..self.groups.len() {
+            let at = (hash as usize).wrapping_add(step) & mask;
+            let (Some(group), Some(held)) = (self.groups.get_mut(at), held.get_mut(at)) else { return };
+            if let Some((tag, held)) = group.tags.iter_mut().zip(held).find(|(tag, _)| **tag == 0) {
+                (*tag, *held) = (tag_of(hash), number);
                 self.longest = self.longest.max(step as u32);
                 return;
             }
@@ -87,52 +116,56 @@ impl Names {
         hasher.finish()
     }
 
-    /// The number of the name with this hash that `is_it`.
+    /// The mark of a name with this hash.
     #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(&str) -> bool) -> Option<usize> {
-        let mask = self.places.len().wrapping_sub(1);
-        let wanted = u64::from(tag_of(tag(hash))) * ONES;
-        let mut step = 0;
-        while step <= self.longest as usize {
-            let at = (hash as usize).wrapping_add(step) & mask;
-            let group = u64::from_le_bytes(*self.tags.get(at..)?.first_chunk::<GROUP>()?);
-            let empty = zeros(group);
-            // What lies behind an empty place was put there by others.
-            let before = empty.wrapping_sub(1) & !empty;
-            let mut hits = zeros(group ^ wanted) & before;
+    fn find(&self, hash: u64, name: &str) -> Option<u32> {
+        let mask = self.groups.len().wrapping_sub(1);
+        let wanted = u64::from(tag_of(hash)) * ONES;
+        for step in 0..=self.longest as usize {
+            let group = self.groups.get((hash as usize).wrapping_add(step) & mask)?;
+            let tags = u64::from_le_bytes(group.tags);
+            let empty = zeros(tags);
+            // What may be wrong lies behind an empty place or one that fits.
+            let mut hits = zeros(tags ^ wanted) & (empty.wrapping_sub(1) & !empty);
             while hits != 0 {
-                let number = self.number_at((at + hits.trailing_zeros() as usize / 8) & mask, hash);
-                if let Some(number) = number.filter(|number| is_it(self.texts.at(*number))) {
-                    return Some(number as usize);
+                let (mark, known) = self.record(group, hits.trailing_zeros() as usize / 8)?;
+                if known == name.as_bytes() {
+                    return Some(mark);
                 }
                 hits &= hits - 1;
             }
             if empty != 0 {
                 return None;
             }
-            step += GROUP;
         }
         None
     }
 
-    /// The number of the name at this place, if its hash may be this one.
-    fn number_at(&self, place: usize, hash: u64) -> Option<u32> {
-        let place = *self.places.get(place)?;
-        (place & !NUMBER == tag(hash)).then(|| (place & NUMBER).wrapping_sub(1))
+    /// What a place of a group holds: the mark and the text.
+    #[inline]
+    fn record(&self, group: &Group, place: usize) -> Option<(u32, &[u8])> {
+        let mut rest = self.records.get(group.start as usize..)?;
+        for _ in 0..place {
+            let length = usize::from(u16::from_le_bytes(*rest.get(4..)?.first_chunk()?));
+            rest = rest.get(HEAD + length..)?;
+        }
+        let (mark, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let text = rest.get(..usize::from(u16::from_le_bytes(*length)))?;
+        Some((u32::from_le_bytes(*mark), text))
     }
 
     /// The mark of a text that is listed itself.
     pub(crate) fn whole(&self, text: &str) -> Option<u32> {
-        if self.marks.is_empty() {
+        if self.count == 0 {
             return None;
         }
-        let number = self.find(self.hash(Form::Whole, text), |known| known == text)?;
-        self.marks.get(number).map(|mark| mark & !ALONE)
+        self.find(self.hash(Form::Whole, text), text).map(|mark| mark & !ALONE)
     }
 
     /// The mark of a domain in lower case, or of the closest parent that is listed, and whether it is listed itself.
     pub(crate) fn domain(&self, name: &str) -> Option<(u32, bool)> {
-        if self.marks.is_empty() {
+        if self.count == 0 {
             return None;
         }
         let mut hasher: KeyedHasher = self.key.build_hasher();
@@ -144,8 +177,7 @@ impl Names {
             // A listed name has a dot.
             if end < name.len() || start == 0 {
                 let part = name.get(start..).unwrap_or_default();
-                if let Some(number) = self.find(hasher.finish(), |known| known == part) {
-                    let mark = self.marks.get(number).copied()?;
+                if let Some(mark) = self.find(hasher.finish(), part) {
                     let exact = start == 0;
                     if exact || mark & ALONE == 0 {
                         found = Some((mark & !ALONE, exact));
@@ -157,26 +189,23 @@ impl Names {
         found
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.marks.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.count
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.texts.memory() + (self.marks.capacity() + self.places.capacity()) * 4 + self.tags.capacity()
+        self.groups.capacity() * size_of::<Group>() + self.records.capacity()
     }
 }
 
-/// Bits of a hash that do not choose the place.
-const fn tag(hash: u64) -> u32 {
-    ((hash >> 32) as u32) & !NUMBER
-}
-
-/// The byte that stands for a place: never 0, which is an empty one.
-const fn tag_of(place: u32) -> u8 {
-    let byte = (place >> 24) as u8;
+/// The byte that stands for a name: of bits of its hash that do not choose the group, and never 0, which is an empty place.
+const fn tag_of(hash: u64) -> u8 {
+    let byte = (hash >> 56) as u8;
     if byte == 0 { 1 } else { byte }
 }
 
+/// How many names there are for a group at most, on average: so few go to the next one.
+const USUAL: usize = 5;
 /// Places that are compared at a time, and a 1 in each byte.
 const GROUP: usize = 8;
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -197,7 +226,7 @@ mod tests {
         for name in names.keys() {
             texts.push(name);
         }
-        Names::new(form, texts, names.values().copied().collect())
+        Names::new(form, &texts, &names.values().copied().collect::<Vec<_>>())
     }
 
     /// Each parent in turn, as a person would.
@@ -247,6 +276,6 @@ mod tests {
             assert_eq!(table.domain(&format!("www.{name}")), Some((*mark, false)));
         }
         assert_eq!(table.domain("example.org"), None);
-        assert!(table.longest < 200, "{}", table.longest);
+        assert!(table.longest < 32, "{}", table.longest);
     }
 }

@@ -14,58 +14,66 @@ struct Range<A> {
     value: u32,
 }
 
-/// Disjoint ranges of IPv4, sorted. A search ends in the cache line that also says whether the address is in the range.
+/// Set in what an edge says: the address itself alone, so that one that is listed by itself takes one edge and not two.
+const ALONE: u32 = 1 << 31;
+/// An edge says: from here on no network.
+const NOBODY: u32 = ALONE - 1;
+
+/// What an edge says of an address at it or behind it.
+fn said(what: u32, at_the_edge: bool) -> Option<u32> {
+    let held = what & ALONE == 0 || at_the_edge;
+    (held && what & !ALONE != NOBODY).then_some(what & !ALONE)
+}
+
+/// Where ranges of IPv4 begin and what is said from there on, sorted. A search ends in the cache line that holds the answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ranges4 {
-    /// First and last.
-    pub(crate) bounds: Vec<[u32; 2]>,
-    pub(crate) value: Vec<u32>,
-    /// For each upper half of an address, how many ranges begin before it: a search then stays in a cache line or two. Empty for small
+    /// An address and what is said of it.
+    pub(crate) edges: Vec<[u32; 2]>,
+    /// For each upper half of an address, how many edges come before it: a search then stays in a cache line or two. Empty for small
     /// tables.
     halves: Vec<u32>,
 }
 
 impl Ranges4 {
-    pub(crate) fn new(bounds: Vec<[u32; 2]>, value: Vec<u32>) -> Self {
-        Self { halves: index_of(&bounds), bounds, value }
+    pub(crate) fn new(edges: Vec<[u32; 2]>) -> Self {
+        Self { halves: index_of(&edges), edges }
     }
 
     fn find(&self, addr: u32) -> Option<u32> {
         let half = (addr >> 16) as usize;
         let (from, to) = match self.halves.get(half..half + 2) {
             Some([from, to]) => (*from as usize, *to as usize),
-            _ => (0, self.bounds.len()),
+            _ => (0, self.edges.len()),
         };
         // The range that holds the address may have begun in an earlier half.
-        let here = self.bounds.get(from..to)?;
+        let here = self.edges.get(from..to)?;
         let begun = from + here.partition_point(|[first, _]| *first <= addr);
-        let at = begun.checked_sub(1)?;
-        let [_, last] = self.bounds.get(at)?;
-        if addr <= *last { self.value.get(at).copied() } else { None }
+        let [first, what] = self.edges.get(begun.checked_sub(1)?)?;
+        said(*what, *first == addr)
     }
 
     fn memory(&self) -> usize {
-        self.bounds.capacity() * 8 + (self.value.capacity() + self.halves.capacity()) * 4
+        self.edges.capacity() * 8 + self.halves.capacity() * 4
     }
 }
 
-/// Disjoint ranges of IPv6, sorted; column by column, so that a search touches nothing but where ranges begin.
+/// The same of IPv6; column by column, so that a search touches nothing but addresses.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ranges6 {
     pub(crate) first: Vec<u128>,
-    pub(crate) last: Vec<u128>,
-    pub(crate) value: Vec<u32>,
+    pub(crate) what: Vec<u32>,
     /// Every [`STRIDE`]th of `first`: few enough to stay in the nearest cache.
     coarse: Vec<u128>,
 }
 
-/// Ranges of IPv6 between two that are looked at first.
+/// Edges of IPv6 between two that are looked at first.
 const STRIDE: usize = 32;
 
 impl Ranges6 {
-    pub(crate) fn new(first: Vec<u128>, last: Vec<u128>, value: Vec<u32>) -> Self {
+    pub(crate) fn new(first: Vec<u128>, what: Vec<u32>) -> Self {
         let coarse = first.iter().step_by(STRIDE).copied().collect();
-        Self { first, last, value, coarse }
+        Self { first, what, coarse }
     }
 
     fn find(&self, addr: u128) -> Option<u32> {
@@ -73,12 +81,11 @@ impl Ranges6 {
         let from = block * STRIDE;
         let here = self.first.get(from..self.first.len().min(from + STRIDE))?;
         let at = (from + here.partition_point(|first| *first <= addr)).checked_sub(1)?;
-        if addr <= *self.last.get(at)? { self.value.get(at).copied() } else { None }
+        said(*self.what.get(at)?, *self.first.get(at)? == addr)
     }
 
     fn memory(&self) -> usize {
-        (self.first.capacity() + self.last.capacity() + self.coarse.capacity()) * 16
-            + self.value.capacity() * 4
+        (self.first.capacity() + self.coarse.capacity()) * 16 + self.what.capacity() * 4
     }
 }
 
@@ -93,7 +100,7 @@ pub(crate) struct RangeTable {
 const INDEXED_FROM: usize = 1024;
 
 impl RangeTable {
-    /// A table of these networks; each may be listed once.
+    /// A table of these networks, each of which may be listed once, with values below 2^31 - 1.
     pub(crate) fn new(nets: impl IntoIterator<Item = (Net, u32)>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (net, value) in nets {
@@ -107,16 +114,12 @@ impl RangeTable {
                 _ => {}
             }
         }
-        let (v4, v6) = (disjoint(v4), disjoint(v6));
+        let v6 = edges(&disjoint(v6));
         Self {
-            v4: Ranges4::new(
-                v4.iter().map(|range| [range.first, range.last]).collect(),
-                v4.iter().map(|range| range.value).collect(),
-            ),
+            v4: Ranges4::new(edges(&disjoint(v4)).into_iter().map(|(at, what)| [at, what]).collect()),
             v6: Ranges6::new(
-                v6.iter().map(|range| range.first).collect(),
-                v6.iter().map(|range| range.last).collect(),
-                v6.iter().map(|range| range.value).collect(),
+                v6.iter().map(|(at, _)| *at).collect(),
+                v6.iter().map(|(_, what)| *what).collect(),
             ),
         }
     }
@@ -134,14 +137,14 @@ impl RangeTable {
     }
 }
 
-fn index_of(bounds: &[[u32; 2]]) -> Vec<u32> {
-    if bounds.len() < INDEXED_FROM {
+fn index_of(edges: &[[u32; 2]]) -> Vec<u32> {
+    if edges.len() < INDEXED_FROM {
         return Vec::new();
     }
     let mut before = 0;
     (0..=1u64 << 16)
         .map(|half| {
-            let here = bounds.get(before..).unwrap_or_default();
+            let here = edges.get(before..).unwrap_or_default();
             before += here.iter().take_while(|[first, _]| u64::from(*first) < half << 16).count();
             before as u32
         })
@@ -168,6 +171,21 @@ macro_rules! step {
 }
 step!(u32);
 step!(u128);
+
+/// Where ranges begin, and where one ends behind which none begins, with what is said from there on.
+fn edges<A: Step>(ranges: &[Range<A>]) -> Vec<(A, u32)> {
+    let mut edges = Vec::with_capacity(ranges.len());
+    for (n, range) in ranges.iter().enumerate() {
+        let alone = range.first == range.last;
+        edges.push((range.first, if alone { range.value | ALONE } else { range.value }));
+        let next = ranges.get(n + 1).map(|next| next.first);
+        if let Some(behind) = range.last.up().filter(|behind| !alone && Some(*behind) != next) {
+            edges.push((behind, NOBODY));
+        }
+    }
+    edges.shrink_to_fit();
+    edges
+}
 
 /// Cuts nested ranges so that each address lies in the innermost one only.
 fn disjoint<A: Step>(mut nested: Vec<Range<A>>) -> Vec<Range<A>> {
@@ -242,7 +260,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_lookup_equals_a_naive_one(
-            nets in prop::collection::btree_map(net(), any::<u32>(), 0..40),
+            nets in prop::collection::btree_map(net(), 0..NOBODY, 0..40),
             probes in prop::collection::vec(addr(), 1..40),
         ) {
             let table = RangeTable::new(nets.iter().map(|(net, value)| (*net, *value)));

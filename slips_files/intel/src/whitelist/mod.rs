@@ -147,7 +147,7 @@ impl RulesBuilder {
             macs: HashMap::default(),
             organisations: Vec::new(),
             shared: self.organisations.get(SHARED),
-            sites: Names::new(Form::Whole, texts, marks),
+            sites: Names::new(Form::Whole, &texts, &marks),
             resolvers: self.resolvers.into_iter().map(canonical).collect(),
             geo: self.geo,
             rules: self.rules,
