@@ -295,7 +295,8 @@ pub struct Flow {
     /// The originator acknowledged what the responder sent, so it hears the answers: whoever forges its address from elsewhere cannot.
     /// True for logs, which do not tell, and for what is not TCP.
     pub heard: bool,
-    /// It was seen within other packets. Whoever wraps it may have made it up, both sides of it: it proves nothing.
+    /// It was seen within other packets, or told by datagrams of a flow exporter. Whoever wrote those may have made it up, both sides of it:
+    /// it proves nothing.
     pub tunnelled: bool,
     /// The first SYN had no option but a segment size: a program made the packet itself, since every usual system's own asks for more.
     /// False for logs, which do not tell.

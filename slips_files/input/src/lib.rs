@@ -18,7 +18,9 @@ mod argus;
 mod blocks;
 mod capfile;
 mod error;
+mod feed;
 mod flowlog;
+mod netflow;
 mod nfdump;
 mod report;
 mod sniff;
@@ -29,5 +31,7 @@ mod zeek;
 
 pub use capfile::{CaptureFile, MAX_PACKET, Packet};
 pub use error::{ErrorKind, InputError};
+pub use feed::{Feed, FeedReport, Now};
+pub use netflow::{Collector, Listener};
 pub use report::{FileReport, MAX_SAMPLES, Reason, Reject, Report, Sample};
 pub use source::{Format, OpenOptions, Source, open, open_stream};

@@ -43,6 +43,14 @@ pub enum Reason {
     UnknownLinkType,
     /// An event or record of a kind that is not used (Suricata's `stats`, Argus' management records).
     UnusedKind,
+    /// A datagram of an exporter that nobody allowed.
+    NotAllowed,
+    /// Records whose template did not come yet.
+    UnknownTemplate,
+    /// Beyond so many exporters, or templates of one, no more are known.
+    TooMany,
+    /// What an exporter sent and did not arrive, by its sequence numbers.
+    Missed,
 }
 
 impl Reason {
@@ -65,6 +73,10 @@ impl Reason {
             Self::UnknownInterface => "unknown interface",
             Self::UnknownLinkType => "unknown link type",
             Self::UnusedKind => "record of a kind that is not used",
+            Self::NotAllowed => "exporter that is not allowed",
+            Self::UnknownTemplate => "records without a template",
+            Self::TooMany => "too many exporters or templates",
+            Self::Missed => "missing by the sequence numbers",
         }
     }
 }

@@ -4,7 +4,9 @@
 //! [`source`] gives the events in the order of time as far as a bounded queue ([`order`]) can, [`state`] makes Zeek's states
 //! of flags, [`volume`] payload of packet sizes.
 
+pub(crate) mod half;
 pub(crate) mod order;
+pub(crate) mod pair;
 pub(crate) mod source;
 pub(crate) mod state;
 pub(crate) mod transport;

@@ -1,8 +1,7 @@
 //! nfdump's binary files, of both layouts (versions 1.6 and 1.7 write them), plain or compressed with LZO or LZ4.
 //!
-//! Each record is one direction of a conversation; [`pair`] puts the two together.
+//! Each record is one direction of a conversation; [`crate::flowlog::pair`] puts the two together.
 
-mod pair;
 mod record;
 mod unpack;
 mod v1;
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use crate::blocks::Blocks;
 use crate::error::InputError;
 use crate::flowlog::order::Reorder;
+use crate::flowlog::pair;
 use crate::flowlog::source::Records;
 use crate::report::{Reason, Reject, Report};
 use crate::stream;

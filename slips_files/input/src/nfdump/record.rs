@@ -1,60 +1,10 @@
-//! What one record tells: one direction of a conversation. Numbers are in the byte order of the machine that wrote the file.
+//! The numbers of a record, in the byte order of the machine that wrote the file.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use slips_core::addr::canonical;
-use slips_core::flow::{Endpoint, MacAddr, Proto};
+use slips_core::flow::MacAddr;
 use slips_core::time::PacketTime;
-
-use crate::flowlog::state::Flags;
-use crate::flowlog::transport;
-
-/// One direction, perhaps with the counters of the other (where nfdump put the two together).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Half {
-    pub(super) start: PacketTime,
-    pub(super) end: PacketTime,
-    pub(super) src: Endpoint,
-    pub(super) dst: Endpoint,
-    pub(super) proto: Proto,
-    pub(super) flags: Flags,
-    pub(super) pkts: u64,
-    pub(super) bytes: u64,
-    pub(super) out_pkts: u64,
-    pub(super) out_bytes: u64,
-    pub(super) src_mac: Option<MacAddr>,
-    pub(super) dst_mac: Option<MacAddr>,
-    pub(super) vlan: Option<u16>,
-}
-
-impl Half {
-    /// Of the protocol's number and the two ports as written; the destination port of ICMP is type and code.
-    pub(super) fn new(src: IpAddr, dst: IpAddr, number: u8, ports: (u16, u16)) -> Self {
-        let proto = transport::by_number(number);
-        let (from, to) = match proto {
-            Proto::Icmp => {
-                let (kind, code) = (ports.1 >> 8, ports.1 & 0xff);
-                (kind, transport::icmp_counterpart(kind, code))
-            }
-            _ => ports,
-        };
-        Self {
-            start: PacketTime(0),
-            end: PacketTime(0),
-            src: Endpoint { addr: src, port: from },
-            dst: Endpoint { addr: dst, port: to },
-            proto,
-            flags: Flags::default(),
-            pkts: 0,
-            bytes: 0,
-            out_pkts: 0,
-            out_bytes: 0,
-            src_mac: None,
-            dst_mac: None,
-            vlan: None,
-        }
-    }
-}
 
 fn at<const N: usize>(bytes: &[u8], from: usize) -> Option<[u8; N]> {
     bytes.get(from..)?.first_chunk().copied()

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Header;
-use super::record::{Half, count_at, mac_at, millis, u16_at, u32_at, v4_at, v6_at};
+use super::record::{count_at, mac_at, millis, u16_at, u32_at, v4_at, v6_at};
+use crate::flowlog::half::Half;
 use crate::flowlog::state::Flags;
 use crate::report::{Reason, Reject};
 

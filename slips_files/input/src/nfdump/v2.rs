@@ -1,7 +1,8 @@
 //! Layout 2 (nfdump 1.7): a record is a list of elements, each with its type and length.
 
 use super::Header;
-use super::record::{Half, mac_at, millis, u16_at, u32_at, u64_at, v4_at, v6_at};
+use super::record::{mac_at, millis, u16_at, u32_at, u64_at, v4_at, v6_at};
+use crate::flowlog::half::Half;
 use crate::flowlog::state::Flags;
 use crate::report::{Reason, Reject};
 

@@ -4,27 +4,33 @@ use slips_core::event::Event;
 use slips_core::flow::{ConnState, Flow, Origin, Phase, Proto, Volume};
 use slips_core::time::Span;
 
-use super::record::Half;
-use crate::flowlog::order::{Key, Reorder};
-use crate::flowlog::state::{self, Flags};
-use crate::flowlog::uid;
-use crate::flowlog::volume::{Counted, volume};
+use super::half::Half;
+use super::order::{Key, Reorder};
+use super::state::{self, Flags};
+use super::uid;
+use super::volume::{Counted, volume};
 
 /// Two directions belong together when they overlap, or lie no further apart than this.
 const APART: Span = Span::from_secs(60);
 
 /// Puts a record into the queue, together with its counterpart if that waits there.
-pub(super) fn place(half: &Half, number: u64, queue: &mut Reorder) {
+pub(crate) fn place(half: &Half, number: u64, queue: &mut Reorder) {
+    if let Some(flow) = whole(half, number, queue) {
+        queue.push(Event::Flow(flow));
+    } else {
+        queue.push_under(key(half.proto, half.src, half.dst), Event::Flow(alone(half, number)));
+    }
+}
+
+/// The flow that the record makes together with its counterpart, if that waits in `queue`, or by itself where it has both directions.
+pub(crate) fn whole(half: &Half, number: u64, queue: &mut Reorder) -> Option<Flow> {
     if half.out_pkts > 0 {
-        queue.push(Event::Flow(both(half, number)));
-        return;
+        return Some(both(half, number));
     }
-    let there = queue.take(&key(half.proto, half.dst, half.src), |event| fits(event, half));
-    if let Some(Event::Flow(first)) = there {
-        queue.push(Event::Flow(join(first, half)));
-        return;
+    match queue.take(&key(half.proto, half.dst, half.src), |event| fits(event, half)) {
+        Some(Event::Flow(first)) => Some(join(first, half)),
+        _ => None,
     }
-    queue.push_under(key(half.proto, half.src, half.dst), Event::Flow(alone(half, number)));
 }
 
 fn key(proto: Proto, src: slips_core::flow::Endpoint, dst: slips_core::flow::Endpoint) -> Key {
@@ -79,14 +85,16 @@ fn alone(half: &Half, number: u64) -> Flow {
     finish(flow)
 }
 
-/// A record in which nfdump put both directions together; the flags are those of both.
+/// A record with both directions. Exporters tell the flags of each; where nfdump put the two together, the flags are those of both.
 fn both(half: &Half, number: u64) -> Flow {
     let mut flow = base(half, number);
-    flow.resp = volume(Counted::Ip, half.proto, half.dst, half.out_pkts, half.out_bytes, None);
-    if half.proto == Proto::Tcp {
-        flow.state = state::tcp_together(half.flags, flow.orig.pkts, flow.resp.pkts);
-    } else {
-        state::settle(&mut flow, None);
+    flow.resp = volume(Counted::Ip, half.proto, half.dst, half.out_pkts, half.out_bytes, half.out_flags);
+    match half.out_flags {
+        Some(resp) => state::settle(&mut flow, Some((half.flags, resp))),
+        None if half.proto == Proto::Tcp => {
+            flow.state = state::tcp_together(half.flags, flow.orig.pkts, flow.resp.pkts);
+        }
+        None => state::settle(&mut flow, None),
     }
     finish(flow)
 }
