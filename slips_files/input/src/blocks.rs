@@ -206,7 +206,7 @@ impl Lines {
     }
 }
 
-fn without_return(line: &[u8]) -> &[u8] {
+pub(crate) fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 

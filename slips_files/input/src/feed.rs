@@ -31,6 +31,12 @@ pub trait Feed: Send {
     /// The end of the run: appends what was held back.
     fn finish(&mut self, _out: &mut Vec<Event>) {}
 
+    /// Up to when all is told that will be, when nothing more comes now; `None` while that is not known. A log that is read from long ago is
+    /// not of now, and its windows must not be closed before it is read.
+    fn clock(&self, now: Now) -> Option<PacketTime> {
+        Some(now.wall)
+    }
+
     /// What becomes readable when there is something to read; none where only asking tells.
     fn wakers(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()

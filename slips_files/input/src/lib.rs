@@ -27,6 +27,7 @@ mod sniff;
 mod source;
 mod stream;
 mod suricata;
+mod tail;
 mod zeek;
 
 pub use capfile::{CaptureFile, MAX_PACKET, Packet};
@@ -35,3 +36,4 @@ pub use feed::{Feed, FeedReport, Now};
 pub use netflow::{Collector, Listener};
 pub use report::{FileReport, MAX_SAMPLES, Reason, Reject, Report, Sample};
 pub use source::{Format, OpenOptions, Source, open, open_stream};
+pub use tail::directory::{Beginning, GrowingDirectory};

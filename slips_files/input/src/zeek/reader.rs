@@ -25,7 +25,7 @@ pub(crate) struct LogReader {
 }
 
 /// All that decoding a line depends on but the line.
-struct Decoder {
+pub(crate) struct Decoder {
     format: Format,
     /// `None` while a header announces a log that we do not use.
     log: Option<&'static Log>,
@@ -39,11 +39,7 @@ enum Format {
 
 impl LogReader {
     pub(crate) fn new(path: &Arc<Path>, file: usize, stream: Stream, log: &'static Log) -> Self {
-        let format = match stream.content {
-            Content::ZeekTsv(_) => Format::Tsv { header: Header::default(), map: Vec::new() },
-            _ => Format::Json(KeyTable::new(log.names)),
-        };
-        let decoder = Decoder { format, log: Some(log), labels: Labels::default() };
+        let decoder = Decoder::new(stream.content, log);
         Self { path: Arc::clone(path), file, lines: Lines::new(stream.blocks), decoder }
     }
 
@@ -85,8 +81,17 @@ impl LogReader {
 }
 
 impl Decoder {
+    /// For a file in which this was found.
+    pub(crate) fn new(content: Content, log: &'static Log) -> Self {
+        let format = match content {
+            Content::ZeekTsv(_) => Format::Tsv { header: Header::default(), map: Vec::new() },
+            _ => Format::Json(KeyTable::new(log.names)),
+        };
+        Self { format, log: Some(log), labels: Labels::default() }
+    }
+
     /// Appends the event of a line; header lines and empty ones give none.
-    fn take(&mut self, line: &[u8], out: &mut Vec<Event>) -> Result<(), Reject> {
+    pub(crate) fn take(&mut self, line: &[u8], out: &mut Vec<Event>) -> Result<(), Reject> {
         match line.first() {
             None => return Ok(()),
             Some(b'#') => return self.header(line),

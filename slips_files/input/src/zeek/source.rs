@@ -175,11 +175,9 @@ struct Found {
 }
 
 impl Found {
-    /// Whether its name says that it is an extract (`conn_long.log`, `http-internal.log`). Beside the whole log its rows would
-    /// count twice; without it they are all there is.
+    /// Whether its name says that it is an extract. Beside the whole log its rows would count twice; without it they are all there is.
     fn is_part(&self) -> bool {
-        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-        name.strip_prefix(self.log.name).is_some_and(|rest| rest.starts_with(['_', '-']))
+        self.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| logs::is_part(name, self.log))
     }
 }
 

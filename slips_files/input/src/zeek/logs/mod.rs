@@ -87,6 +87,16 @@ pub(crate) fn by_file_name(path: &Path) -> Option<&'static Log> {
     by_name(path.file_name()?.to_str()?.split('.').next()?)
 }
 
+/// Whether a file's name says that it is an extract of this log (`conn_long.log`, `http-internal.log`), whose rows stand in the whole log,
+/// too. A date behind the dash (`conn-23-02-20_00.00.00.log`) is that of a rotation.
+pub(crate) fn is_part(name: &str, log: &Log) -> bool {
+    match name.strip_prefix(log.name).map(str::as_bytes) {
+        Some([b'_', ..]) => true,
+        Some([b'-', next, ..]) => !next.is_ascii_digit(),
+        _ => false,
+    }
+}
+
 /// The log in a file that was looked at.
 pub(crate) fn in_file(content: Content, path: &Path) -> Option<&'static Log> {
     match content {
