@@ -2,6 +2,7 @@
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
 mod detections;
+mod limits;
 mod outside;
 mod p2p;
 mod profiles;
@@ -19,17 +20,18 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use slips_core::addr::LocalNets;
 use slips_core::evidence::EvidenceKind;
-use slips_core::settings::{Direction, Limits, Settings};
+use slips_core::settings::{Direction, Settings};
 use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
 pub use detections::Detections;
+pub use limits::LimitsSection;
 pub use outside::Outside;
 pub use p2p::{P2p, PeerMode, PeerNode};
 pub use profiles::Profiles;
 pub use sensor::Sensor;
 pub use services::{Services, VirusTotal};
-pub use units::{Amount, Length, NetText};
+pub use units::{Amount, Auto, Length, NetText};
 pub use whitelists::Whitelists;
 pub use yaml::{Problem, parse_yaml};
 
@@ -84,12 +86,12 @@ pub struct Capture {
     pub threads: u16,
     pub filter: FilterText,
     pub promiscuous: bool,
-    pub ring: Amount,
+    pub ring: Auto<Amount>,
 }
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { threads: 1, filter: FilterText(None), promiscuous: false, ring: Amount(8 << 20) }
+        Self { threads: 1, filter: FilterText(None), promiscuous: false, ring: Auto::Auto }
     }
 }
 
@@ -360,29 +362,6 @@ impl Default for Output {
     }
 }
 
-/// `limits`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsSection {
-    pub remote_profiles: usize,
-    pub local_profiles: usize,
-    pub open_evidence: usize,
-    pub flows: u32,
-}
-
-impl Default for LimitsSection {
-    fn default() -> Self {
-        let core = Limits::default();
-        Self {
-            remote_profiles: core.remote_profiles,
-            local_profiles: core.local_profiles,
-            open_evidence: core.open_evidence,
-            // The sensor's own default: 75 MB when all are in use.
-            flows: 1 << 17,
-        }
-    }
-}
-
 /// Why there is no configuration.
 #[derive(Debug)]
 pub enum LoadError {
@@ -464,8 +443,8 @@ impl Config {
             "capture.threads must be 1 to 16; 1 is the default",
         );
         check(
-            (1 << 20..=1 << 30).contains(&self.capture.ring.0),
-            "capture.ring must be 1MiB to 1GiB; 8MiB is the default",
+            self.capture.ring.set().is_none_or(|ring| (1 << 20..=1 << 30).contains(&ring.0)),
+            "capture.ring must be 1MiB to 1GiB, or auto: 8MiB, less where memory is short",
         );
         let intelligence = &self.threatintelligence;
         check(
@@ -498,12 +477,9 @@ impl Config {
         ] {
             check(url.starts_with("https://"), &format!("{key} must be a URL, https://"));
         }
-        check(self.limits.flows >= 16, "limits.flows must be at least 16");
-        check(
-            self.limits.remote_profiles >= 16 && self.limits.local_profiles >= 16,
-            "limits.remote_profiles and limits.local_profiles must be at least 16",
-        );
-        check(self.limits.open_evidence >= 16, "limits.open_evidence must be at least 16");
+        for what in self.limits.problems() {
+            check(false, what);
+        }
         for key in self.sensor.zero_lengths() {
             check(false, &format!("sensor.{key} must be above 0"));
         }
@@ -530,11 +506,7 @@ impl Config {
             direction: self.parameters.analysis_direction,
             lateness: self.lateness(),
             disabled: self.disabled_alerts.disabled_detections.iter().map(|name| name.0).collect(),
-            limits: Limits {
-                remote_profiles: self.limits.remote_profiles,
-                local_profiles: self.limits.local_profiles,
-                open_evidence: self.limits.open_evidence,
-            },
+            limits: self.limits.engine(),
             ..Settings::default()
         }
     }

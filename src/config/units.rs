@@ -1,6 +1,7 @@
 //! Values with their unit in the text: `90s`, `5m`, `1h`, `7d`; `64MiB`, `500MB`.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
@@ -83,6 +84,50 @@ impl Amount {
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(from)?).map_err(Error::custom)
+    }
+}
+
+impl FromStr for Amount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
+
+/// A value that is `auto`, or set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auto<T> {
+    /// Slips finds one that fits.
+    #[default]
+    Auto,
+    /// This one.
+    Set(T),
+}
+
+impl<T: Copy> Auto<T> {
+    /// The value that was set.
+    pub const fn set(&self) -> Option<T> {
+        match self {
+            Self::Auto => None,
+            Self::Set(value) => Some(*value),
+        }
+    }
+
+    /// The value that was set, or else `usual`.
+    pub fn or(&self, usual: T) -> T {
+        self.set().unwrap_or(usual)
+    }
+}
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Auto<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let said = |error| D::Error::custom(format!("`{text}` is neither auto nor a value: {error}"));
+        text.parse().map(Self::Set).map_err(said)
     }
 }
 

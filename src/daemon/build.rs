@@ -108,7 +108,7 @@ pub fn registry(
 
 /// What the packet sensor is told. `key` makes uids and hashes unpredictable in a live run; a file gets the same uids each time.
 pub fn sensor_settings(config: &Config, key: [u64; 2]) -> SensorSettings {
-    config.sensor.settings(config.limits.flows, key)
+    config.sensor.settings(config.limits.flows(), key)
 }
 
 /// The same, for whoever runs detections: of what the hosts of `local` send, as much is told as the leak detector searches, by each of

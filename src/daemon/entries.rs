@@ -135,6 +135,11 @@ pub fn start(interfaces: &[String], mode: Mode) -> Entry {
     .with(Field::Mode, mode_name(mode))
 }
 
+/// What memory there is, and what it is used for.
+pub fn memory(what: &str) -> Entry {
+    Entry::new(Kind::Start, what).with(Field::Component, "memory").with(Field::Version, VERSION)
+}
+
 /// Slips has stopped watching.
 pub fn stop(stats: &Stats, reason: &str, losses: &Losses) -> Entry {
     let lost = if losses.total() > 0 { format!("; lost: {losses}") } else { String::new() };

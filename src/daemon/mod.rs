@@ -9,6 +9,7 @@ mod entries;
 mod interfaces;
 mod leases;
 mod lists;
+mod memory;
 mod outbox;
 mod overload;
 pub mod peers;

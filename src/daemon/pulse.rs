@@ -34,6 +34,10 @@ pub struct Pulse {
     pub coarse_remote: AtomicU64,
     /// Flows whose rows were not kept.
     pub rows_shed: AtomicU64,
+    /// Percent of their size that tables are not to use; see [`Pulse::share`].
+    pub spared: AtomicU8,
+    /// How often tables were made smaller.
+    pub shrinks: AtomicU64,
     /// Microseconds that the capture threads waited for a full engine.
     pub waited: AtomicU64,
     /// The oldest that a packet was when it was read, in microseconds, since somebody looked.
@@ -53,6 +57,11 @@ impl Pulse {
     /// How much is left out now.
     pub fn step(&self) -> Step {
         Step::of(self.step.load(Ordering::Relaxed))
+    }
+
+    /// Percent of their size that tables may use.
+    pub fn share(&self) -> u8 {
+        100 - self.spared.load(Ordering::Relaxed).min(100)
     }
 
     /// What must move for the daemon to be alive.

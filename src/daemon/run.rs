@@ -29,6 +29,7 @@ use super::bell::Bell;
 use super::clocks::Clocks;
 use super::leases::Leases;
 use super::lists::Follower;
+use super::memory::{self, Memory};
 use super::outbox::{LANE_QUEUE, Lane, WhenFull};
 use super::overload::Thinner;
 use super::overload::watch::Watch;
@@ -65,6 +66,10 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let interfaces::Watched { names: watched, left_out } = interfaces::choose(asked, &config.interfaces)?;
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
+    // As it was given, to compare with what a reload finds.
+    let given = config;
+    let memory = Memory::of(config);
+    let config = &memory.fit(config, watched.len() * usize::from(config.capture.threads.max(1)));
     let own_nets = interfaces::own_nets(&watched);
     let local_nets = config.engine(&own_nets).local_nets;
     let sources = capture::sources(config, &watched, &local_nets)?;
@@ -176,6 +181,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         }
     };
     responder.say(&entries::start(&watched, config.firewall.mode));
+    responder.say(&entries::memory(&memory.tell(config, build::default_shards())));
     let finder = spawn("protect", find)?;
     let responder = spawn("responder", move || responder.run(&for_responder, &advice, &asks, &bell))?;
     to_engine.open(input.clone());
@@ -211,7 +217,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let mut captures = Vec::with_capacity(sources.len());
     for (number, source) in sources.into_iter().enumerate() {
         let (pulse, input) = (Arc::clone(&pulse), input.clone());
-        let part = capture::Part { number, interfaces: watched.len() };
+        let part = capture::Part { number, interfaces: watched.len(), flows: capture::flows_of(config) };
         let thinner = Thinner::new(blocked.reader(), settings.local_nets.clone());
         let source = source.awaiting(capture::senders(&settings, watched.len()));
         captures.push(spawn(&format!("capture-{number}"), move || {
@@ -230,8 +236,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         gauges: &gauges,
         mode: config.firewall.mode,
         overload,
+        memory: memory::Watch::new(memory, settings.dial.clone()),
         journal: open_journal(),
-        reload: Reload::new(load, config.clone(), settings.dial.clone(), policy, others),
+        reload: Reload::new(load, given.clone(), settings.dial.clone(), policy, others),
     };
     let reason = tender.tend()?;
 
@@ -384,6 +391,7 @@ fn keep(
     let clock = Clocks::default().steady;
     let mut told: Option<Duration> = None;
     let mut flushed = clock();
+    let mut shrunk = 0;
     let mut complain = |error: slips_store::StoreError| {
         let now = clock();
         if told.is_none_or(|told| now.saturating_sub(told) >= COMPLAIN_EVERY) {
@@ -406,6 +414,12 @@ fn keep(
             flushed = now;
             for sink in &mut sinks {
                 sink.flush().unwrap_or_else(&mut complain);
+            }
+            let now_shrunk = pulse.shrinks.load(Ordering::Relaxed);
+            if std::mem::replace(&mut shrunk, now_shrunk) != now_shrunk {
+                for sink in &mut sinks {
+                    sink.shrink();
+                }
             }
             pulse.unwritten.store(sinks.iter().map(|sink| sink.lost()).sum(), Ordering::Relaxed);
         }

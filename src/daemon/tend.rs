@@ -12,6 +12,7 @@ use slips_systemd::notify::{Heartbeat, Notifier, State};
 use super::bell::Bell;
 use super::clocks::Clocks;
 use super::entries;
+use super::memory;
 use super::outbox::Shed;
 use super::overload::Step;
 use super::overload::watch::Watch;
@@ -34,11 +35,12 @@ pub struct Tender<'a> {
     /// What is asked, and the bell that tells it.
     pub asks: (Receiver<Pending>, Bell),
     pub notifier: &'a Notifier,
-    pub pulse: &'a Pulse,
+    pub pulse: &'a Arc<Pulse>,
     pub shed: &'a [Arc<Shed>],
     pub gauges: &'a Gauges,
     pub mode: Mode,
     pub overload: Watch,
+    pub memory: memory::Watch,
     pub journal: Journal,
     pub reload: Reload,
 }
@@ -70,7 +72,11 @@ impl Tender<'_> {
                 (told, told_at) = (losses, Some(now));
                 self.journal.send(&entries::losses(&losses));
             }
-            if let Some(change) = self.overload.look(now, self.pulse, self.shed, 0) {
+            if let Some(change) = self.memory.look(now, self.pulse) {
+                self.journal.send(&entries::degraded("memory", &change));
+            }
+            let used = self.memory.used();
+            if let Some(change) = self.overload.look(now, self.pulse, self.shed, used) {
                 self.journal.send(&entries::overload(&change, &losses));
             }
             if heart.moved(&self.pulse.beats()) {

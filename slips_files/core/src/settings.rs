@@ -1,7 +1,7 @@
 //! What the engine is told at its start. Only what is on the [`Dial`] changes while it runs.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::addr::LocalNets;
@@ -48,7 +48,8 @@ pub struct Settings {
     pub dial: Dial,
 }
 
-/// Changes the threshold and the evidence that is not raised while the engine runs: from its next batch on. Clones are one dial.
+/// Changes the threshold, the evidence that is not raised and the room for remote profiles while the engine runs: from its next batch on.
+/// Clones are one dial.
 #[derive(Clone, Debug, Default)]
 pub struct Dial(Arc<Dialled>);
 
@@ -57,6 +58,8 @@ struct Dialled {
     /// How often it was turned.
     turns: AtomicU64,
     to: Mutex<(f64, Vec<EvidenceKind>)>,
+    /// Percent of the room that are not to be used.
+    spared: AtomicU8,
 }
 
 impl Dial {
@@ -64,6 +67,16 @@ impl Dial {
     pub fn turn(&self, threshold: f64, disabled: Vec<EvidenceKind>) {
         *self.0.to.lock().unwrap_or_else(PoisonError::into_inner) = (threshold, disabled);
         self.0.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// From now on remote profiles may use so many percent of their room; those idle longest are forgotten.
+    pub fn set_share(&self, percent: u8) {
+        self.0.spared.store(100 - percent.min(100), Ordering::Relaxed);
+    }
+
+    /// How many percent of their room remote profiles may use; 100 at first.
+    pub fn share(&self) -> u8 {
+        100 - self.0.spared.load(Ordering::Relaxed).min(100)
     }
 
     /// Where it stands, if it was turned since it was asked with the same `seen`, which is 0 at first.

@@ -75,6 +75,16 @@ impl Table {
         self.live >= self.max
     }
 
+    /// From now on there is room for so many, of those that it was made for.
+    pub(crate) fn set_max(&mut self, max: u32) {
+        self.max = (max.max(1) as usize).min(self.tracks.capacity());
+    }
+
+    /// More are tracked than there is room for.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.live > self.max
+    }
+
     pub(crate) fn live(&self) -> usize {
         self.live
     }

@@ -23,6 +23,9 @@ pub trait RecordSink: Send {
     /// Writes all that is held back, makes it durable and ends.
     fn close(self: Box<Self>) -> Result<(), StoreError>;
 
+    /// Memory is short: drops what can be had again from the disk. Whatever could not be written yet stays.
+    fn shrink(&mut self) {}
+
     /// How many lines or rows were dropped because they could not be written.
     fn lost(&self) -> u64;
 }

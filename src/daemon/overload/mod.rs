@@ -149,6 +149,10 @@ impl RecordSink for Rows {
         self.sink.close()
     }
 
+    fn shrink(&mut self) {
+        self.sink.shrink();
+    }
+
     fn lost(&self) -> u64 {
         self.sink.lost()
     }

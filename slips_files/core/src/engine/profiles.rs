@@ -74,17 +74,19 @@ struct Class {
     strangers: Recency,
     settled: Recency,
     limit: usize,
+    /// The limit that it was made with.
+    whole: usize,
     evicted: u64,
 }
 
 impl Class {
     fn new(limit: usize) -> Self {
-        Self {
-            strangers: Recency::EMPTY,
-            settled: Recency::EMPTY,
-            limit: limit.clamp(2, MAX_ADDRESSES),
-            evicted: 0,
-        }
+        let limit = limit.clamp(2, MAX_ADDRESSES);
+        Self { strangers: Recency::EMPTY, settled: Recency::EMPTY, limit, whole: limit, evicted: 0 }
+    }
+
+    const fn len(&self) -> usize {
+        self.strangers.len + self.settled.len
     }
 
     fn list(&mut self, settled: bool) -> &mut Recency {
@@ -93,8 +95,12 @@ impl Class {
 
     /// Who makes room, when the class is full.
     fn victim(&self) -> Option<u32> {
-        let full = self.strangers.len + self.settled.len >= self.limit;
-        full.then_some(if self.strangers.len > 0 { self.strangers.tail } else { self.settled.tail })
+        (self.len() >= self.limit).then(|| self.idle_longest())
+    }
+
+    /// The stranger idle longest, or else whoever is.
+    const fn idle_longest(&self) -> u32 {
+        if self.strangers.len > 0 { self.strangers.tail } else { self.settled.tail }
     }
 
     /// Most that are settled: strangers always have a quarter of the room, or none could be judged.
@@ -119,6 +125,8 @@ pub(super) struct Profiles {
     hasher: KeyedState,
     index: Index,
     slots: Vec<Profile>,
+    /// Slots of addresses that were retired.
+    free: Vec<u32>,
     local: Class,
     remote: Class,
 }
@@ -130,6 +138,7 @@ impl Profiles {
             hasher: KeyedState::default(),
             index: Index::new(local.limit.saturating_add(remote.limit)),
             slots: vec![Profile::new(LINK, false, 0)],
+            free: Vec::new(),
             local,
             remote,
         }
@@ -167,14 +176,42 @@ impl Profiles {
                 }
                 slot
             }
-            None => {
-                self.slots.push(fresh);
-                (self.slots.len() - 1) as u32
-            }
+            None => match self.free.pop() {
+                Some(slot) => {
+                    if let Some(place) = self.slots.get_mut(slot as usize) {
+                        *place = fresh;
+                    }
+                    slot
+                }
+                None => {
+                    self.slots.push(fresh);
+                    (self.slots.len() - 1) as u32
+                }
+            },
         };
         self.index.insert(hash, slot);
         self.link_front(slot);
         Found { slot: Slot(slot), new: true, evicted: victim.is_some(), evicted_mac }
+    }
+
+    /// From now on remote addresses have so many percent of their room.
+    pub(super) fn set_share(&mut self, percent: u8) {
+        self.remote.limit = (self.remote.whole * usize::from(percent.min(100)) / 100).max(2);
+    }
+
+    /// Forgets the remote address idle longest, if there are more than there is room for; its slot, whose state must go, and the hardware
+    /// address that it owned.
+    pub(super) fn retire(&mut self) -> Option<(Slot, Option<MacAddr>)> {
+        if self.remote.len() <= self.remote.limit {
+            return None;
+        }
+        let slot = self.remote.idle_longest();
+        self.unlink(slot);
+        self.remote.evicted += 1;
+        let profile = self.slots.get(slot as usize)?;
+        self.index.remove(profile.hash, slot);
+        self.free.push(slot);
+        Some((Slot(slot), profile.mac))
     }
 
     /// Notes that the address took part in a real exchange. When too many did, the one idle longest is a stranger again.
@@ -305,6 +342,32 @@ mod tests {
         }
         assert_eq!((profiles.remote.settled.len, profiles.remote.strangers.len), (6, 2));
         assert_eq!(profiles.slots.len(), 1 + 16);
+    }
+
+    #[test]
+    fn with_less_room_the_idle_are_retired_strangers_first_and_their_slots_are_used_again() {
+        let mut profiles = Profiles::new(8, 200);
+        let host = profiles.touch(local(1), is_local).slot;
+        let partner = profiles.touch(remote(1), is_local).slot;
+        profiles.settle(partner);
+        for n in 2..=200 {
+            profiles.touch(remote(n), is_local);
+        }
+        assert_eq!(profiles.retire(), None);
+        profiles.set_share(25);
+        let retired = std::iter::from_fn(|| profiles.retire()).count();
+        assert_eq!((retired, profiles.remote.len(), profiles.evicted()), (150, 50, (0, 150)));
+        assert!(!profiles.touch(remote(1), is_local).new, "a partner goes last");
+        assert!(!profiles.touch(remote(200), is_local).new, "who was here last goes late");
+        assert_eq!(profiles.touch(local(1), is_local).slot, host);
+        assert!(profiles.touch(remote(2), is_local).evicted, "there is no more room than that");
+        profiles.set_share(100);
+        let slots = profiles.slots.len();
+        for n in 2..=150 {
+            assert!(!profiles.touch(remote(n), is_local).evicted, "{n}");
+        }
+        assert_eq!(profiles.slots.len(), slots, "the old slots are used again");
+        assert_eq!(profiles.retire(), None);
     }
 
     proptest! {

@@ -120,6 +120,8 @@ pub(super) struct Router {
     next: u64,
     stats: Stats,
     ops_hint: usize,
+    /// Percent of their room that remote profiles may use.
+    share: u8,
 }
 
 /// The /64 of an outside IPv6 address.
@@ -151,6 +153,8 @@ fn before_of(addr: IpAddr) -> u128 {
 
 /// Outside IPv6 networks that local hosts talk with.
 const MAX_PARTNERS6: usize = 65_536;
+/// Profiles that are retired before one batch: a second's batches retire all, and none of them is held up.
+const RETIRED_AT_ONCE: usize = 2_048;
 /// ARP questions that are remembered, and how long their answers count.
 const MAX_ARP_ASKED: usize = 256;
 const ARP_ANSWER: Span = Span::from_secs(3);
@@ -180,6 +184,7 @@ impl Router {
             next: 0,
             stats: Stats::default(),
             ops_hint: 0,
+            share: 100,
         }
     }
 
@@ -188,6 +193,7 @@ impl Router {
         self.gate.renew();
         let batch: Batch = Arc::new(events);
         let mut dealt = Dealt::new(self.shards, self.ops_hint);
+        self.follow_share(&mut dealt);
         for (index, event) in batch.iter().enumerate() {
             self.route_event(index as u32, event, &mut dealt);
         }
@@ -195,6 +201,26 @@ impl Router {
         self.next += batch.len() as u64;
         self.ops_hint = dealt.ops.first().map_or(0, Vec::len);
         self.finish_batch(batch, first, dealt)
+    }
+
+    /// Keeps remote profiles to their share of the room, some at a time.
+    fn follow_share(&mut self, dealt: &mut Dealt) {
+        let share = self.settings.dial.share();
+        if share != self.share {
+            self.share = share;
+            self.profiles.set_share(share);
+        }
+        if share == 100 {
+            return;
+        }
+        for _ in 0..RETIRED_AT_ONCE {
+            let Some((slot, mac)) = self.profiles.retire() else { break };
+            if let Some(mac) = mac {
+                self.owned.remove(&mac);
+            }
+            let (shard, slot) = self.place(slot);
+            dealt.push(shard, Op::Forget { slot });
+        }
     }
 
     /// Closes what is open: the input has ended.

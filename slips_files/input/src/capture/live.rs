@@ -102,6 +102,11 @@ impl LiveSource {
         Duration::from_micros(u64::try_from(late).unwrap_or(0))
     }
 
+    /// From now on the sensor tracks so many flows at most; what it gives up for that is told in some calls.
+    pub fn track_at_most(&mut self, flows: u32, out: &mut Vec<Event>) {
+        self.reader.sensor.track_at_most(flows, out);
+    }
+
     /// What was counted at one interface since the start.
     pub fn counters(&mut self, interface: u16) -> Option<Counters> {
         self.capture.counters(interface)

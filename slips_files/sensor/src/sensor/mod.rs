@@ -94,6 +94,8 @@ enum Transport<'a> {
     Opaque(u32),
 }
 
+/// Flows that are given up in one call because there is less room than before.
+const GIVEN_UP_AT_ONCE: usize = 256;
 /// ICMP, and datagrams that nobody answers, are told again after so many packets, at the latest.
 const MANY_PACKETS: u64 = 1000;
 
@@ -163,6 +165,21 @@ impl Sensor {
         self.unsummed = true;
         self.packet(link, interface, at, captured, wire_len, out);
         self.unsummed = false;
+    }
+
+    /// From now on tracks so many flows at most, of those that it was made for. Gives up some of those beyond it, counted as evicted; to be
+    /// called again for the rest.
+    pub fn track_at_most(&mut self, flows: u32, out: &mut Vec<Event>) {
+        self.table.set_max(flows);
+        for _ in 0..GIVEN_UP_AT_ONCE {
+            let Some(victim) =
+                Some(&mut self.table).filter(|table| table.is_crowded()).and_then(Table::victim)
+            else {
+                return;
+            };
+            self.counters.flows_evicted += 1;
+            self.end(victim, out);
+        }
     }
 
     /// Moves time on to `now` without a packet: ends what is over, tells what is due.

@@ -73,6 +73,14 @@ impl Book {
         self.gone.len() >= self.generation
     }
 
+    /// Forgets all that the database has: after everything was written.
+    pub(super) fn shrink(&mut self) {
+        for generation in [&mut self.young, &mut self.old] {
+            generation.retain(|_, entry| entry.changed || entry.touched);
+            generation.shrink_to_fit();
+        }
+    }
+
     fn turn(&mut self) {
         let old = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
         let room = (2 * self.generation).saturating_sub(self.gone.len());

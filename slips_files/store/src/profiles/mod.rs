@@ -116,6 +116,13 @@ impl RecordSink for Profiles {
         self.write(true)
     }
 
+    fn shrink(&mut self) {
+        // What the database has of them is read again when they come back. Who is not written yet stays.
+        if self.write(true).is_ok() {
+            self.book.shrink();
+        }
+    }
+
     fn lost(&self) -> u64 {
         self.book.lost
     }

@@ -334,6 +334,13 @@ impl RecordSink for Sqlite {
         db.close().map_err(|(_, source)| self.failed(source))
     }
 
+    fn shrink(&mut self) {
+        if let Some(db) = &self.db {
+            // The pages that SQLite keeps of the file; it says nothing of use when it cannot.
+            let _ = db.execute_batch("PRAGMA shrink_memory");
+        }
+    }
+
     fn lost(&self) -> u64 {
         self.lost
     }
