@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds Slips from this clone and installs it. `./install.sh --help` says everything.
+# Installs Slips: builds it from this clone, or takes the program that came with this script (packaging/tarball.sh).
+# `./install.sh --help` says everything.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -9,6 +10,10 @@ rust_floor=$(sed -n 's/^rust-version = "\([0-9]*\.[0-9]*\).*/\1/p' "$here/Cargo.
 
 # What the build links (nftables' libraries, SQLite's C source) and what the daemon and the demo call (ip).
 packages=(gcc libc6-dev pkg-config libnftnl-dev libmnl-dev iproute2 ca-certificates)
+# What a program that is built needs.
+runtime=(libnftnl11 libmnl0 iproute2 ca-certificates)
+# A program that was built elsewhere: then there is nothing to build.
+built=$here/bin/slips
 
 usage() {
     cat <<TEXT
@@ -16,6 +21,7 @@ usage: sudo ./install.sh [--no-start] [--build-deps] [--uninstall [--purge]] [--
 
 Installs what Slips needs (Debian packages; the Rust toolchain if there is none of at least $rust_floor), builds it,
 installs the program, its configuration and its systemd files, and starts the service. Running it again updates.
+Beside a program that is built (bin/slips, as in the tarball) nothing is built, and no toolchain installed.
 
   --no-start     install, but neither enable nor start the service
   --build-deps   only install the packages and the toolchain that a build needs, then stop
@@ -156,9 +162,10 @@ install_rust() {
     say "Rust $(rust_version) is installed for $builder"
 }
 
-# A file of the system: source, place, mode.
+# A file of the system: source, place, mode. At once, since what is replaced may be called at any moment.
 put() {
-    install -D -m "$3" "$1" "$DESTDIR$2"
+    install -D -m "$3" "$1" "$DESTDIR$2.slips-new"
+    mv -f "$DESTDIR$2.slips-new" "$DESTDIR$2"
     say "  $2"
 }
 
@@ -193,7 +200,8 @@ install_files() {
     local target=${CARGO_TARGET_DIR:-$here/target} unit file pages
     step "Installing"
     case $target in /*) ;; *) target=$here/$target ;; esac
-    put "$target/release/slips" "$bin" 0755
+    [ -x "$built" ] || built=$target/release/slips
+    put "$built" "$bin" 0755
     install -d -m 0755 "$DESTDIR$(dirname "$sums")"
     install -d -m 0750 "$DESTDIR$etc"
     while IFS= read -r -d '' file; do
@@ -214,7 +222,7 @@ install_files() {
         put "$file" "$PREFIX/share/doc/slips/${file##*/}" 0644
     done
     pages=$(mktemp -d)
-    "$target/release/slips" manual "$pages"
+    "$built" manual "$pages"
     for file in "$pages"/*.[158]; do
         put "$file" "$PREFIX/share/man/man${file##*.}/${file##*/}" 0644
     done
@@ -266,9 +274,7 @@ refuse_beside_package() {
     if [ -z "$DESTDIR" ] && deb_installed slips; then die "the package slips is installed; remove it first: apt-get remove slips"; fi
 }
 
-do_install() {
-    [ -n "$DESTDIR" ] || is_root || die "must run as root (sudo ./install.sh), or with DESTDIR for a staged install"
-    refuse_beside_package
+build() {
     step "What the build needs"
     [ -n "$DESTDIR" ] || install_packages "${packages[@]}"
     if [ -n "$DESTDIR" ]; then
@@ -281,6 +287,22 @@ do_install() {
     step "Building (a few minutes the first time)"
     as_builder env ${CARGO_TARGET_DIR:+CARGO_TARGET_DIR="$CARGO_TARGET_DIR"} cargo build --release --locked --package slips ||
         die "the build did not work; see above"
+}
+
+# The libraries by package where Debian is, by what the loader says elsewhere.
+use_built() {
+    local lacking
+    step "What the program needs"
+    if [ -z "$DESTDIR" ] && have dpkg-query; then install_packages "${runtime[@]}"; fi
+    lacking=$(ldd "$built" 2>&1 | sed -n 's/^[[:space:]]*\(.*\) => not found.*/\1/p; s/.*\(version .* not found\).*/\1/p' | paste -sd ' ' -)
+    [ -z "$lacking" ] || die "$built does not run here, this machine lacks: $lacking"
+    "$built" --version || die "$built does not run on this machine"
+}
+
+do_install() {
+    [ -n "$DESTDIR" ] || is_root || die "must run as root (sudo ./install.sh), or with DESTDIR for a staged install"
+    refuse_beside_package
+    if [ -x "$built" ]; then use_built; else build; fi
 
     install_files
     if [ -n "$DESTDIR" ]; then

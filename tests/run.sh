@@ -64,7 +64,8 @@ tools=(nft:nftables ip:iproute2 nmap:nmap hydra:hydra hping3:hping3 sshd:openssh
     curl:curl jq:jq tcpdump:tcpdump python3:python3 ping:iputils-ping dig:bind9-dnsutils ufw:ufw
     firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban dnsmasq:dnsmasq-base openssl:openssl
     arpspoof:dsniff iodine:iodine dns2tcpc:dns2tcp smbd:samba smbclient:smbclient dhcpstarv:dhcpstarv systemctl:systemd pgrep:procps
-    mmdebstrap:mmdebstrap dpkg-shlibdeps:dpkg-dev strip:binutils)
+    mmdebstrap:mmdebstrap dpkg-shlibdeps:dpkg-dev strip:binutils
+    lintian:lintian rpm:rpm)
 
 lift_guard() {
     if [ $guarded = yes ]; then as_root rm -f $guard; fi
@@ -106,12 +107,13 @@ if [ "$install" = yes ]; then
     step "Installing what the tests need"
     ./install.sh --build-deps
     install_tools
-    if ! have cargo-deb; then
-        echo "   building cargo-deb (once)"
-        # It packs one file: nobody waits for it to be fast.
-        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off cargo install --locked cargo-deb ||
-            echo "   cargo-deb cannot be built here"
-    fi
+    for tool in cargo-deb cargo-generate-rpm; do
+        have $tool && continue
+        echo "   building $tool (once)"
+        # It packs a handful of files: nobody waits for it to be fast.
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off cargo install --locked $tool ||
+            echo "   $tool cannot be built here"
+    done
     if ! have cargo-nextest; then
         echo "   building cargo-nextest (once)"
         cargo install --locked cargo-nextest || echo "   cargo-nextest cannot be built here; cargo test takes its place"

@@ -35,6 +35,8 @@ tests=(
     systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more
     a_newer_systemd_does_so_too
     the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there
+    the_tarball_too
+    the_rpm_too
 )
 
 complain() {
@@ -360,28 +362,31 @@ owners_who_are_independent_block_together_whom_neither_would_alone() {
     return $status
 }
 
-# A systemd of its own; SLIPS_BIN is what it starts.
-systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more() {
-    local status=0
-    bash "$lab/systemd.sh" "$slips" >"$dir/systemd.log" 2>&1 || status=$?
-    note=$(tail -n 1 "$dir/systemd.log")
-    [ $status = 0 ] || why=$(head -n 3 "$dir/systemd.log")
+# on_a_machine ROOT SCRIPT [ARGUMENT]: with a systemd of its own over the files of ROOT; SLIPS_BIN is what it starts.
+on_a_machine() {
+    local status=0 log=$dir/$2${3:-}.log
+    SLIPS_ROOT=$1 bash "$lab/$2" "$slips" ${3:+"$3"} >"$log" 2>&1 || status=$?
+    note=$(tail -n 1 "$log")
+    [ $status = 0 ] || why=$(head -n 3 "$log")
     return $status
 }
 
-# on_debian_13 SCRIPT: with the files of a Debian 13 of its own, whose systemd is newer than that of most machines that test.
+# on_debian_13 SCRIPT [ARGUMENT]: a Debian 13 of its own, whose systemd is newer than that of most machines that test.
 on_debian_13() {
     local status=0 files
     files=$(bash "$lab/debian-root.sh" trixie) || { status=$? && why=$files && return $status; }
-    SLIPS_ROOT=$files bash "$lab/$1" "$slips" >"$dir/$1.log" 2>&1 || status=$?
-    note=$(tail -n 1 "$dir/$1.log")
-    [ $status = 0 ] || why=$(head -n 3 "$dir/$1.log")
-    return $status
+    on_a_machine "$files" "$@"
 }
+
+systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more() { on_a_machine / systemd.sh; }
 
 a_newer_systemd_does_so_too() { on_debian_13 systemd.sh; }
 
-the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there() { on_debian_13 package.sh; }
+the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there() { on_debian_13 package.sh deb; }
+
+the_tarball_too() { on_debian_13 package.sh tarball; }
+
+the_rpm_too() { on_a_machine / package.sh rpm; }
 
 run_test() {
     local name=$1 status=0 began=${EPOCHREALTIME/./} secs
