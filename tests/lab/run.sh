@@ -37,6 +37,7 @@ tests=(
     the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there
     the_tarball_too
     the_rpm_too
+    who_has_never_seen_slips_follows_the_page_to_an_alert_and_a_block
 )
 
 complain() {
@@ -387,6 +388,8 @@ the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there()
 the_tarball_too() { on_debian_13 package.sh tarball; }
 
 the_rpm_too() { on_a_machine / package.sh rpm; }
+
+who_has_never_seen_slips_follows_the_page_to_an_alert_and_a_block() { on_debian_13 walkthrough.sh; }
 
 run_test() {
     local name=$1 status=0 began=${EPOCHREALTIME/./} secs
