@@ -95,7 +95,7 @@ impl From<StoreError> for Failure {
         let exit = match &error {
             StoreError::Foreign { .. } | StoreError::InUse { .. } | StoreError::Newer { .. } => Exit::Data,
             error if error.is_denied() => Exit::Permission,
-            StoreError::Io { .. } | StoreError::Sqlite { .. } => Exit::Software,
+            StoreError::Io { .. } | StoreError::Sqlite { .. } | StoreError::Damaged { .. } => Exit::Software,
         };
         Self { exit, error: error.into() }
     }

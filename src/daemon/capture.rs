@@ -18,6 +18,7 @@ use slips_input::filter::Share;
 
 use super::build;
 use super::clocks::Clocks;
+use super::entries;
 use super::overload::Thinner;
 use super::pulse::Pulse;
 use crate::cli::{Exit, Failure};
@@ -129,7 +130,8 @@ pub fn run(
             Ok(Live::Stopped) => break Ok(()),
             Ok(Live::Changed(change)) if part.number == 0 => {
                 let name = source.name(change.interface).unwrap_or("?");
-                eprintln!("slips: interface {name} is {}", state_name(change.state));
+                let text = format!("interface {name} is {}", state_name(change.state));
+                super::run::open_journal().send(&entries::degraded("watching", &text));
             }
             Ok(Live::Packets(_)) => {
                 pulse.lag.fetch_max(micros(source.behind()), Ordering::Relaxed);
@@ -381,6 +383,8 @@ mod tests {
         frame
     }
 
+    const START: i64 = 1_793_600_000_000_000;
+
     /// A router between a host and a server: what its rings hold becomes events, and these become alerts.
     struct Router {
         sensor: slips_sensor::Sensor,
@@ -408,13 +412,21 @@ mod tests {
         }
 
         fn read(&mut self, ring: u16, micros: i64, frame: &[u8]) {
-            let at = PacketTime(1_793_600_000_000_000 + micros);
+            let at = PacketTime(START + micros);
             let length = u32::try_from(frame.len()).expect("short");
             self.sensor.packet(slips_sensor::LinkType::Ethernet, ring, at, frame, length, &mut self.told);
         }
 
+        /// As the live source sees it.
+        fn is_set(&mut self, micros: i64, by_secs: i64) {
+            if by_secs < -60 {
+                self.sensor.set_back(PacketTime(START + micros), &mut self.told);
+                self.told.push(Event::Tick(PacketTime(START + micros)));
+            }
+        }
+
         fn turn(&mut self, micros: i64) {
-            let (mut out, now) = (Vec::new(), PacketTime(1_793_600_000_000_000 + micros));
+            let (mut out, now) = (Vec::new(), PacketTime(START + micros));
             self.sensor.advance(now, &mut self.told);
             self.senders.pass(&mut self.told, self.sensor.corrected(), now, &mut out);
             self.engine.feed(out, &mut self.records);
@@ -460,5 +472,45 @@ mod tests {
         assert_eq!(proofs_of_a_scan(senders), [Proof::Proven]);
         // Without waiting nothing that is told at once is.
         assert_eq!(proofs_of_a_scan(Senders::default()), [Proof::Unproven]);
+    }
+
+    /// Who scan before and after, and while, the clock is set by so many seconds, each another server; how many were alerted.
+    fn alerted_around(jumps: &[i64]) -> usize {
+        let mut router = Router::new(Senders::default());
+        let mut clock = 0;
+        for (n, jump) in (0..).zip(jumps.iter().chain(&[0])) {
+            for port in 0..400u16 {
+                let mut syn = frame(false, 2, 1, SYN, 100, 0, b"");
+                syn[29] += n;
+                syn[36..38].copy_from_slice(&(1000 + port).to_be_bytes());
+                router.read(WAN, clock, &syn);
+                clock += 4000;
+                router.turn(clock);
+                if port == 200 {
+                    clock += jump * 1_000_000;
+                    router.is_set(clock, *jump);
+                }
+            }
+            // Nothing more comes.
+            for _ in 0..30 {
+                clock += 1_000_000;
+                router.told.push(Event::Tick(PacketTime(START + clock)));
+                router.turn(clock);
+            }
+        }
+        let of = |record: &Record| match record {
+            Record::Alert(alert) => Some(alert.attacker),
+            _ => None,
+        };
+        router.records.iter().filter_map(of).collect::<std::collections::BTreeSet<IpAddr>>().len()
+    }
+
+    #[test]
+    fn clocks_that_are_set_either_way_cost_no_attacker_his_alert() {
+        const HOUR: i64 = 3600;
+        for jump in [0, 2, -2, 90, -90, HOUR, -HOUR, 30 * HOUR, -30 * HOUR, 9000 * HOUR, -9000 * HOUR] {
+            assert_eq!(alerted_around(&[jump]), 2, "by {jump} s");
+            assert_eq!(alerted_around(&[jump, -jump]), 3, "by {jump} s and back");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Builds the parts and keeps them running.
 
+mod aside;
 pub mod bell;
 pub mod build;
 pub mod capture;

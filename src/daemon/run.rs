@@ -25,6 +25,7 @@ use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
 use slips_systemd::notify::{Environment, Notifier, State};
 
+use super::aside::Aside;
 use super::bell::Bell;
 use super::clocks::Clocks;
 use super::leases::Leases;
@@ -330,8 +331,8 @@ pub(super) fn open_responder(
     })
 }
 
-fn open_journal() -> Journal {
-    Journal::open(std::path::Path::new(SOCKET), Box::new(std::io::stderr()), Lines::WithoutJournald)
+pub(super) fn open_journal() -> Journal {
+    Journal::open(std::path::Path::new(SOCKET), Box::new(Aside), Lines::WithoutJournald)
 }
 
 /// Hands records to the lanes; when it is dropped with the judge, the lanes get what was held back.
@@ -389,14 +390,17 @@ fn keep(
     pulse: &Pulse,
 ) -> Result<(), Failure> {
     let clock = Clocks::default().steady;
+    let mut journal = open_journal();
     let mut told: Option<Duration> = None;
     let mut flushed = clock();
     let mut shrunk = 0;
     let mut complain = |error: slips_store::StoreError| {
         let now = clock();
-        if told.is_none_or(|told| now.saturating_sub(told) >= COMPLAIN_EVERY) {
+        let is_event = matches!(error, slips_store::StoreError::Damaged { .. });
+        if is_event || told.is_none_or(|told| now.saturating_sub(told) >= COMPLAIN_EVERY) {
             told = Some(now);
-            eprintln!("slips: {:#}", anyhow::Error::from(error));
+            let text = format!("{:#}", anyhow::Error::from(error));
+            journal.send(&entries::degraded("the files", &text));
         }
     };
     loop {

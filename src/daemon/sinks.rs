@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use slips_core::settings::Settings;
 use slips_store::profiles::{ProfileSettings, Profiles};
-use slips_store::{AlertsJson, AlertsLog, OutputDir, RecordSink, Sqlite, SqliteLimits, StoreError};
+use slips_store::{AlertsJson, AlertsLog, Damaged, OutputDir, RecordSink, Sqlite, SqliteLimits, StoreError};
 
 use super::overload::Rows;
 use super::pulse::Pulse;
@@ -35,11 +35,15 @@ pub fn files(
         Reuse::Fresh => OutputDir::create_fresh(dir)?,
         Reuse::Continue => OutputDir::create(dir)?,
     };
-    let profiles =
-        ProfileSettings::new(settings.local_nets.clone(), settings.own_macs.clone(), settings.width);
+    // A daemon watches on, whatever became of what it had written.
+    let damaged = if reuse == Reuse::Continue { Damaged::PutAside } else { Damaged::Refused };
+    let profiles = ProfileSettings {
+        damaged,
+        ..ProfileSettings::new(settings.local_nets.clone(), settings.own_macs.clone(), settings.width)
+    };
     let host = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let mut rows: Box<dyn RecordSink> =
-        Box::new(Sqlite::open(dir.flows_sqlite(), SqliteLimits::default(), wall_clock)?);
+        Box::new(Sqlite::open_with(dir.flows_sqlite(), SqliteLimits::default(), wall_clock, damaged)?);
     if let Some(pulse) = pulse {
         rows = Box::new(Rows::before(rows, Arc::clone(pulse)));
     }

@@ -59,6 +59,20 @@ impl Clock {
         false
     }
 
+    /// Takes the time of the clock on the wall: it is believed at once, also when it was set back; true as with [`observe`](Self::observe).
+    pub fn told(&mut self, at: PacketTime) -> bool {
+        match self.now {
+            Some(now) if at > PacketTime::MIN && now.since(at) > BEHIND => {
+                self.behind = 0;
+                self.jumps += 1;
+                self.now = Some(at);
+                self.stepped_back = true;
+                false
+            }
+            _ => self.observe(at),
+        }
+    }
+
     /// Whether the clock has stepped back since this was last asked.
     pub const fn has_stepped_back(&mut self) -> bool {
         std::mem::replace(&mut self.stepped_back, false)
@@ -119,6 +133,18 @@ mod tests {
         for wrong in [4_000_000_000, 1000 + 3 * 3600] {
             comes_back_from(wrong);
         }
+    }
+
+    #[test]
+    fn the_clock_on_the_wall_is_believed_at_once_when_it_is_set_back() {
+        let mut clock = Clock::default();
+        clock.observe(at(10_000));
+        assert!(!clock.told(at(9_950)) && !clock.has_stepped_back(), "packets may be as late");
+        clock.told(at(1_000));
+        assert!(clock.now() == at(1_000) && clock.has_stepped_back());
+        assert!(clock.told(at(1_001)) && clock.now() == at(1_001));
+        clock.told(PacketTime::MIN);
+        assert_eq!(clock.now(), at(1_001), "no time at all");
     }
 
     fn comes_back_from(wrong: i64) {

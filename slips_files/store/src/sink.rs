@@ -67,6 +67,14 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The database was damaged. It is kept under another name, and a new one is begun.
+    #[error("{} was damaged: it is kept as {}, and a new one is begun", path.display(), kept.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// Where the damaged one is now.
+        kept: PathBuf,
+    },
     /// A later version of Slips wrote this database.
     #[error("{} has layout {found}, this version of slips knows up to {known}", path.display())]
     Newer {
@@ -99,8 +107,15 @@ impl StoreError {
                         | rusqlite::ErrorCode::PermissionDenied
                 )
             ),
-            Self::Foreign { .. } | Self::InUse { .. } | Self::Newer { .. } => false,
+            Self::Foreign { .. } | Self::InUse { .. } | Self::Damaged { .. } | Self::Newer { .. } => false,
         }
+    }
+
+    /// Whether the database is damaged.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        matches!(self, Self::Sqlite { source, .. }
+            if matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)))
     }
 
     /// Whether the cause is a lack of the right to write.
@@ -113,7 +128,7 @@ impl StoreError {
             Self::Sqlite { source, .. } => {
                 matches!(source.sqlite_error_code(), Some(ReadOnly | PermissionDenied))
             }
-            Self::Foreign { .. } | Self::InUse { .. } | Self::Newer { .. } => false,
+            Self::Foreign { .. } | Self::InUse { .. } | Self::Damaged { .. } | Self::Newer { .. } => false,
         }
     }
 
@@ -124,6 +139,7 @@ impl StoreError {
             | Self::Foreign { path }
             | Self::InUse { path }
             | Self::Sqlite { path, .. }
+            | Self::Damaged { path, .. }
             | Self::Newer { path, .. } => path,
         }
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use slips_core::addr::Net;
-use slips_firewall::{Manner, rest};
-use slips_store::{Block, Blocks, NewBlock};
+use slips_firewall::{Manner, Origin, rest};
+use slips_store::{Block, Blocks, Damaged, NewBlock};
 
 use super::holds::{Hold, Holder};
 use super::{Responder, between, micros};
@@ -17,8 +17,14 @@ impl Responder {
     /// Who only watches takes nothing over: see [`stand_down`](Self::stand_down).
     pub fn open_book(&mut self, path: &Path) {
         let wall = (self.clocks.wall)();
-        let live = Blocks::open(path).and_then(|book| Ok((book.live(wall)?, book)));
-        let (live, book) = match live {
+        let opened =
+            Blocks::open_with(path, Damaged::PutAside).and_then(|(book, told)| match book.live(wall) {
+                Err(error) if error.is_damage() => {
+                    book.renewed().map(|(book, told)| (Vec::new(), book, Some(told)))
+                }
+                live => Ok((live?, book, told)),
+            });
+        let (live, book, told) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 self.degraded("the book of blocks", &error);
@@ -26,6 +32,10 @@ impl Responder {
             }
         };
         self.book = Some(book);
+        if let Some(told) = told {
+            self.degraded("the book of blocks", &told);
+            self.take_over();
+        }
         self.forget();
         self.protect(self.protected.clone());
         if self.policy.mode == Mode::Monitor {
@@ -77,11 +87,79 @@ impl Responder {
 
     /// Does something in the book, if there is one; a book that fails never stops a block.
     pub(super) fn in_book(&mut self, work: impl FnOnce(&mut Blocks) -> Result<(), slips_store::StoreError>) {
-        if let Some(book) = &mut self.book
-            && let Err(error) = work(book)
-        {
-            self.degraded("the book of blocks", &error);
+        let Some(Err(error)) = self.book.as_mut().map(work) else { return };
+        self.degraded("the book of blocks", &error);
+        if error.is_damage() {
+            self.renew_book();
         }
+    }
+
+    /// The book is damaged: a new one is begun, with what stands.
+    fn renew_book(&mut self) {
+        match self.book.take().map(Blocks::renewed) {
+            Some(Ok((book, told))) => {
+                self.book = Some(book);
+                self.degraded("the book of blocks", &told);
+                self.enter_all();
+            }
+            Some(Err(error)) => self.degraded("the book of blocks", &error),
+            None => {}
+        }
+    }
+
+    /// Enters all that stands into a book that is empty.
+    fn enter_all(&mut self) {
+        let Some(book) = &mut self.book else { return };
+        let (now, wall) = ((self.clocks.steady)(), (self.clocks.wall)());
+        let holds: Vec<(Net, Hold)> = self
+            .standing
+            .iter()
+            .flat_map(|(net, standing)| standing.holds().iter().map(move |hold| (net, hold.clone())))
+            .collect();
+        let entered = book.all(|book| {
+            let enter = |(net, hold): (Net, Hold)| {
+                let id = book.insert(&NewBlock {
+                    net,
+                    reason: "taken over from a damaged book".into(),
+                    alert: None,
+                    source: hold.by.source(),
+                    from: wall.saturating_sub(micros(now.saturating_sub(hold.since))),
+                    until: Some(wall.saturating_add(micros(hold.until.saturating_sub(now)))),
+                    unproven: hold.unproven,
+                    manner: hold.manner.name().into(),
+                })?;
+                book.set_applied(id, true)?;
+                Ok((net, Hold { id: Some(id), ..hold }))
+            };
+            holds.into_iter().map(enter).collect::<Result<Vec<_>, slips_store::StoreError>>()
+        });
+        match entered {
+            Ok(holds) => holds.into_iter().for_each(|(net, hold)| self.standing.put(net, hold)),
+            Err(error) => self.degraded("the book of blocks", &error),
+        }
+    }
+
+    /// There is nothing in the book of what an earlier daemon blocked: what the kernel still holds stands, and is entered. Who only watches
+    /// takes nothing over.
+    fn take_over(&mut self) {
+        if self.policy.mode == Mode::Monitor {
+            return;
+        }
+        let now = (self.clocks.steady)();
+        let held = self.firewall().and_then(|firewall| firewall.blocks());
+        for block in held.unwrap_or_default() {
+            // The kernel knows who asked, but not which peer or list.
+            let by = match block.by {
+                Origin::Manual => Holder::Hand,
+                Origin::Local => Holder::Alert,
+                Origin::Feed => Holder::Feed("unknown".into()),
+                Origin::Peer => Holder::Peer("unknown".into()),
+            };
+            let until = now.saturating_add(block.left);
+            let hold = Hold { by, since: now, until, id: None, unproven: false, manner: block.manner };
+            self.standing.put(block.net, hold);
+        }
+        self.enter_all();
     }
 
     pub(super) fn forget(&mut self) {

@@ -270,7 +270,12 @@ impl Router {
             dealt.advice.push((index, self.clock.now()));
             return;
         }
-        if self.clock.observe(event.known_at()) {
+        let moved = match event {
+            // A live source tells it; files have none.
+            Event::Tick(at) => self.clock.told(*at),
+            _ => self.clock.observe(event.known_at()),
+        };
+        if moved {
             self.tick(index, dealt);
         }
         if !self.before.is_empty() {

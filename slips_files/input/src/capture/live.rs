@@ -59,8 +59,11 @@ impl LiveSource {
     /// When nothing was told for a second, time is moved on and an [`Event::Tick`] is appended, at most one a second.
     pub fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<Live, CaptureError> {
         let before = out.len();
-        let (capture, reader, told) = (&mut self.capture, &mut self.reader, &mut self.told);
         let now = wall();
+        if self.reader.last.is_some_and(|last| last.since(now) > SET_BACK) {
+            self.set_back(now, out);
+        }
+        let (capture, reader, told) = (&mut self.capture, &mut self.reader, &mut self.told);
         let wait = self.silence.wait(now).min(self.senders.due(now).unwrap_or(Duration::MAX));
         let live = match capture.next(wait, &mut |frame| reader.take(&frame, told))? {
             Polled::Frames(count) => Live::Packets(count),
@@ -79,6 +82,15 @@ impl LiveSource {
             }
         }
         Ok(live)
+    }
+
+    /// The clock was set back: whoever waited for its time to come would see nothing until then.
+    fn set_back(&mut self, now: PacketTime, out: &mut Vec<Event>) {
+        self.senders.release(out);
+        self.reader.sensor.set_back(now, out);
+        self.reader.last = Some(now);
+        self.silence.broken(now);
+        out.push(Event::Tick(now));
     }
 
     /// The end: takes what the kernel has handed over already, then ends flows. True while there are more, for another call.
@@ -226,6 +238,9 @@ const TICK_EVERY: Span = Span::from_secs(1);
 /// Packets may still lie in a block of the ring that the kernel has not handed over; a tick must not be later than they.
 /// Twice the timeout of a block on a kernel of 100 Hz, with room.
 const IN_FLIGHT: Span = Span::from_millis(50);
+
+/// A clock that is so far behind the last packet was set. (What the engine and the sensor take for late is less.)
+const SET_BACK: Span = Span::from_secs(60);
 
 /// Flows that are ended in one call.
 const ENDED_AT_ONCE: usize = 1000;

@@ -216,6 +216,15 @@ impl Sensor {
         self.clock = Some(now);
     }
 
+    /// The clock of this machine was set back, and stands at `now`: all flows end, and time goes on from there.
+    pub fn set_back(&mut self, now: PacketTime, out: &mut Vec<Event>) {
+        self.finish(out);
+        self.belief = Clock::default();
+        self.belief.observe(now);
+        self.wheel.start(now);
+        self.clock = Some(now);
+    }
+
     /// The input is over: ends all flows with their state of this moment.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
         while self.finish_some(usize::MAX, out) {}

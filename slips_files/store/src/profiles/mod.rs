@@ -23,7 +23,7 @@ pub use facts::{
 pub use seen::{Item, Seen};
 
 use crate::sink::{Clock, RecordSink, StoreError};
-use crate::sqlite::ProfileTable;
+use crate::sqlite::{Damaged, ProfileTable};
 use book::Book;
 use learn::Ground;
 
@@ -40,13 +40,15 @@ pub struct ProfileSettings {
     pub in_memory: usize,
     /// Profiles in the database; beyond it those that were not seen for longest go.
     pub kept: u32,
+    /// What becomes of a database that is damaged.
+    pub damaged: Damaged,
 }
 
 impl ProfileSettings {
     /// For these hosts; 4,096 profiles in memory (about 1 kB each, 10 kB where somebody tries) and as many more that wait for a slow disk,
     /// 100,000 in the database.
     pub fn new(local: LocalNets, own_macs: Vec<MacAddr>, width: WindowWidth) -> Self {
-        Self { local, own_macs, width, in_memory: 4_096, kept: 100_000 }
+        Self { local, own_macs, width, in_memory: 4_096, kept: 100_000, damaged: Damaged::Refused }
     }
 }
 
@@ -69,7 +71,7 @@ impl Profiles {
         settings: ProfileSettings,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let table = ProfileTable::open(path.into(), settings.kept)?;
+        let table = ProfileTable::open(path.into(), settings.kept, settings.damaged)?;
         Ok(Self {
             book: Book::new(settings.in_memory, settings.width),
             ground: Ground { local: settings.local, own_macs: settings.own_macs },

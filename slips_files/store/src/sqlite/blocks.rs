@@ -9,7 +9,8 @@ use rusqlite::{Connection, Row, params};
 use slips_core::addr::Net;
 use slips_core::alert::AlertId;
 
-use super::schema::{self, Durability};
+use super::place::{Damaged, Place};
+use super::schema::Durability;
 use crate::sink::StoreError;
 
 /// Number of a block in the book.
@@ -77,21 +78,38 @@ pub struct Block {
 /// The book of blocks. What a call has entered outlives the process from when it returns, however that ends. It does not wait for the
 /// disk: a power cut may take what the system had not written by itself, some half a minute; [`durably`](Self::durably) waits.
 pub struct Blocks {
-    path: PathBuf,
+    place: Place,
     db: Connection,
 }
 
 impl Blocks {
     /// Opens or makes the database.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let path = path.into();
-        let db = schema::open(&path, Durability::Process)?;
-        Ok(Self { path, db })
+        Self::open_with(path, Damaged::Refused).map(|(book, _)| book)
+    }
+
+    /// The same; where a damaged database is put aside for a new one, with the error that tells so.
+    pub fn open_with(
+        path: impl Into<PathBuf>,
+        damaged: Damaged,
+    ) -> Result<(Self, Option<StoreError>), StoreError> {
+        let mut place = Place::new(path.into(), Durability::Process, damaged);
+        let (db, told) = place.open()?;
+        Ok((Self { place, db }, told))
+    }
+
+    /// A new book in the place of this one, which is damaged and kept under another name; with the error that tells so.
+    pub fn renewed(self) -> Result<(Self, StoreError), StoreError> {
+        let Self { mut place, db } = self;
+        drop(db);
+        let told = place.put_aside()?;
+        let (db, _) = place.open()?;
+        Ok((Self { place, db }, told))
     }
 
     /// The database.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     /// Does all of this work in one transaction, or nothing of it when a part fails.
@@ -231,7 +249,7 @@ impl Blocks {
                 )?
                 .query_row(params![net.to_string(), id, since], |row| row.get(0))
         };
-        count().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path.clone(), source })
+        count().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path().to_owned(), source })
     }
 
     /// Notes whether the kernel has the block. False when there is no such block.
@@ -272,7 +290,7 @@ impl Blocks {
         };
         let found = select().map_err(|source| StoreError::Sqlite {
             doing: "read",
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             source,
         })?;
         Ok(found.iter().filter_map(|addr| addr.parse().ok()).collect())
@@ -295,11 +313,11 @@ impl Blocks {
     fn select(&self, sql: &str, param: i64) -> Result<Vec<Block>, StoreError> {
         let select =
             || self.db.prepare_cached(sql)?.query_map([param], block_of)?.collect::<Result<Vec<_>, _>>();
-        select().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path.clone(), source })
+        select().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path().to_owned(), source })
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { doing: "write", path: self.path.clone(), source }
+        StoreError::Sqlite { doing: "write", path: self.path().to_owned(), source }
     }
 }
 

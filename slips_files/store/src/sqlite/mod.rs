@@ -9,6 +9,7 @@ mod findings;
 mod flows;
 mod labels;
 mod peers;
+mod place;
 mod profiles;
 mod schema;
 mod story;
@@ -24,6 +25,7 @@ use slips_core::record::Record;
 pub use answers::{Answer, Answers};
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
+pub use place::Damaged;
 pub(crate) use profiles::ProfileTable;
 pub use profiles::{Brief, Judged, StoredProfile};
 pub use story::{StoredAlert, StoredBlock, StoredEvidence, StoredFlow, Stories, Story};
@@ -31,6 +33,7 @@ pub use story::{StoredAlert, StoredBlock, StoredEvidence, StoredFlow, Stories, S
 use crate::sink::{Clock, RecordSink, StoreError};
 use flows::FlowWriter;
 use labels::Labels;
+use place::Place;
 use schema::Durability;
 
 /// Bounds of the database.
@@ -66,7 +69,9 @@ impl Default for SqliteLimits {
 /// Records are held until there are enough flows for a transaction, [`flush`](RecordSink::flush) is called, or very many
 /// events wait; dropping the sink without [`close`](RecordSink::close) loses what is held.
 pub struct Sqlite {
-    path: PathBuf,
+    place: Place,
+    /// A damaged database was put aside at the start, and nobody knows yet.
+    untold: Option<StoreError>,
     /// `None` after a failure: the next attempt begins with a new connection.
     db: Option<Connection>,
     limits: SqliteLimits,
@@ -89,10 +94,21 @@ struct Held {
 }
 
 impl Sqlite {
-    /// Opens or makes the database.
+    /// Opens or makes the database; one that is damaged is refused.
     pub fn open(path: impl Into<PathBuf>, limits: SqliteLimits, clock: Clock) -> Result<Self, StoreError> {
+        Self::open_with(path, limits, clock, Damaged::Refused)
+    }
+
+    /// Opens or makes the database; what becomes of one that is damaged, now or later, `damaged` says.
+    pub fn open_with(
+        path: impl Into<PathBuf>,
+        limits: SqliteLimits,
+        clock: Clock,
+        damaged: Damaged,
+    ) -> Result<Self, StoreError> {
         let mut sink = Self {
-            path: path.into(),
+            place: Place::new(path.into(), Durability::Whole, damaged),
+            untold: None,
             db: None,
             limits,
             clock,
@@ -111,7 +127,7 @@ impl Sqlite {
 
     /// The database.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     /// Flows named by alerts that could not be remembered until they ended; their rows may say benign.
@@ -123,16 +139,19 @@ impl Sqlite {
         if self.db.is_some() {
             return Ok(());
         }
-        let db = schema::open(&self.path, Durability::Whole)?;
+        let (db, told) = self.place.open()?;
+        self.untold = told.or(self.untold.take());
         let last = || db.query_row("SELECT coalesce(max(id), 0) FROM flows", [], |row| row.get::<_, i64>(0));
-        let last = self.labels.load_seed(&db).and_then(|()| last());
-        self.next_id = last.map_err(|source| self.failed(source))?.saturating_add(1);
+        let last = match self.labels.load_seed(&db).and_then(|()| last()) {
+            Ok(last) => last,
+            Err(source) => {
+                drop(db);
+                return Err(self.place.failed(source));
+            }
+        };
+        self.next_id = last.saturating_add(1);
         self.db = Some(db);
         Ok(())
-    }
-
-    fn failed(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { doing: "write", path: self.path.clone(), source }
     }
 
     fn hold(&mut self, record: &Record) {
@@ -196,7 +215,8 @@ impl Sqlite {
                     // These very records cannot be stored; the next ones can.
                     self.lost += self.drop_oldest(count);
                 }
-                Err(self.failed(source))
+                drop(db);
+                Err(self.place.failed(source))
             }
         }
     }
@@ -323,7 +343,12 @@ impl RecordSink for Sqlite {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        self.write(Until::Empty)
+        if self.place.is_moved() {
+            // What was written to the old one is where it was moved to.
+            self.db = None;
+        }
+        self.write(Until::Empty)?;
+        self.untold.take().map_or(Ok(()), Err)
     }
 
     fn close(mut self: Box<Self>) -> Result<(), StoreError> {
@@ -331,7 +356,7 @@ impl RecordSink for Sqlite {
         let Some(db) = self.db.take() else { return Ok(()) };
         // Leaves one file without a log, if no other process reads it now.
         let _ = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-        db.close().map_err(|(_, source)| self.failed(source))
+        db.close().map_err(|(_, source)| self.place.failed(source))
     }
 
     fn shrink(&mut self) {

@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use slips_core::time::PacketTime;
 
-use super::schema::{self, Durability};
+use super::place::{Damaged, Place};
+use super::schema::Durability;
 use super::story::Stories;
 use crate::profiles::Facts;
 use crate::render::iso;
@@ -15,7 +16,7 @@ use crate::sink::StoreError;
 
 /// Writes profiles.
 pub(crate) struct ProfileTable {
-    path: PathBuf,
+    place: Place,
     /// `None` after a failure: the next attempt begins with a new connection.
     db: Option<Connection>,
     kept: u32,
@@ -25,9 +26,10 @@ pub(crate) struct ProfileTable {
 
 impl ProfileTable {
     /// In the database at `path`, which is made if it is not there.
-    pub(crate) fn open(path: PathBuf, kept: u32) -> Result<Self, StoreError> {
-        let db = schema::open(&path, Durability::Whole)?;
-        Ok(Self { path, db: Some(db), kept, written: 0 })
+    pub(crate) fn open(path: PathBuf, kept: u32, damaged: Damaged) -> Result<Self, StoreError> {
+        let mut place = Place::new(path, Durability::Whole, damaged);
+        let (db, _) = place.open()?;
+        Ok(Self { place, db: Some(db), kept, written: 0 })
     }
 
     /// Writes profiles in one transaction; with one that is marked as unread, what the database has of it is taken over first.
@@ -35,17 +37,20 @@ impl ProfileTable {
         &mut self,
         profiles: impl Iterator<Item = (IpAddr, &'a mut Facts, &'a mut bool)>,
     ) -> Result<(), StoreError> {
-        let mut db = match self.db.take() {
+        let mut db = match self.db.take().filter(|_| !self.place.is_moved()) {
             Some(db) => db,
-            None => schema::open(&self.path, Durability::Whole)?,
+            None => self.place.open()?.0,
         };
-        self.transact(&mut db, profiles).map_err(|source| StoreError::Sqlite {
-            doing: "write",
-            path: self.path.clone(),
-            source,
-        })?;
-        self.db = Some(db);
-        Ok(())
+        match self.transact(&mut db, profiles) {
+            Ok(()) => {
+                self.db = Some(db);
+                Ok(())
+            }
+            Err(source) => {
+                drop(db);
+                Err(self.place.failed(source))
+            }
+        }
     }
 
     fn transact<'a>(

@@ -349,3 +349,63 @@ fn the_book_of_blocks_and_the_flows_share_the_file() {
     assert_eq!(bench.labels().len(), 1);
     assert_eq!(book.live(1).expect("live").len(), 1);
 }
+
+/// What a torn page is to SQLite, while the database is open: the header stays, all behind it is gone.
+fn tear(path: &Path) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(path).expect("open");
+    let length = file.metadata().expect("length").len();
+    file.write_all_at(&vec![0xff; length as usize - 100], 100).expect("tear");
+}
+
+#[test]
+fn a_database_torn_while_it_is_written_is_put_aside_and_findings_go_to_the_next() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("flows.sqlite");
+    let mut sink: Box<dyn RecordSink> =
+        Box::new(Sqlite::open_with(&path, SqliteLimits::default(), || 7, Damaged::PutAside).expect("opened"));
+    let mut profiles =
+        ProfileTable::open(path.clone(), 100, Damaged::PutAside).expect("the other one of the daemon");
+    sink.accept(&[events([flow("C1")])]).expect("accept");
+    sink.flush().expect("flush");
+    // What SQLite holds of the journal must be in the file, or it would not look at it.
+    drop(Connection::open(&path).expect("open").execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
+    tear(&path);
+    let evidence = Record::Evidence(Arc::new(evidence_of(1, &["C2"])));
+    sink.accept(&[events([flow("C2")]), evidence]).expect("accept");
+    let told = sink.flush().expect_err("it is torn");
+    assert!(matches!(told, StoreError::Damaged { .. }), "{told}");
+    sink.flush().expect("the next one is whole");
+    assert_eq!(sink.lost(), 0);
+    let reader = Connection::open(&path).expect("open");
+    assert_eq!(number(&reader, "SELECT count(*) FROM flows"), 1);
+    assert_eq!(number(&reader, "SELECT count(*) FROM evidence"), 1);
+    let kept = dir.path().join("flows.sqlite.damaged");
+    assert!(kept.exists());
+    // The other connection finds the new one, and puts nothing aside.
+    let mut facts = crate::profiles::Facts::default();
+    let mut unread = true;
+    let addr = IpAddr::from([192, 0, 2, 7]);
+    profiles.write(std::iter::once((addr, &mut facts, &mut unread))).expect("written");
+    assert_eq!(number(&reader, "SELECT count(*) FROM profiles"), 1);
+    assert_eq!(number(&reader, "SELECT count(*) FROM flows"), 1);
+    sink.close().expect("closed");
+    drop(profiles);
+    assert_eq!(number(&reader, "SELECT count(*) FROM evidence"), 1);
+}
+
+#[test]
+fn a_database_that_somebody_deletes_is_made_anew_with_the_next_flush() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("flows.sqlite");
+    let mut sink =
+        Sqlite::open_with(&path, SqliteLimits::default(), || 7, Damaged::PutAside).expect("opened");
+    sink.accept(&[events([flow("C1")])]).expect("accept");
+    sink.flush().expect("flush");
+    for end in ["", "-wal", "-shm"] {
+        std::fs::remove_file(dir.path().join(format!("flows.sqlite{end}"))).expect("deleted");
+    }
+    sink.accept(&[events([flow("C2")])]).expect("accept");
+    sink.flush().expect("flush");
+    assert_eq!(number(&Connection::open(&path).expect("open"), "SELECT count(*) FROM flows"), 1);
+}
