@@ -85,6 +85,15 @@ pub enum AuthOutcome {
 }
 
 impl AuthOutcome {
+    /// From whether somebody was let in, where that is known.
+    pub const fn of(let_in: Option<bool>) -> Self {
+        match let_in {
+            Some(true) => Self::Succeeded,
+            Some(false) => Self::Failed,
+            None => Self::Unknown,
+        }
+    }
+
     /// In words, for logs.
     pub const fn name(self) -> &'static str {
         match self {

@@ -29,6 +29,7 @@ mod stream;
 mod suricata;
 mod tail;
 mod zeek;
+mod zstd;
 
 pub use capfile::{CaptureFile, MAX_PACKET, Packet};
 pub use error::{ErrorKind, InputError};

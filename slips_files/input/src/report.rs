@@ -28,7 +28,7 @@ pub enum Reason {
     /// A field holds what its type cannot be.
     BadValue,
     /// The compressed stream is damaged or cut off.
-    DamagedGzip,
+    DamagedStream,
     /// The compressed stream grows beyond the configured limit.
     InflatedTooFar,
     /// The capture ends in the middle of a packet or block.
@@ -65,7 +65,7 @@ impl Reason {
             Self::NotJson => "not a JSON object",
             Self::MissingField => "missing field",
             Self::BadValue => "bad value",
-            Self::DamagedGzip => "damaged gzip stream",
+            Self::DamagedStream => "damaged compressed stream",
             Self::InflatedTooFar => "compressed stream grows too far",
             Self::TruncatedCapture => "truncated capture",
             Self::BadBlockLength => "impossible length",

@@ -25,6 +25,8 @@ pub(crate) enum Content {
     PcapNg,
     /// A gzip stream.
     Gzip,
+    /// A Zstandard stream.
+    Zstd,
     /// A Zeek log of tab-separated columns; `None` when it is one that we do not use.
     ZeekTsv(Option<&'static Log>),
     /// nfdump's binary file.
@@ -50,7 +52,7 @@ impl Content {
             Self::Eve => Format::Suricata,
             Self::Argus => Format::Argus,
             Self::Nfdump => Format::Nfdump,
-            Self::Empty | Self::Gzip | Self::NotReadYet(_) | Self::Unknown(..) => return None,
+            Self::Empty | Self::Gzip | Self::Zstd | Self::NotReadYet(_) | Self::Unknown(..) => return None,
         })
     }
 
@@ -76,7 +78,7 @@ pub(crate) fn look(bytes: &[u8]) -> Content {
         [0x34, 0xcd, 0xb2, 0xa1, ..] | [0xa1, 0xb2, 0xcd, 0x34, ..] => Content::Pcap,
         [0x0a, 0x0d, 0x0d, 0x0a, ..] => Content::PcapNg,
         [0x1f, 0x8b, ..] => Content::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Content::NotReadYet("a zstd stream"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Content::Zstd,
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Content::NotReadYet("an xz stream"),
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => Content::NotReadYet("a bzip2 stream"),
         [0x0c, 0xa5, 1 | 2, 0, ..] | [0xa5, 0x0c, 0, 1 | 2, ..] => Content::Nfdump,
@@ -189,6 +191,7 @@ mod tests {
             Content::Pcap => "pcap".to_owned(),
             Content::PcapNg => "pcapng".to_owned(),
             Content::Gzip => "gzip".to_owned(),
+            Content::Zstd => "zstd".to_owned(),
             Content::ZeekTsv(kind) => format!("tsv {}", log(kind)),
             Content::ZeekJson(kind) => format!("json {}", log(kind)),
             Content::Nfdump => "nfdump".to_owned(),
@@ -208,7 +211,7 @@ mod tests {
             (b"\x0a\x0d\x0d\x0a\x1c\0\0\0", "pcapng"),
             (b"\x1f\x8b\x08", "gzip"),
             (b"\x0c\xa5\x01\x00", "nfdump"),
-            (b"\x28\xb5\x2f\xfd", "a zstd stream"),
+            (b"\x28\xb5\x2f\xfd", "zstd"),
             (b"#separator \\x09\n#path\tconn\n#fields\tts\n", "tsv conn"),
             (b"### a remark\n#separator \\x09\n#path\tx509\n#fields\tts\n", "tsv ?"),
             (b"#separator \\x09\n#path\tconn_inside\n#fields\tts\tconn_state\n", "tsv conn"),

@@ -159,7 +159,7 @@ fn from_stream(
         }
         Content::Empty => return Err(InputError::Empty { path: path.to_path_buf() }),
         Content::NotReadYet(found) => return Err(InputError::NotReadYet { path: path.to_path_buf(), found }),
-        Content::Gzip => return unknown(0, "gzip inside of gzip"),
+        Content::Gzip | Content::Zstd => return unknown(0, "a compressed stream inside of another"),
         Content::Unknown(line, why) => return unknown(line, why),
     };
     match log {

@@ -12,6 +12,7 @@ use crate::blocks::Blocks;
 use crate::error::InputError;
 use crate::report::{Reason, Reject};
 use crate::sniff::{self, Content, LOOK};
+use crate::zstd::Zstd;
 
 /// An open stream, at its beginning.
 pub(crate) struct Stream {
@@ -39,27 +40,28 @@ pub(crate) fn from_reader(
     {
         return Err(InputError::from_io(path, fault));
     }
-    if !matches!(content, Content::Gzip) {
-        return Ok(Stream { blocks, content });
-    }
-    let inflated = Limited { inner: MultiGzDecoder::new(blocks), left: inflate_limit };
-    let mut blocks = Blocks::new(Box::new(inflated));
+    let inner: Box<dyn Read + Send> = match content {
+        Content::Gzip => Box::new(MultiGzDecoder::new(blocks)),
+        Content::Zstd => Box::new(Zstd::new(blocks)),
+        _ => return Ok(Stream { blocks, content }),
+    };
+    let mut blocks = Blocks::new(Box::new(Limited { inner, left: inflate_limit }));
     let content = match sniff::look(blocks.fill(LOOK)) {
-        Content::Gzip => Content::Unknown(0, "gzip inside of gzip"),
-        Content::Empty if blocks.take_fault().is_some() => Content::Unknown(0, "a damaged gzip stream"),
+        Content::Gzip | Content::Zstd => Content::Unknown(0, "a compressed stream inside of another"),
+        Content::Empty if blocks.take_fault().is_some() => Content::Unknown(0, "a damaged compressed stream"),
         content => content,
     };
     Ok(Stream { blocks, content })
 }
 
-/// What a fault in the middle of a stream means: a damaged gzip stream ends the file, a failing disk ends the run.
+/// What a fault in the middle of a stream means: a damaged compressed stream ends the file, a failing disk ends the run.
 pub(crate) fn judge_fault(path: &Path, fault: io::Error) -> Result<Reject, InputError> {
     if fault.raw_os_error().is_some() {
         return Err(InputError::from_io(path, fault));
     }
     Ok(Reject::new(match fault.kind() {
         io::ErrorKind::FileTooLarge => Reason::InflatedTooFar,
-        _ => Reason::DamagedGzip,
+        _ => Reason::DamagedStream,
     }))
 }
 

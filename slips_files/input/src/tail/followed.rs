@@ -371,6 +371,9 @@ fn is_part(path: &Path, log: &Log) -> bool {
 /// A record was not used.
 pub(crate) fn note(report: &mut FeedReport, path: &Path, at: u64, reject: Reject) {
     *report.rejected.entry(reject.reason).or_default() += 1;
+    if reject.reason == Reason::UnusedKind {
+        return;
+    }
     let field = if reject.field.is_empty() { String::new() } else { format!(" ({})", reject.field) };
     report.last_reject = format!("{}, at byte {at}: {}{field}", path.display(), reject.reason);
 }

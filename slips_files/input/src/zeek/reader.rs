@@ -57,7 +57,10 @@ impl LogReader {
             let decoded = match self.lines.next() {
                 Some(Line::Whole(line)) => self.decoder.take(line, out),
                 Some(Line::Tail(line)) => {
-                    self.decoder.take(line, out).map_err(|_| Reject::new(Reason::TruncatedLastLine))
+                    self.decoder.take(line, out).map_err(|reject| match reject.reason {
+                        Reason::UnusedKind => reject,
+                        _ => Reject::new(Reason::TruncatedLastLine),
+                    })
                 }
                 Some(Line::TooLong) => Err(Reject::new(Reason::LineTooLong)),
                 None => {
@@ -69,6 +72,10 @@ impl LogReader {
                 }
             };
             if let Err(reject) = decoded {
+                if reject.reason == Reason::UnusedKind {
+                    report.pass_over(self.file);
+                    continue;
+                }
                 report.reject(self.file, self.lines.number(), reject);
             }
             if !more {

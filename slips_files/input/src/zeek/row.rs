@@ -16,6 +16,9 @@ pub(crate) const MAX_COLUMNS: usize = 40;
 /// Of a list no more elements are taken; a line of 1 MiB could hold half a million.
 const MAX_ITEMS: usize = 1024;
 
+/// What users are called and servers say is cut to so many bytes, as [`slips_core::exchange`] asks.
+const MAX_TEXT: usize = 512;
+
 /// A field as it stands in the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Raw<'a> {
@@ -89,6 +92,11 @@ impl<'a> Row<'a> {
         !matches!(self.raw(slot), Raw::Absent | Raw::Plain(b""))
     }
 
+    /// Whether the field is there, be it empty.
+    pub(crate) fn is_there(&self, slot: usize) -> bool {
+        !matches!(self.raw(slot), Raw::Absent)
+    }
+
     /// The bytes of a slot with its escapes resolved; a list is joined by commas.
     pub(crate) fn bytes(&self, slot: usize) -> Cow<'a, [u8]> {
         match (self.raw(slot), self.dialect) {
@@ -107,6 +115,16 @@ impl<'a> Row<'a> {
             Cow::Owned(bytes) => String::from_utf8(bytes)
                 .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
         }
+    }
+
+    /// The text of a slot, at most 512 bytes of it.
+    pub(crate) fn text(&self, slot: usize) -> String {
+        let mut text = self.string(slot);
+        if text.len() > MAX_TEXT {
+            let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.truncate(end);
+        }
+        text
     }
 
     /// The text of a slot, kept in place.

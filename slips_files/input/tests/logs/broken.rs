@@ -118,14 +118,27 @@ fn gzip_is_unpacked_and_its_damage_ends_the_file() {
 
     let (events, report) = read_bytes(packed[..packed.len() - 500].to_vec()).expect("a log");
     assert!(events.len() > 1000 && events.len() < 5000);
-    assert_eq!(report.rejected.get(&Reason::DamagedGzip), Some(&1));
+    assert_eq!(report.rejected.get(&Reason::DamagedStream), Some(&1));
 
     let mut damaged = packed;
     let middle = damaged.len() / 2;
     damaged[middle..middle + 64].fill(0xff);
     let (events, report) = read_bytes(damaged).expect("a log");
     assert!(events.len() < 5000);
-    assert_eq!(report.rejected.get(&Reason::DamagedGzip), Some(&1));
+    assert_eq!(report.rejected.get(&Reason::DamagedStream), Some(&1));
+}
+
+#[test]
+fn a_zstandard_stream_is_unpacked_and_its_damage_ends_the_file() {
+    // One raw block of a frame without a checksum, as RFC 8878 writes it.
+    let text: String = (0..100).map(|second| line(second) + "\n").collect();
+    let size = u32::try_from(text.len()).expect("short");
+    let block = (size << 3 | 1).to_le_bytes();
+    let frame = [b"\x28\xb5\x2f\xfd\xa0", &size.to_le_bytes()[..], &block[..3], text.as_bytes()].concat();
+    let (events, report) = read_bytes([frame.clone(), frame.clone()].concat()).expect("a log");
+    assert_eq!((events.len(), report.rejected_total()), (200, 0));
+    let (_, report) = read_bytes([frame.clone(), frame[..40].to_vec()].concat()).expect("a log");
+    assert_eq!(report.rejected.get(&Reason::DamagedStream), Some(&1));
 }
 
 #[test]

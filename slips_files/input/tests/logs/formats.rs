@@ -10,7 +10,7 @@ use super::{read, tsv};
 
 /// The one event that both formats give.
 #[track_caller]
-fn same(path: &str, fields: &str, row: &str, json: &str) -> Event {
+pub fn same(path: &str, fields: &str, row: &str, json: &str) -> Event {
     let (from_tsv, report) = read(&tsv(path, fields, &[row]));
     assert!(report.rejected.is_empty(), "{:?}", report.samples);
     assert_eq!(report.files[0].kind, path);

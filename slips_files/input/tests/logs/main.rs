@@ -5,6 +5,7 @@
 mod broken;
 mod directory;
 mod formats;
+mod logins;
 mod opening;
 
 use std::io::{Cursor, Read};

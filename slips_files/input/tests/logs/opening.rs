@@ -32,7 +32,7 @@ fn errors_name_the_file_and_tell_their_kinds_apart() {
         (b"{\"ts\":1.0}\n", "file: a log, but none of those that are used"),
         (b"\x0c\xa5\x01\x00", "file: an nfdump file that ends within its header"),
         (b"\xd4\xc3\xb2\xa1\x02", "file: a capture that ends within its header"),
-        (b"\x1f\x8b\x08junk", "file: a damaged gzip stream"),
+        (b"\x1f\x8b\x08junk", "file: a damaged compressed stream"),
     ] {
         assert_eq!(refused(content), (ErrorKind::BadData, message.to_owned()));
     }

@@ -2,13 +2,21 @@
 
 mod arp;
 mod conn;
+mod dce_rpc;
 mod dhcp;
 pub(crate) mod dns;
 mod files;
 mod ftp;
 mod http;
+mod kerberos;
+mod ldap;
 mod login;
+mod mysql;
 mod notice;
+mod ntlm;
+mod quic;
+mod radius;
+mod rfb;
 mod smtp;
 mod software;
 mod ssh;
@@ -19,7 +27,8 @@ mod weird;
 use std::path::Path;
 use std::sync::Arc;
 
-use slips_core::event::Event;
+use slips_core::event::{About, Event};
+use slips_core::exchange::{App, Auth, AuthOutcome};
 use slips_core::flow::Label;
 
 use super::row::{Names, Raw, Row};
@@ -41,7 +50,7 @@ pub(crate) struct Log {
 }
 
 /// In the order in which JSON rows are matched against them.
-static LOGS: [&Log; 15] = [
+static LOGS: [&Log; 23] = [
     &notice::LOG,
     &conn::LOG,
     &dns::LOG,
@@ -56,6 +65,14 @@ static LOGS: [&Log; 15] = [
     &arp::LOG,
     &software::LOG,
     &login::LOG,
+    &quic::LOG,
+    &dce_rpc::LOG,
+    &kerberos::LOG,
+    &mysql::LOG,
+    &ntlm::LOG,
+    &rfb::LOG,
+    &radius::LOG,
+    &ldap::LOG,
     &weird::LOG,
 ];
 
@@ -104,6 +121,13 @@ pub(crate) fn in_file(content: Content, path: &Path) -> Option<&'static Log> {
         Content::ZeekJson(log) => log.or_else(|| by_file_name(path)),
         _ => None,
     }
+}
+
+/// An attempt to log in of which nothing else is known.
+fn attempt(about: About, app: App, user: String, outcome: AuthOutcome) -> Auth {
+    let nothing = String::new;
+    let (domain, host, method, reason) = (nothing(), nothing(), nothing(), nothing());
+    Auth { about, app, user, domain, host, method, outcome, reason, clear_password: false }
 }
 
 /// So many different labels of one file are kept; beyond that each flow gets its own.
