@@ -56,6 +56,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ),
     ("NEW_DEVICE", "the first frame after an hour: tests/link.rs has devices that were there before"),
     ("YOUNG_DOMAIN", "who is asked knows the age, and nobody is unless it is turned on"),
+    ("MALICIOUS_JARM", "the list says who is told, and who is asked the fingerprint"),
     ("P2P_REPORT", "peers speak to the daemon only"),
     ("MALICIOUS_IP_FROM_P2P_NETWORK", "as the one before"),
 ];

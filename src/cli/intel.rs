@@ -1,5 +1,7 @@
 //! `slips intel`: what the lists say of something, how they stand, and a list of one's own.
 
+mod jarm;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +66,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask a TLS server ten times in ten ways, which tells what program it is (JARM), and look that up in the lists; a profile shows it from then
+    /// on. An address of a private network is asked when it is named itself.
+    ///
+    /// Example: slips intel jarm 203.0.113.9:8443
+    Jarm {
+        /// HOST, HOST:PORT or [IPv6]:PORT; the port is 443 where none is given.
+        server: String,
+        /// Print JSON: {host, address, port, jarm, listed: [{level, description, sources, tags}]}.
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a downloaded list where the daemon reads it, if there is anything in it; the daemon takes it within seconds.
     Import {
         /// The list, of any form that `docs/intel.md` names.
@@ -85,6 +98,7 @@ pub(super) fn run(options: Intel) -> Result<(), Failure> {
             update(&config, &lists, &feed, shrunk, json)
         }
         Command::Ask { what, json } => ask(&config, &what, json),
+        Command::Jarm { server, json } => jarm::run(&config, &lists, &server, json),
         Command::Import { file, location } => import(&config, &lists, &file, location.as_deref()),
     }
 }
@@ -217,7 +231,7 @@ fn update(
 }
 
 fn ask(config: &Config, what: &str, json: bool) -> Result<(), Failure> {
-    let (services, problems) = services::services(config);
+    let (services, problems) = services::services(config, None);
     for problem in &problems {
         eprintln!("slips: {problem}");
     }

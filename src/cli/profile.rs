@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufReader;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::daemon::build;
 use crate::daemon::sinks::wall_clock;
 use crate::lists::Copy;
-use crate::services::{ANSWERS, Opinion, Subject};
+use crate::services::{ANSWERS, Opinion, Subject, jarm};
 
 /// Windows and alerts that are shown to people; `--json` has all.
 const SHOWN: usize = 5;
@@ -143,6 +143,27 @@ impl Known {
         told.collect()
     }
 
+    /// The JARM of the servers at an address that were asked for it, and what the lists say of it.
+    fn jarm(&self, addr: IpAddr) -> Vec<Value> {
+        let Some(answers) = &self.answers else { return Vec::new() };
+        // Up to the port.
+        let any = jarm::subject(SocketAddr::new(addr, 0));
+        let found = answers.beginning_with(jarm::NAME, any.trim_end_matches('0')).unwrap_or_else(|error| {
+            eprintln!("slips: {:#}", anyhow::Error::from(error));
+            Vec::new()
+        });
+        let told = found.into_iter().filter_map(|(subject, answer)| {
+            let opinion: Opinion = serde_json::from_str(&answer.answer).ok()?;
+            let print = opinion.facts.get(jarm::NAME)?.as_str()?;
+            let listed = self.intel.look_up(Key::Jarm(print)).map(|listed| listed.to_string());
+            Some(json!({
+                "port": subject.parse::<SocketAddr>().ok()?.port(), "jarm": print, "listed": listed,
+                "asked": iso(PacketTime(answer.at.saturating_mul(1_000_000))),
+            }))
+        });
+        told.collect()
+    }
+
     /// When the domains were registered that these facts name.
     fn domains(&self, facts: &Facts) -> Vec<Value> {
         let names = facts.called.items().iter().map(|item| item.what.name.as_str());
@@ -225,6 +246,7 @@ fn tell(addr: IpAddr, profile: &StoredProfile, known: &Known) -> Value {
         "certificates": facts.certificates,
         "tls_fingerprints": facts.handshakes,
         "services": facts.services,
+        "jarm": known.jarm(addr),
         "asn": asn,
         "organisation": organisation,
         "country": country,
@@ -303,6 +325,13 @@ fn as_text(told: &Value) -> String {
             let application = word(&service["application"]);
             let by = if application.is_empty() { String::new() } else { format!(" {application}") };
             format!("{}/{}{by}", service["port"], word(&service["proto"]))
+        }),
+    );
+    line(
+        "JARM",
+        list("jarm", &|known| {
+            let listed = known["listed"].as_str().map(|listed| format!(", listed as {}", escape(listed)));
+            format!("{} at {}{}", word(&known["jarm"]), known["port"], listed.unwrap_or_default())
         }),
     );
     line("called", list("sni", &|called| word(&called["name"])));

@@ -65,6 +65,8 @@ pub struct Services {
     /// RDAP: when domains were registered.
     pub rdap: bool,
     pub rdap_url: String,
+    /// JARM: servers that evidence puts in doubt are asked themselves.
+    pub jarm: bool,
 }
 
 impl Default for Services {
@@ -79,6 +81,7 @@ impl Default for Services {
             spamhaus_zone: "zen.spamhaus.org".into(),
             rdap: false,
             rdap_url: "https://rdap.org".into(),
+            jarm: false,
         }
     }
 }

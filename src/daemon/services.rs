@@ -17,7 +17,7 @@ use super::entries;
 use super::peers::EngineLine;
 use crate::config::Config;
 use crate::outside::Asks;
-use crate::services::{self, ANSWERS, Desk, Moment, Told, cases};
+use crate::services::{self, ANSWERS, Desk, Moment, Told, cases, suspect};
 use crate::shelf::Shelf;
 
 /// How often ages are counted anew, since days pass.
@@ -29,7 +29,7 @@ const AGES: usize = 20_000;
 
 /// Which records it takes.
 pub fn wants(record: &Record) -> bool {
-    matches!(record, Record::Events(_))
+    matches!(record, Record::Events(_) | Record::Evidence(_))
 }
 
 /// See the module.
@@ -50,7 +50,7 @@ pub fn build(
     engine: EngineLine,
     mut journal: Journal,
 ) -> Option<Services> {
-    let (services, problems) = services::services(config);
+    let (services, problems) = services::services(config, Some(&shelf.current()));
     for problem in problems {
         journal.send(&entries::degraded("services", &problem));
     }
@@ -107,11 +107,15 @@ impl Services {
 
     fn take(&mut self, records: &[Record], told: &mut Vec<Told>) -> Result<(), slips_store::StoreError> {
         let now = self.now();
+        let doubts = records.iter().filter_map(|record| match record {
+            Record::Evidence(evidence) => suspect(&evidence.finding, &self.ours),
+            _ => None,
+        });
+        let mut found: Vec<_> = doubts.collect();
         let batches = records.iter().filter_map(|record| match record {
             Record::Events(batch) => Some(batch),
             _ => None,
         });
-        let mut found = Vec::new();
         for event in batches.flat_map(|batch| batch.iter()) {
             cases(event, &self.ours, &mut |case| found.push(case));
         }
@@ -157,12 +161,16 @@ mod tests {
     use std::sync::mpsc::sync_channel;
 
     use slips_core::engine::pipeline;
-    use slips_core::evidence::EvidenceKind;
+    use slips_core::evidence::{Entity, Evidence, EvidenceKind, Finding, ThreatLevel};
+    use slips_core::flow::Proto;
+    use slips_core::intel::Current;
     use slips_core::settings::Settings;
+    use slips_core::time::{PacketTime, WindowWidth};
+    use slips_intel::jarm::NOTHING;
     use slips_systemd::journal::Lines;
 
     use super::*;
-    use crate::outside::{Ask, Head, Missed};
+    use crate::outside::{Ask, Head, Jarm, Missed, Reach, TlsServer};
     use crate::services::Service;
 
     /// A service and servers that a test chooses: all files are bad, all domains were registered yesterday.
@@ -184,14 +192,24 @@ mod tests {
         fn addresses(&mut self, _: &str, _: Duration) -> Result<Vec<IpAddr>, Missed> {
             Ok(Vec::new())
         }
+
+        fn jarm(&mut self, server: &TlsServer) -> Result<Jarm, Missed> {
+            assert_eq!(server.reach, Reach::Public);
+            let address = server.host.parse().expect("an address");
+            let fingerprint = if server.port == 8443 { LISTED.into() } else { NOTHING.into() };
+            Ok(Jarm { address, fingerprint })
+        }
     }
 
-    fn services() -> Vec<Box<dyn Service>> {
+    const LISTED: &str = "07d14d16d21d21d07c42d41d00041d24a458a375eef0c576d23a7bab9a9fb1";
+
+    fn services(lists: &Current) -> Vec<Box<dyn Service>> {
         let mut config = Config::default();
         config.virustotal.api_key_file = std::path::PathBuf::new();
         config.services.circl_hashlookup = true;
         config.services.rdap = true;
-        services::services(&config).0
+        config.services.jarm = true;
+        services::services(&config, Some(lists)).0
     }
 
     #[test]
@@ -206,6 +224,78 @@ mod tests {
         let journal = Journal::open(Path::new("/nonexistent/journal"), out, Lines::WithoutJournald);
         let ours = LocalNets::private();
         assert!(build(&config, &ours, &shelf, EngineLine::default(), journal).is_none());
+    }
+
+    type Row = (EvidenceKind, IpAddr, Option<u16>, ThreatLevel);
+
+    /// What comes of these records, as kind, attacker, port, level; with what was kept.
+    fn told(records: Vec<Record>) -> (Vec<Row>, Vec<String>) {
+        let dir = tempfile::tempdir().expect("dir");
+        let settings = Settings::default();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&seen);
+        let (input, engine) = pipeline::start(&settings, &Vec::new, 1, move |records| {
+            let found = records.iter().filter_map(|record| match record {
+                Record::Evidence(evidence) => Some(evidence.finding.clone()),
+                _ => None,
+            });
+            let row = |found: Finding| (found.kind, found.profile, found.dst_port, found.level);
+            to.lock().expect("no panic").extend(found.map(row));
+        })
+        .expect("an engine");
+        let line = EngineLine::default();
+        line.open(input.clone());
+        let mut lists = slips_intel::Builder::new();
+        let own = format!("{LISTED}, critical, a tool of attackers\n");
+        lists.read_local("own_malicious_JARM.csv", own.as_bytes());
+        let shelf = Arc::new(Shelf::new(lists.finish(), Vec::new()).0);
+        let desk =
+            Desk::new(services(&shelf.current()), Answers::open(dir.path().join(ANSWERS)).expect("open"));
+        let journal =
+            Journal::open(Path::new("/nonexistent/journal"), Box::new(io::sink()), Lines::WithoutJournald);
+        let services = Services::new(desk, settings.local_nets.clone(), shelf, line.clone(), journal);
+        let (to_services, for_services) = sync_channel(8);
+        records.into_iter().for_each(|record| to_services.send(vec![record]).expect("room"));
+        drop(to_services);
+        services.run(&for_services, &mut Fake(0), &AtomicBool::new(false));
+        line.close();
+        drop(input);
+        engine.join().expect("it ends");
+        let answers = Answers::open(dir.path().join(ANSWERS)).expect("open");
+        let kept = answers.of("jarm", 9).expect("read").into_iter().map(|(subject, _)| subject).collect();
+        let seen = seen.lock().expect("no panic").clone();
+        (seen, kept)
+    }
+
+    /// That a server showed a certificate that only itself vouches for.
+    fn doubted(server: &str, port: u16, level: ThreatLevel) -> Record {
+        let [host, server]: [IpAddr; 2] = ["192.168.1.5", server].map(|addr| addr.parse().expect("ip"));
+        let (at, window) = (PacketTime(0), WindowWidth::HOUR.window_of(PacketTime(0)));
+        let finding = Finding {
+            victim: Some(Entity::Ip(server)),
+            level,
+            proto: Some(Proto::Tcp),
+            dst_port: Some(port),
+            ..Finding::new(EvidenceKind::SelfSignedCertificate, host, window, at)
+        };
+        let (id, last_seen) = (finding.id(), at);
+        let rest = (1, 0.0, 0.0, 0);
+        let (count, accumulated, proven, revision) = rest;
+        Record::Evidence(Arc::new(Evidence { id, finding, last_seen, count, accumulated, proven, revision }))
+    }
+
+    #[test]
+    fn a_server_in_doubt_is_asked_for_its_jarm_and_a_listed_one_is_a_pair() {
+        let [host, server]: [IpAddr; 2] = ["192.168.1.5", "8.8.8.8"].map(|addr| addr.parse().expect("ip"));
+        let (low, kind) = (ThreatLevel::Low, EvidenceKind::MaliciousJarm);
+        let (found, kept) = told(vec![doubted("8.8.8.8", 8443, low), doubted("8.8.8.8", 8443, low)]);
+        // Critical in the list, and no block for it: others may answer alike.
+        assert_eq!(found, [(kind, server, Some(8443), ThreatLevel::High), (kind, host, Some(8443), low)]);
+        assert_eq!(kept, ["8.8.8.8:8443"]);
+        let (found, kept) = told(vec![doubted("8.8.8.8", 443, low)]);
+        assert_eq!((found, kept), (Vec::new(), vec!["8.8.8.8:443".to_owned()]), "not listed");
+        let nobody = vec![doubted("192.168.1.9", 8443, low), doubted("8.8.8.8", 8443, ThreatLevel::Info)];
+        assert_eq!(told(nobody), (Vec::new(), Vec::new()), "our own server, and no doubt");
     }
 
     #[test]
@@ -228,7 +318,7 @@ mod tests {
         let shelf = Arc::new(Shelf::new(slips_intel::Builder::new().finish(), Vec::new()).0);
         let out = Box::new(io::sink());
         let journal = Journal::open(Path::new("/nonexistent/journal"), out, Lines::WithoutJournald);
-        let desk = Desk::new(services(), answers);
+        let desk = Desk::new(services(&shelf.current()), answers);
         let services =
             Services::new(desk, settings.local_nets.clone(), Arc::clone(&shelf), line.clone(), journal);
         let now = services.now().wall;

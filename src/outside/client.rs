@@ -310,7 +310,7 @@ const INSIDE: &str = "to an address of a private network";
 
 /// Whether an address is one of the whole internet, and none of `own`. Addresses with another one in them lead wherever that one does, and
 /// of those only a translator's are in use.
-fn is_public(addr: IpAddr, own: &[IpAddr]) -> bool {
+pub(super) fn is_public(addr: IpAddr, own: &[IpAddr]) -> bool {
     let addr = addr::canonical(addr);
     let addr = match addr {
         IpAddr::V6(v6) => match v6.segments() {
@@ -326,7 +326,7 @@ fn is_public(addr: IpAddr, own: &[IpAddr]) -> bool {
 }
 
 /// The addresses of this machine: what listens there may believe whoever comes from here.
-fn own_addresses() -> Vec<IpAddr> {
+pub(super) fn own_addresses() -> Vec<IpAddr> {
     let all = getifaddrs().into_iter().flatten().filter_map(|at| at.address);
     let ip = |at: SockaddrStorage| match (at.as_sockaddr_in(), at.as_sockaddr_in6()) {
         (Some(v4), _) => Some(IpAddr::V4(v4.ip())),

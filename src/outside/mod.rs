@@ -4,6 +4,7 @@
 //! one question after the other over a socket and hands back what came, bounded in bytes and time. What it is sent is hostile text.
 
 mod client;
+mod jarm;
 pub mod process;
 mod sandbox;
 mod unpack;
@@ -49,6 +50,37 @@ impl Ask {
     pub fn get(url: &str, most: u64, within: Duration) -> Self {
         Self { url: url.into(), headers: Vec::new(), form: None, most, within, unpack: false }
     }
+}
+
+/// A TLS server that is asked for its JARM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsServer {
+    /// Its name or address, which it is told.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Longest time for all of it.
+    pub within: Duration,
+    /// Where it may be.
+    pub reach: Reach,
+}
+
+/// Where a server may be that is asked for its JARM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// At a public address.
+    Public,
+    /// At the very address that a person named, wherever that is.
+    Anywhere,
+}
+
+/// The JARM of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jarm {
+    /// Who was asked.
+    pub address: IpAddr,
+    /// 62 digits; zeros where no TLS is spoken.
+    pub fingerprint: String,
 }
 
 /// How a server answers, before what it answers.
@@ -118,6 +150,14 @@ pub trait Asks {
     /// # Errors
     /// When nobody could be asked; a name that is not there has no addresses.
     fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<IpAddr>, Missed>;
+
+    /// Asks a TLS server ten times for its JARM.
+    ///
+    /// # Errors
+    /// When it was not reached, or may not be asked.
+    fn jarm(&mut self, _server: &TlsServer) -> Result<Jarm, Missed> {
+        Err(Missed::Wrong("nobody here asks for it".into()))
+    }
 
     /// Asks for a whole small answer.
     ///

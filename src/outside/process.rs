@@ -14,7 +14,7 @@ use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 use super::client::{self, Client};
 use super::wire::{Answer, Question, read_question, write_body, write_word};
-use super::{Ask, Asks, Head, Link, Means, Missed, sandbox};
+use super::{Ask, Asks, Head, Jarm, Link, Means, Missed, TlsServer, jarm, sandbox};
 use crate::cli::{Exit, Failure};
 
 /// The process, as long as somebody has questions.
@@ -51,6 +51,10 @@ impl Asks for Process {
 
     fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<IpAddr>, Missed> {
         self.link.addresses(name, within)
+    }
+
+    fn jarm(&mut self, server: &TlsServer) -> Result<Jarm, Missed> {
+        self.link.jarm(server)
     }
 }
 
@@ -102,6 +106,10 @@ impl Asks for Restarting {
     fn addresses(&mut self, name: &str, within: Duration) -> Result<Vec<IpAddr>, Missed> {
         self.with(|process| process.addresses(name, within))
     }
+
+    fn jarm(&mut self, server: &TlsServer) -> Result<Jarm, Missed> {
+        self.with(|process| process.jarm(server))
+    }
 }
 
 impl Drop for Process {
@@ -124,10 +132,10 @@ pub fn run() -> Result<(), Failure> {
         exit: Exit::Software,
         error: error.context("the process that fetches does not run unconfined"),
     })?;
-    serve(&mut socket, &client).map_err(Failure::software)
+    serve(&mut socket, &client, means.proxy.is_some()).map_err(Failure::software)
 }
 
-fn serve(socket: &mut UnixStream, client: &Result<Client, String>) -> io::Result<()> {
+fn serve(socket: &mut UnixStream, client: &Result<Client, String>, proxy: bool) -> io::Result<()> {
     while let Some(question) = read_question(socket)? {
         let answer = match (question, client) {
             (Question::Ask(ask), Ok(client)) => {
@@ -140,6 +148,14 @@ fn serve(socket: &mut UnixStream, client: &Result<Client, String>) -> io::Result
             (Question::Ask(_), Err(wrong)) => Answer::Missed(Missed::Certificate(wrong.clone())),
             (Question::Addresses(name, within), _) => match client::addresses(&name, within) {
                 Ok(addresses) => Answer::Addresses(addresses),
+                Err(missed) => Answer::Missed(missed),
+            },
+            // Whoever set a proxy wants nobody else to be called.
+            (Question::Jarm(_), _) if proxy => {
+                Answer::Missed(Missed::Wrong("it is asked directly, and outside.proxy names a proxy".into()))
+            }
+            (Question::Jarm(server), _) => match jarm::ask(&server) {
+                Ok(jarm) => Answer::Jarm(jarm),
                 Err(missed) => Answer::Missed(missed),
             },
             (Question::Means(_), _) => return Err(io::ErrorKind::InvalidData.into()),

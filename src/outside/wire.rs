@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use slips_intel::jarm::NOTHING;
 
-use super::{Ask, Asks, Head, Means, Missed};
+use super::{Ask, Asks, Head, Jarm, Means, Missed, TlsServer};
 use crate::daemon::clocks::Clocks;
 
 /// Most bytes of a part.
@@ -29,6 +30,8 @@ pub(super) enum Question {
     Ask(Ask),
     /// Ask for the addresses of a name.
     Addresses(String, Duration),
+    /// Ask a TLS server for its JARM.
+    Jarm(TlsServer),
 }
 
 /// What it says, besides the bytes of a body.
@@ -38,6 +41,8 @@ pub(super) enum Answer {
     Whole(Head),
     /// The addresses of a name.
     Addresses(Vec<IpAddr>),
+    /// The JARM of a server.
+    Jarm(Jarm),
     /// Nothing, or not all, came.
     Missed(Missed),
 }
@@ -166,7 +171,7 @@ impl Asks for Link {
         match self.question(&Question::Ask(ask.clone()), ask.within, &mut bounded)? {
             Answer::Whole(head) => Ok(head),
             Answer::Missed(missed) => Err(missed),
-            Answer::Addresses(_) => Err(self.out_of_step()),
+            Answer::Addresses(_) | Answer::Jarm(_) => Err(self.out_of_step()),
         }
     }
 
@@ -175,9 +180,24 @@ impl Asks for Link {
         match self.question(&question, within, &mut |_| Err(io::ErrorKind::InvalidData.into()))? {
             Answer::Addresses(addresses) => Ok(addresses),
             Answer::Missed(missed) => Err(missed),
-            Answer::Whole(_) => Err(self.out_of_step()),
+            Answer::Whole(_) | Answer::Jarm(_) => Err(self.out_of_step()),
         }
     }
+
+    fn jarm(&mut self, server: &TlsServer) -> Result<Jarm, Missed> {
+        let question = Question::Jarm(server.clone());
+        match self.question(&question, server.within, &mut |_| Err(io::ErrorKind::InvalidData.into()))? {
+            // It may be somebody else's process by now: what is no fingerprint is none.
+            Answer::Jarm(jarm) if is_fingerprint(&jarm.fingerprint) => Ok(jarm),
+            Answer::Jarm(_) => Err(Missed::Broken("it is no fingerprint".into())),
+            Answer::Missed(missed) => Err(missed),
+            Answer::Whole(_) | Answer::Addresses(_) => Err(self.out_of_step()),
+        }
+    }
+}
+
+fn is_fingerprint(text: &str) -> bool {
+    text.len() == NOTHING.len() && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Reads until we end, or the time is over, however much comes.

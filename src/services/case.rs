@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use slips_core::addr::{self, LocalNets};
 use slips_core::event::{Event, File, Http};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
-use slips_core::flow::Flow;
+use slips_core::flow::{Flow, Proto};
 use slips_core::time::{PacketTime, WindowWidth};
 
 use super::{Subject, Verdict};
@@ -42,6 +42,11 @@ pub enum Met {
         /// It was called by its bare address, so that there is no doubt who it is.
         bare: bool,
     },
+    /// It called a server that other evidence puts in doubt.
+    Suspected {
+        /// Our host.
+        client: IpAddr,
+    },
     /// A file went over.
     Sent {
         /// From whom.
@@ -66,6 +71,36 @@ pub fn cases(event: &Event, ours: &LocalNets, found: &mut impl FnMut(Case)) {
         _ => {}
     }
 }
+
+/// The server that a finding about a connection of our hosts puts in doubt, if it may be one of TLS.
+pub fn suspect(finding: &Finding, ours: &LocalNets) -> Option<Case> {
+    if !DOUBTS.contains(&finding.kind)
+        || finding.level < ThreatLevel::Low
+        || finding.proto != Some(Proto::Tcp)
+    {
+        return None;
+    }
+    let (Entity::Ip(one), Some(Entity::Ip(other))) = (&finding.attacker, &finding.victim) else {
+        return None;
+    };
+    let (client, server) = match (ours.contains(*one), ours.contains(*other)) {
+        (true, false) => (*one, *other),
+        (false, true) => (*other, *one),
+        _ => return None,
+    };
+    let subject = Subject::server(server, finding.dst_port?)?;
+    Some(Case { subject, met: Met::Suspected { client } })
+}
+
+/// What says of a TLS server, or of what talks with it, that it may be an attacker's.
+const DOUBTS: [EvidenceKind; 6] = [
+    EvidenceKind::CommandAndControlChannel,
+    EvidenceKind::MaliciousJa3,
+    EvidenceKind::MaliciousJa3s,
+    EvidenceKind::MaliciousSslCert,
+    EvidenceKind::SelfSignedCertificate,
+    EvidenceKind::OddCertificate,
+];
 
 fn of_flow(flow: &Flow, ours: &LocalNets, found: &mut impl FnMut(Case)) {
     let (src, dst) = (flow.src.addr, flow.dst.addr);
@@ -135,6 +170,7 @@ impl Case {
         match (&self.subject, self.met) {
             (Subject::Address(remote), Met::Called { host, .. }) => (Some(*remote), Some(host)),
             (_, Met::Fetched { client, server, .. }) => (Some(client), Some(server)),
+            (Subject::Server(at), Met::Suspected { client }) => (Some(client), Some(at.ip())),
             _ => (None, None),
         }
     }
@@ -159,6 +195,12 @@ impl Case {
                 let text = format!("{client} fetches {what}; {said}");
                 (EvidenceKind::MaliciousUrl, server, client, level.min(most), Proof::Proven, text)
             }
+            Met::Suspected { client } => {
+                let Subject::Server(at) = *what else { return Vec::new() };
+                let text = format!("TLS server {at} of {client}: {said}");
+                let level = level.min(ThreatLevel::High);
+                (EvidenceKind::MaliciousJarm, at.ip(), client, level, Proof::Proven, text)
+            }
             Met::Sent { sender, receiver } => {
                 let text = format!("{sender} sent {receiver} the file {what}; {said}");
                 let level = level.min(ThreatLevel::High);
@@ -175,6 +217,9 @@ impl Case {
         };
         if let Met::Fetched { port, .. } = self.met {
             remote.dst_port = Some(port);
+        }
+        if let Subject::Server(at) = self.subject {
+            (remote.dst_port, remote.proto) = (Some(at.port()), Some(Proto::Tcp));
         }
         if matches!(self.met, Met::Called { .. }) {
             return vec![remote];

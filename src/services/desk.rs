@@ -17,7 +17,7 @@ const REMEMBERED: usize = 8192;
 /// A case is weighed again after this time.
 const AGAIN: Duration = Duration::from_secs(3600);
 /// Answers that are kept.
-const KEPT: u32 = 100_000;
+pub const KEPT: u32 = 100_000;
 /// The first rest after trouble; it doubles with each further one up to the longest.
 const REST: Duration = Duration::from_secs(60);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
@@ -106,7 +106,8 @@ impl Desk {
         for counter in self.counters.iter_mut().filter(|counter| counter.service.knows(&case.subject)) {
             let name = counter.service.name();
             if let Some(answer) = self.answers.get(name, &case.subject.to_string(), now.wall)? {
-                if let Ok(opinion) = serde_json::from_str(&answer) {
+                if let Ok(mut opinion) = serde_json::from_str(&answer) {
+                    counter.service.weigh(&mut opinion);
                     tell(&case, &opinion, now, told);
                 }
             } else if counter.waiting.len() >= WAITING || counter.closed {
@@ -176,7 +177,8 @@ impl Desk {
         let (name, subject) = (counter.service.name(), case.subject.to_string());
         // Another case was about the same, and its answer is here by now.
         if let Some(answer) = self.answers.get(name, &subject, now.wall)? {
-            if let Ok(opinion) = serde_json::from_str(&answer) {
+            if let Ok(mut opinion) = serde_json::from_str(&answer) {
+                counter.service.weigh(&mut opinion);
                 tell(&case, &opinion, now, told);
             }
             return Ok(());
@@ -192,12 +194,13 @@ impl Desk {
         self.answers.count(name, day)?;
         counter.next = now.steady + Duration::from_secs(60) / pace.minute.max(1);
         match counter.service.ask(&case.subject, asks) {
-            Ok(opinion) => {
+            Ok(mut opinion) => {
                 counter.troubles = 0;
                 let until =
                     now.wall.saturating_add(i64::try_from(counter.service.holds().as_secs()).unwrap_or(0));
                 let kept = serde_json::to_string(&opinion).unwrap_or_default();
                 self.answers.put(name, &subject, &kept, (now.wall, until), KEPT)?;
+                counter.service.weigh(&mut opinion);
                 tell(&case, &opinion, now, told);
             }
             Err(trouble) => counter.rest(case, tries, &trouble, now, told),

@@ -7,6 +7,7 @@
 mod case;
 mod desk;
 mod hashlookup;
+pub mod jarm;
 mod rdap;
 mod spamhaus;
 mod subject;
@@ -19,9 +20,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use slips_core::evidence::ThreatLevel;
+use slips_core::intel::Current;
 
-pub use case::{Case, cases};
-pub use desk::{Desk, Moment, Told};
+pub use case::{Case, cases, suspect};
+pub use desk::{Desk, KEPT, Moment, Told};
 pub use rdap::registered_days;
 pub use subject::Subject;
 
@@ -47,6 +49,9 @@ pub trait Service: Send {
     /// # Errors
     /// When there is no answer.
     fn ask(&self, subject: &Subject, asks: &mut dyn Asks) -> Result<Opinion, Trouble>;
+
+    /// Judges an answer, new or kept, by what is known now.
+    fn weigh(&mut self, _opinion: &mut Opinion) {}
 }
 
 /// How often a service may be asked.
@@ -171,8 +176,8 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// The services that are turned on, and what keeps others from it.
-pub fn services(config: &Config) -> (Vec<Box<dyn Service>>, Vec<String>) {
+/// The services that are turned on, and what keeps others from it. Those that look things up in the lists need them.
+pub fn services(config: &Config, lists: Option<&Current>) -> (Vec<Box<dyn Service>>, Vec<String>) {
     let (mut services, mut problems): (Vec<Box<dyn Service>>, _) = (Vec::new(), Vec::new());
     let settings = &config.services;
     match config.virustotal.key() {
@@ -194,6 +199,9 @@ pub fn services(config: &Config) -> (Vec<Box<dyn Service>>, Vec<String>) {
     }
     if settings.rdap {
         services.push(Box::new(rdap::Rdap::new(&settings.rdap_url)));
+    }
+    if let Some(lists) = lists.filter(|_| settings.jarm) {
+        services.push(Box::new(jarm::Jarm::new(lists)));
     }
     (services, problems)
 }

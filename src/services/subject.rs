@@ -1,7 +1,7 @@
 //! What a service can be asked about, in a form that tells nothing of our own hosts.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use slips_core::addr;
 
@@ -16,6 +16,8 @@ pub enum Subject {
     Page(Box<str>),
     /// A file, by its MD5, SHA-1 or SHA-256 in small hexadecimal digits.
     File(Box<str>),
+    /// A TLS server at a public address.
+    Server(SocketAddr),
 }
 
 /// Ends of names that belong to nobody in the whole internet, or to everybody.
@@ -46,6 +48,14 @@ impl Subject {
         };
         let public = addr::is_interesting(addr) && !addr::is_private(addr) && !documented;
         public.then_some(Self::Address(addr))
+    }
+
+    /// A server at an address of the whole internet.
+    pub fn server(addr: IpAddr, port: u16) -> Option<Self> {
+        match Self::address(addr)? {
+            Self::Address(addr) if port > 0 => Some(Self::Server(SocketAddr::new(addr, port))),
+            _ => None,
+        }
     }
 
     /// A name in a zone that there is for everybody.
@@ -119,6 +129,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(addr) => addr.fmt(f),
+            Self::Server(at) => at.fmt(f),
             Self::Domain(text) | Self::Page(text) | Self::File(text) => f.write_str(text),
         }
     }

@@ -29,7 +29,7 @@ impl Service for UrlHaus {
         match subject {
             Subject::Page(_) => true,
             Subject::File(digest) => digest.len() != 40,
-            Subject::Address(_) | Subject::Domain(_) => false,
+            Subject::Address(_) | Subject::Domain(_) | Subject::Server(_) => false,
         }
     }
 

@@ -32,8 +32,8 @@ impl Service for VirusTotal {
         "virustotal"
     }
 
-    fn knows(&self, _subject: &Subject) -> bool {
-        true
+    fn knows(&self, subject: &Subject) -> bool {
+        !matches!(subject, Subject::Server(_))
     }
 
     fn pace(&self) -> Pace {
@@ -50,6 +50,7 @@ impl Service for VirusTotal {
             Subject::Domain(_) => ("domain", "domain"),
             Subject::Page(_) => ("url", "resource"),
             Subject::File(_) => ("file", "resource"),
+            Subject::Server(_) => return Ok(Opinion::default()),
         };
         let (key, what) = (escaped(&self.key), escaped(&subject.to_string()));
         let url = format!("{}/vtapi/v2/{report}/report?apikey={key}&{name}={what}", self.url);
@@ -57,7 +58,7 @@ impl Service for VirusTotal {
         let facts = match subject {
             Subject::Address(_) | Subject::Domain(_) => of_host(&found),
             Subject::Page(_) => of_one(&found, "URL"),
-            Subject::File(_) => of_one(&found, "file"),
+            Subject::File(_) | Subject::Server(_) => of_one(&found, "file"),
         };
         Ok(Opinion { verdict: None, facts })
     }

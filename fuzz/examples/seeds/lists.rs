@@ -36,7 +36,7 @@ pub fn whitelist() -> Seeds {
         domain,example.org,dst,alerts # ours\ndomain,=github.io,both,flows\nmac,02:00:00:00:00:01,both,both\norganization,google,dst,both\n";
     let acme = "203.0.113.0/24\nacme.example.com\nAS64496\n\norganization,acme,both,both\nip,203.0.113.9,src,flows\n";
     let sites = "1,example.org\n2,github.io\nexample.com\n";
-    [(0, rules), (1, acme), (2, sites)].map(|(choice, text)| [&[choice], text.as_bytes()].concat()).into()
+    [(0u8, rules), (1, acme), (2, sites)].map(|(choice, text)| [&[choice][..], text.as_bytes()].concat()).into()
 }
 
 /// A compiled copy without its magic and fingerprint, which the target puts before it.

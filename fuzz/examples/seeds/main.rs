@@ -18,7 +18,7 @@ pub type Seeds = Vec<Vec<u8>>;
 
 fn main() -> io::Result<()> {
     let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
-    let all: [(&str, Seeds); 34] = [
+    let all: [(&str, Seeds); 35] = [
         ("network", packets::network()),
         ("fragments", packets::fragments()),
         ("tunnels", packets::tunnels()),

@@ -208,12 +208,19 @@ evidence_kinds! {
     NetworkGpsLocationLeaked = "NETWORK_GPS_LOCATION_LEAKED",
     /// A key, a password or a number that nobody else should know is told in the clear.
     SensitiveDataLeaked = "SENSITIVE_DATA_LEAKED",
+    /// A TLS server whose fingerprint, from ten questions that we asked it, is listed.
+    MaliciousJarm = "MALICIOUS_JARM",
 }
 
 impl EvidenceKind {
     /// Whether it only tells what others say: it weighs nothing by itself.
     pub const fn is_hearsay(self) -> bool {
         matches!(self, Self::P2pReport | Self::MaliciousIpFromP2p)
+    }
+
+    /// Whether no detection raises it: what our own questions to others bring does.
+    pub const fn is_asked_for(self) -> bool {
+        matches!(self, Self::MaliciousJarm)
     }
 
     /// The kind with this name, in any letter case.

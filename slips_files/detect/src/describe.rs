@@ -36,6 +36,9 @@ pub fn markdown() -> String {
     let mut text = String::from("## Evidence types\n\n| evidence | detections |\n|---|---|\n");
     for kind in EvidenceKind::ALL {
         let mut names: Vec<_> = raised_by(*kind).map(|spec| format!("[{0}](#{0})", spec.name)).collect();
+        if kind.is_asked_for() {
+            names.push("[services outside](services.md)".into());
+        }
         if kind.is_hearsay() {
             names.push("[what peers say](#what-peers-say)".into());
         }

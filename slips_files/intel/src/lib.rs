@@ -8,6 +8,7 @@
 mod feeds;
 mod geo;
 mod ioc;
+pub mod jarm;
 mod local;
 mod snapshot;
 pub mod vendors;

@@ -92,6 +92,28 @@ impl Answers {
         read().map_err(self.failed("read"))
     }
 
+    /// What a service ever said of subjects that begin with `beginning`, and when; sixteen at most, in their order.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn beginning_with(
+        &self,
+        service: &str,
+        beginning: &str,
+    ) -> Result<Vec<(String, Answer)>, StoreError> {
+        let read = || {
+            let sql = "SELECT subject, service, at, answer FROM answers
+                       WHERE subject >= ?1 AND substr(subject, 1, length(?1)) = ?1 AND service = ?2
+                       AND subject < ?1 || char(1114111) ORDER BY subject LIMIT 16";
+            let mut statement = self.db.prepare_cached(sql)?;
+            let rows = statement.query_map(params![beginning, service], |row| {
+                Ok((row.get(0)?, Answer { service: row.get(1)?, at: row.get(2)?, answer: row.get(3)? }))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(self.failed("read"))
+    }
+
     /// All that a service said and was kept: subject and answer, the latest first.
     ///
     /// # Errors
@@ -194,6 +216,8 @@ mod tests {
         let of = read.of("circl", 2).expect("read");
         assert_eq!(of.iter().map(|(subject, _)| subject.as_str()).collect::<Vec<_>>(), ["2", "1"]);
         assert_eq!(read.about("1").expect("read")[0].service, "circl");
+        let begins = |with: &str| read.beginning_with("circl", with).expect("read").len();
+        assert_eq!((begins("1"), begins(""), begins("11")), (1, 3, 0));
     }
 
     #[test]
