@@ -265,6 +265,10 @@ struct Run {
     /// Interface to watch; may be given several times. Default: `interfaces` of the configuration, else all that are up and have an address.
     #[arg(short, long = "interface", value_name = "IFACE")]
     interfaces: Vec<String>,
+    /// Hear routers that tell of flows by NetFlow v5, v9 or IPFIX, at this address; may be given several times. With such an input and no
+    /// interface, none is watched. Who is heard: `inputs.netflow_exporters` of the configuration.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    netflow: Vec<std::net::SocketAddr>,
     /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -421,6 +425,8 @@ fn run_config(options: &Run) -> Result<Config, Failure> {
         config.capture.filter = FilterText(options.filter.clone());
     }
     config.capture.promiscuous |= options.promiscuous;
+    config.inputs.netflow.extend(&options.netflow);
+    config.inputs.alone = options.interfaces.is_empty() && !options.netflow.is_empty();
     if let Some(directory) = &options.output {
         config.output.directory.clone_from(directory);
     }

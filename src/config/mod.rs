@@ -2,6 +2,7 @@
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
 mod detections;
+mod inputs;
 mod limits;
 mod outside;
 mod p2p;
@@ -25,6 +26,7 @@ use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
 pub use detections::Detections;
+pub use inputs::Inputs;
 pub use limits::LimitsSection;
 pub use outside::Outside;
 pub use p2p::{P2p, PeerMode, PeerNode};
@@ -41,6 +43,8 @@ pub use yaml::{Problem, parse_yaml};
 pub struct Config {
     /// Interfaces that `slips run` watches when the command line names none.
     pub interfaces: Vec<String>,
+    #[serde(deserialize_with = "section")]
+    pub inputs: Inputs,
     #[serde(deserialize_with = "section")]
     pub capture: Capture,
     #[serde(deserialize_with = "section")]

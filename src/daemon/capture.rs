@@ -62,7 +62,7 @@ pub fn sources(
     local: &LocalNets,
 ) -> Result<Vec<LiveSource>, Failure> {
     let random = RandomState::new();
-    let of = config.capture.threads.max(1);
+    let of = if interfaces.is_empty() { 0 } else { config.capture.threads.max(1) };
     let open = |part: u16| {
         // Its own key: two sensors with the same would give two flows the same uid.
         let key = [random.hash_one((part, 1)), random.hash_one((part, 2))];

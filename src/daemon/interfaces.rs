@@ -13,7 +13,7 @@ use crate::cli::{Exit, Failure};
 const MAX_FOUND: usize = 16;
 
 /// What is watched.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Watched {
     /// These interfaces.
     pub names: Vec<String>,

@@ -7,6 +7,7 @@ pub mod capture;
 mod chatter;
 pub mod clocks;
 mod entries;
+mod feeds;
 mod interfaces;
 mod leases;
 mod lists;

@@ -1,8 +1,8 @@
 //! What the threads of a live run tell the main thread: that they live, how much they did, and what was lost.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::outbox::Shed;
 use super::overload::Step;
@@ -42,6 +42,8 @@ pub struct Pulse {
     pub waited: AtomicU64,
     /// The oldest that a packet was when it was read, in microseconds, since somebody looked.
     pub lag: AtomicU64,
+    /// How the inputs besides interfaces stand, for people; empty where there are none.
+    pub inputs: Mutex<String>,
     /// The run is to end: from now on everybody waits instead of shedding.
     pub stopping: AtomicBool,
     /// A thread has ended; nothing more will come.

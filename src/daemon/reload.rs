@@ -79,10 +79,11 @@ impl Reload {
 }
 
 /// The sections that are read at the start only, each as a text that differs when it does.
-fn sections(config: &Config) -> [(&'static str, String); 16] {
+fn sections(config: &Config) -> [(&'static str, String); 17] {
     // A section that is new has to be named here or above.
     let Config {
         interfaces,
+        inputs,
         capture,
         parameters,
         detection: _,
@@ -104,6 +105,7 @@ fn sections(config: &Config) -> [(&'static str, String); 16] {
     } = config;
     [
         ("interfaces", format!("{interfaces:?}")),
+        ("inputs", format!("{inputs:?}")),
         ("capture", format!("{capture:?}")),
         ("parameters", format!("{parameters:?}")),
         ("flow_alerts", format!("{flow_alerts:?}")),

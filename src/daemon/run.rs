@@ -42,7 +42,9 @@ use super::responder::{AdviceLine, Responder, Ways};
 use super::signals::{Asked, Signals};
 use super::tend::{self, Tender};
 use super::updates::Updates;
-use super::{build, capture, entries, interfaces, peers, protect, responder, services, sinks, whitelist};
+use super::{
+    build, capture, entries, feeds, interfaces, peers, protect, responder, services, sinks, whitelist,
+};
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
 use crate::control::{ASK_QUEUE, Ends, Server};
@@ -64,7 +66,11 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let signals = Signals::take().map_err(Failure::software)?;
     // Members of the daemon's group read what it writes; what is secret says so of itself.
     umask(Mode::S_IWGRP | Mode::S_IRWXO);
-    let interfaces::Watched { names: watched, left_out } = interfaces::choose(asked, &config.interfaces)?;
+    let feeds = feeds::open(&config.inputs)?;
+    let interfaces::Watched { names: watched, left_out } = match config.inputs.alone {
+        true => interfaces::Watched::default(),
+        false => interfaces::choose(asked, &config.interfaces)?,
+    };
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
     // As it was given, to compare with what a reload finds.
@@ -84,7 +90,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         partners: protect::partners(&local_nets),
         ..config.engine(&own_nets)
     };
-    let pulse = Arc::new(Pulse::new(sources.len()));
+    let pulse = Arc::new(Pulse::new(sources.len() + usize::from(!feeds.is_empty())));
     let (_lock, mut sinks) =
         sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings, Some(&pulse))?;
     let bell = Bell::new().map_err(Failure::software)?;
@@ -181,7 +187,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
             None
         }
     };
-    responder.say(&entries::start(&watched, config.firewall.mode));
+    let all: Vec<String> = watched.iter().cloned().chain(feeds.iter().map(|feed| feed.name())).collect();
+    responder.say(&entries::start(&all, config.firewall.mode));
     responder.say(&entries::memory(&memory.tell(config, build::default_shards())));
     let finder = spawn("protect", find)?;
     let responder = spawn("responder", move || responder.run(&for_responder, &advice, &asks, &bell))?;
@@ -215,7 +222,12 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         let pulse = Arc::clone(&pulse);
         spawn("sinks", move || keep(&for_sinks, sinks, &pulse))?
     };
-    let mut captures = Vec::with_capacity(sources.len());
+    let mut captures = Vec::with_capacity(sources.len() + 1);
+    if !feeds.is_empty() {
+        let pulse = Arc::clone(&pulse);
+        let feeds = feeds::Feeds::new(feeds, sources.len(), input.clone(), open_journal());
+        captures.push(spawn("feeds", move || feeds.run(&pulse))?);
+    }
     for (number, source) in sources.into_iter().enumerate() {
         let (pulse, input) = (Arc::clone(&pulse), input.clone());
         let part = capture::Part { number, interfaces: watched.len(), flows: capture::flows_of(config) };

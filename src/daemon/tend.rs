@@ -100,7 +100,7 @@ impl Tender<'_> {
     fn status(&self, losses: &Losses) -> String {
         let unhealthy = self.gauges.unhealthy.load(Ordering::Relaxed);
         format!(
-            "{}watching: {} flows, {} blocks{}{}{}{losses}",
+            "{}watching: {} flows, {} blocks{}{}{}{losses}{}",
             if unhealthy { "UNHEALTHY, blocking does not block; " } else { "" },
             self.pulse.flows.load(Ordering::Relaxed),
             self.gauges.blocks.load(Ordering::Relaxed),
@@ -110,6 +110,7 @@ impl Tender<'_> {
                 step => format!("; overload, step {}: {}", step as u8, step.what()),
             },
             if losses.total() > 0 { "; lost: " } else { "" },
+            self.pulse.inputs.lock().map(|inputs| inputs.clone()).unwrap_or_default(),
         )
     }
 }

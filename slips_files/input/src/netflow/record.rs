@@ -135,7 +135,16 @@ impl Values {
             (1 | 58, Some(kind)) => (0, kind),
             _ => (self.ports[0], self.ports[1]),
         };
-        let mut half = Half::new(src, dst, self.proto, ports);
+        // Some exporters name the ends in an order of their own: whoever alone sent is the source, and so is whoever alone asks.
+        let asks = |flags: u8| Flags(flags).only_asks();
+        let backwards = self.reverse_pkts > 0
+            && (self.pkts == 0 || self.reverse_flags.is_some_and(asks) && !asks(self.flags));
+        let mut half = match backwards {
+            true => {
+                Half::new(dst, src, self.proto, if self.icmp.is_some() { ports } else { (ports.1, ports.0) })
+            }
+            false => Half::new(src, dst, self.proto, ports),
+        };
         let of_uptime = |millis: Option<u32>| match (millis?, self.init) {
             (millis, Some(init)) => Some(times.of_clock(init.saturating_add(i64::from(millis) * 1000))),
             (millis, None) => times.of_uptime(millis),
@@ -151,6 +160,12 @@ impl Values {
         half.flags = Flags(self.flags);
         half.out_flags = self.reverse_flags.map(Flags);
         [half.src_mac, half.dst_mac] = self.macs;
+        if backwards {
+            std::mem::swap(&mut half.pkts, &mut half.out_pkts);
+            std::mem::swap(&mut half.bytes, &mut half.out_bytes);
+            std::mem::swap(&mut half.src_mac, &mut half.dst_mac);
+            (half.flags, half.out_flags) = (half.out_flags.unwrap_or_default(), Some(half.flags));
+        }
         half.vlan = self.vlan;
         Some(half)
     }

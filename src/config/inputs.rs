@@ -1,0 +1,32 @@
+//! `inputs`: what is read besides the packets of interfaces.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use slips_core::addr::{LocalNets, Net};
+
+use super::NetText;
+
+/// `inputs`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inputs {
+    /// Where flow exporters are heard.
+    pub netflow: Vec<SocketAddr>,
+    /// Which of them; none named means those of private networks and this host.
+    pub netflow_exporters: Vec<NetText>,
+    /// The command line named an input and no interface: then none is watched.
+    #[serde(skip)]
+    pub alone: bool,
+}
+
+impl Inputs {
+    /// The networks whose exporters are heard.
+    pub fn exporters(&self) -> Vec<Net> {
+        if !self.netflow_exporters.is_empty() {
+            return self.netflow_exporters.iter().map(|net| net.0).collect();
+        }
+        let here = ["127.0.0.0/8", "::1/128"].into_iter().filter_map(|net| net.parse().ok());
+        LocalNets::private().nets().iter().copied().chain(here).collect()
+    }
+}
