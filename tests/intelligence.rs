@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
+use common::mmdb::{self, Value as Mm};
 use common::{analyze, attackers, write};
 use serde_json::{Value, json};
 
@@ -30,13 +32,27 @@ fn row(port: u16, more: Value) -> Value {
 /// What a log raises with these lists (file, text), as `type attacker victim`, without what the types have in common; and who is an
 /// alert.
 fn told(lists: &[(&str, &str)], log: &str, row: &Value) -> (Vec<String>, Vec<String>) {
+    told_knowing(None, lists, log, row)
+}
+
+/// The same, where a database tells whose network an address is in.
+fn told_knowing(
+    places: Option<Vec<u8>>,
+    lists: &[(&str, &str)],
+    log: &str,
+    row: &Value,
+) -> (Vec<String>, Vec<String>) {
     let dir = tempfile::tempdir().expect("temp");
     let (own, out) = (dir.path().join("lists"), dir.path().join("out"));
     std::fs::create_dir(&own).expect("dir");
     for (name, text) in lists {
         write(&own, name, text);
     }
-    let text = format!("threatintelligence:\n  local_threat_intelligence_files: {}\n", own.display());
+    let mut text = format!("threatintelligence:\n  local_threat_intelligence_files: {}\n", own.display());
+    if let Some(database) = places {
+        let file = write(dir.path(), "asn.mmdb", database);
+        text += &format!("profiles:\n  places: [{}]\n", file.display());
+    }
     let config = write(dir.path(), "slips.yaml", text);
     let input = write(dir.path(), log, format!("{row}\n"));
     let path = |path: &Path| path.to_str().expect("utf-8").to_owned();
@@ -114,6 +130,43 @@ fn pair(kind: &str, remote: &str) -> Vec<String> {
 /// The kind of a type of evidence as [`pairs`] prints it.
 fn short(kind: &str) -> &str {
     kind.trim_start_matches("THREAT_INTELLIGENCE_")
+}
+
+/// A connection, as a record.
+fn flow(src: &str, dst: &str) -> Value {
+    serde_json::from_str(&common::conn(1_700_000_000.0, src, 40_000, dst, 443, "SF")).expect("JSON")
+}
+
+#[test]
+fn a_listed_address_and_a_listed_network_are_pairs_in_both_versions() {
+    for (list, client, server) in [
+        ("203.0.113.66, high, its server\n", CLIENT, SERVER),
+        ("203.0.113.64/27, high, its network\n", CLIENT, SERVER),
+        ("2606:4700:bad::66, high, its server\n", "fd00::5", "2606:4700:bad::66"),
+        ("2606:4700:bad::/48, high, its network\n", "fd00::5", "2606:4700:bad::66"),
+    ] {
+        let list = [(OWN, list)];
+        let kind = short("THREAT_INTELLIGENCE_TO_BLACKLISTED_IP");
+        let both = [format!("{kind} {server} {client}"), format!("{kind} {client} {server}")];
+        let (mut found, alerts) = told(&list, "conn.log", &flow(client, server));
+        found.sort_by_key(|line| line.split(' ').nth(1) == Some(client));
+        assert_eq!((&found[..], alerts), (&both[..], Vec::new()), "{list:?}");
+        // Who is called has done nothing.
+        let (from, _) = told(&list, "conn.log", &flow(server, client));
+        assert_eq!(from, [format!("FROM_BLACKLISTED_IP {server} {client}")], "{list:?}");
+    }
+    let beside = [(OWN, "203.0.113.64/31, high, its network\n")];
+    assert!(told(&beside, "conn.log", &flow(CLIENT, SERVER)).0.is_empty());
+}
+
+#[test]
+fn an_address_in_a_listed_autonomous_system_is_a_pair() {
+    let system = || Mm::Map(vec![("autonomous_system_number", Mm::Number(64_496))]);
+    let places = || Some(mmdb::database("ASN", &[(Ipv4Addr::new(203, 0, 113, 0), 25, system())]));
+    let list = [(OWN, "AS64496, high, bulletproof\n")];
+    let kind = short("THREAT_INTELLIGENCE_BLACKLISTED_ASN");
+    assert_eq!(told_knowing(places(), &list, "conn.log", &flow(CLIENT, SERVER)).0, pair(kind, SERVER));
+    assert!(told_knowing(places(), &list, "conn.log", &flow(CLIENT, "203.0.113.200")).0.is_empty());
 }
 
 #[test]
@@ -205,9 +258,7 @@ fn listed_fingerprints_and_certificates_are_told() {
 #[test]
 fn a_line_that_is_no_indicator_is_told_and_the_rest_is_kept() {
     let list = [(OWN, "nonsense, high, x\n203.0.113.66, high, its server\n0.0.0.0/0, high, x\n")];
-    let flow: Value = serde_json::from_str(&common::conn(1_700_000_000.0, CLIENT, 40_000, SERVER, 443, "SF"))
-        .expect("JSON");
-    assert_eq!(told(&list, "conn.log", &flow).0, pair("TO_BLACKLISTED_IP", SERVER));
+    assert_eq!(told(&list, "conn.log", &flow(CLIENT, SERVER)).0, pair("TO_BLACKLISTED_IP", SERVER));
 }
 
 /// A configuration with a catalogue that names one list by its URL, and where that list is kept.

@@ -163,6 +163,51 @@ fn each_item_of_a_profile_is_filled_where_the_traffic_carries_it() {
     }
 }
 
+/// What is listed, how each window was judged, and what it did by kind.
+#[test]
+fn lists_levels_and_labels_are_in_the_profile_of_each_side() {
+    let dir = tempfile::tempdir().expect("temp");
+    let out = dir.path().join("out");
+    std::fs::create_dir(dir.path().join("own")).expect("dir");
+    write(&dir.path().join("own"), "own_malicious_iocs.csv", format!("{SERVER}, high, its server\n"));
+    let config = format!(
+        "threatintelligence:\n  local_threat_intelligence_files: {}\n",
+        dir.path().join("own").display()
+    );
+    let config = write(dir.path(), "slips.yaml", config);
+    let config = config.to_str().expect("utf-8");
+    // Two windows.
+    let log: String = [1_700_000_000.0, 1_700_004_000.0]
+        .map(|at| common::conn(at, HOST, 40_000, SERVER, 443, "SF") + "\n")
+        .concat();
+    let log = write(dir.path(), "conn.log", log);
+    common::analyze(&log, &["-c", config, "-o", out.to_str().expect("utf-8")]);
+    for (addr, level, weight) in [(SERVER, "high", 0.8), (HOST, "low", 0.2)] {
+        let known = told(&out, &[addr, "-c", config]);
+        for (key, value) in [
+            ("/threat_level", json!(level)),
+            ("/confidence", json!(1.0)),
+            ("/threat_levels/0/threat_level", json!(level)),
+            ("/threat_levels/1/weight", json!(weight)),
+            ("/evidence/as_attacker/0/kind", json!("THREAT_INTELLIGENCE_TO_BLACKLISTED_IP")),
+            ("/evidence/as_attacker/0/count", json!(2)),
+            ("/evidence/as_victim/0/kind", json!("THREAT_INTELLIGENCE_TO_BLACKLISTED_IP")),
+            ("/alerts", json!([])),
+        ] {
+            assert_eq!(known.pointer(key), Some(&value), "{key} of {known:#}");
+        }
+        let listed = &known["threat_intelligence"];
+        if addr == SERVER {
+            assert_eq!(
+                (&listed["level"], &listed["description"], &listed["source"]),
+                (&json!("high"), &json!("its server"), &json!("own_malicious_iocs.csv"))
+            );
+        } else {
+            assert!(listed.is_null() && known["windows"] == 2, "{known:#}");
+        }
+    }
+}
+
 #[test]
 fn what_is_unknown_or_cannot_be_read_is_told_with_its_own_exit_code() {
     let dir = tempfile::tempdir().expect("temp");
@@ -200,6 +245,9 @@ fn the_corpora_fill_each_item() {
         "certificates",
         "tls_fingerprints",
         "services",
+        "gateway",
+        "user_agent",
+        "threat_levels",
     ];
     // Reverse lookups first: few captures have one.
     let dirs = ["arkime/dns-wiresharkrepo", "zeek", "suricata"];

@@ -31,6 +31,17 @@ pub fn lists() -> Seeds {
     seeds
 }
 
+/// A server's greeting with a protocol, one without extensions, an alert; 0xfe between them.
+pub fn jarm() -> Seeds {
+    let hello = |rest: &[u8]| {
+        let head = [&[22, 3, 3, 0, 90, 2, 0, 0, 86, 3, 3][..], &[7; 32], &[0, 0xc0, 0x2f, 0]].concat();
+        [&head[..], rest].concat()
+    };
+    let h2 = hello(&[0, 14, 0xff, 1, 0, 1, 0, 0, 16, 0, 5, 0, 3, 2, b'h', b'2']);
+    let answers = [h2, hello(&[]), hello(&[11, 0, 0, 48]), vec![21, 3, 3, 0, 2, 2, 40]];
+    vec![[&[0xfe][..], &answers.join(&0xfe)].concat()]
+}
+
 pub fn whitelist() -> Seeds {
     let rules = "IoCType,IoCValue,Direction,IgnoreType,Until # remark\nip,192.0.2.7,both,alerts\nip,2001:db8::/32,src,both,2027-01-31\n\
         domain,example.org,dst,alerts # ours\ndomain,=github.io,both,flows\nmac,02:00:00:00:00:01,both,both\norganization,google,dst,both\n";

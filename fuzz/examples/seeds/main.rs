@@ -18,7 +18,7 @@ pub type Seeds = Vec<Vec<u8>>;
 
 fn main() -> io::Result<()> {
     let folder = env::args().nth(1).unwrap_or_else(|| "corpus".to_owned());
-    let all: [(&str, Seeds); 35] = [
+    let all: [(&str, Seeds); 36] = [
         ("network", packets::network()),
         ("fragments", packets::fragments()),
         ("tunnels", packets::tunnels()),
@@ -54,6 +54,7 @@ fn main() -> io::Result<()> {
         ("filter", files::filters()),
         ("lists", lists::lists()),
         ("whitelist", lists::whitelist()),
+        ("jarm", lists::jarm()),
     ];
     for (target, seeds) in all {
         let folder = Path::new(&folder).join(target);
