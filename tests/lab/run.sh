@@ -23,6 +23,7 @@ tests=(
     monitor_mode_lets_in_whom_the_last_daemon_blocked
     the_gateway_is_alerted_and_never_blocked
     an_allowed_net_is_alerted_and_never_blocked
+    a_rule_that_is_written_lets_out_whom_it_is_about_and_holds_until_it_is_taken_away
     sigterm_ends_the_daemon_within_two_seconds
     who_takes_the_daemons_name_is_told_of_not_believed_and_waited_out
     blocks_stand_beside_ufw
@@ -247,6 +248,48 @@ an_allowed_net_is_alerted_and_never_blocked() {
     scan $attacker -sT || return
     stays $attacker
 }
+
+# The whitelist, while the daemon runs and nobody tells it to read: a rule about an address, then one about a name.
+a_rule_that_is_written_lets_out_whom_it_is_about_and_holds_until_it_is_taken_away() {
+    local attacker=203.0.113.75 friend=203.0.113.76 resolver=203.0.113.53 before
+    need nmap || return
+    ip -n "$A" address add $resolver/32 dev lo 2>/dev/null
+    ip -n "$A" address add $friend/32 dev lo 2>/dev/null
+    start names "$A" python3 "$lab/names.py" serve $resolver friend.example.org $friend
+    names=$pid
+    within 10 grep -q ready "$dir/names.log" || complain "no name server: $(tail -n 1 "$dir/names.log")" || return 1
+    daemon_config() {
+        : >"$out/whitelist.conf"
+        printf 'whitelists:\n  local_whitelist_path: %s\n  resolvers: [%s]\n' "$out/whitelist.conf" $resolver >>"$out/slips.yaml"
+    }
+    daemon_up term=300s
+    local status=$?
+    unset -f daemon_config
+    [ $status = 0 ] || return 1
+    within 20 leads_there || complain "the client's question has no answer" || return 1
+    scan $attacker -sT || return
+    cut_off $attacker || return 1
+    end_attack
+    echo "ip,$attacker,both,alerts # a friend" >"$out/whitelist.conf"
+    within 60 let_in $attacker || complain "still blocked though $(cat "$out/whitelist.conf")" || return 1
+    before=$(python3 "$lab/told.py" "$alerts" alerts $attacker)
+    in_ns "$A" nmap -n -Pn -p1-1000 -sT -e out0 -S $attacker $client >/dev/null 2>&1
+    let_in $attacker || complain "blocked in spite of the rule" || return 1
+    [ "$(python3 "$lab/told.py" "$alerts" alerts $attacker)" = "$before" ] || complain "an alert in spite of the rule" || return 1
+
+    scan $friend -sT || return
+    cut_off $friend || return 1
+    end_attack
+    echo 'domain,example.org,both,alerts' >"$out/whitelist.conf"
+    # What the name says is known of the address when its name is asked for again.
+    within 60 let_in_by_name $friend || complain "still blocked though $(cat "$out/whitelist.conf")" || return 1
+    # The rule about the other one is gone.
+    scan $attacker -sT || return
+    cut_off $attacker
+    kill "$names" 2>/dev/null
+}
+leads_there() { [ "$(in_ns "$C" python3 "$lab/names.py" ask 203.0.113.53 friend.example.org)" = 203.0.113.76 ]; }
+let_in_by_name() { leads_there && let_in "$1"; }
 
 sigterm_ends_the_daemon_within_two_seconds() {
     daemon_up && downloads_begin || return 1
