@@ -72,6 +72,7 @@ impl Tender<'_> {
                 (told, told_at) = (losses, Some(now));
                 self.journal.send(&entries::losses(&losses));
             }
+            self.journal.tell_losses();
             if let Some(change) = self.memory.look(now, self.pulse) {
                 self.journal.send(&entries::degraded("memory", &change));
             }

@@ -468,7 +468,9 @@ all_skipped() {
 
 # shellcheck source-path=SCRIPTDIR source=attacks.sh
 . "$lab/attacks.sh"
-tests+=("${attack_tests[@]}")
+# shellcheck source-path=SCRIPTDIR source=faults.sh
+. "$lab/faults.sh"
+tests+=("${attack_tests[@]}" "${fault_tests[@]}")
 [ $# = 0 ] || tests=("$@")
 [ "$(id -u)" = 0 ] || all_skipped "needs root"
 for tool in ip nft python3 curl sshd ssh-keygen tcpdump; do

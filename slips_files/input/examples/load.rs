@@ -1,9 +1,11 @@
 //! Puts small packets on an interface at a steady rate, for `tests/bench/live.sh`; see there for how its namespaces are made.
 //!
-//!     load INTERFACE udp|syn PACKETS_PER_SECOND PACKETS
+//!     load INTERFACE udp|syn|life|scan PACKETS_PER_SECOND PACKETS [FIRST]
 //!
 //! `udp`: datagrams of 60 bytes between 256 hosts of 10.7.1.0/24 and one server, on 4096 flows. `syn`: each packet is a SYN from
-//! another forged source. No frame is addressed to the machine that sees it, so its kernel answers none of them.
+//! another forged source. `life`: a question and its answer by turns, each pair a flow of its own between one of 250 hosts of 10.7.1.0/24 and
+//! one of 4,000 servers. `scan`: SYNs of one attacker after the other to a thousand ports each of one host. FIRST is the number of the first
+//! packet, so that another run sends others. No frame is addressed to the machine that sees it, so its kernel answers none of them.
 
 use std::error::Error;
 use std::io::IoSlice;
@@ -19,13 +21,17 @@ const BATCH: usize = 64;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [interface, kind, rate, packets] = args.as_slice() else {
-        return Err("usage: load INTERFACE udp|syn PACKETS_PER_SECOND PACKETS".into());
+    let (interface, kind, rate, packets, first) = match args.as_slice() {
+        [interface, kind, rate, packets] => (interface, kind, rate, packets, 0),
+        [interface, kind, rate, packets, first] => (interface, kind, rate, packets, first.parse()?),
+        _ => return Err("usage: load INTERFACE udp|syn|life|scan PACKETS_PER_SECOND PACKETS [FIRST]".into()),
     };
     let write: fn(&mut [u8; 60], u64) = match kind.as_str() {
         "udp" => udp,
         "syn" => syn,
-        other => return Err(format!("`{other}` is neither udp nor syn").into()),
+        "life" => life,
+        "scan" => scan,
+        other => return Err(format!("`{other}` is none of udp, syn, life and scan").into()),
     };
     let (rate, packets): (f64, u64) = (rate.parse()?, packets.parse()?);
     let socket = raw_socket(interface)?;
@@ -39,7 +45,7 @@ fn main() -> Result<()> {
             std::thread::yield_now();
             continue;
         }
-        for (frame, number) in frames.iter_mut().zip(sent..) {
+        for (frame, number) in frames.iter_mut().zip(first + sent..) {
             write(frame, number);
         }
         let slices: Vec<[IoSlice<'_>; 1]> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
@@ -68,6 +74,29 @@ fn syn(frame: &mut [u8; 60], number: u64) {
     ip(frame, [source[0] % 200 + 20, source[1], source[2], source[3]], [10, 7, 2, 1], 6);
     put(frame, 34, &(1024 + (number % 60_000) as u16).to_be_bytes());
     put(frame, 36, &[0, 80]);
+    put(frame, 38, &(number as u32).to_be_bytes());
+    put(frame, 42, &[0, 0, 0, 0, 0x50, 2, 0xff, 0xff]);
+}
+
+/// Two packets are a flow: 250 hosts, each with a port for every 250th flow.
+fn life(frame: &mut [u8; 60], number: u64) {
+    let flow = number / 2;
+    let host = [10, 7, 1, 1 + (flow % 250) as u8];
+    let server = 2 + (flow / 250 % 4000) as u16;
+    let server = [203, 0, (server >> 8) as u8, server as u8];
+    let port = 1024 + (flow / 250 % 60_000) as u16;
+    let (src, dst, from, to) =
+        if number.is_multiple_of(2) { (host, server, port, 5001) } else { (server, host, 5001, port) };
+    ip(frame, src, dst, 17);
+    put(frame, 34, [from.to_be_bytes(), to.to_be_bytes(), 26u16.to_be_bytes(), [0, 0]].as_flattened());
+}
+
+/// A thousand packets are an attacker's.
+fn scan(frame: &mut [u8; 60], number: u64) {
+    let attacker = (number / 1000) as u32;
+    ip(frame, (0xc612_0000 + attacker % 65_536).to_be_bytes(), [10, 7, 1, 9], 6);
+    put(frame, 34, &40_000u16.to_be_bytes());
+    put(frame, 36, &(1 + (number % 1000) as u16).to_be_bytes());
     put(frame, 38, &(number as u32).to_be_bytes());
     put(frame, 42, &[0, 0, 0, 0, 0x50, 2, 0xff, 0xff]);
 }

@@ -18,6 +18,8 @@ use crate::config::Config;
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often free memory is given back while tables are smaller than usual: those who free it go on doing so meanwhile.
+const TRIM_EVERY: Duration = Duration::from_secs(3);
 /// Where nobody sets a limit, one part in so many of the machine's memory.
 const PART: u64 = 4;
 
@@ -96,12 +98,14 @@ pub struct Watch {
     dial: Dial,
     looked: Option<Duration>,
     used: u8,
+    /// When free memory was given back last.
+    trimmed: Option<Duration>,
 }
 
 impl Watch {
     /// Tables may use all of their size so far; `dial` is the engine's.
     pub fn new(memory: Memory, dial: Dial) -> Self {
-        Self { memory, squeeze: Squeeze::default(), dial, looked: None, used: 0 }
+        Self { memory, squeeze: Squeeze::default(), dial, looked: None, used: 0, trimmed: None }
     }
 
     /// What is in use, in percent, as of the last look.
@@ -117,6 +121,11 @@ impl Watch {
         self.looked = Some(now);
         let (used, waited) = self.memory.used();
         self.used = used;
+        let rested = self.trimmed.is_none_or(|trimmed| now.saturating_sub(trimmed) >= TRIM_EVERY);
+        if self.squeeze.is_tight() && rested {
+            self.trimmed = Some(now);
+            slips_systemd::heap::trim();
+        }
         let before = self.squeeze.share();
         let share = self.squeeze.look(now, used, waited)?;
         self.dial.set_share(share);
@@ -201,8 +210,8 @@ mod tests {
         let (pulse, dial) = (Arc::new(Pulse::default()), Dial::default());
         let mut watch = Watch::new(memory, dial.clone());
         let told = watch.look(Duration::ZERO, &pulse).expect("a change");
-        assert!(told.contains("75 % of their size"), "{told}");
-        assert_eq!((dial.share(), pulse.share()), (75, 75));
+        assert!(told.contains("25 % of their size"), "{told}");
+        assert_eq!((dial.share(), pulse.share()), (25, 25));
         assert_eq!(watch.look(Duration::from_millis(500), &pulse), None);
         assert!(watch.used() > 100);
     }

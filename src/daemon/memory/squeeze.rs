@@ -22,13 +22,22 @@ impl Squeeze {
         SHARES.get(self.step).copied().unwrap_or(25)
     }
 
+    /// Whether tables may use less than all.
+    pub const fn is_tight(&self) -> bool {
+        self.step > 0
+    }
+
     /// Takes a look: `used` of what we may have, and `waited` for memory of the last ten seconds, both in percent. The new share, if it is
     /// another.
     pub fn look(&mut self, at: Duration, used: u8, waited: f64) -> Option<u8> {
         if used >= TIGHT || (waited >= WAITED && used >= ROOMY) {
             self.roomy = None;
+            let last = SHARES.len() - 1;
             let rested = self.changed.is_none_or(|changed| at.saturating_sub(changed) >= REST);
-            if self.step + 1 < SHARES.len() && rested {
+            if self.step < last && used >= TOO_MUCH {
+                return self.go(last, at);
+            }
+            if self.step < last && rested {
                 return self.go(self.step + 1, at);
             }
         } else if used < ROOMY {
@@ -51,6 +60,8 @@ impl Squeeze {
 
 /// From here on tables are made smaller.
 const TIGHT: u8 = 85;
+/// From here on there is no time for steps.
+const TOO_MUCH: u8 = 100;
 /// Below it they may grow again.
 const ROOMY: u8 = 70;
 /// Who waits for memory a tenth of the time is held up by the kernel, which looks for some.
@@ -85,6 +96,12 @@ mod tests {
         assert_eq!(changes(for_seconds(100, 85)), [(0, 75), (5, 50), (10, 25)]);
         let both = [for_seconds(6, 90), for_seconds(200, 69)].concat();
         assert_eq!(changes(both), [(0, 75), (5, 50), (66, 75), (126, 100)]);
+    }
+
+    #[test]
+    fn where_it_is_too_much_already_the_last_step_is_the_first() {
+        assert_eq!(changes(for_seconds(100, 100)), [(0, 25)]);
+        assert_eq!(changes([(85, 0.0), (120, 0.0)]), [(0, 75), (1, 25)]);
     }
 
     #[test]

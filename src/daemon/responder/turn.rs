@@ -130,6 +130,7 @@ impl Responder {
         if now >= self.next_check(done) {
             let protect = now.saturating_sub(done.protected) >= PROTECT_EVERY;
             done.checked = now;
+            self.journal.tell_losses();
             if protect {
                 done.protected = now;
                 self.sum_up();

@@ -89,16 +89,29 @@ impl Journal {
         let delivery = self.deliver(entry);
         if delivery == Delivery::Dropped {
             self.untold += 1;
-        } else if self.untold > 0 {
-            let lost = Entry::new(Kind::Degraded, format_args!("{} journal entries were lost", self.untold))
-                .with(Field::Component, "journal")
-                .with(Field::Reason, "journald did not take entries")
-                .with(Field::Dropped, self.untold);
-            if self.deliver(&lost) != Delivery::Dropped {
-                self.untold = 0;
-            }
+        } else {
+            self.tell_losses();
         }
         delivery
+    }
+
+    /// Tells how many entries were lost, if any were and nobody knows yet: [`send`](Self::send) does so with the next entry, which may
+    /// be long in coming.
+    pub fn tell_losses(&mut self) {
+        if self.untold == 0 {
+            return;
+        }
+        let lost = Entry::new(Kind::Degraded, format_args!("{} journal entries were lost", self.untold))
+            .with(Field::Component, "journal")
+            .with(Field::Reason, "journald did not take entries")
+            .with(Field::Dropped, self.untold);
+        // Should it be dropped, too, it is no loss: what it tells is told later.
+        match self.tell_journald(&lost) {
+            Ok(()) => self.counters.journal += 1,
+            Err(error) if is_absence(&error) && self.write_line(&lost).is_ok() => self.counters.lines += 1,
+            Err(_) => return,
+        }
+        self.untold = 0;
     }
 
     /// What became of the entries so far.
