@@ -102,6 +102,7 @@ const RAISED: &[(&str, &str, &str)] = &[
     ("DISTRIBUTED_SCAN", "behaviour", "fn sources_of_one_network"),
     ("NETWORK_GPS_LOCATION_LEAKED", "leaks", "fn what_leaves_in_the_clear_is_told"),
     ("SENSITIVE_DATA_LEAKED", "leaks", "fn what_leaves_in_the_clear_is_told"),
+    ("SURICATA_ALERT", "kinds", "fn what_suricata_says"),
 ];
 
 /// Kinds that no input of the binary can raise, and why. It only shrinks: a kind with a test must not be here.
@@ -422,4 +423,33 @@ fn an_arp_scan_and_a_forged_owner_are_told() {
     assert_eq!(evidence(&told, "MITM_ARP_ATTACK"), 1, "{told}");
     assert_eq!(attackers(&told), ["192.168.1.66"]);
     assert_eq!(evidence(&forged(0), "MITM_ARP_ATTACK"), 0);
+}
+
+/// Suricata's signatures are evidence about who attacks, of the level that its severity says.
+#[test]
+fn what_suricata_says_is_evidence() {
+    let alert = |second: u32, severity: u32, text: &str, more: &str| {
+        format!(
+            r#"{{"timestamp":"2023-11-14T22:13:{second:02}.000000+0000","flow_id":{second},"event_type":"alert","src_ip":"{SERVER}","src_port":4000,"dest_ip":"{CLIENT}","dest_port":445,"proto":"TCP","app_proto":"smb","alert":{{"action":"allowed","gid":1,"signature_id":{second},"rev":1,"signature":"{text}","category":"A Network Trojan was detected","severity":{severity}{more}}}}}
+"#
+        )
+    };
+    let target =
+        format!(r#","source":{{"ip":"{CLIENT}","port":445}},"target":{{"ip":"{SERVER}","port":4000}}"#);
+    let text = [
+        alert(1, 1, "ET EXPLOIT one", ""),
+        alert(2, 2, "ET MALWARE two", &target),
+        alert(3, 3, "GPL ATTACK_RESPONSE three", ""),
+    ];
+    let dir = tempfile::tempdir().expect("temp");
+    let out = dir.path().join("out");
+    let log = write(dir.path(), "eve.json", text.concat());
+    let found = analyze(&log, &["-o", out.to_str().expect("utf-8")]);
+    assert_eq!(evidence(&found, "SURICATA_ALERT"), 3, "{found}");
+    let told = common::events(&out);
+    for (attacker, words) in
+        [(SERVER, "ET EXPLOIT one [1:1]"), (CLIENT, "ET MALWARE two"), (CLIENT, "GPL ATTACK_RESPONSE three")]
+    {
+        assert!(told.iter().any(|told| told.is("SURICATA_ALERT", attacker, words)), "{words}: {told:?}");
+    }
 }

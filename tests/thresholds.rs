@@ -58,6 +58,10 @@ const WITHOUT: &[(&str, &str)] = &[
     ("YOUNG_DOMAIN", "who is asked knows the age, and nobody is unless it is turned on"),
     ("MALICIOUS_JARM", "the list says who is told, and who is asked the fingerprint"),
     ("P2P_REPORT", "peers speak to the daemon only"),
+    (
+        "SURICATA_ALERT",
+        "each match is one; tests/kinds.rs has a log of Suricata, and the detection's own tests the steps",
+    ),
     ("MALICIOUS_IP_FROM_P2P_NETWORK", "as the one before"),
 ];
 

@@ -269,6 +269,9 @@ struct Run {
     /// interface, none is watched. Who is heard: `inputs.netflow_exporters` of the configuration.
     #[arg(long, value_name = "ADDRESS:PORT")]
     netflow: Vec<std::net::SocketAddr>,
+    /// Follow Suricata's event log (eve.json) as it grows; may be given several times.
+    #[arg(long, visible_alias = "suricata", value_name = "FILE")]
+    eve: Vec<PathBuf>,
     /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -426,7 +429,9 @@ fn run_config(options: &Run) -> Result<Config, Failure> {
     }
     config.capture.promiscuous |= options.promiscuous;
     config.inputs.netflow.extend(&options.netflow);
-    config.inputs.alone = options.interfaces.is_empty() && !options.netflow.is_empty();
+    config.inputs.eve.extend(options.eve.iter().cloned());
+    let named = !options.netflow.is_empty() || !options.eve.is_empty();
+    config.inputs.alone = options.interfaces.is_empty() && named;
     if let Some(directory) = &options.output {
         config.output.directory.clone_from(directory);
     }

@@ -1,6 +1,7 @@
 //! `inputs`: what is read besides the packets of interfaces.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use slips_core::addr::{LocalNets, Net};
@@ -15,6 +16,8 @@ pub struct Inputs {
     pub netflow: Vec<SocketAddr>,
     /// Which of them; none named means those of private networks and this host.
     pub netflow_exporters: Vec<NetText>,
+    /// Event logs of Suricata that are followed as they grow.
+    pub eve: Vec<PathBuf>,
     /// The command line named an input and no interface: then none is watched.
     #[serde(skip)]
     pub alone: bool,

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use slips_core::engine::pipeline::Input;
 use slips_core::event::Event;
 use slips_core::time::{PacketTime, Span};
-use slips_input::{Feed, FeedReport, Listener, Now};
+use slips_input::{Feed, FeedReport, GrowingEve, Listener, Now, Reason};
 use slips_systemd::journal::Journal;
 
 use super::clocks::Clocks;
@@ -36,6 +36,9 @@ pub fn open(config: &Inputs) -> Result<Vec<Box<dyn Feed>>, Failure> {
     let mut feeds: Vec<Box<dyn Feed>> = Vec::new();
     for addr in &config.netflow {
         feeds.push(Box::new(Listener::open(*addr, config.exporters())?));
+    }
+    for path in &config.eve {
+        feeds.push(Box::new(GrowingEve::open(path, now(&Clocks::default()))?));
     }
     Ok(feeds)
 }
@@ -108,7 +111,7 @@ impl Feeds {
     }
 
     fn now(&self) -> Now {
-        Now { wall: PacketTime((self.clocks.wall)()), steady: (self.clocks.steady)() }
+        now(&self.clocks)
     }
 
     /// Until an input has something, or is to be asked.
@@ -186,7 +189,8 @@ impl Fed {
             let said = if self.trouble.is_empty() { "is well again" } else { &self.trouble };
             journal.send(&entries::degraded(&self.feed.name(), said));
         }
-        let rejected = report.rejected_total();
+        let unusable = report.rejected.iter().filter(|(reason, _)| **reason != Reason::UnusedKind);
+        let rejected = unusable.map(|(_, count)| count).sum();
         if rejected == self.rejected || self.told_at.is_some_and(|at| now.saturating_sub(at) < TELL) {
             return;
         }
@@ -201,6 +205,10 @@ impl Fed {
         let text = format!("{} records used, not used: {}{last}", report.records, reasons.join(", "));
         journal.send(&entries::degraded(&self.feed.name(), &text));
     }
+}
+
+fn now(clocks: &Clocks) -> Now {
+    Now { wall: PacketTime((clocks.wall)()), steady: (clocks.steady)() }
 }
 
 /// Records, what was not used, and how far behind it is.

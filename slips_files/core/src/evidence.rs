@@ -208,6 +208,8 @@ evidence_kinds! {
     NetworkGpsLocationLeaked = "NETWORK_GPS_LOCATION_LEAKED",
     /// A key, a password or a number that nobody else should know is told in the clear.
     SensitiveDataLeaked = "SENSITIVE_DATA_LEAKED",
+    /// A signature of Suricata's matched.
+    SuricataAlert = "SURICATA_ALERT",
     /// A TLS server whose fingerprint, from ten questions that we asked it, is listed.
     MaliciousJarm = "MALICIOUS_JARM",
 }

@@ -81,6 +81,7 @@ pub mod spread_scan;
 pub mod ssh_guessing;
 pub mod ssh_software;
 pub mod stealer;
+pub mod suricata_alert;
 pub mod suspicious_user_agent;
 pub mod tool_certificate;
 pub mod unknown_port;
@@ -163,6 +164,7 @@ fn all(settings: &Settings, intel: &Current) -> Vec<Box<dyn Detector>> {
         Box::new(other_localnet::OtherLocalnet::new(settings)),
         Box::new(dns_exploit::DnsExploit::new(settings)),
         Box::new(leak_detector::LeakDetector::new(settings)),
+        Box::new(suricata_alert::SuricataAlert::new(settings)),
         Box::new(form_guessing::FormGuessing::new(settings)),
         Box::new(distributed_scan::DistributedScan::new(settings)),
         Box::new(young_domain::YoungDomain::new(settings, intel)),

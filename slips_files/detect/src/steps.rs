@@ -88,7 +88,12 @@ impl<K: Copy + Eq + Hash> Steps<K> {
 
     /// Counts one more of `key` for the profile and window at hand, proven by its source's hardware address.
     pub fn add(&mut self, cx: &Cx<'_>, key: K, uid: Uid) -> Option<Reached> {
-        self.climb(cx, key, uid, attempt::proof_of_source(cx.facts()), |count| {
+        self.add_with(cx, key, uid, attempt::proof_of_source(cx.facts()))
+    }
+
+    /// Counts one more of `key`, with such a proof.
+    pub fn add_with(&mut self, cx: &Cx<'_>, key: K, uid: Uid, proof: Proof) -> Option<Reached> {
+        self.climb(cx, key, uid, proof, |count| {
             count.n = count.n.saturating_add(1);
             true
         })

@@ -37,4 +37,5 @@ pub use feed::{Feed, FeedReport, Now};
 pub use netflow::{Collector, Listener};
 pub use report::{FileReport, MAX_SAMPLES, Reason, Reject, Report, Sample};
 pub use source::{Format, OpenOptions, Source, open, open_stream};
+pub use suricata::GrowingEve;
 pub use tail::directory::{Beginning, GrowingDirectory};

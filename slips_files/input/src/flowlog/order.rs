@@ -116,6 +116,25 @@ impl Reorder {
         }
     }
 
+    /// How many events have come so far.
+    pub(crate) const fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// Appends the events up to this number to `out`, in the order of their time; those that came later stay.
+    pub(crate) fn release(&mut self, upto: u64, out: &mut Vec<Event>) {
+        let mut later = Vec::new();
+        while let Some(Reverse(entry)) = self.due.pop() {
+            let (_, number, slot) = entry;
+            if number > upto {
+                later.push(Reverse(entry));
+            } else if self.waiting.get(slot).and_then(Option::as_ref).is_some_and(|at| at.number == number) {
+                out.extend(self.remove(slot));
+            }
+        }
+        self.due.extend(later);
+    }
+
     /// Drops the entries of events that were taken; an input could leave any number of them behind.
     fn forget_taken(&mut self) {
         let waiting = &self.waiting;
@@ -173,6 +192,20 @@ mod tests {
         assert_eq!(queue.take(&key(1), |_| true), Some(tick(7)), "the newest under a key");
         assert_eq!(drain(&mut queue), [1]);
         assert!(queue.by_key.is_empty() && queue.due.is_empty());
+    }
+
+    #[test]
+    fn what_came_before_a_moment_is_released_in_order_and_the_rest_stays() {
+        let mut queue = Reorder::new(9);
+        [5, 1, 4].iter().for_each(|at| queue.push(tick(*at)));
+        let upto = queue.arrived();
+        queue.push_under(key(1), tick(0));
+        queue.push(tick(3));
+        let mut out = Vec::new();
+        queue.release(upto, &mut out);
+        assert_eq!(out, [tick(1), tick(4), tick(5)]);
+        assert_eq!(queue.take(&key(1), |_| true), Some(tick(0)));
+        assert_eq!(drain(&mut queue), [3]);
     }
 
     proptest! {

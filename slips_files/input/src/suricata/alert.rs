@@ -1,7 +1,9 @@
 //! `alert`: a signature of Suricata's matched. Becomes a notice `Suricata::Alert` whose message is the signature's text and whose
-//! `sub` tells the rest in a fixed form: `severity=2 sid=1:2403388 action=allowed category=Misc Attack`.
+//! `sub` tells the rest in a fixed form: `severity=2 sid=1:2403388 action=allowed app=http target=named category=Misc Attack`, of which
+//! `app` is there when the match is in an application's data, and `target` when the rule says which side attacks.
 
 use slips_core::event::{Event, Notice};
+use slips_core::flow::Proto;
 
 use super::Kind;
 use crate::flowlog::order::Reorder;
@@ -30,6 +32,9 @@ columns! {
     SIGNATURE = "alert.signature",
     CATEGORY = "alert.category",
     SEVERITY = "alert.severity",
+    SOURCE_IP = "alert.source.ip",
+    TARGET_IP = "alert.target.ip",
+    TARGET_PORT = "alert.target.port",
     HOST = "host",
 }
 
@@ -44,17 +49,34 @@ fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
     let severity = row.count(col::SEVERITY)?.unwrap_or(NO_SEVERITY);
     let gid = row.count(col::GID)?.unwrap_or(1);
     let sid = row.count(col::SIGNATURE_ID)?.unwrap_or(0);
-    let (action, category) = (row.string(col::ACTION), row.string(col::CATEGORY));
+    let action = if row.word(col::ACTION, |action| (action == "blocked").then_some(())).is_some() {
+        "blocked"
+    } else {
+        "allowed"
+    };
+    let category = row.string(col::CATEGORY);
+    let app = row.string(col::APP_PROTO);
+    let is_app = !app.is_empty() && app != "failed" && !app.contains(' ');
+    let app = if is_app { format!(" app={app}") } else { String::new() };
+    // The packet that matched names its sender first; a rule may say better who attacks whom.
+    let named = (row.addr(col::SOURCE_IP)?, row.addr(col::TARGET_IP)?);
+    let (src, dst, port, target) = match named {
+        (Some(attacker), Some(target)) => {
+            (Some(attacker), Some(target), row.short_count(col::TARGET_PORT)?, " target=named")
+        }
+        _ => (row.addr(col::SRC_IP)?, row.addr(col::DEST_IP)?, row.short_count(col::DEST_PORT)?, ""),
+    };
+    let proto: Option<Proto> = row.has(col::PROTO).then(|| super::proto(row, col::PROTO));
     queue.push(Event::Notice(Box::new(Notice {
         at: row.time(col::TS)?,
         uid: row.uid(col::UID),
         note: NOTE.to_owned(),
         msg: row.string(col::SIGNATURE),
-        sub: format!("severity={severity} sid={gid}:{sid} action={action} category={category}"),
-        src: row.addr(col::SRC_IP)?,
-        dst: row.addr(col::DEST_IP)?,
-        port: row.short_count(col::DEST_PORT)?,
-        proto: row.has(col::PROTO).then(|| super::proto(row, col::PROTO)),
+        sub: format!("severity={severity} sid={gid}:{sid} action={action}{app}{target} category={category}"),
+        src,
+        dst,
+        port,
+        proto,
         count: None,
     })));
     Ok(())

@@ -8,11 +8,14 @@ mod dhcp;
 mod dns;
 mod files;
 mod flow;
+mod growing;
 mod http;
 mod quic;
 mod smtp;
 mod ssh;
 mod tls;
+
+pub use growing::GrowingEve;
 
 use std::path::Path;
 use std::sync::Arc;

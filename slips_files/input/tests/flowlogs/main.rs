@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod argus;
+mod growing;
 mod nfdump;
 mod suricata;
 
