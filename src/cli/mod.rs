@@ -272,6 +272,9 @@ struct Run {
     /// Follow Suricata's event log (eve.json) as it grows; may be given several times.
     #[arg(long, visible_alias = "suricata", value_name = "FILE")]
     eve: Vec<PathBuf>,
+    /// Let programs connect to this unix socket, which tell of flows and hear of alerts (CYST's messages).
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -430,7 +433,10 @@ fn run_config(options: &Run) -> Result<Config, Failure> {
     config.capture.promiscuous |= options.promiscuous;
     config.inputs.netflow.extend(&options.netflow);
     config.inputs.eve.extend(options.eve.iter().cloned());
-    let named = !options.netflow.is_empty() || !options.eve.is_empty();
+    if let Some(socket) = &options.socket {
+        config.inputs.socket.clone_from(socket);
+    }
+    let named = !options.netflow.is_empty() || !options.eve.is_empty() || options.socket.is_some();
     config.inputs.alone = options.interfaces.is_empty() && named;
     if let Some(directory) = &options.output {
         config.output.directory.clone_from(directory);

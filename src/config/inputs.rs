@@ -18,6 +18,8 @@ pub struct Inputs {
     pub netflow_exporters: Vec<NetText>,
     /// Event logs of Suricata that are followed as they grow.
     pub eve: Vec<PathBuf>,
+    /// Where programs connect that tell of flows and hear of alerts; empty: nowhere.
+    pub socket: PathBuf,
     /// The command line named an input and no interface: then none is watched.
     #[serde(skip)]
     pub alone: bool,

@@ -8,8 +8,10 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use slips_core::engine::pipeline::Input;
 use slips_core::event::Event;
+use slips_core::record::Record;
 use slips_core::time::{PacketTime, Span};
-use slips_input::{Feed, FeedReport, GrowingEve, Listener, Now, Reason};
+use slips_input::{Alerts, Feed, FeedReport, GrowingEve, Listener, Modules, Now, Reason};
+use slips_store::{RecordSink, StoreError};
 use slips_systemd::journal::Journal;
 
 use super::clocks::Clocks;
@@ -32,7 +34,9 @@ const LAST_TURNS: usize = 256;
 const IN_FLIGHT: Span = Span::from_millis(50);
 
 /// Opens all inputs of the configuration.
-pub fn open(config: &Inputs) -> Result<Vec<Box<dyn Feed>>, Failure> {
+///
+/// Who is to hear of alerts hears of those that are put into `alerts`.
+pub fn open(config: &Inputs, alerts: &Alerts) -> Result<Vec<Box<dyn Feed>>, Failure> {
     let mut feeds: Vec<Box<dyn Feed>> = Vec::new();
     for addr in &config.netflow {
         feeds.push(Box::new(Listener::open(*addr, config.exporters())?));
@@ -40,7 +44,36 @@ pub fn open(config: &Inputs) -> Result<Vec<Box<dyn Feed>>, Failure> {
     for path in &config.eve {
         feeds.push(Box::new(GrowingEve::open(path, now(&Clocks::default()))?));
     }
+    if !config.socket.as_os_str().is_empty() {
+        feeds.push(Box::new(Modules::open(&config.socket, alerts.clone())?));
+    }
     Ok(feeds)
+}
+
+/// Tells those who listen of alerts.
+pub struct Herald(pub Alerts);
+
+impl RecordSink for Herald {
+    fn accept(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        for record in records {
+            if let Record::Alert(alert) = record {
+                self.0.tell(&alert.id.to_string(), alert.attacker);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn lost(&self) -> u64 {
+        0
+    }
 }
 
 /// The inputs while they run.

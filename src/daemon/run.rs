@@ -66,7 +66,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let signals = Signals::take().map_err(Failure::software)?;
     // Members of the daemon's group read what it writes; what is secret says so of itself.
     umask(Mode::S_IWGRP | Mode::S_IRWXO);
-    let feeds = feeds::open(&config.inputs)?;
+    let heard = slips_input::Alerts::default();
+    let feeds = feeds::open(&config.inputs, &heard)?;
     let interfaces::Watched { names: watched, left_out } = match config.inputs.alone {
         true => interfaces::Watched::default(),
         false => interfaces::choose(asked, &config.interfaces)?,
@@ -97,6 +98,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let known = peers::addresses(config, environment).sparing(whitelist.spared.clone());
     let leases = Leases::default();
     sinks.push(leases.sink());
+    if !config.inputs.socket.as_os_str().is_empty() {
+        sinks.push(Box::new(feeds::Herald(heard)));
+    }
     let policy = Policy::from(config.firewall.clone());
     let (protect, find) = protect::finder(policy.clone(), known.clone(), leases, bell.rope());
     let (mut responder, found) = open_responder(config, policy.clone(), protect, &known, &watched)?;
