@@ -164,7 +164,7 @@ a_journald_that_stands_still_holds_nothing_up_and_what_it_loses_is_counted() {
 memory_is_flat_and_every_alert_is_everywhere_after_a_soak() {
     local status=0 load=${SLIPS_LOAD:-$(dirname "$slips")/examples/load}
     [ -x "$load" ] || { why="no generator: cargo build --package slips-input --example load" && return 2; }
-    bash "$lab/soak.sh" "$slips" "$load" "${SLIPS_SOAK:-300000}" "${SLIPS_RATE:-5000}" >"$dir/soak.log" 2>&1 || status=$?
+    bash "$lab/soak.sh" "$slips" "$load" "${SLIPS_SOAK:-300000}" "${SLIPS_RATE:-10000}" >"$dir/soak.log" 2>&1 || status=$?
     note=$(tail -n 1 "$dir/soak.log")
     [ $status = 0 ] || why=$(head -n 3 "$dir/soak.log")
     return $status

@@ -14,7 +14,7 @@ install_slips() {
     install -D -m 0644 "$repo/systemd/tmpfiles.d/slips.conf" "$lib/tmpfiles.d/slips.conf"
     install -D -m 0644 "$repo/systemd/slips.catalog" "$lib/systemd/catalog/slips.catalog"
     install -D -m 0644 "$repo/tests/lab/storm.py" "$upper/opt/storm.py"
-    # The limit of the journal is not what is looked at here, nor is a slow machine's watchdog.
+    # The limit of the journal is not what is looked at here.
     mkdir -p "$upper/etc/systemd/system/slips.service.d" "$upper/etc/systemd/journald.conf.d" "$upper/etc/slips/lists"
     printf '[Service]\nLogRateLimitBurst=10000000\n' >"$upper/etc/systemd/system/slips.service.d/lab.conf"
     printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=400M\nRateLimitBurst=0\n' >"$upper/etc/systemd/journald.conf.d/lab.conf"

@@ -184,7 +184,8 @@ impl Responder {
         }
         let wanted = self.blocked.is_wanted();
         self.shared = wanted.then(|| (now, self.gauges.changes.load(Ordering::Relaxed)));
-        let drops = wanted && self.paused.is_none() && self.policy.mode == Mode::Enforce;
+        let unhealthy = self.gauges.unhealthy.load(Ordering::Relaxed);
+        let drops = wanted && !unhealthy && self.paused.is_none() && self.policy.mode == Mode::Enforce;
         self.blocked.put(if drops { Nets::new(self.standing.nets()) } else { Nets::default() });
     }
 

@@ -126,7 +126,10 @@ impl Responder {
             _ => before,
         };
         self.next_test = now + if failed { TEST_AGAIN } else { TEST_EVERY };
-        self.gauges.unhealthy.store(failed, Ordering::Relaxed);
+        if failed != before {
+            self.gauges.unhealthy.store(failed, Ordering::Relaxed);
+            self.count();
+        }
         let shadowed = matches!(tested, Ok(SelfTest::Shadowed));
         if shadowed && !self.shadowed {
             self.say(&entries::degraded(

@@ -120,8 +120,6 @@ pub(super) struct Router {
     next: u64,
     stats: Stats,
     ops_hint: usize,
-    /// Percent of their room that remote profiles may use.
-    share: u8,
 }
 
 /// The /64 of an outside IPv6 address.
@@ -184,7 +182,6 @@ impl Router {
             next: 0,
             stats: Stats::default(),
             ops_hint: 0,
-            share: 100,
         }
     }
 
@@ -205,14 +202,7 @@ impl Router {
 
     /// Keeps remote profiles to their share of the room, some at a time.
     fn follow_share(&mut self, dealt: &mut Dealt) {
-        let share = self.settings.dial.share();
-        if share != self.share {
-            self.share = share;
-            self.profiles.set_share(share);
-        }
-        if share == 100 {
-            return;
-        }
+        self.profiles.set_share(self.settings.dial.share());
         for _ in 0..RETIRED_AT_ONCE {
             let Some((slot, mac)) = self.profiles.retire() else { break };
             if let Some(mac) = mac {
