@@ -374,12 +374,12 @@ fn databases_of_places_and_the_registry_of_makers_are_fetched_and_looked_into() 
     let registry = "Registry,Assignment,Organization Name,Organization Address\nMA-L,002272,\"File Type Url Corp.\",Somewhere\n";
     server.answer(move |asked| match asked.target.as_str() {
         target if target.starts_with("/asn-20") && target.ends_with(".mmdb.gz") => Reply::ok(gzip(&asn)),
-        "/oui.csv" => Reply::ok(registry),
+        "/oui.csv?license_key=secret" => Reply::ok(registry),
         _ => Reply::ok("no database"),
     });
     let more = format!(
         "  mac_db: {}\n  asn_db: {}\n  country_db: {}\n",
-        server.url("/oui.csv"),
+        server.url("/oui.csv?license_key=secret"),
         server.url("/asn-{YYYY}-{MM}.mmdb.gz"),
         server.url("/country.mmdb"),
     );
@@ -392,4 +392,11 @@ fn databases_of_places_and_the_registry_of_makers_are_fetched_and_looked_into() 
     let places = machine.dir.path().join("out/places");
     assert_eq!(fs::read(places.join("asn.mmdb")).expect("there"), networks());
     assert!(places.join("makers.csv").is_file() && !places.join("country.mmdb").exists());
+    // What a URL holds behind its path may be a key, and terminals are shown to others.
+    let config = machine.config();
+    for more in [&["update"][..], &["update", "--json"], &["status"], &["status", "--json"]] {
+        let out = slips([&["intel", "-c", &config], more].concat());
+        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        assert!(said.contains("/oui.csv") == more.contains(&"update") && !said.contains("secret"), "{said}");
+    }
 }

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::daemon::sinks::wall_clock;
 use crate::lists::{self, Copy, Lists, Loaded, State};
 use crate::outside::process::Restarting;
+use crate::outside::shown;
 use crate::services::{self, Desk, Opinion, Subject};
 use crate::updates::{self, Item, Outcome, Plan, Shrunk, Updater};
 
@@ -151,7 +152,7 @@ fn status(loaded: &Loaded, json: bool) -> Result<(), Failure> {
                     _ => serde_json::Map::new(),
                 };
                 let taken = if let State::Read(tally) = state { Some(tally.taken) } else { None };
-                json!({"location": &*source.entry.location, "file": source.path, "taken": taken, "rejected": rejected})
+                json!({"location": shown(&source.entry.location), "file": source.path, "taken": taken, "rejected": rejected})
             })
             .collect();
         let counts: serde_json::Map<_, _> =
@@ -172,7 +173,7 @@ fn status(loaded: &Loaded, json: bool) -> Result<(), Failure> {
             State::Read(tally) => told(*tally),
             State::Unreadable(error) => error.to_string(),
         };
-        text += &format!("{}: {said}\n", source.entry.location);
+        text += &format!("{}: {said}\n", shown(&source.entry.location));
     }
     for problem in &loaded.problems {
         text += &format!("{problem}\n");
@@ -216,7 +217,7 @@ fn update(
         if json {
             rows.push(as_row(item, &outcome));
         } else {
-            print_out(&format!("{}: {}\n", item.url, as_words(&outcome)))?;
+            print_out(&format!("{}: {}\n", shown(&item.url), as_words(&outcome)))?;
         }
     }
     if json {
@@ -301,7 +302,7 @@ fn as_row(item: &Item, outcome: &Outcome) -> serde_json::Value {
         Outcome::Failed { why, .. } => ("failed", None, None, Some(why)),
     };
     let rejected = tally.as_ref().map(rejected);
-    json!({"url": item.url, "file": item.path, "outcome": name, "entries": entries, "rejected": rejected, "why": why})
+    json!({"url": shown(&item.url), "file": item.path, "outcome": name, "entries": entries, "rejected": rejected, "why": why})
 }
 
 fn rejected(tally: &Tally) -> serde_json::Map<String, serde_json::Value> {

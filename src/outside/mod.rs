@@ -7,6 +7,7 @@ mod client;
 mod jarm;
 pub mod process;
 mod sandbox;
+mod tar;
 mod unpack;
 mod wire;
 

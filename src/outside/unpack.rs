@@ -1,9 +1,11 @@
-//! What comes packed by gzip or zip, unpacked as it comes. Whoever reads bounds how much.
+//! What comes packed by gzip or zip, or as a tar archive, unpacked as it comes. Whoever reads bounds how much.
 
 use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::Crc;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder};
+
+use super::tar;
 
 /// A packed file may be packed once more by the way it is sent; more is nobody's habit.
 const LAYERS: usize = 2;
@@ -11,12 +13,13 @@ const LAYERS: usize = 2;
 /// The bytes behind at most two layers of packing; what is not packed stays as it is.
 pub fn unpacked<'a>(from: Box<dyn Read + 'a>) -> io::Result<Box<dyn Read + 'a>> {
     let mut reader = from;
-    for _ in 0..LAYERS {
+    for layer in 0..=LAYERS {
         let (begin, rest) = peek(reader)?;
         let whole = BufReader::new(Cursor::new(begin.clone()).chain(rest));
         reader = match begin.get(..4) {
-            Some([0x1f, 0x8b, 8, _]) => Box::new(MultiGzDecoder::new(whole)),
-            Some(b"PK\x03\x04") => Box::new(FirstFile::open(whole)?),
+            Some([0x1f, 0x8b, 8, _]) if layer < LAYERS => Box::new(MultiGzDecoder::new(whole)),
+            Some(b"PK\x03\x04") if layer < LAYERS => Box::new(FirstFile::open(whole)?),
+            _ if tar::is_tar(&begin) => return Ok(Box::new(tar::database(whole)?)),
             _ => return Ok(Box::new(whole)),
         };
     }
@@ -26,7 +29,7 @@ pub fn unpacked<'a>(from: Box<dyn Read + 'a>) -> io::Result<Box<dyn Read + 'a>> 
 /// The first bytes, and what comes after them.
 fn peek<'a>(mut from: Box<dyn Read + 'a>) -> io::Result<(Vec<u8>, Box<dyn Read + 'a>)> {
     let mut begin = Vec::new();
-    from.by_ref().take(4).read_to_end(&mut begin)?;
+    from.by_ref().take(tar::BLOCK as u64).read_to_end(&mut begin)?;
     Ok((begin, from))
 }
 
@@ -211,6 +214,10 @@ mod tests {
         }
         for short in [&b""[..], b"a", b"PK", b"\x1f\x8b"] {
             assert_eq!(read(short).expect("as it is"), short);
+        }
+        let inside = tar::tests::archive(&[("GeoLite2/COPYRIGHT.txt", b"whose"), ("GeoLite2/a.mmdb", TEXT)]);
+        for packed in [inside.clone(), gzip(&inside), gzip(&gzip(&inside))] {
+            assert_eq!(read(&packed).expect("read"), TEXT);
         }
         let thrice = gzip(&gzip(&gzip(TEXT)));
         assert_eq!(read(&thrice).expect("two layers"), gzip(TEXT));

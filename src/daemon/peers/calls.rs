@@ -1,4 +1,4 @@
-//! The system calls that the node's process may make: those that it makes. Everything else fails with `EPERM`, so that whoever takes the
+//! The system calls that the processes may make that talk with strangers, the node's and the one that fetches: those that they make. Everything else fails with `EPERM`, so that whoever takes the
 //! process over through a hole in what it reads can start no program, touch no other process, and open no unix socket: not the daemon's,
 //! which it would be believed at where both have one user, nor anybody's. Its socket to the daemon it has already.
 //!
@@ -9,12 +9,22 @@ use anyhow::Result;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 pub use known::confine;
 
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Talks with peers.
+    Peers,
+    /// Fetches and asks, by names: the C library's resolver sends datagrams, and loads parts of itself when it is first asked. It is told that
+    /// there are no unix sockets, so that it asks no other program of this host, and goes on to DNS.
+    Fetching,
+}
+
 /// Gives up nothing: there is no filter for this processor.
 ///
 /// # Errors
 /// None.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
-pub fn confine() -> Result<&'static str> {
+pub fn confine(_work: Work) -> Result<&'static str> {
     Ok("all system calls (no filter for this processor)")
 }
 
@@ -32,14 +42,14 @@ mod known {
         SeccompRule, TargetArch, apply_filter_all_threads,
     };
 
-    use super::Result;
+    use super::{Result, Work};
 
     /// Gives up all calls but those below, in all threads, for ever.
     ///
     /// # Errors
     /// When the filter cannot be made, or the kernel refuses it for another reason than having none.
-    pub fn confine() -> Result<&'static str> {
-        for filter in [without_clone3(), allowed()] {
+    pub fn confine(work: Work) -> Result<&'static str> {
+        for filter in [without_clone3(), allowed(work)] {
             let program = program(filter.context("cannot make the filter of system calls")?)?;
             match apply_filter_all_threads(&program) {
                 Ok(()) => {}
@@ -72,8 +82,10 @@ mod known {
     }
 
     /// Calls of another processor's kind (32 bits) end the process; those of x32 are other numbers, and in no rule.
-    fn allowed() -> Made<SeccompFilter> {
-        let mut rules: Rules = PLAIN.iter().chain(OLD).map(|call| (*call, Vec::new())).collect();
+    fn allowed(work: Work) -> Made<SeccompFilter> {
+        let fetching = work == Work::Fetching;
+        let more = if fetching { RESOLVER } else { &[] };
+        let mut rules: Rules = PLAIN.iter().chain(OLD).chain(more).map(|call| (*call, Vec::new())).collect();
         let mut allow = |call, conditions: &[&[SeccompCondition]]| -> Made<()> {
             let any = conditions.iter().map(|all| SeccompRule::new(all.to_vec())).collect::<Made<_>>()?;
             rules.insert(call, any);
@@ -88,7 +100,7 @@ mod known {
                 sockets.push([arg(0, Dword, Eq, family)?, stream.clone(), protocol].to_vec());
             }
         }
-        if cfg!(feature = "mdns") {
+        if cfg!(feature = "mdns") || fetching {
             let datagram = arg(1, Dword, MaskedEq(KIND_OF_SOCKET), libc::SOCK_DGRAM)?;
             for family in [libc::AF_INET, libc::AF_INET6] {
                 for protocol in [0, libc::IPPROTO_UDP] {
@@ -104,9 +116,11 @@ mod known {
         // Another thread, not another process.
         let thread = libc::CLONE_THREAD;
         allow(libc::SYS_clone, &[&[arg(0, Qword, MaskedEq(wide(thread)), thread)?]])?;
-        for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-            allow(call, &[&[arg(2, Dword, MaskedEq(wide(libc::PROT_EXEC)), 0)?]])?;
-        }
+        let no_code = [arg(2, Dword, MaskedEq(wide(libc::PROT_EXEC)), 0)?];
+        allow(libc::SYS_mprotect, &[&no_code])?;
+        // Code of a file, which cannot be written.
+        let code = [arg(2, Dword, MaskedEq(wide(libc::PROT_WRITE)), 0)?];
+        allow(libc::SYS_mmap, &[&no_code, if fetching { &code } else { &no_code }])?;
         // How much memory it needs it reads from a file. What changes or makes one it never opens.
         let writes = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_PATH;
         allow(libc::SYS_openat, &[&[arg(2, Dword, MaskedEq(wide(writes)), libc::O_RDONLY)?]])?;
@@ -115,7 +129,9 @@ mod known {
         let commands = commands.map(|command| Ok([arg(1, Dword, Eq, command)?]));
         let commands = commands.into_iter().collect::<Made<Vec<_>>>()?;
         allow(libc::SYS_fcntl, &commands.iter().map(|one| &one[..]).collect::<Vec<_>>())?;
-        allow(libc::SYS_ioctl, &[&[number(1, Dword, Eq, libc::FIONBIO)?]])?;
+        let (set_waiting, how_much) =
+            ([number(1, Dword, Eq, libc::FIONBIO)?], [number(1, Dword, Eq, libc::FIONREAD)?]);
+        allow(libc::SYS_ioctl, &[&set_waiting, if fetching { &how_much } else { &set_waiting }])?;
         let names = [libc::PR_SET_NAME, libc::PR_SET_VMA];
         allow(libc::SYS_prctl, &[&[arg(0, Dword, Eq, names[0])?], &[arg(0, Dword, Eq, names[1])?]])?;
         // Its own limits, to look at.
@@ -204,6 +220,9 @@ mod known {
         libc::SYS_gettimeofday,
         libc::SYS_nanosleep,
     ];
+
+    /// What a resolver calls besides: several questions at once, and what this host is called.
+    const RESOLVER: &[i64] = &[libc::SYS_sendmmsg, libc::SYS_recvmmsg, libc::SYS_uname];
 
     /// The same by calls that newer processors do not have.
     #[cfg(target_arch = "x86_64")]

@@ -10,7 +10,7 @@
 //! waiting. When the node dies, blocking goes on, and another node is started.
 
 mod book;
-mod calls;
+pub(crate) mod calls;
 mod directory;
 mod heard;
 pub mod link;

@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use super::calls;
+use super::calls::{self, Work};
 
 /// Memory of the process in bytes: more than the limits of the node allow it to need, and less than hurts a small router. Beyond it the
 /// process ends and is started anew.
@@ -36,7 +36,7 @@ pub fn enter(bound: bool) -> Result<String> {
     let user = leave_root()?;
     drop_capabilities()?;
     seal(bound)?;
-    let calls = calls::confine()?;
+    let calls = calls::confine(Work::Peers)?;
     Ok(format!("no capabilities, {user}, {files}, {calls}"))
 }
 
