@@ -65,7 +65,7 @@ tools=(nft:nftables ip:iproute2 nmap:nmap hydra:hydra hping3:hping3 sshd:openssh
     firewalld:firewalld dbus-daemon:dbus-daemon fail2ban-server:fail2ban dnsmasq:dnsmasq-base openssl:openssl
     arpspoof:dsniff iodine:iodine dns2tcpc:dns2tcp smbd:samba smbclient:smbclient dhcpstarv:dhcpstarv systemctl:systemd pgrep:procps
     mmdebstrap:mmdebstrap dpkg-shlibdeps:dpkg-dev strip:binutils
-    lintian:lintian rpm:rpm)
+    lintian:lintian rpm:rpm nfpcapd:nfdump argus:argus-server ra:argus-client softflowd:softflowd)
 
 lift_guard() {
     if [ $guarded = yes ]; then as_root rm -f $guard; fi
@@ -97,16 +97,43 @@ install_tools() {
     fi
     lift_guard
     if [ -d /run/systemd/system ]; then
-        for unit in openssh-server:ssh redis-server:redis-server ufw:ufw firewalld:firewalld fail2ban:fail2ban samba:smbd samba:nmbd; do
+        for unit in openssh-server:ssh redis-server:redis-server ufw:ufw firewalld:firewalld fail2ban:fail2ban samba:smbd samba:nmbd \
+            nfdump:nfdump argus-server:argus softflowd:softflowd; do
             case " ${missing[*]} " in *" ${unit%%:*} "*) as_root systemctl disable --quiet "${unit#*:}" || true ;; esac
         done
     fi
+}
+
+# Debian 12 has it among its backports alone: they are asked beside the sources of the machine, which stay as they are.
+install_suricata() {
+    local release='' sources=$scratch/sources.list.d options
+    PATH=$PATH:/usr/sbin:/sbin have suricata && return 0
+    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null) || true
+    [ "$release" = bookworm ] && may_be_root || return 0
+    echo "   package to install: suricata, of $release-backports"
+    mkdir -p "$sources" "$scratch/lists/partial"
+    cp -a /etc/apt/sources.list.d/. "$sources" 2>/dev/null || true
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release-backports main" \
+        >"$sources/slips-backports.list"
+    options=(-qq -o "Dir::Etc::SourceParts=$sources" -o "Dir::State::Lists=$scratch/lists" -o Dpkg::Use-Pty=0)
+    if [ ! -e $guard ]; then
+        guarded=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $guard >/dev/null
+        as_root chmod 0755 $guard
+    fi
+    { as_root apt-get "${options[@]}" update &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" install -y --no-install-recommends \
+            -t "$release-backports" suricata; } >"$scratch/suricata.log" 2>&1 ||
+        echo "   suricata cannot be installed here; the test that runs it is skipped by name"
+    lift_guard
+    if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet suricata 2>/dev/null || true; fi
 }
 
 if [ "$install" = yes ]; then
     step "Installing what the tests need"
     ./install.sh --build-deps
     install_tools
+    install_suricata
     for tool in cargo-deb cargo-generate-rpm; do
         have $tool && continue
         echo "   building $tool (once)"

@@ -6,6 +6,8 @@
     reason = "test helpers; each test file uses its own part"
 )]
 
+pub mod daemon;
+pub mod flows;
 pub mod mmdb;
 pub mod pcap;
 pub mod server;

@@ -70,7 +70,8 @@ pub(crate) const fn tcp(orig: Flags, resp: Flags, resp_pkts: u64) -> ConnState {
         (false, true) if resp.has(RST) => ConnState::Rstrh,
         (false, true) if resp.has(FIN) => ConnState::Shr,
         (false, true) => ConnState::Oth,
-        (true, false) if resp_pkts == 0 => match (orig.has(RST), orig.has(FIN)) {
+        // Every segment has a flag: what was counted without any are ICMP's errors about the attempt, which Suricata adds to it.
+        (true, false) if resp_pkts == 0 || resp.0 == 0 => match (orig.has(RST), orig.has(FIN)) {
             (true, _) => ConnState::Rstos0,
             (false, true) => ConnState::Sh,
             (false, false) => ConnState::S0,
@@ -188,6 +189,7 @@ mod tests {
         check("PA", "PA", "OTH", "AaDd");
         check("SPA", "PA", "S1", "SAaDd");
         check("", "", "OTH", "");
+        assert_eq!(tcp(Flags(Flags::SYN), Flags(0), 2), ConnState::S0, "two errors of ICMP");
     }
 
     #[test]
