@@ -91,11 +91,13 @@ pub struct Capture {
     pub filter: FilterText,
     pub promiscuous: bool,
     pub ring: Auto<Amount>,
+    pub spare: Auto<Amount>,
 }
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { threads: 1, filter: FilterText(None), promiscuous: false, ring: Auto::Auto }
+        let (ring, spare) = (Auto::Auto, Auto::Auto);
+        Self { threads: 1, filter: FilterText(None), promiscuous: false, ring, spare }
     }
 }
 
@@ -449,6 +451,10 @@ impl Config {
         check(
             self.capture.ring.set().is_none_or(|ring| (1 << 20..=1 << 30).contains(&ring.0)),
             "capture.ring must be 1MiB to 1GiB, or auto: 8MiB, less where memory is short",
+        );
+        check(
+            self.capture.spare.set().is_none_or(|spare| spare.0 == 0 || (1 << 20..=1 << 30).contains(&spare.0)),
+            "capture.spare must be 0 (none), 1MiB to 1GiB, or auto: as much as the ring",
         );
         let intelligence = &self.threatintelligence;
         check(

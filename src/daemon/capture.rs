@@ -13,7 +13,7 @@ use std::time::Duration;
 use slips_core::addr::LocalNets;
 use slips_core::engine::pipeline::{Input, NotTaken};
 use slips_core::event::Event;
-use slips_input::capture::{CaptureSettings, LinkState, Live, LiveSource, RingSize, Senders};
+use slips_input::capture::{CaptureSettings, Handover, LinkState, Live, LiveSource, RingSize, Senders};
 use slips_input::filter::Share;
 
 use super::build;
@@ -55,23 +55,30 @@ pub fn settings(config: &config::Capture, interfaces: &[String]) -> CaptureSetti
     }
 }
 
-/// One source for each capture thread of the configuration, which together take all.
+/// One source for each capture thread of the configuration, which together take all, first what an earlier process left.
 pub fn sources(
     config: &Config,
     interfaces: &[String],
     local: &LocalNets,
+    mut handover: Handover,
 ) -> Result<Vec<LiveSource>, Failure> {
     let random = RandomState::new();
     let of = if interfaces.is_empty() { 0 } else { config.capture.threads.max(1) };
+    // What is kept is dealt by the key of the process before.
+    let share_key = handover.share_key(of).unwrap_or(random.hash_one(0) as u32);
     let open = |part: u16| {
         // Its own key: two sensors with the same would give two flows the same uid.
         let key = [random.hash_one((part, 1)), random.hash_one((part, 2))];
         let sensor = build::sensor_settings(config, key);
         let sensor = build::searching(sensor, config, local.clone(), of);
-        let share = (of > 1).then(|| Share { part, of, key: random.hash_one(0) as u32 });
+        let share = (of > 1).then(|| Share { part, of, key: share_key });
         let sensor = slips_sensor::Settings { max_flows: flows_of(config), ..sensor };
-        let capture = CaptureSettings { share, ..settings(&config.capture, interfaces) };
-        LiveSource::open(capture, sensor).map_err(failure)
+        let whole = settings(&config.capture, interfaces);
+        // It costs memory, and pays only where somebody keeps it.
+        let bytes = config.capture.spare.or(config.capture.ring.or(USUAL_RING)).0;
+        let spare = Some(whole.ring.spare(bytes)).filter(|_| handover.is_kept() && bytes > 0);
+        let capture = CaptureSettings { share, spare, ..whole };
+        LiveSource::take_over(capture, sensor, handover.part(part, of)).map_err(failure)
     };
     (0..of).map(open).collect()
 }

@@ -8,6 +8,7 @@ mod chatter;
 pub mod clocks;
 mod entries;
 mod feeds;
+mod handover;
 mod interfaces;
 mod leases;
 mod lists;

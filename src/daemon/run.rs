@@ -43,7 +43,7 @@ use super::signals::{Asked, Signals};
 use super::tend::{self, Tender};
 use super::updates::Updates;
 use super::{
-    build, capture, entries, feeds, interfaces, peers, protect, responder, services, sinks, whitelist,
+    build, capture, entries, feeds, handover, interfaces, peers, protect, responder, services, sinks, whitelist,
 };
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
@@ -63,6 +63,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 ///
 /// `load` reads the configuration as `config` was read.
 pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environment) -> Result<(), Failure> {
+    let handover = handover::take(environment);
     let signals = Signals::take().map_err(Failure::software)?;
     // Members of the daemon's group read what it writes; what is secret says so of itself.
     umask(Mode::S_IWGRP | Mode::S_IRWXO);
@@ -80,7 +81,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let config = &memory.fit(config, watched.len() * usize::from(config.capture.threads.max(1)));
     let own_nets = interfaces::own_nets(&watched);
     let local_nets = config.engine(&own_nets).local_nets;
-    let sources = capture::sources(config, &watched, &local_nets)?;
+    let sources = capture::sources(config, &watched, &local_nets, handover)?;
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
     let files = Files::of(config);

@@ -4,12 +4,15 @@
 //! there is no such socket every call does nothing.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::Duration;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
 /// How the daemon is, in the words of the service manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +62,12 @@ pub struct Environment {
     pub watchdog_pid: Option<OsString>,
     /// `CREDENTIALS_DIRECTORY`: secrets that the unit was given.
     pub credentials_directory: Option<OsString>,
+    /// `LISTEN_PID`: for whom the descriptors are meant.
+    pub listen_pid: Option<OsString>,
+    /// `LISTEN_FDS`: how many descriptors were passed, from 3 on.
+    pub listen_fds: Option<OsString>,
+    /// `LISTEN_FDNAMES`: their names, with colons between them.
+    pub listen_fdnames: Option<OsString>,
 }
 
 impl Environment {
@@ -69,7 +78,22 @@ impl Environment {
             watchdog_usec: std::env::var_os("WATCHDOG_USEC"),
             watchdog_pid: std::env::var_os("WATCHDOG_PID"),
             credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY"),
+            listen_pid: std::env::var_os("LISTEN_PID"),
+            listen_fds: std::env::var_os("LISTEN_FDS"),
+            listen_fdnames: std::env::var_os("LISTEN_FDNAMES"),
         }
+    }
+
+    /// The names of the descriptors that were passed to this process, in their order from 3 on. `pid` is our own process.
+    pub fn passed(&self, pid: u32) -> Vec<String> {
+        let number = |text: &Option<OsString>| text.as_ref()?.to_str()?.parse::<u32>().ok();
+        if number(&self.listen_pid) != Some(pid) {
+            return Vec::new();
+        }
+        let count = number(&self.listen_fds).unwrap_or(0).min(MAX_PASSED) as usize;
+        let names = self.listen_fdnames.as_ref().and_then(|names| names.to_str()).unwrap_or_default();
+        let names = names.split(':').map(str::to_owned);
+        names.chain(std::iter::repeat(String::new())).take(count).collect()
     }
 }
 
@@ -127,6 +151,52 @@ impl Notifier {
     }
 }
 
+/// Has the service manager keep descriptors beyond the end of this process; silent where there is none.
+#[derive(Debug)]
+pub struct Keeping(Option<(UnixDatagram, Vec<u8>)>);
+
+impl Keeping {
+    /// A way to the same service manager, of which each message shall arrive.
+    pub fn new(environment: &Environment) -> io::Result<Self> {
+        let Some(name) = environment.notify_socket.as_deref().filter(|name| !name.is_empty()) else {
+            return Ok(Self(None));
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        address(name)?;
+        Ok(Self(Some((socket, name.as_bytes().to_vec()))))
+    }
+
+    /// Whether anybody listens.
+    pub const fn is_heard(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Keeps a duplicate under this name, also when the descriptor reports an error (`FDPOLL=0`): a packet socket does when its interface is
+    /// switched off.
+    pub fn keep(&self, name: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}\n"), &[fd.as_raw_fd()])
+    }
+
+    /// Keeps none of that name any more.
+    pub fn forget(&self, name: &str) -> io::Result<()> {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}\n"), &[])
+    }
+
+    fn send(&self, message: &str, fds: &[RawFd]) -> io::Result<()> {
+        let Some((socket, name)) = &self.0 else { return Ok(()) };
+        let address = match name.as_slice() {
+            [b'@', rest @ ..] => UnixAddr::new_abstract(rest),
+            path => UnixAddr::new(path),
+        }?;
+        let rights = [ControlMessage::ScmRights(fds)];
+        let rights = if fds.is_empty() { &[] } else { rights.as_slice() };
+        let message = [IoSlice::new(message.as_bytes())];
+        sendmsg(socket.as_raw_fd(), &message, rights, MsgFlags::MSG_NOSIGNAL, Some(&address))?;
+        Ok(())
+    }
+}
+
 /// A path, or with a leading `@` a name in the kernel's own table.
 fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes() {
@@ -168,6 +238,12 @@ impl Heartbeat {
         all
     }
 }
+
+/// Most descriptors that are taken over; the unit has fewer kept.
+const MAX_PASSED: u32 = 4096;
+
+/// How long the service manager may take to have room for a message that must reach it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Longest status text, in characters; `systemctl status` prints one line.
 const MAX_STATUS: usize = 400;
@@ -250,6 +326,54 @@ mod tests {
         let refused =
             (0..100_000).find_map(|_| notifier.tell(&[State::Alive]).err()).expect("the queue fills");
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn descriptors_are_kept_and_forgotten_by_name() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).expect("bind");
+        let keeping = Keeping::new(&environment(path.as_os_str())).expect("a way");
+        let (ours, theirs) = UnixDatagram::pair().expect("a pair");
+        keeping.keep("capture/1", std::os::fd::AsFd::as_fd(&ours)).expect("sent");
+        keeping.forget("capture/0").expect("sent");
+        drop(ours);
+        let mut space = nix::cmsg_space!(RawFd);
+        let mut buffer = [0; 200];
+        let mut parts = [io::IoSliceMut::new(&mut buffer)];
+        let got = nix::sys::socket::recvmsg::<()>(
+            manager.as_raw_fd(),
+            &mut parts,
+            Some(&mut space),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        )
+        .expect("a datagram");
+        let rights = got.cmsgs().expect("whole").count();
+        let text = String::from_utf8_lossy(got.iovs().next().expect("text")).into_owned();
+        assert_eq!((text.as_str(), rights), ("FDSTORE=1\nFDPOLL=0\nFDNAME=capture/1\n", 1));
+        assert_eq!(received(&manager), "FDSTOREREMOVE=1\nFDNAME=capture/0\n");
+        // The duplicate lives.
+        theirs.send(b"still there").expect("sent");
+        assert!(!Keeping::new(&Environment::default()).expect("a way").is_heard());
+    }
+
+    #[test]
+    fn passed_descriptors_are_ours_only() {
+        let passed = |pid: &str, count: &str, names: Option<&str>| {
+            let environment = Environment {
+                listen_pid: Some(pid.into()),
+                listen_fds: Some(count.into()),
+                listen_fdnames: names.map(Into::into),
+                ..Environment::default()
+            };
+            environment.passed(42)
+        };
+        assert_eq!(passed("42", "2", Some("one:two")), ["one", "two"]);
+        assert_eq!(passed("42", "3", Some("one:two")), ["one", "two", ""]);
+        assert_eq!(passed("42", "1", None), [""]);
+        assert!(passed("43", "2", Some("one:two")).is_empty());
+        assert!(passed("42", "many", Some("one")).is_empty());
+        assert!(Environment::default().passed(42).is_empty());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod gate;
 mod judge;
 pub mod pipeline;
 mod profiles;
+pub mod progress;
 mod room;
 mod router;
 mod shard;

@@ -38,6 +38,11 @@ impl<'a> Frames<'a> {
         Self { block, at: first as usize, left }
     }
 
+    /// When the first frame came: seconds and nanoseconds.
+    pub(super) fn begin(&self) -> Option<(u32, u32)> {
+        self.frame().map(|frame| (frame.seconds, frame.nanos))
+    }
+
     /// How many frames the block promised and did not show.
     pub(super) fn missing(&self) -> u32 {
         self.left

@@ -149,6 +149,7 @@ impl CaptureError {
             (Step::Version, _) => "the kernel knows no packet ring of version 3",
             (Step::Bind, _) => "the socket cannot be bound",
             (Step::Promiscuous, _) => "promiscuous mode is refused",
+            (Step::Group, _) => "the sockets cannot be joined",
         };
         Self::Open { name, step, source }
     }

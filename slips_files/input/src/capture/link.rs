@@ -2,14 +2,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
-use slips_core::time::PacketTime;
-
-use super::block::{Frames, RawFrame};
-use super::ring::{self, InterfaceFacts, LinkHeader, Ring, RingError, RingOptions, Step};
-use super::settings::CaptureSettings;
-use super::{CaptureError, Change, Checksum, Frame};
-use crate::filter::{self, Program, RunsIn};
+use super::handover::{Handover, Keeping, Kept, Label, Role};
+use super::kind::LinkKind;
+use super::ring::{self, InterfaceFacts, Ring, RingError, RingOptions, RingSocket, Step};
+use super::settings::{CaptureSettings, RingSize};
+use super::spare::{self, Remainder, Spare};
+use super::{CaptureError, Change, Frame};
+use crate::filter::{Program, RunsIn};
 
 /// The state of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,13 @@ pub(super) struct Link {
     number: u16,
     /// `None` only while it could not be opened again.
     ring: Option<Ring>,
+    label: Label,
+    /// What takes the frames that find no room in the ring.
+    spare: Option<Spare>,
+    behind: Option<Behind>,
+    /// Rings that were let go since they were asked for last.
+    left: Vec<Remainder>,
+    keeping: Keeping,
     index: u32,
     kind: LinkKind,
     state: LinkState,
@@ -59,12 +67,22 @@ pub(super) struct Link {
     doubtful: bool,
 }
 
+/// What an earlier process left is to be read before what comes in now.
+#[derive(Debug)]
+struct Behind {
+    /// Blocks of the ring that were there at the start.
+    backlog: usize,
+    /// Since they are given back, frames come into the ring again. By then the other ring has handed over what it got before.
+    until: Option<Instant>,
+}
+
 impl Link {
     pub(super) fn open(
         name: &str,
         number: u16,
         settings: &CaptureSettings,
         probe: BorrowedFd<'_>,
+        handover: &mut Handover,
     ) -> Result<Self, CaptureError> {
         let facts = ring::interface(probe, name).map_err(|_| CaptureError::missing(name))?;
         let kind = LinkKind::of(facts.hardware);
@@ -72,12 +90,26 @@ impl Link {
         if kind.for_filters().is_none() && (settings.filter.is_some() || settings.share.is_some()) {
             return Err(CaptureError::Unfiltered { name: name.to_owned() });
         }
-        let ring = open_ring(facts.index, kind, settings)
-            .map_err(|error| CaptureError::opening(name, bytes, error))?;
-        let link = Self {
+        let refused = |error| CaptureError::opening(name, bytes, error);
+        let program = program(kind, settings).map_err(refused)?;
+        let label = Label::new(name, facts, settings, program.as_ref(), probe);
+        let keeping = handover.keeping();
+        let (ring, spare, behind) = match take_over(handover, &label, settings.spare, &keeping) {
+            Some((ring, spare)) => {
+                let behind = Behind { backlog: ring.waiting(), until: None };
+                (ring, spare, Some(behind))
+            }
+            None => (open_ring(facts.index, kind, settings).map_err(refused)?, None, None),
+        };
+        let mut link = Self {
             name: name.to_owned(),
             number,
             ring: Some(ring),
+            label,
+            spare,
+            behind,
+            left: Vec::new(),
+            keeping,
             index: facts.index,
             kind,
             state: state_of(facts),
@@ -86,27 +118,33 @@ impl Link {
             doubtful: false,
         };
         link.clear_error();
+        link.keep();
+        link.arm(settings);
         Ok(link)
     }
 
     pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.ring.as_ref().map(Ring::as_fd)
+        self.ring.as_ref().map(|ring| ring.socket().as_fd())
+    }
+
+    pub(super) fn spare_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.spare.as_ref().and_then(Spare::as_fd)
     }
 
     pub(super) fn dlt(&self) -> u32 {
         self.kind.dlt()
     }
 
-    /// The socket reports an error: its interface went down, or was deleted.
+    /// A socket reports an error: its interface went down, or was deleted.
     pub(super) fn on_error(&mut self) {
         self.clear_error();
         self.doubtful = true;
     }
 
-    /// Takes the error off the socket, or it would be reported for ever.
+    /// Takes the error off the sockets, or it would be reported for ever.
     fn clear_error(&self) {
-        if let Some(ring) = &self.ring {
-            let _ = nix::sys::socket::getsockopt(ring, nix::sys::socket::sockopt::SocketError);
+        for fd in [self.as_fd(), self.spare_fd()].into_iter().flatten() {
+            let _ = nix::sys::socket::getsockopt(&fd, nix::sys::socket::sockopt::SocketError);
         }
     }
 
@@ -119,27 +157,97 @@ impl Link {
         Some(Change { interface: self.number, state: self.state })
     }
 
-    /// Hands over the frames of at most `blocks` finished blocks.
+    /// Hands over the frames of at most `blocks` finished blocks of each ring.
     pub(super) fn drain(&mut self, blocks: usize, each: &mut dyn FnMut(Frame<'_>)) -> usize {
-        let Some(ring) = &mut self.ring else { return 0 };
         let mut handed = 0;
+        let from = (self.kind, self.number);
         for _ in 0..blocks {
-            let Some(block) = ring.take() else { break };
-            let mut frames = Frames::new(block.bytes());
-            for raw in frames.by_ref() {
-                let Some(frame) = self.kind.frame(self.number, &raw) else {
-                    self.counters.skipped += u64::from(!self.kind.is_echo(&raw));
-                    continue;
-                };
-                self.counters.frames += 1;
-                self.counters.bytes += u64::from(frame.wire_len);
-                self.counters.cut += u64::from(frame.captured.len() < frame.wire_len as usize);
-                handed += 1;
-                each(frame);
+            let Some(ring) = &mut self.ring else { break };
+            let Some(frames) = spare::read(ring, from, &mut self.counters, each) else { break };
+            handed += frames;
+        }
+        let Some(other) = &mut self.spare else { return handed };
+        for _ in 0..blocks {
+            let Some(ring) = other.ring() else { break };
+            match spare::read(ring, from, &mut self.counters, each) {
+                Some(frames) => handed += frames,
+                None => other.park(),
             }
-            self.counters.skipped += u64::from(frames.missing());
         }
         handed
+    }
+
+    /// Something lies in the other ring, or may.
+    pub(super) fn look_into_spare(&mut self) {
+        if let Some(spare) = &mut self.spare {
+            spare.look();
+        }
+    }
+
+    /// Whether what an earlier process left is still to be read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// When the oldest block came that was there before, and whether it lies in the other ring.
+    pub(super) fn oldest(&mut self) -> Option<((u32, u32), Role)> {
+        let behind = self.behind.as_ref()?;
+        let first = self.ring.as_mut().filter(|_| behind.backlog > 0).and_then(spare::begin);
+        let other = self.spare.as_mut().and_then(Spare::ring).and_then(spare::begin);
+        let candidates = [first.map(|at| (at, Role::First)), other.map(|at| (at, Role::Spare))];
+        candidates.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Hands over that block.
+    pub(super) fn read_oldest(&mut self, role: Role, each: &mut dyn FnMut(Frame<'_>)) -> usize {
+        let ring = match role {
+            Role::First => self.ring.as_mut(),
+            Role::Spare => self.spare.as_mut().and_then(Spare::ring),
+        };
+        if let (Role::First, Some(behind)) = (role, &mut self.behind) {
+            behind.backlog = behind.backlog.saturating_sub(1);
+        }
+        let from = (self.kind, self.number);
+        ring.and_then(|ring| spare::read(ring, from, &mut self.counters, each)).unwrap_or(0)
+    }
+
+    /// Nothing more is there of what came in before; ends the wait for it when that is over.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let (Some(behind), Some(ring)) = (&mut self.behind, &mut self.ring) else {
+            self.behind = None;
+            return;
+        };
+        if behind.backlog > 0 && spare::begin(ring).is_some() {
+            return;
+        }
+        behind.backlog = 0;
+        let over = match (self.spare.as_mut().and_then(Spare::ring), behind.until) {
+            (None, _) => true,
+            (Some(other), None) if other.is_untouched() => true,
+            (Some(other), None) => {
+                behind.until = Some(now + spare::settling(other.socket().size()));
+                false
+            }
+            // What lies in the other ring now is younger than what came into the first: the order is restored.
+            (Some(other), Some(until)) => {
+                let younger =
+                    spare::begin(ring).zip(spare::begin(other)).is_some_and(|(first, other)| other > first);
+                younger || (now >= until && other.look().is_none()) || now >= until + AT_MOST_BEHIND
+            }
+        };
+        if over {
+            self.behind = None;
+        }
+    }
+
+    /// Rings that are to be read to their end.
+    pub(super) fn left(&mut self) -> impl Iterator<Item = Remainder> {
+        self.left.drain(..)
+    }
+
+    /// What is read from a ring that was this interface's counts as its own.
+    pub(super) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
     }
 
     pub(super) fn counters(&mut self) -> Counters {
@@ -149,76 +257,188 @@ impl Link {
 
     /// Adds what the kernel counted since the last time; it starts again at zero when read.
     fn collect(&mut self) {
-        let Some(Ok(fresh)) = self.ring.as_ref().map(Ring::statistics) else { return };
-        self.counters.drops += u64::from(fresh.drops);
-        self.counters.freezes += u64::from(fresh.freezes);
+        if let Some(Ok(fresh)) = self.ring.as_ref().map(|ring| ring.socket().statistics()) {
+            self.counters.drops += u64::from(fresh.drops);
+            self.counters.freezes += u64::from(fresh.freezes);
+        }
+        self.counters.drops += self.spare.as_ref().map_or(0, Spare::drops);
     }
 
     /// Compares with what the kernel says now; takes the interface up again when it was made anew.
-    pub(super) fn check(&mut self, settings: &CaptureSettings, probe: BorrowedFd<'_>) {
+    pub(super) fn check(&mut self, settings: &CaptureSettings, probe: BorrowedFd<'_>, now: Instant) {
         self.collect();
         let Ok(facts) = ring::interface(probe, &self.name) else {
             self.state = LinkState::Away;
             return;
         };
         // A socket lets go of an interface that is deleted, so when it was away even the same index is bound anew.
-        if facts.index == self.index && matches!(self.state, LinkState::Up | LinkState::Down) {
-            if std::mem::take(&mut self.doubtful)
-                && let Some(ring) = &self.ring
-            {
-                let _ = ring.bind(self.index);
-                self.clear_error();
-            }
+        let doubtful = std::mem::take(&mut self.doubtful);
+        let stayed = facts.index == self.index && matches!(self.state, LinkState::Up | LinkState::Down);
+        if stayed && (!doubtful || self.bind_again()) {
             self.state = state_of(facts);
+            self.arm(settings);
             return;
         }
-        match self.take_up(facts, settings) {
+        match self.take_up(facts, settings, now) {
             Ok(()) => {
                 self.counters.returns += 1;
                 self.state = state_of(facts);
+                self.arm(settings);
             }
             Err(error) if is_gone(&error.source) => self.state = LinkState::Away,
             Err(_) => self.state = LinkState::Refused,
         }
     }
 
-    fn take_up(&mut self, facts: InterfaceFacts, settings: &CaptureSettings) -> Result<(), RingError> {
+    /// Whether the socket has its interface still, or again.
+    fn bind_again(&self) -> bool {
+        let Some(ring) = &self.ring else { return false };
+        let is_bound = match ring.socket().group() {
+            // A member of a group cannot be bound again; the kernel does so when the interface is up again, unless it was deleted.
+            Some(_) => ring::bound_to(ring.socket().as_fd()) == Some(self.index),
+            None => {
+                let _ = ring.socket().bind(self.index);
+                true
+            }
+        };
+        self.clear_error();
+        is_bound
+    }
+
+    fn take_up(
+        &mut self,
+        facts: InterfaceFacts,
+        settings: &CaptureSettings,
+        now: Instant,
+    ) -> Result<(), RingError> {
         let kind = LinkKind::of(facts.hardware);
         match &self.ring {
-            Some(ring) if kind == self.kind => {
+            Some(ring) if kind == self.kind && ring.socket().group().is_none() => {
                 // The same socket again: keeps what is still in the ring, and needs no capability.
-                ring.bind(facts.index)?;
+                ring.socket().bind(facts.index)?;
                 if settings.promiscuous {
-                    ring.promiscuous(facts.index)?;
+                    ring.socket().promiscuous(facts.index)?;
                 }
             }
             _ => {
-                // Another sort of interface, whose frames come otherwise.
-                self.ring = None;
-                self.ring = Some(open_ring(facts.index, kind, settings)?);
+                // What is bound for good, or to another sort of interface, whose frames come otherwise.
+                let ring = open_ring(facts.index, kind, settings)?;
+                let spare = self.spare.take().and_then(|spare| spare.leave(self.kind, self.number, now));
+                let first = self.ring.replace(ring);
+                let first =
+                    first.map(|ring| Remainder::new(ring, self.kind, self.number, self.label.clone(), now));
+                self.left.extend([first, spare].into_iter().flatten());
+                self.behind = None;
                 self.kind = kind;
             }
         }
         self.index = facts.index;
-        self.doubtful = false;
+        let before = self.label.clone();
+        (self.label.index, self.label.hardware) = (facts.index, facts.hardware);
         self.clear_error();
+        self.keep();
+        // The same socket under another name; another one is forgotten once it is read to its end.
+        if before.cookie == self.label.cookie && before != self.label {
+            self.keeping.forget(&before);
+        }
         Ok(())
     }
+
+    /// Has the ring kept beyond this process.
+    fn keep(&mut self) {
+        let Some(ring) = &self.ring else { return };
+        self.label.cookie = ring.socket().cookie();
+        self.keeping.keep(&self.label, ring.socket().as_fd());
+    }
+
+    /// Gives the ring the other one, where one is wanted and the kernel lets us: it takes an interface that is up.
+    fn arm(&mut self, settings: &CaptureSettings) {
+        let (Some(size), Some(ring), None) = (settings.spare, &self.ring, &self.spare) else { return };
+        if self.state != LinkState::Up {
+            return;
+        }
+        if let Ok(socket) = open_spare(ring.socket(), self.index, self.kind, settings, size) {
+            let label = Label { role: Role::Spare, size, cookie: socket.cookie(), ..self.label.clone() };
+            self.keeping.keep(&label, socket.as_fd());
+            self.spare = Some(Spare::new(socket, label));
+        }
+    }
+}
+
+/// The rings of an earlier process that fit; they go on as they are, and stay kept.
+fn take_over(
+    handover: &mut Handover,
+    label: &Label,
+    spare: Option<RingSize>,
+    keeping: &Keeping,
+) -> Option<(Ring, Option<Spare>)> {
+    let (first, beside) = handover.fitting(label, spare)?;
+    if ring::bound_to(first.socket.as_fd()) != Some(label.index) {
+        handover.put_back([Some(first), beside]);
+        return None;
+    }
+    let open = |kept: Kept| {
+        let socket = RingSocket::again(kept.socket, kept.label.size);
+        if socket.is_none() {
+            keeping.forget(&kept.label);
+        }
+        Some((socket?, kept.label))
+    };
+    let beside = beside.and_then(open).map(|(socket, label)| Spare::new(socket, label));
+    let ring =
+        open(first).and_then(|(socket, label)| socket.map().inspect_err(|_| keeping.forget(&label)).ok());
+    match (ring, beside) {
+        (Some(ring), mut beside) => {
+            beside.iter_mut().for_each(Spare::look);
+            Some((ring, beside))
+        }
+        (None, beside) => {
+            beside.inspect(|spare| keeping.forget(spare.label()));
+            None
+        }
+    }
+}
+
+/// Opens what takes the frames that find no room in `ring`.
+fn open_spare(
+    ring: &RingSocket,
+    index: u32,
+    kind: LinkKind,
+    settings: &CaptureSettings,
+    size: RingSize,
+) -> Result<RingSocket, RingError> {
+    let loopback = kind == LinkKind::Loopback;
+    let program = program(kind, settings)?;
+    let spare = RingSocket::open(&RingOptions {
+        size,
+        header: kind.header(),
+        ignore_outgoing: loopback,
+        filter: program.as_ref(),
+    })?;
+    // Until it is of the group, each frame would come here, too.
+    spare.silence()?;
+    spare.bind(index)?;
+    let group = match ring.group() {
+        Some(group) => group,
+        None => ring.found_group(loopback)?,
+    };
+    spare.join(group)?;
+    spare.listen(program.as_ref())?;
+    Ok(spare)
 }
 
 fn open_ring(index: u32, kind: LinkKind, settings: &CaptureSettings) -> Result<Ring, RingError> {
     let program = program(kind, settings)?;
-    let ring = Ring::open(&RingOptions {
-        blocks: settings.ring.blocks(),
-        block_bytes: settings.ring.block_bytes(),
-        retire_ms: settings.ring.retire_ms(),
+    let socket = RingSocket::open(&RingOptions {
+        size: settings.ring,
         header: kind.header(),
         ignore_outgoing: kind == LinkKind::Loopback,
         filter: program.as_ref(),
     })?;
-    ring.bind(index)?;
+    let ring = socket.map().map_err(|(_, error)| error)?;
+    ring.socket().bind(index)?;
     if settings.promiscuous {
-        ring.promiscuous(index)?;
+        ring.socket().promiscuous(index)?;
     }
     Ok(ring)
 }
@@ -246,147 +466,5 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN))
 }
 
-/// How an interface's frames begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LinkKind {
-    /// With an Ethernet header.
-    Ethernet,
-    /// The same with an empty header; each frame passes twice, once as sent and once as received.
-    Loopback,
-    /// With a Wi-Fi header of this link type (monitor mode).
-    Wifi(u32),
-    /// Anything else: tunnels, PPP, WireGuard, modems. Whether and how they show a header depends on the driver, so the kernel
-    /// takes it off, and what is left is IP.
-    Network,
-}
-
-impl LinkKind {
-    fn of(hardware: u16) -> Self {
-        match hardware {
-            libc::ARPHRD_ETHER => Self::Ethernet,
-            libc::ARPHRD_LOOPBACK => Self::Loopback,
-            libc::ARPHRD_IEEE80211 => Self::Wifi(105),
-            libc::ARPHRD_IEEE80211_PRISM => Self::Wifi(119),
-            libc::ARPHRD_IEEE80211_RADIOTAP => Self::Wifi(127),
-            _ => Self::Network,
-        }
-    }
-
-    const fn header(self) -> LinkHeader {
-        match self {
-            Self::Ethernet | Self::Loopback | Self::Wifi(_) => LinkHeader::Kept,
-            Self::Network => LinkHeader::Stripped,
-        }
-    }
-
-    /// How filters read it; `None` where they cannot.
-    const fn for_filters(self) -> Option<filter::LinkKind> {
-        match self {
-            Self::Ethernet | Self::Loopback => Some(filter::LinkKind::Ethernet),
-            Self::Network => Some(filter::LinkKind::Ip(0)),
-            Self::Wifi(_) => None,
-        }
-    }
-
-    /// Link type number as in the headers of pcap files.
-    const fn dlt(self) -> u32 {
-        match self {
-            Self::Ethernet | Self::Loopback => 1,
-            Self::Wifi(dlt) => dlt,
-            Self::Network => 101,
-        }
-    }
-
-    /// Whether this is the first of the two passes of a frame on the loopback (kernels before 4.20 show it).
-    fn is_echo(self, raw: &RawFrame<'_>) -> bool {
-        self == Self::Loopback && raw.packet_type == libc::PACKET_OUTGOING
-    }
-
-    fn frame<'a>(self, interface: u16, raw: &RawFrame<'a>) -> Option<Frame<'a>> {
-        let is_ip = i32::from(raw.protocol) == libc::ETH_P_IP || i32::from(raw.protocol) == libc::ETH_P_IPV6;
-        if self.is_echo(raw) || (self == Self::Network && !is_ip) {
-            return None;
-        }
-        let set = |bit| raw.status & bit != 0;
-        let vlan = (raw.vlan_tci & 0xfff) as u16;
-        Some(Frame {
-            interface,
-            dlt: self.dlt(),
-            at: PacketTime::from_secs_micros(raw.seconds.into(), (raw.nanos / 1000).into()),
-            captured: raw.data,
-            wire_len: raw.wire_len,
-            vlan: (set(libc::TP_STATUS_VLAN_VALID) && vlan != 0).then_some(vlan),
-            outgoing: raw.packet_type == libc::PACKET_OUTGOING,
-            checksum: if set(libc::TP_STATUS_CSUMNOTREADY) {
-                Checksum::Pending
-            } else if set(libc::TP_STATUS_CSUM_VALID) {
-                Checksum::Right
-            } else {
-                Checksum::Unknown
-            },
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RAW: RawFrame<'_> = RawFrame {
-        seconds: 1_700_000_000,
-        nanos: 123_456_789,
-        wire_len: 9000,
-        status: libc::TP_STATUS_USER,
-        vlan_tci: 0,
-        protocol: 0x0800,
-        packet_type: 0,
-        data: b"bytes",
-    };
-
-    #[test]
-    fn each_kind_of_interface_has_its_link_type() {
-        for (hardware, dlt, header) in [
-            (libc::ARPHRD_ETHER, 1, LinkHeader::Kept),
-            (libc::ARPHRD_LOOPBACK, 1, LinkHeader::Kept),
-            (libc::ARPHRD_IEEE80211_RADIOTAP, 127, LinkHeader::Kept),
-            (libc::ARPHRD_NONE, 101, LinkHeader::Stripped),
-            (libc::ARPHRD_PPP, 101, LinkHeader::Stripped),
-            (libc::ARPHRD_SIT, 101, LinkHeader::Stripped),
-            (libc::ARPHRD_IPGRE, 101, LinkHeader::Stripped),
-            (519, 101, LinkHeader::Stripped),
-        ] {
-            let kind = LinkKind::of(hardware);
-            assert_eq!((kind.dlt(), kind.header()), (dlt, header), "{hardware}");
-        }
-    }
-
-    #[test]
-    fn what_the_kernel_tells_beside_the_bytes_is_kept() {
-        let frame = LinkKind::Ethernet.frame(3, &RAW).expect("a frame");
-        assert_eq!((frame.interface, frame.at.0), (3, 1_700_000_000_123_456));
-        assert_eq!((frame.vlan, frame.checksum, frame.outgoing), (None, Checksum::Unknown, false));
-
-        let vlan = libc::TP_STATUS_VLAN_VALID;
-        for (status, vlan_tci, vlan, checksum) in [
-            (0, 7, None, Checksum::Unknown),
-            (vlan, 0xe007, Some(7), Checksum::Unknown),
-            (vlan, 0xe000, None, Checksum::Unknown),
-            (libc::TP_STATUS_CSUMNOTREADY, 0, None, Checksum::Pending),
-            (libc::TP_STATUS_CSUM_VALID, 0, None, Checksum::Right),
-        ] {
-            let frame = LinkKind::Ethernet.frame(1, &RawFrame { status, vlan_tci, ..RAW }).expect("a frame");
-            assert_eq!((frame.vlan, frame.checksum), (vlan, checksum), "{status} {vlan_tci}");
-        }
-    }
-
-    #[test]
-    fn echoes_of_the_loopback_and_strangers_in_a_tunnel_are_left_out() {
-        let sent = RawFrame { packet_type: libc::PACKET_OUTGOING, ..RAW };
-        assert!(LinkKind::Loopback.frame(1, &sent).is_none() && LinkKind::Loopback.frame(1, &RAW).is_some());
-        assert!(LinkKind::Ethernet.frame(1, &sent).is_some_and(|frame| frame.outgoing));
-        let stranger = RawFrame { protocol: 0x8847, ..RAW };
-        assert!(
-            LinkKind::Network.frame(1, &stranger).is_none() && LinkKind::Network.frame(1, &RAW).is_some()
-        );
-    }
-}
+/// Longer than this nothing that comes in waits for what came in before, as in a flood that fills both rings.
+const AT_MOST_BEHIND: Duration = Duration::from_secs(1);

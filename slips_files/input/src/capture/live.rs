@@ -7,7 +7,8 @@ use slips_core::time::{PacketTime, Span};
 use slips_sensor::{LinkType, Sensor};
 
 use super::{
-    Capture, CaptureError, CaptureSettings, Change, Checksum, Counters, Frame, Polled, Senders, Stopper,
+    Capture, CaptureError, CaptureSettings, Change, Checksum, Counters, Frame, Handover, Polled, Senders,
+    Stopper,
 };
 
 /// What one call of [`LiveSource::next_batch`] brought.
@@ -37,7 +38,16 @@ pub struct LiveSource {
 impl LiveSource {
     /// Opens all interfaces. They may be down, but must exist and be of a kind that the sensor reads.
     pub fn open(capture: CaptureSettings, sensor: slips_sensor::Settings) -> Result<Self, CaptureError> {
-        let capture = Capture::open(capture)?;
+        Self::take_over(capture, sensor, Handover::default())
+    }
+
+    /// The same, with what an earlier process left: see [`Capture::take_over`].
+    pub fn take_over(
+        capture: CaptureSettings,
+        sensor: slips_sensor::Settings,
+        handover: Handover,
+    ) -> Result<Self, CaptureError> {
+        let capture = Capture::take_over(capture, handover)?;
         for (number, dlt) in (1u16..).zip(capture.link_types()) {
             if LinkType::from_dlt(dlt).is_none() {
                 let name = capture.name(number).unwrap_or_default().to_owned();
@@ -74,6 +84,8 @@ impl LiveSource {
         self.senders.pass(told, reader.sensor.corrected(), wall(), out);
         match self.reader.last {
             Some(at) if out.len() > before => self.silence.broken(at),
+            // It is not yet as late as the clock says.
+            _ if self.capture.is_behind() => {}
             _ => {
                 if let Some(tick) = self.silence.tick(wall()) {
                     self.reader.sensor.advance(tick, out);
@@ -110,7 +122,9 @@ impl LiveSource {
 
     /// How old the last packet was when it had been read. A clock that is set shows here once; one that is set back never.
     pub fn behind(&self) -> Duration {
-        let late = self.reader.last.map_or(0, |last| wall().since(last).0);
+        // What came in before we were there is no sign that too much comes in.
+        let last = self.reader.last.filter(|_| !self.capture.is_behind());
+        let late = last.map_or(0, |last| wall().since(last).0);
         Duration::from_micros(u64::try_from(late).unwrap_or(0))
     }
 

@@ -7,11 +7,14 @@
 mod block;
 mod code;
 mod error;
+mod handover;
+mod kind;
 mod link;
 mod live;
 mod ring;
 mod senders;
 mod settings;
+mod spare;
 mod stop;
 
 use std::collections::BTreeSet;
@@ -22,13 +25,17 @@ use std::time::{Duration, Instant};
 use slips_core::time::PacketTime;
 
 pub use error::{CaptureError, ErrorKind};
+pub use handover::{Handover, Keeper};
 pub use link::{Counters, LinkState};
 pub use live::{Live, LiveSource};
+pub use ring::inherited;
 pub use senders::Senders;
 pub use settings::{CaptureSettings, RingSize};
 pub use stop::Stopper;
 
+use handover::{Keeping, Role};
 use link::Link;
+use spare::Remainder;
 
 /// One frame, lent from the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,17 +96,27 @@ pub struct Change {
 pub struct Capture {
     settings: CaptureSettings,
     links: Vec<Link>,
-    /// One per link, then the stopper's.
+    /// What is read to its end and let go.
+    rest: Vec<Remainder>,
+    keeping: Keeping,
+    /// Kept for its memory: see [`Capture::wait`].
     polls: Vec<libc::pollfd>,
     stop: Stopper,
     /// Any socket, to ask the kernel about interfaces through.
     probe: UnixDatagram,
     next_check: Instant,
+    next_look: Instant,
 }
 
 impl Capture {
     /// Opens all interfaces. They may be down, but must exist: a name that is wrong shall be found now.
     pub fn open(settings: CaptureSettings) -> Result<Self, CaptureError> {
+        Self::take_over(settings, Handover::default())
+    }
+
+    /// The same, with the sockets that an earlier process left: what came into their rings since then is handed over first. Those that
+    /// are as these settings ask for go on; others are read to their end. What is opened is kept for the process after this one.
+    pub fn take_over(settings: CaptureSettings, mut handover: Handover) -> Result<Self, CaptureError> {
         let names: BTreeSet<&String> = settings.interfaces.iter().collect();
         if names.is_empty() || names.len() != settings.interfaces.len() || names.len() > MAX_INTERFACES {
             return Err(CaptureError::Interfaces { given: settings.interfaces.len(), most: MAX_INTERFACES });
@@ -108,12 +125,22 @@ impl Capture {
         let stop = Stopper::new()?;
         let mut links = Vec::with_capacity(names.len());
         for (number, name) in (1u16..).zip(&settings.interfaces) {
-            links.push(Link::open(name, number, &settings, probe.as_fd())?);
+            links.push(Link::open(name, number, &settings, probe.as_fd(), &mut handover)?);
         }
-        let mut capture =
-            Self { settings, links, polls: Vec::new(), stop, probe, next_check: now() + CHECK_EVERY };
-        capture.watch();
-        Ok(capture)
+        // After the new ones receive: what comes in between is in both rather than in none.
+        let (keeping, now) = (handover.keeping(), now());
+        let mut rest = Vec::new();
+        for kept in handover.rest() {
+            let label = kept.label.clone();
+            let place = settings.interfaces.iter().position(|name| *name == label.interface);
+            let number = u16::try_from(place.unwrap_or(settings.interfaces.len()) + 1).unwrap_or(u16::MAX);
+            match Remainder::of(kept, number, now) {
+                Some(remainder) => rest.push(remainder),
+                None => keeping.forget(&label),
+            }
+        }
+        let (next_check, next_look) = (now + CHECK_EVERY, now + LOOK_EVERY);
+        Ok(Self { settings, links, rest, keeping, polls: Vec::new(), stop, probe, next_check, next_look })
     }
 
     /// A handle that ends the capture from another thread or from a signal handler.
@@ -140,21 +167,32 @@ impl Capture {
         if let Some(change) = self.links.iter_mut().find_map(Link::unreported) {
             return Ok(Polled::Changed(change));
         }
-        let frames = self.drain(each);
+        // Under a flood there is always something to read, and nobody waits.
+        if now >= self.next_look && self.links.iter().any(|link| link.spare_fd().is_some()) {
+            self.wait(Duration::ZERO)?;
+            self.next_look = now + LOOK_EVERY;
+        }
+        let frames = self.drain(now, each);
         if frames > 0 {
             return Ok(Polled::Frames(frames));
         }
-        let timeout = timeout.min(self.next_check.saturating_duration_since(now));
+        let longest = if self.is_behind() { LOOK_EVERY } else { timeout };
+        let timeout = timeout.min(longest).min(self.next_check.saturating_duration_since(now));
         if !self.wait(timeout)? {
             return Ok(Polled::Silent);
         }
         if self.stop.is_stopped() {
             return Ok(Polled::Stopped);
         }
-        match self.drain(each) {
+        match self.drain(now, each) {
             0 => Ok(Polled::Silent),
             frames => Ok(Polled::Frames(frames)),
         }
+    }
+
+    /// Whether what an earlier process left is still to be handed over.
+    pub fn is_behind(&self) -> bool {
+        !self.rest.is_empty() || self.links.iter().any(Link::is_behind)
     }
 
     /// What was counted at one interface since the start, across all its comings and goings.
@@ -173,7 +211,10 @@ impl Capture {
         self.links.iter().map(Link::dlt)
     }
 
-    fn drain(&mut self, each: &mut dyn FnMut(Frame<'_>)) -> usize {
+    fn drain(&mut self, now: Instant, each: &mut dyn FnMut(Frame<'_>)) -> usize {
+        if self.is_behind() {
+            return self.catch_up(now, each);
+        }
         let mut handed = 0;
         for _ in 0..BLOCKS_A_TURN {
             // One block of each in turn, so that the interfaces stay close in time.
@@ -185,10 +226,54 @@ impl Capture {
         handed
     }
 
+    /// Hands over what came in before, from all rings in the order of time; what comes in now waits for it.
+    fn catch_up(&mut self, now: Instant, each: &mut dyn FnMut(Frame<'_>)) -> usize {
+        for _ in 0..BLOCKS_A_TURN * self.links.len() {
+            let of_links = self.links.iter_mut().enumerate();
+            let of_links = of_links.filter_map(|(place, link)| {
+                let (at, role) = link.oldest()?;
+                Some((at, Place::Link(place, role)))
+            });
+            let of_rest = self.rest.iter_mut().enumerate();
+            let of_rest =
+                of_rest.filter_map(|(place, rest)| Some((spare::begin(&mut rest.ring)?, Place::Rest(place))));
+            let Some((_, oldest)) = of_links.chain(of_rest).min_by_key(|(at, _)| *at) else { break };
+            let frames = self.read(oldest, each);
+            if frames > 0 {
+                return frames;
+            }
+        }
+        for link in &mut self.links {
+            link.settle(now);
+        }
+        for over in self.rest.extract_if(.., |rest| rest.is_over(now)) {
+            over.close(&self.keeping);
+        }
+        0
+    }
+
+    fn read(&mut self, place: Place, each: &mut dyn FnMut(Frame<'_>)) -> usize {
+        match place {
+            Place::Link(link, role) => {
+                self.links.get_mut(link).map_or(0, |link| link.read_oldest(role, each))
+            }
+            Place::Rest(place) => {
+                let Some(rest) = self.rest.get_mut(place) else { return 0 };
+                let link =
+                    usize::from(rest.number).checked_sub(1).and_then(|place| self.links.get_mut(place));
+                let mut nobody = Counters::default();
+                let counters = link.map_or(&mut nobody, Link::counters_mut);
+                spare::read(&mut rest.ring, (rest.kind, rest.number), counters, each).unwrap_or(0)
+            }
+        }
+    }
+
     /// Hands over all that lies in the rings, once around each.
     fn drain_rest(&mut self, each: &mut dyn FnMut(Frame<'_>)) {
+        while self.catch_up(now(), each) > 0 {}
         let blocks = self.settings.ring.blocks() as usize;
         for link in &mut self.links {
+            link.look_into_spare();
             link.drain(blocks, each);
         }
     }
@@ -197,6 +282,7 @@ impl Capture {
     fn wait(&mut self, timeout: Duration) -> Result<bool, CaptureError> {
         // Rounded up, or the last part of a millisecond would be spent spinning.
         let millis = i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+        self.watch();
         match ring::poll(&mut self.polls, millis) {
             Ok(0) => return Ok(false),
             Ok(_) => {}
@@ -204,10 +290,14 @@ impl Capture {
             Err(source) => return Err(CaptureError::Poll { source }),
         }
         let mut broken = false;
-        for (link, poll) in self.links.iter_mut().zip(&self.polls) {
-            if poll.revents & !libc::POLLIN != 0 {
+        for (link, polls) in self.links.iter_mut().zip(self.polls.chunks(2)) {
+            let [first, spare] = polls else { break };
+            if (first.revents | spare.revents) & !libc::POLLIN != 0 {
                 link.on_error();
                 broken = true;
+            }
+            if spare.revents & libc::POLLIN != 0 {
+                link.look_into_spare();
             }
         }
         if broken {
@@ -218,23 +308,36 @@ impl Capture {
 
     /// Looks whether the interfaces are still what they were.
     fn check(&mut self) {
+        let now = now();
         for link in &mut self.links {
-            link.check(&self.settings, self.probe.as_fd());
+            link.check(&self.settings, self.probe.as_fd(), now);
+            self.rest.extend(link.left());
         }
-        self.watch();
     }
 
+    /// Two entries for each link, then the stopper's.
     fn watch(&mut self) {
         // poll(2) passes over an entry whose descriptor is negative.
-        let entry = |fd: Option<BorrowedFd<'_>>| libc::pollfd {
+        let entry = |fd: Option<BorrowedFd<'_>>, events| libc::pollfd {
             fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
-            events: libc::POLLIN,
+            events,
             revents: 0,
         };
+        // What waits for something older must not wake anybody.
+        let first = if self.is_behind() { 0 } else { libc::POLLIN };
         self.polls.clear();
-        self.polls.extend(self.links.iter().map(|link| entry(link.as_fd())));
-        self.polls.push(entry(Some(self.stop.as_fd())));
+        for link in &self.links {
+            self.polls.push(entry(link.as_fd(), first));
+            self.polls.push(entry(link.spare_fd(), libc::POLLIN));
+        }
+        self.polls.push(entry(Some(self.stop.as_fd()), libc::POLLIN));
     }
+}
+
+/// Where a block lies.
+enum Place {
+    Link(usize, Role),
+    Rest(usize),
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell: paces the look at interfaces, never detection")]
@@ -244,6 +347,9 @@ fn now() -> Instant {
 
 /// How often the interfaces are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether something came into a ring beside the first, where nobody waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A router with more than this many interfaces of its own wants a bridge or several daemons; each costs a ring of memory.
 const MAX_INTERFACES: usize = 64;

@@ -18,6 +18,8 @@ pub struct CaptureSettings {
     pub filter: Option<PacketFilter>,
     /// Memory of each interface's ring.
     pub ring: RingSize,
+    /// Memory for what no longer finds room in the ring, for a capture whose sockets outlive the process: see [`RingSize::spare`].
+    pub spare: Option<RingSize>,
 }
 
 impl CaptureSettings {
@@ -29,6 +31,7 @@ impl CaptureSettings {
             share: None,
             filter: None,
             ring: RingSize::default(),
+            spare: None,
         }
     }
 }
@@ -53,6 +56,15 @@ impl RingSize {
             block_bytes: block_bytes.clamp(1 << 16, 1 << 22).next_power_of_two(),
             retire_ms: retire_ms.clamp(1, 1000),
         }
+    }
+
+    /// A ring of so many bytes beside this one, which takes what finds no room in it. While nobody reads, this ring is soon full
+    /// of nearly empty blocks; the other one waits with each block nearly as long as this ring lasts, and so holds seconds of a
+    /// trickle. (Not longer: what a reader finds in the other one is older than what comes in anew, which waits for it meanwhile.)
+    pub fn spare(self, bytes: u64) -> Self {
+        let blocks = u32::try_from(bytes / u64::from(self.block_bytes)).unwrap_or(u32::MAX);
+        let lasts = self.blocks.saturating_mul(self.retire_ms);
+        Self::new(blocks.max(8), self.block_bytes, (lasts / 4 * 3).clamp(10, 100))
     }
 
     /// Number of blocks.

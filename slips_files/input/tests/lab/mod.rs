@@ -112,22 +112,27 @@ impl Story {
         let end = now() + Duration::from_secs(20);
         while !enough(self) {
             assert!(now() < end, "still waiting: {} frames, {:?}", self.frames.len(), self.changes);
-            let polled = capture.next(Duration::from_millis(100), &mut |frame| {
-                self.frames.push(Seen {
-                    interface: frame.interface,
-                    dlt: frame.dlt,
-                    at: frame.at.0,
-                    bytes: frame.captured.to_vec(),
-                    wire_len: frame.wire_len,
-                    vlan: frame.vlan,
-                    outgoing: frame.outgoing,
-                });
+            self.turn(capture);
+        }
+    }
+
+    /// Goes on once.
+    pub fn turn(&mut self, capture: &mut Capture) {
+        let polled = capture.next(Duration::from_millis(100), &mut |frame| {
+            self.frames.push(Seen {
+                interface: frame.interface,
+                dlt: frame.dlt,
+                at: frame.at.0,
+                bytes: frame.captured.to_vec(),
+                wire_len: frame.wire_len,
+                vlan: frame.vlan,
+                outgoing: frame.outgoing,
             });
-            match polled.expect("a capture that goes on") {
-                Polled::Changed(change) => self.changes.push(change),
-                Polled::Frames(_) | Polled::Silent => {}
-                Polled::Stopped => panic!("nobody stopped it"),
-            }
+        });
+        match polled.expect("a capture that goes on") {
+            Polled::Changed(change) => self.changes.push(change),
+            Polled::Frames(_) | Polled::Silent => {}
+            Polled::Stopped => panic!("nobody stopped it"),
         }
     }
 

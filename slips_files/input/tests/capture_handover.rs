@@ -1,0 +1,254 @@
+//! Sockets that outlive a capture: what comes in while nobody reads is handed over to the next one, each frame once.
+
+mod lab;
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lab::{Lab, Story, ip, sender, small};
+use slips_input::capture::{Capture, CaptureSettings, Handover, Keeper, LinkState, RingSize};
+use slips_input::filter::Share;
+
+/// What a service manager does: keeps duplicates under names.
+#[derive(Default)]
+struct Store(Mutex<BTreeMap<String, OwnedFd>>);
+
+impl Keeper for Store {
+    fn keep(&self, name: &str, socket: BorrowedFd<'_>) {
+        let mut all = self.0.lock().expect("the store");
+        all.entry(name.to_owned()).or_insert_with(|| socket.try_clone_to_owned().expect("a duplicate"));
+    }
+
+    fn forget(&self, name: &str) {
+        self.0.lock().expect("the store").remove(name);
+    }
+}
+
+impl Store {
+    fn names(&self) -> Vec<String> {
+        self.0.lock().expect("the store").keys().cloned().collect()
+    }
+
+    /// As a process finds it that is started now.
+    fn hand_over(self: &Arc<Self>) -> Handover {
+        let all = self.0.lock().expect("the store");
+        let left: Vec<_> =
+            all.iter().map(|(name, fd)| (name.clone(), fd.try_clone().expect("a duplicate"))).collect();
+        drop(all);
+        Handover::new(Arc::clone(self) as Arc<dyn Keeper>, left)
+    }
+
+    fn open(self: &Arc<Self>, settings: &CaptureSettings) -> Capture {
+        Capture::take_over(settings.clone(), self.hand_over()).expect("a capture")
+    }
+}
+
+/// The first ring lasts for 32 ms of a trickle.
+fn kept(interfaces: &[&str]) -> CaptureSettings {
+    let ring = RingSize::new(16, 1 << 17, 2);
+    CaptureSettings { ring, spare: Some(ring.spare(8 << 20)), ..small(interfaces) }
+}
+
+/// Numbered datagrams, so slowly that each lies in a block of its own.
+fn trickle(socket: &UdpSocket, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        socket.send(&number.to_be_bytes()).expect("sent");
+        // That is its pace; nothing is waited for.
+        std::thread::park_timeout(Duration::from_millis(3));
+    }
+}
+
+fn numbers(story: &Story) -> Vec<u32> {
+    let number = |frame: &lab::Seen| Some(u32::from_be_bytes(*frame.payload(14)?.first_chunk()?));
+    story.frames.iter().filter_map(number).collect()
+}
+
+fn until(capture: &mut Capture, count: usize) -> Story {
+    let mut story = Story::default();
+    story.until(capture, |story| numbers(story).len() >= count);
+    story
+}
+
+#[test]
+fn what_comes_in_while_nobody_reads_is_handed_over_once_and_in_order() {
+    let Some(_lab) = Lab::new("what_comes_in_while_nobody_reads_is_handed_over_once_and_in_order") else {
+        return;
+    };
+    let (store, settings, socket) = (Arc::new(Store::default()), kept(&["lan1"]), sender());
+    let mut capture = store.open(&settings);
+    assert_eq!(store.names().len(), 2);
+    socket.send(&0u32.to_be_bytes()).expect("sent");
+    until(&mut capture, 1);
+    let names = store.names();
+    drop(capture);
+    for round in 0..3 {
+        let first = round * 200 + 1;
+        trickle(&socket, first..first + 190);
+        let mut capture = store.open(&settings);
+        assert!(capture.is_behind());
+        // What comes in meanwhile is newer.
+        trickle(&socket, first + 190..first + 200);
+        let story = until(&mut capture, 200);
+        assert_eq!(numbers(&story), (first..first + 200).collect::<Vec<_>>());
+        assert_eq!(capture.counters(1).expect("counters").drops, 0);
+        // A block more, if it was there twice.
+        socket.send(&u32::MAX.to_be_bytes()).expect("sent");
+        assert_eq!(numbers(&until(&mut capture, 1)), [u32::MAX]);
+        assert_eq!(store.names(), names, "the same sockets");
+    }
+}
+
+#[test]
+fn what_finds_no_room_while_we_live_is_not_lost_either() {
+    let Some(_lab) = Lab::new("what_finds_no_room_while_we_live_is_not_lost_either") else { return };
+    let (store, socket) = (Arc::new(Store::default()), sender());
+    let mut capture = store.open(&kept(&["lan1"]));
+    for round in 0..2 {
+        trickle(&socket, 0..100);
+        let mut seen = numbers(&until(&mut capture, 100));
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        assert_eq!(capture.counters(1).expect("counters").drops, 0);
+        if round == 0 {
+            // The order of the rings stays: a quick answer is not to come through the slow one.
+            let mut story = Story::default();
+            for state in [LinkState::Down, LinkState::Up] {
+                assert!(ip(if state == LinkState::Down { "link set lan1 down" } else { "link set lan1 up" }));
+                story.until(&mut capture, |s| s.changes.last().is_some_and(|c| c.state == state));
+            }
+        }
+    }
+}
+
+#[test]
+fn sockets_that_no_longer_fit_are_read_to_their_end_and_let_go() {
+    let Some(_lab) = Lab::new("sockets_that_no_longer_fit_are_read_to_their_end_and_let_go") else { return };
+    let before = kept(&["lan1"]);
+    let share = |part| Some(Share { part, of: 2, key: 5 });
+    for after in [
+        CaptureSettings { ring: RingSize::new(32, 1 << 17, 2), ..before.clone() },
+        CaptureSettings { filter: Some("udp".parse().expect("a filter")), ..before.clone() },
+        CaptureSettings { promiscuous: true, ..before.clone() },
+        CaptureSettings { spare: None, ..before.clone() },
+        CaptureSettings { interfaces: vec!["lo".into(), "lan1".into()], ..before.clone() },
+        CaptureSettings { share: share(0), ..before.clone() },
+    ] {
+        let (store, socket) = (Arc::new(Store::default()), sender());
+        drop(store.open(&before));
+        let old = store.names();
+        trickle(&socket, 0..60);
+        let mut capture = store.open(&after);
+        assert!(capture.is_behind());
+        let fits = after.interfaces.len() == 2;
+        assert_eq!(numbers(&until(&mut capture, 60)), (0..60).collect::<Vec<_>>());
+        let mut story = Story::default();
+        while capture.is_behind() {
+            capture.next(Duration::from_millis(50), &mut |_| {}).expect("a capture");
+        }
+        let same = old.iter().all(|name| store.names().contains(name));
+        assert_eq!(same, fits, "{:?}", store.names());
+        if after.share.is_none() {
+            trickle(&socket, 60..70);
+            story.until(&mut capture, |story| numbers(story).len() >= 10);
+            assert_eq!(numbers(&story), (60..70).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn an_interface_that_was_made_anew_meanwhile_is_taken_up_and_its_past_is_read() {
+    let test = "an_interface_that_was_made_anew_meanwhile_is_taken_up_and_its_past_is_read";
+    let Some(_lab) = Lab::new(test) else { return };
+    let (store, settings) = (Arc::new(Store::default()), kept(&["lan1"]));
+    drop(store.open(&settings));
+    let old = store.names();
+    trickle(&sender(), 0..30);
+    assert!(ip("link del lan0"));
+    Lab::make_pair();
+    let mut capture = store.open(&settings);
+    assert_eq!(numbers(&until(&mut capture, 30)), (0..30).collect::<Vec<_>>());
+    // Once more, while we live: a member of a group cannot be bound again.
+    trickle(&sender(), 30..40);
+    assert!(ip("link del lan0"));
+    Lab::make_pair();
+    let mut story = Story::default();
+    let socket = sender();
+    story.until(&mut capture, |story| {
+        let _ = socket.send(&40u32.to_be_bytes());
+        numbers(story).contains(&40)
+    });
+    assert!((30..40).all(|number| numbers(&story).contains(&number)), "{:?}", numbers(&story));
+    while capture.is_behind() {
+        capture.next(Duration::from_millis(50), &mut |_| {}).expect("a capture");
+    }
+    let names = store.names();
+    assert!(names.len() == 2 && old.iter().all(|name| !names.contains(name)), "{names:?}");
+}
+
+#[test]
+fn parts_of_the_traffic_go_on_as_they_were_shared() {
+    let Some(_lab) = Lab::new("parts_of_the_traffic_go_on_as_they_were_shared") else { return };
+    let store = Arc::new(Store::default());
+    let open = |handover: &mut Handover, part| {
+        let key = handover.share_key(2).unwrap_or(77);
+        let share = Some(Share { part, of: 2, key });
+        Capture::take_over(CaptureSettings { share, ..kept(&["lan1"]) }, handover.part(part, 2))
+            .expect("a capture")
+    };
+    let mut first = store.hand_over();
+    drop([open(&mut first, 0), open(&mut first, 1)]);
+    let names = store.names();
+    assert_eq!(names.len(), 4);
+    trickle(&sender(), 0..50);
+    let mut again = store.hand_over();
+    assert_eq!((again.share_key(2), again.share_key(3)), (Some(77), None));
+    let mut parts = [open(&mut again, 0), open(&mut again, 1)];
+    let mut story = Story::default();
+    let end = lab::now() + Duration::from_secs(20);
+    while numbers(&story).len() < 50 && lab::now() < end {
+        parts.iter_mut().for_each(|capture| story.turn(capture));
+    }
+    let mut seen = numbers(&story);
+    seen.sort_unstable();
+    assert_eq!(seen, (0..50).collect::<Vec<_>>());
+    assert_eq!(store.names(), names);
+}
+
+#[test]
+fn strangers_are_closed_and_forgotten() {
+    let Some(_lab) = Lab::new("strangers_are_closed_and_forgotten") else { return };
+    let store = Arc::new(Store::default());
+    let stranger = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let lookalike = "slips-capture-1/first/lan1/7/1/16/131072/2/0/0/0/0/1";
+    for name in ["capture", "slips-capture-0/first", lookalike] {
+        store.keep(name, std::os::fd::AsFd::as_fd(&stranger));
+    }
+    drop(store.open(&small(&["lan1"])));
+    let names = store.names();
+    assert!(matches!(names.as_slice(), [name] if name.contains("/lan1/") && name != lookalike), "{names:?}");
+}
+
+#[test]
+fn what_finds_no_room_anywhere_is_counted_by_who_comes_next() {
+    let Some(_lab) = Lab::new("what_finds_no_room_anywhere_is_counted_by_who_comes_next") else { return };
+    let (store, socket) = (Arc::new(Store::default()), sender());
+    let ring = RingSize::new(2, 1 << 16, 2);
+    let settings = CaptureSettings { ring, spare: Some(ring.spare(1 << 19)), ..small(&["lan1"]) };
+    drop(store.open(&settings));
+    let sent = 4000;
+    for _ in 0..sent {
+        socket.send(&[7; 1000]).expect("sent");
+    }
+    let mut capture = store.open(&settings);
+    let mut story = Story::default();
+    while capture.is_behind() {
+        story.turn(&mut capture);
+    }
+    let counters = capture.counters(1).expect("counters");
+    let others = (story.frames.len() - story.datagrams(1)) as u64;
+    assert_eq!(counters.frames + counters.drops - others, sent);
+    assert!(story.datagrams(1) > 400 && counters.drops > 3000, "{counters:?}");
+}
