@@ -9,6 +9,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use slips_core::engine::pipeline::{self, Input};
 use slips_core::intel::Current;
+use slips_core::moving::OwnMacs;
 use slips_core::record::Record;
 use slips_core::settings::Settings;
 use slips_core::whitelist::Whitelist;
@@ -54,7 +55,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     for problem in problems {
         eprintln!("slips: {problem}");
     }
-    let registry = build::registry(&config, &intel, leak_rules, Vec::new(), Vec::new());
+    let registry = build::registry(&config, &intel, leak_rules, Vec::new(), OwnMacs::default());
     let (records_in, records) = sync_channel(RECORD_QUEUE);
     let (input, pipeline) = pipeline::start(&settings, &*registry, jobs, move |batch| {
         // The collector ends only when this sender is gone, or by a panic that its join reports.

@@ -453,7 +453,10 @@ impl Config {
             "capture.ring must be 1MiB to 1GiB, or auto: 8MiB, less where memory is short",
         );
         check(
-            self.capture.spare.set().is_none_or(|spare| spare.0 == 0 || (1 << 20..=1 << 30).contains(&spare.0)),
+            self.capture
+                .spare
+                .set()
+                .is_none_or(|spare| spare.0 == 0 || (1 << 20..=1 << 30).contains(&spare.0)),
             "capture.spare must be 0 (none), 1MiB to 1GiB, or auto: as much as the ring",
         );
         let intelligence = &self.threatintelligence;
@@ -519,14 +522,6 @@ impl Config {
             limits: self.limits.engine(),
             ..Settings::default()
         }
-    }
-
-    /// The networks of which no more than a share is blocked: those that were named as ours, else those on the inner interfaces.
-    pub fn inside(&self, own_nets: &[slips_core::addr::Net]) -> Vec<slips_core::addr::Net> {
-        if !self.parameters.client_ips.is_empty() {
-            return self.parameters.client_ips.iter().map(|net| net.0).collect();
-        }
-        own_nets.to_vec()
     }
 
     /// Ten minutes, but never more than a window: short windows close soon.

@@ -8,8 +8,8 @@ use std::thread;
 
 use slips_core::addr::LocalNets;
 use slips_core::detector::Detector;
-use slips_core::flow::MacAddr;
 use slips_core::intel::Current;
+use slips_core::moving::OwnMacs;
 use slips_detect::leak_detector;
 use slips_intel::Rules;
 use slips_sensor::{PayloadSettings, Settings as SensorSettings};
@@ -95,7 +95,7 @@ pub fn registry(
     intel: &Current,
     leak_rules: Option<leak_detector::Rules>,
     gateways: Vec<IpAddr>,
-    own_macs: Vec<MacAddr>,
+    own_macs: OwnMacs,
 ) -> Box<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync> {
     // Loading a configuration has told what is wrong with it.
     let mut settings = config.detections().unwrap_or_default();

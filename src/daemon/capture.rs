@@ -13,7 +13,9 @@ use std::time::Duration;
 use slips_core::addr::LocalNets;
 use slips_core::engine::pipeline::{Input, NotTaken};
 use slips_core::event::Event;
-use slips_input::capture::{CaptureSettings, Handover, LinkState, Live, LiveSource, RingSize, Senders};
+use slips_input::capture::{
+    CaptureSettings, Handover, LinkState, Live, LiveSource, Newcomers, RingSize, Senders,
+};
 use slips_input::filter::Share;
 
 use super::build;
@@ -58,12 +60,13 @@ pub fn settings(config: &config::Capture, interfaces: &[String]) -> CaptureSetti
 /// One source for each capture thread of the configuration, which together take all, first what an earlier process left.
 pub fn sources(
     config: &Config,
-    interfaces: &[String],
+    (interfaces, newcomers): (&[String], Option<Newcomers>),
     local: &LocalNets,
     mut handover: Handover,
 ) -> Result<Vec<LiveSource>, Failure> {
     let random = RandomState::new();
-    let of = if interfaces.is_empty() { 0 } else { config.capture.threads.max(1) };
+    let watches = !interfaces.is_empty() || newcomers.is_some();
+    let of = if watches { config.capture.threads.max(1) } else { 0 };
     // What is kept is dealt by the key of the process before.
     let share_key = handover.share_key(of).unwrap_or(random.hash_one(0) as u32);
     let open = |part: u16| {
@@ -71,13 +74,13 @@ pub fn sources(
         let key = [random.hash_one((part, 1)), random.hash_one((part, 2))];
         let sensor = build::sensor_settings(config, key);
         let sensor = build::searching(sensor, config, local.clone(), of);
-        let share = (of > 1).then(|| Share { part, of, key: share_key });
+        let share = (of > 1).then_some(Share { part, of, key: share_key });
         let sensor = slips_sensor::Settings { max_flows: flows_of(config), ..sensor };
         let whole = settings(&config.capture, interfaces);
         // It costs memory, and pays only where somebody keeps it.
         let bytes = config.capture.spare.or(config.capture.ring.or(USUAL_RING)).0;
         let spare = Some(whole.ring.spare(bytes)).filter(|_| handover.is_kept() && bytes > 0);
-        let capture = CaptureSettings { share, spare, ..whole };
+        let capture = CaptureSettings { share, spare, newcomers: newcomers.clone(), ..whole };
         LiveSource::take_over(capture, sensor, handover.part(part, of)).map_err(failure)
     };
     (0..of).map(open).collect()
@@ -89,11 +92,8 @@ pub fn flows_of(config: &Config) -> u32 {
 }
 
 /// Whose frames are waited for: of our hosts, whose packets are seen twice where several interfaces are watched.
-pub fn senders(settings: &slips_core::settings::Settings, interfaces: usize) -> Senders {
-    match interfaces {
-        0 | 1 => Senders::default(),
-        _ => Senders::new(settings.own_macs.clone(), settings.local_nets.clone()),
-    }
+pub fn senders(settings: &slips_core::settings::Settings) -> Senders {
+    Senders::new(settings.own_macs.clone(), settings.local_nets.clone())
 }
 
 /// Which thread this is, and what it watches.
@@ -101,8 +101,6 @@ pub fn senders(settings: &slips_core::settings::Settings, interfaces: usize) -> 
 pub struct Part {
     /// Number of the thread; the first one tells what happens to interfaces.
     pub number: usize,
-    /// How many interfaces there are.
-    pub interfaces: usize,
     /// How many flows its sensor was made for.
     pub flows: u32,
 }
@@ -155,7 +153,7 @@ pub fn run(
         let now = clock();
         if now.saturating_sub(counted_at) >= COUNT_EVERY {
             counted_at = now;
-            counted.add(&mut source, part.interfaces, pulse);
+            counted.add(&mut source, pulse);
         }
         if waiting.is_empty() {
             continue;
@@ -181,15 +179,15 @@ pub fn run(
             break;
         }
     }
-    counted.add(&mut source, part.interfaces, pulse);
+    counted.add(&mut source, pulse);
     pulse.ended.store(true, Ordering::Relaxed);
     ended
 }
 
 impl Counted {
     /// Adds what came since the last time to the counters of all threads.
-    fn add(&mut self, source: &mut LiveSource, interfaces: usize, pulse: &Pulse) {
-        let numbers = 1..=u16::try_from(interfaces).unwrap_or(u16::MAX);
+    fn add(&mut self, source: &mut LiveSource, pulse: &Pulse) {
+        let numbers = 1..=u16::try_from(source.interfaces()).unwrap_or(u16::MAX);
         let drops = numbers.filter_map(|number| Some(source.counters(number)?.drops)).sum();
         let evicted = source.sensor_counters().flows_evicted;
         let move_on = |common: &AtomicU64, before: &mut u64, now: u64| {
@@ -403,7 +401,8 @@ mod tests {
 
     impl Router {
         fn new(senders: Senders) -> Self {
-            let settings = slips_core::settings::Settings { own_macs: OWN.to_vec(), ..Default::default() };
+            let settings =
+                slips_core::settings::Settings { own_macs: OWN.to_vec().into(), ..Default::default() };
             let scans = || -> Vec<Box<dyn Detector>> {
                 vec![Box::new(VerticalScan::new(&slips_detect::Settings::default()))]
             };
@@ -475,7 +474,7 @@ mod tests {
 
     #[test]
     fn a_scan_is_proven_also_when_the_ring_of_the_way_out_is_read_first() {
-        let senders = Senders::new(OWN.to_vec(), LocalNets::private());
+        let senders = Senders::new(OWN.to_vec().into(), LocalNets::private());
         assert_eq!(proofs_of_a_scan(senders), [Proof::Proven]);
         // Without waiting nothing that is told at once is.
         assert_eq!(proofs_of_a_scan(Senders::default()), [Proof::Unproven]);

@@ -126,13 +126,11 @@ pub fn refusal_of_word(net: Net, source: &str, reason: &str, because: &str) -> E
 
 /// Slips watches.
 pub fn start(interfaces: &[String], mode: Mode) -> Entry {
-    Entry::new(
-        Kind::Start,
-        format_args!("slips {} watches {}, mode {}", VERSION, interfaces.join(", "), mode_name(mode)),
-    )
-    .with(Field::Version, VERSION)
-    .with(Field::Interfaces, interfaces.join(" "))
-    .with(Field::Mode, mode_name(mode))
+    let watched = if interfaces.is_empty() { "no interface".to_owned() } else { interfaces.join(", ") };
+    Entry::new(Kind::Start, format_args!("slips {} watches {watched}, mode {}", VERSION, mode_name(mode)))
+        .with(Field::Version, VERSION)
+        .with(Field::Interfaces, interfaces.join(" "))
+        .with(Field::Mode, mode_name(mode))
 }
 
 /// What memory there is, and what it is used for.

@@ -1,13 +1,14 @@
-//! Which interfaces are watched, and which networks are ours because they are on them.
+//! Which interfaces are watched, and which networks are ours because they are on them: at the start, and as they come and go.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use slips_core::addr::{Net, canonical};
 use slips_core::flow::MacAddr;
-
-use crate::cli::{Exit, Failure};
+use slips_core::moving::Moving;
+use slips_input::capture::Newcomers;
 
 /// Interfaces that are watched when none is named; each costs a ring in memory.
 const MAX_FOUND: usize = 16;
@@ -21,26 +22,84 @@ pub struct Watched {
     pub left_out: Vec<String>,
 }
 
-/// The interfaces named on the command line, else those of the configuration, else those that carry an address by which others
-/// may be reached: a router must see its inside too.
-pub fn choose(asked: &[String], configured: &[String]) -> Result<Watched, Failure> {
-    for named in [asked, configured] {
-        if !named.is_empty() {
-            return Ok(Watched { names: named.to_vec(), left_out: Vec::new() });
+/// The networks that are ours by their interfaces, at this moment: detections look at them for each event, others ask for the list.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// For [`slips_core::addr::LocalNets`].
+    pub moving: Arc<Moving>,
+    list: Arc<Mutex<Vec<Net>>>,
+}
+
+impl Own {
+    /// All of them.
+    pub fn list(&self) -> Vec<Net> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, nets: Vec<Net>) {
+        if nets != self.list() {
+            let left_out = self.moving.set(&nets);
+            if left_out > 0 {
+                eprintln!("slips: {left_out} networks of this host too many to tell them from others");
+            }
+            *self.list.lock().unwrap_or_else(PoisonError::into_inner) = nets;
         }
     }
-    let found = found(&addressed(), &with_default_route());
-    if found.names.is_empty() {
-        return Err(Failure::new(
-            Exit::NoInput,
-            "no interface is up and has an address; name what to watch: slips run -i IFACE, or `interfaces` in slips.yaml",
-        ));
+}
+
+/// Follows addresses and interfaces as they come and go. Providers give another address or prefix every night; the line to them may come
+/// long after us.
+#[derive(Debug)]
+pub struct Follower {
+    /// As of the start, then with those that came.
+    names: Vec<String>,
+    /// Nobody named any: those that come are watched, too.
+    finds: bool,
+    own: Own,
+    newcomers: Newcomers,
+}
+
+impl Follower {
+    /// One that watches `names`, and finds more if nobody has `named` them.
+    pub fn new(names: Vec<String>, named: bool, own: Own, newcomers: Newcomers) -> Self {
+        let mut follower = Self { names, finds: !named, own, newcomers };
+        follower.look();
+        follower
     }
-    Ok(found)
+
+    /// Looks how it is now.
+    pub fn look(&mut self) {
+        if self.finds {
+            self.meet(found(&addressed(), &with_default_route()).names);
+        }
+        self.own.moving.set_macs(&own_macs());
+        self.own.set(own_nets(&self.names));
+    }
+
+    fn meet(&mut self, found: Vec<String>) {
+        for name in found {
+            if self.names.len() < MAX_FOUND && !self.names.contains(&name) {
+                self.newcomers.add(&name);
+                self.names.push(name);
+            }
+        }
+    }
+}
+
+/// The interfaces named on the command line, else those of the configuration, else those that carry an address by which others
+/// may be reached: a router must see its inside too.
+/// There may be none yet.
+pub fn choose(asked: &[String], configured: &[String]) -> Watched {
+    for named in [asked, configured] {
+        if !named.is_empty() {
+            return Watched { names: named.to_vec(), left_out: Vec::new() };
+        }
+    }
+    found(&addressed(), &with_default_route())
 }
 
 /// Hardware addresses of this host. What cannot be read is none: then the router is a host like others to the detections of the link.
-pub fn own_macs() -> Vec<MacAddr> {
+fn own_macs() -> Vec<MacAddr> {
     let Ok(all) = getifaddrs() else { return Vec::new() };
     let of = |entry: nix::ifaddrs::InterfaceAddress| entry.address?.as_link_addr()?.addr().map(MacAddr);
     let mut macs: Vec<MacAddr> = all.filter_map(of).filter(|mac| *mac != MacAddr::ZERO).collect();
@@ -103,7 +162,7 @@ fn default_routes(v4: &str, v6: &str) -> Vec<String> {
 
 /// The networks of the addresses on `interfaces`, without those that a default gateway is reached through when others are
 /// watched too: behind a router's outside interface are strangers. Own addresses are always ours.
-pub fn own_nets(interfaces: &[String]) -> Vec<Net> {
+fn own_nets(interfaces: &[String]) -> Vec<Net> {
     let Ok(all) = getifaddrs() else { return Vec::new() };
     let outside = with_default_route();
     let several = interfaces.iter().any(|name| !outside.contains(name));
@@ -182,8 +241,25 @@ mod tests {
     fn names_on_the_command_line_win() {
         let asked = ["a".to_owned()];
         let configured = ["b".to_owned()];
-        let watched = |names: &[String]| Some(Watched { names: names.to_vec(), left_out: Vec::new() });
-        assert_eq!(choose(&asked, &configured).ok(), watched(&asked));
-        assert_eq!(choose(&[], &configured).ok(), watched(&configured));
+        let watched = |names: &[String]| Watched { names: names.to_vec(), left_out: Vec::new() };
+        assert_eq!(choose(&asked, &configured), watched(&asked));
+        assert_eq!(choose(&[], &configured), watched(&configured));
+    }
+
+    #[test]
+    fn who_comes_later_is_watched_once_and_no_more_than_there_is_room_for() {
+        let (own, newcomers) = (Own::default(), Newcomers::default());
+        let mut follower = Follower::new(vec!["wan0".into()], true, own.clone(), newcomers.clone());
+        assert!(own.list().contains(&Net::host([127, 0, 0, 1].into())), "own addresses are ours");
+        assert!(own.moving.contains([127, 0, 0, 1].into()));
+        assert_eq!(newcomers.after(0), [""; 0], "whoever named interfaces gets these");
+        follower.meet(vec!["wan0".into(), "ppp0".into()]);
+        follower.meet(vec!["ppp0".into(), "wg0".into(), "wan0".into()]);
+        assert_eq!(newcomers.after(0), ["ppp0", "wg0"]);
+        assert_eq!(newcomers.after(1), ["wg0"]);
+        follower.meet((0..40).map(|n| format!("ppp{n}")).collect());
+        assert_eq!(newcomers.after(0).len(), MAX_FOUND - 1);
+        own.set(Vec::new());
+        assert!(!own.moving.contains([127, 0, 0, 1].into()), "what is gone is not ours");
     }
 }

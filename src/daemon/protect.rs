@@ -72,12 +72,14 @@ pub fn discover(policy: &Firewall, peers: &PeerAddresses) -> Result<Protected, D
 }
 
 /// Who is protected, found out by a thread of its own: routes, files and processes are read there while the responder goes on to block.
-/// What is asked while it reads is answered by one more reading. Returns the thread's work; it ends when the responder is gone.
+/// What is asked while it reads is answered by one more reading, and each time it has a `look` at what else depends on addresses. Returns the
+/// thread's work; it ends when the responder is gone.
 pub fn finder(
     policy: Policy,
     peers: PeerAddresses,
     leases: Leases,
     rope: Rope,
+    mut look: impl FnMut() + Send,
 ) -> (Protect, impl FnOnce() + Send) {
     let (ask, asked) = sync_channel::<()>(1);
     let (tell, told) = sync_channel(1);
@@ -93,6 +95,7 @@ pub fn finder(
         let mut again = false;
         while again || asked.recv().is_ok() {
             let began = clock();
+            look();
             let mut found = discover(&policy.now(), &peers);
             if let Ok(protected) = &mut found {
                 leases.protect(protected, clock());
@@ -139,7 +142,10 @@ mod tests {
     fn who_is_protected_is_found_by_another_thread_as_often_as_it_is_asked() {
         let bell = Bell::new().expect("bell");
         let peers = PeerAddresses::default();
-        let (protect, work) = finder(Policy::default(), peers, Leases::default(), bell.rope());
+        let looks = Arc::new(Mutex::new(0));
+        let looked = Arc::clone(&looks);
+        let look = move || *looked.lock().expect("looks") += 1;
+        let (protect, work) = finder(Policy::default(), peers, Leases::default(), bell.rope(), look);
         let finder = std::thread::spawn(work);
         for _ in 0..3 {
             (protect.ask)();
@@ -154,6 +160,7 @@ mod tests {
         }
         drop(protect);
         finder.join().expect("it ends with the responder");
+        assert!(*looks.lock().expect("looks") >= 3);
     }
 
     #[test]

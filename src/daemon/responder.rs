@@ -84,7 +84,7 @@ pub struct Ways {
     /// See [`Protect`].
     pub protect: Protect,
     /// Our own networks, and how many hosts there are on them.
-    pub inside: Vec<Net>,
+    pub inside: Box<dyn Fn() -> Vec<Net> + Send>,
     /// See `inside`.
     pub neighbours: Box<dyn Fn() -> usize + Send>,
 }
@@ -148,7 +148,7 @@ impl Responder {
     ) -> Result<Self, Error> {
         let readings = Readings::of(&clocks);
         let mut standing = Standings::default();
-        standing.set_inside(ways.inside.clone());
+        standing.set_inside((ways.inside)());
         Ok(Self {
             firewall: Some((ways.open)(protected.clone())?),
             ways,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use slips_systemd::notify::Environment;
 
 use super::bell::Bell;
+use super::interfaces::Own;
 use super::policy::Policy;
 use super::run::open_responder;
 use super::whitelist::Spared;
@@ -27,8 +28,8 @@ pub fn restore(config: &Config, environment: &Environment) -> Result<String, Fai
     let policy = Policy::from(config.firewall.clone());
     let bell = Bell::new().map_err(Failure::software)?;
     // Nobody asks for the protected set again: it is what it is at this moment, and the daemon goes on from there.
-    let (protect, _) = protect::finder(policy.clone(), known.clone(), Leases::default(), bell.rope());
-    let (mut responder, _) = open_responder(config, policy, protect, &known, &[])?;
+    let (protect, _) = protect::finder(policy.clone(), known.clone(), Leases::default(), bell.rope(), || {});
+    let (mut responder, _) = open_responder(config, policy, protect, &known, &Own::default())?;
     responder.open_book(&book);
     if !responder.is_restored() {
         return Err(Failure::new(Exit::Software, "the kernel did not take the blocks; the journal says why"));

@@ -16,11 +16,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
+use slips_core::addr::Net;
 use slips_core::engine::pipeline;
 use slips_core::event::Event;
 use slips_core::flow::Phase;
+use slips_core::moving::OwnMacs;
 use slips_core::record::Record;
 use slips_firewall::{Firewall, Options, Protected};
+use slips_input::capture::Newcomers;
 use slips_store::RecordSink;
 use slips_systemd::journal::{Journal, Lines, SOCKET};
 use slips_systemd::notify::{Environment, Notifier, State};
@@ -28,6 +31,7 @@ use slips_systemd::notify::{Environment, Notifier, State};
 use super::aside::Aside;
 use super::bell::Bell;
 use super::clocks::Clocks;
+use super::interfaces::Own;
 use super::leases::Leases;
 use super::lists::Follower;
 use super::memory::{self, Memory};
@@ -43,7 +47,8 @@ use super::signals::{Asked, Signals};
 use super::tend::{self, Tender};
 use super::updates::Updates;
 use super::{
-    build, capture, entries, feeds, handover, interfaces, peers, protect, responder, services, sinks, whitelist,
+    build, capture, entries, feeds, handover, interfaces, peers, protect, responder, services, sinks,
+    whitelist,
 };
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
@@ -71,26 +76,31 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let feeds = feeds::open(&config.inputs, &heard)?;
     let interfaces::Watched { names: watched, left_out } = match config.inputs.alone {
         true => interfaces::Watched::default(),
-        false => interfaces::choose(asked, &config.interfaces)?,
+        false => interfaces::choose(asked, &config.interfaces),
     };
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
     // As it was given, to compare with what a reload finds.
     let given = config;
     let memory = Memory::of(config);
-    let config = &memory.fit(config, watched.len() * usize::from(config.capture.threads.max(1)));
-    let own_nets = interfaces::own_nets(&watched);
-    let local_nets = config.engine(&own_nets).local_nets;
-    let sources = capture::sources(config, &watched, &local_nets, handover)?;
+    let config = &memory.fit(config, watched.len().max(1) * usize::from(config.capture.threads.max(1)));
+    let (own, newcomers) = (Own::default(), Newcomers::default());
+    let named = config.inputs.alone || !asked.is_empty() || !config.interfaces.is_empty();
+    let mut comings = interfaces::Follower::new(watched.clone(), named, own.clone(), newcomers.clone());
+    let settings = config.engine(&[]);
+    let local_nets = settings.local_nets.clone().and(Arc::clone(&own.moving));
+    let newcomers = Some(newcomers).filter(|_| !named);
+    let sources = capture::sources(config, (&watched, newcomers), &local_nets, handover)?;
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
     let files = Files::of(config);
     let mut whitelist = whitelist::Follower::begin(files, open_journal());
     let settings = slips_core::settings::Settings {
         whitelist: whitelist.current.clone(),
-        own_macs: interfaces::own_macs(),
+        own_macs: OwnMacs::moving(Arc::clone(&own.moving)),
         partners: protect::partners(&local_nets),
-        ..config.engine(&own_nets)
+        local_nets,
+        ..settings
     };
     let pulse = Arc::new(Pulse::new(sources.len() + usize::from(!feeds.is_empty())));
     let (_lock, mut sinks) =
@@ -103,8 +113,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         sinks.push(Box::new(feeds::Herald(heard)));
     }
     let policy = Policy::from(config.firewall.clone());
-    let (protect, find) = protect::finder(policy.clone(), known.clone(), leases, bell.rope());
-    let (mut responder, found) = open_responder(config, policy.clone(), protect, &known, &watched)?;
+    let look = move || comings.look();
+    let (protect, find) = protect::finder(policy.clone(), known.clone(), leases, bell.rope(), look);
+    let (mut responder, found) = open_responder(config, policy.clone(), protect, &known, &own)?;
     let gateways = protect::gateways(&found);
     whitelist.know(protect::resolvers(&found));
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
@@ -119,6 +130,10 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     for problem in problems {
         responder.say(&entries::degraded("threat intelligence", &problem));
     }
+    if watched.is_empty() && !named {
+        let none = "no interface is up and has an address yet; each is watched from then on";
+        responder.say(&entries::degraded("watching", none));
+    }
     if !left_out.is_empty() {
         let left_out = format!("too many interfaces, not watched: {}", left_out.join(", "));
         responder.say(&entries::degraded("watching", &left_out));
@@ -127,7 +142,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     for problem in problems {
         responder.say(&entries::degraded("leak detector", &problem));
     }
-    let registry = build::registry(config, &shelf.current(), leak_rules, gateways, interfaces::own_macs());
+    let registry = build::registry(config, &shelf.current(), leak_rules, gateways, settings.own_macs.clone());
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
     let (to_sinks, for_sinks) = sync_channel(LANE_QUEUE);
@@ -141,7 +156,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let peers = peers::build(
         config,
         environment,
-        &watched,
+        own,
         (known, policy.clone()),
         to_engine.clone(),
         to_advice,
@@ -235,9 +250,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     }
     for (number, source) in sources.into_iter().enumerate() {
         let (pulse, input) = (Arc::clone(&pulse), input.clone());
-        let part = capture::Part { number, interfaces: watched.len(), flows: capture::flows_of(config) };
+        let part = capture::Part { number, flows: capture::flows_of(config) };
         let thinner = Thinner::new(blocked.reader(), settings.local_nets.clone());
-        let source = source.awaiting(capture::senders(&settings, watched.len()));
+        let source = source.awaiting(capture::senders(&settings));
         captures.push(spawn(&format!("capture-{number}"), move || {
             capture::run(source, part, &input, thinner, &pulse)
         })?);
@@ -298,7 +313,7 @@ pub(super) fn open_responder(
     policy: Policy,
     protect: responder::Protect,
     known: &PeerAddresses,
-    watched: &[String],
+    own: &Own,
 ) -> Result<(Responder, Protected), Failure> {
     let mode = match config.firewall.mode {
         config::Mode::Enforce => slips_firewall::Mode::Enforce,
@@ -332,9 +347,8 @@ pub(super) fn open_responder(
     });
     let sweep = Box::new(slips_firewall::flush_all);
     // What cannot be counted counts as none: then few are blocked.
-    let inside = config.inside(&interfaces::own_nets(watched));
-    let on = inside.clone();
-    let neighbours = Box::new(move || slips_firewall::neighbours(&on).unwrap_or_default());
+    let (inside, on) = (inside(config, own), inside(config, own));
+    let neighbours = Box::new(move || slips_firewall::neighbours(&on()).unwrap_or_default());
     let ways = Ways { open, sweep, protect, inside, neighbours };
     let responder = Responder::new(ways, open_journal(), policy, Clocks::default(), protected);
     responder.map(|responder| (responder, found)).map_err(|error| {
@@ -346,6 +360,15 @@ pub(super) fn open_responder(
             ),
         }
     })
+}
+
+/// The networks of which no more than a share is blocked: those that were named as ours, else those on the inner interfaces.
+fn inside(config: &Config, own: &Own) -> Box<dyn Fn() -> Vec<Net> + Send> {
+    let (named, own) = (config.parameters.client_ips.clone(), own.clone());
+    match named.is_empty() {
+        true => Box::new(move || own.list()),
+        false => Box::new(move || named.iter().map(|net| net.0).collect()),
+    }
 }
 
 pub(super) fn open_journal() -> Journal {

@@ -153,7 +153,7 @@ boot_machine() {
         exec setsid unshare --mount --uts --ipc --net --cgroup --pid --fork --kill-child=KILL --propagation private bash -c boot
     ) </dev/null >"$dir/boot.log" 2>&1 &
     disown
-    until_so "no systemd starts: $(tail -n 2 "$dir/boot.log")" started
+    until_so "no systemd starts: $(tail -n 2 "$dir/boot.log" 2>/dev/null)" started
     until_so "systemd does not come up" is_up
     booted=$(((${EPOCHREALTIME/./} - began) / 1000))
 }

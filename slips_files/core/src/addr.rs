@@ -5,6 +5,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::moving::Moving;
 
 /// `addr` with IPv4-mapped IPv6 (`::ffff:1.2.3.4`) turned into plain IPv4.
 pub fn canonical(addr: IpAddr) -> IpAddr {
@@ -137,12 +140,21 @@ impl FromStr for Net {
 
 /// The networks whose hosts are ours: what happens there is local behaviour, all else is remote.
 #[derive(Clone, Debug)]
-pub struct LocalNets(Vec<Net>);
+pub struct LocalNets {
+    nets: Vec<Net>,
+    moving: Option<Arc<Moving>>,
+}
 
 impl LocalNets {
     /// Exactly these networks.
     pub const fn new(nets: Vec<Net>) -> Self {
-        Self(nets)
+        Self { nets, moving: None }
+    }
+
+    /// These, and those that come and go: of a machine that is watched while it runs.
+    #[must_use]
+    pub fn and(self, moving: Arc<Moving>) -> Self {
+        Self { moving: Some(moving), ..self }
     }
 
     /// What a capture of unknown origin is read with: RFC 1918, RFC 6598, IPv6 unique local and link-local.
@@ -158,17 +170,18 @@ impl LocalNets {
             net6(0xfc00, 7),
             net6(0xfe80, 10),
         ];
-        Self(nets.into_iter().flatten().collect())
+        Self::new(nets.into_iter().flatten().collect())
     }
 
     /// Whether `addr` is one of ours.
     pub fn contains(&self, addr: IpAddr) -> bool {
-        self.0.iter().any(|net| net.contains(addr))
+        self.nets.iter().any(|net| net.contains(addr))
+            || self.moving.as_ref().is_some_and(|moving| moving.contains(addr))
     }
 
-    /// The networks.
+    /// The networks that stay.
     pub fn nets(&self) -> &[Net] {
-        &self.0
+        &self.nets
     }
 }
 

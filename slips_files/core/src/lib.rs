@@ -20,6 +20,7 @@ pub mod flow;
 pub mod hash;
 pub mod index;
 pub mod intel;
+pub mod moving;
 pub mod neighbour;
 pub mod record;
 pub mod settings;

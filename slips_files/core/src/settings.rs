@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::addr::LocalNets;
 use crate::evidence::EvidenceKind;
-use crate::flow::MacAddr;
 use crate::intel::Current;
+use crate::moving::OwnMacs;
 use crate::time::{Span, WindowWidth};
 use crate::whitelist::{NoWhitelist, Whitelist};
 
@@ -30,7 +30,7 @@ pub struct Settings {
     /// Which hosts are ours.
     pub local_nets: LocalNets,
     /// Hardware addresses of this router. What it forwards goes out with them, so they own nobody's address (default none).
-    pub own_macs: Vec<MacAddr>,
+    pub own_macs: OwnMacs,
     /// Whose behaviour is judged.
     pub direction: Direction,
     /// How long after its end a window still takes what comes late: logs are written when a flow ends.
@@ -99,7 +99,7 @@ impl Default for Settings {
             width: WindowWidth::HOUR,
             threshold: 0.25,
             local_nets: LocalNets::private(),
-            own_macs: Vec::new(),
+            own_macs: OwnMacs::default(),
             direction: Direction::All,
             lateness: Span::from_secs(600),
             disabled: Vec::new(),

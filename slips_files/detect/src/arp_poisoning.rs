@@ -6,7 +6,8 @@ use slips_core::addr;
 use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
-use slips_core::flow::{MacAddr, Proto};
+use slips_core::flow::Proto;
+use slips_core::moving::OwnMacs;
 use slips_core::state::PerSlot;
 
 use crate::Settings;
@@ -75,7 +76,7 @@ pub struct ArpPoisoning {
     claims: Ladder,
     gateway_claims: Ladder,
     gateways: Vec<IpAddr>,
-    own: Vec<MacAddr>,
+    own: OwnMacs,
     holdings: PerSlot<Holding>,
 }
 
@@ -138,7 +139,7 @@ impl Detector for ArpPoisoning {
                 if addr::is_interesting(arp.sender)
                     && cx.facts().src_local
                     && !holding::is_shared(arp.sender_mac)
-                    && !self.own.contains(&arp.sender_mac)
+                    && !self.own.contains(arp.sender_mac)
                 {
                     self.on_sender(cx, arp);
                 }
@@ -246,7 +247,7 @@ mod tests {
     fn this_router_answers_for_its_address_from_each_of_its_interfaces() {
         let own_macs = vec![MacAddr([2, 0, 0, 0, 0, 7]), MacAddr([2, 0, 0, 0, 0, 66])];
         let mut settings = Settings::default();
-        settings.own_macs = own_macs;
+        settings.own_macs = own_macs.into();
         let mut bench = bench(ArpPoisoning::new(&settings));
         for n in 0..50 {
             let mac = if n % 2 == 0 { 7 } else { 66 };

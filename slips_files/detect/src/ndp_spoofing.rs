@@ -7,6 +7,7 @@ use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof};
 use slips_core::flow::{MacAddr, Proto};
+use slips_core::moving::OwnMacs;
 use slips_core::neighbour::{Discovery, Neighbour};
 use slips_core::state::PerSlot;
 
@@ -55,7 +56,7 @@ pub struct NdpSpoofing {
     claims: Ladder,
     gateway_claims: Ladder,
     gateways: Vec<IpAddr>,
-    own: Vec<MacAddr>,
+    own: OwnMacs,
     addresses: PerSlot<Address>,
 }
 
@@ -87,7 +88,7 @@ impl NdpSpoofing {
 
     fn on_said(&mut self, cx: &mut Cx<'_>, message: &Neighbour, said: Said, routes: bool) {
         let whose = cx.profile();
-        if whose.is_unspecified() || whose.is_multicast() || self.own.contains(&said.mac) {
+        if whose.is_unspecified() || whose.is_multicast() || self.own.contains(said.mac) {
             return;
         }
         let address = self.addresses.get_or_default(cx.slot());

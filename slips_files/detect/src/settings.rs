@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use slips_core::flow::MacAddr;
+use slips_core::moving::OwnMacs;
 use slips_core::spec::{Spec, Threshold, Usual};
 use slips_core::time::Span;
 
@@ -17,7 +17,7 @@ pub struct Settings {
     /// not judged (default none).
     pub gateways: Vec<IpAddr>,
     /// Hardware addresses of this router: several of its interfaces may answer for one address (default none).
-    pub own_macs: Vec<MacAddr>,
+    pub own_macs: OwnMacs,
     /// What the leak detector looks for, if the owner has rules of his own (default: what is built in).
     pub leak_rules: Option<Rules>,
     disabled: BTreeSet<&'static str>,

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lab::{Lab, PORT, Story, ip, now, raw_sender, sender, small};
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
 use slips_input::capture::{
-    Capture, CaptureError, CaptureSettings, ErrorKind, Frame, LinkState, Polled, RingSize,
+    Capture, CaptureError, CaptureSettings, Change, ErrorKind, Frame, LinkState, Newcomers, Polled, RingSize,
 };
 use slips_input::filter::Share;
 
@@ -187,6 +187,39 @@ fn an_interface_that_was_replaced_unseen_is_taken_up() {
         s.datagrams(1) > 0
     });
     assert_eq!(capture.counters(1).expect("counters").returns, 1);
+}
+
+#[test]
+fn an_interface_that_is_named_later_is_taken_up_as_soon_as_it_is_there() {
+    let Some(_lab) = Lab::new("an_interface_that_is_named_later_is_taken_up_as_soon_as_it_is_there") else {
+        return;
+    };
+    assert!(Capture::open(small(&[])).is_err(), "nothing to watch, and nobody will name anything");
+    let newcomers = Newcomers::default();
+    let settings = CaptureSettings { newcomers: Some(newcomers.clone()), ..small(&[]) };
+    let mut capture = Capture::open(settings).expect("nothing to watch yet");
+    let (mut story, socket) = (Story::default(), sender());
+    story.turn(&mut capture);
+    assert!(story.frames.is_empty() && capture.interfaces() == 0);
+
+    newcomers.add("dsl0");
+    newcomers.add("lan1");
+    newcomers.add("lan1");
+    story.until(&mut capture, |story| story.changes == [Change { interface: 1, state: LinkState::Up }]);
+    assert_eq!((capture.interfaces(), capture.name(1)), (1, Some("lan1")));
+    for _ in 0..10 {
+        socket.send(b"after").expect("sent");
+    }
+    story.until(&mut capture, |story| story.datagrams(1) == 10);
+
+    // The line comes long after its name.
+    assert!(ip("link add dsl0 type veth peer name dsl1") && ip("link set dsl0 up") && ip("link set dsl1 up"));
+    let up = |state| Change { interface: 2, state };
+    story.until(&mut capture, |story| story.changes.last() == Some(&up(LinkState::Up)));
+    assert_eq!((capture.interfaces(), capture.name(2)), (2, Some("dsl0")));
+    // And it goes and comes as the others.
+    assert!(ip("link set dsl0 down"));
+    story.until(&mut capture, |story| story.changes.last() == Some(&up(LinkState::Down)));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Sockets that outlive a capture: what comes in while nobody reads is handed over to the next one, each frame once.
 
+#![expect(clippy::expect_used, reason = "a laboratory of tests: what it cannot do fails the test")]
+
 mod lab;
 
 use std::collections::BTreeMap;

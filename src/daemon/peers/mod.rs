@@ -108,6 +108,8 @@ pub struct Ways {
     pub respond: Box<dyn Fn(Advice) -> bool + Send>,
     /// Who must never be blocked; `None` when that cannot be found out now.
     pub protect: Box<dyn Fn() -> Option<Vec<Net>> + Send>,
+    /// Networks that are ours now: never told to anybody.
+    pub own: Box<dyn Fn() -> Vec<Net> + Send>,
     /// Begins a try, at this steady time, whether the network can be reached; `None` when nobody is there to be tried.
     pub reach: Box<dyn Fn(Duration) -> Option<Box<dyn probe::Trying>> + Send>,
 }
@@ -120,8 +122,6 @@ pub struct Settings {
     pub firewall: config::Firewall,
     /// The weight of an alert.
     pub alert_weight: f64,
-    /// Networks that are ours: never told to anybody.
-    pub own: Vec<Net>,
     /// peers.sqlite.
     pub book: PathBuf,
 }
@@ -155,6 +155,8 @@ pub struct Peers {
     members: Members,
     gate: Option<Gate>,
     council: Council,
+    /// Networks that are ours now.
+    own: Vec<Net>,
     privacy: Privacy,
     sharing: Sharing,
     node: Node,
@@ -214,9 +216,10 @@ impl Peers {
         let canaries = &settings.p2p.canaries;
         let mut council = Council::new(mode, Rules::default());
         council.set_canaries(canaries.iter().filter_map(|ip| Indicator::host(*ip).ok()));
-        let mut privacy = Privacy { own: settings.own.clone(), ..Privacy::default() };
-        // Who is told of one avoids it.
-        privacy.own.extend(canaries.iter().map(|ip| Net::host(*ip)));
+        let own = (ways.own)();
+        // Who is told of a canary avoids it.
+        let withheld = canaries.iter().map(|ip| Net::host(*ip)).chain(own.iter().copied()).collect();
+        let privacy = Privacy { own: withheld, ..Privacy::default() };
         Self {
             store,
             settings,
@@ -232,6 +235,7 @@ impl Peers {
             members: Members::default(),
             gate: None,
             council,
+            own,
             privacy,
             sharing: Sharing::default(),
             node: Node::new(Origin::Child),
@@ -390,6 +394,7 @@ impl Peers {
                 let rulings = self.council.protect(nets);
                 self.obey(rulings);
             }
+            self.look_at_own();
             self.look_at_clock(steady);
         }
         if due(&mut self.due.council, COUNCIL_EVERY) {
@@ -412,6 +417,16 @@ impl Peers {
         self.tend_lists();
         while let Some(question) = self.sharing.question(now) {
             self.node.send(ToNode::Ask(question), steady);
+        }
+    }
+
+    /// What was ours until now is told to nobody either: findings about it may still come.
+    fn look_at_own(&mut self) {
+        let own = (self.ways.own)();
+        if own != self.own {
+            let canaries = self.settings.p2p.canaries.iter().map(|ip| Net::host(*ip));
+            self.privacy.own = own.iter().chain(&self.own).copied().chain(canaries).collect();
+            self.own = own;
         }
     }
 

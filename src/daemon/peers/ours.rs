@@ -156,7 +156,7 @@ impl Peers {
         if !long || !both_ways || flow.phase != Phase::End || flow.outcome() != Outcome::Established {
             return;
         }
-        let ours = |ip: IpAddr| self.settings.own.iter().any(|net| net.contains(ip));
+        let ours = |ip: IpAddr| self.own.iter().any(|net| net.contains(ip));
         if !ours(flow.src.addr) {
             return;
         }

@@ -130,13 +130,13 @@ impl Stage {
             advise: Box::new(|_| true),
             respond: Box::new(move |advice| give.try_send(advice).is_ok()),
             protect: Box::new(|| None),
+            own: Box::new(Vec::new),
             reach: Box::new(move |_| Some(Box::new(Reached(Arc::clone(&reached))))),
         };
         let settings = Settings {
             p2p: config::P2p::default(),
             firewall: config::Firewall::default(),
             alert_weight: 1.0,
-            own: Vec::new(),
             book: self.dir.path().join("peers.sqlite"),
         };
         let journal =

@@ -17,10 +17,10 @@ use super::{Peers, Settings, Ways};
 use crate::cli::Failure;
 use crate::config::{Config, PeerNode};
 use crate::daemon::clocks::Clocks;
+use crate::daemon::interfaces::Own;
 use crate::daemon::policy::Policy;
-use crate::daemon::protect::PeerAddresses;
+use crate::daemon::protect::{self, PeerAddresses};
 use crate::daemon::responder::AdviceLine;
-use crate::daemon::{interfaces, protect};
 use crate::peers::Store;
 
 /// What the peers thread wants to know of what happens.
@@ -68,7 +68,7 @@ fn store(config: &Config, environment: &Environment) -> Store {
 pub fn build(
     config: &Config,
     environment: &Environment,
-    watched: &[String],
+    own: Own,
     (known, policy): (PeerAddresses, Policy),
     engine: EngineLine,
     responder: AdviceLine,
@@ -79,10 +79,10 @@ pub fn build(
         p2p: config.p2p.clone(),
         firewall: config.firewall.clone(),
         alert_weight: config.engine(&[]).alert_weight(),
-        own: own_nets(config, watched),
         book: config.output.directory.join("peers.sqlite"),
     };
     let (peers, targets) = (known.clone(), config.p2p.probes.clone());
+    let named: Vec<Net> = config.parameters.client_ips.iter().map(|net| net.0).collect();
     let ways = Ways {
         advise: Box::new(move |event| engine.tell(event)),
         respond: Box::new(move |advice| responder.give(advice)),
@@ -90,6 +90,7 @@ pub fn build(
             let protected = protect::discover(&policy.now(), &peers).ok()?;
             Some(protected.iter().map(|(net, _)| net).collect())
         }),
+        own: Box::new(move || own.list().into_iter().chain(named.iter().copied()).collect()),
         reach: Box::new(move |now| {
             // Only where the owner named somebody: name servers are protected anyway, so that they are not reached says nothing about
             // blocks of peers, and whoever floods the line for some seconds would have them lifted.
@@ -113,12 +114,6 @@ pub fn build(
         }
     }
     Ok(peers)
-}
-
-fn own_nets(config: &Config, watched: &[String]) -> Vec<Net> {
-    let mut own = interfaces::own_nets(watched);
-    own.extend(config.parameters.client_ips.iter().map(|net| net.0));
-    own
 }
 
 /// The socket to which a node comes that is a unit of its own. Only its group may connect, and who connects is asked for.

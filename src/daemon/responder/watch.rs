@@ -214,7 +214,10 @@ impl Responder {
     /// Takes over who is protected, if that was found out anew.
     pub(super) fn guard(&mut self) {
         match (self.ways.protect.found)() {
-            Some(Ok(protected)) => self.protect(protected),
+            Some(Ok(protected)) => {
+                self.standing.set_inside((self.ways.inside)());
+                self.protect(protected);
+            }
             // Whoever is protected stays so.
             Some(Err(error)) => self.degraded("the protected set", &error),
             None => {}

@@ -513,7 +513,7 @@ impl Router {
     /// one proves the same. So that nobody takes over an address whose owner is there.
     fn learn_mac(&mut self, mac: MacAddr, slot: Slot, now: PacketTime) {
         let Some(profile) = self.profiles.get_mut(slot) else { return };
-        if !profile.local || profile.addr.is_unspecified() || self.settings.own_macs.contains(&mac) {
+        if !profile.local || profile.addr.is_unspecified() || self.settings.own_macs.contains(mac) {
             return;
         }
         match profile.mac {

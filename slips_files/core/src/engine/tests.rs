@@ -344,7 +344,7 @@ fn only_a_whole_connection_makes_a_hardware_address_the_owner() {
 fn what_this_router_forwarded_makes_none_of_its_hardware_addresses_an_owner() {
     let host = IpAddr::from([10, 0, 0, 7]);
     let own_macs = vec![crate::flow::MacAddr([2, 0, 0, 0, 0, 9])];
-    let mut engine = Engine::new(&Settings { own_macs, ..Settings::default() }, &parrot);
+    let mut engine = Engine::new(&Settings { own_macs: own_macs.into(), ..Settings::default() }, &parrot);
     let events = vec![framed(1001, host, 9, true), framed(1002, host, 7, true), framed(1300, host, 7, false)];
     assert_eq!(alerts(&mut engine, events).last().map(|alert| alert.proof), Some(Proof::Proven));
 }

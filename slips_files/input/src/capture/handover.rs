@@ -109,6 +109,11 @@ pub(super) struct Kept {
 pub(super) struct Keeping(Option<Arc<dyn Keeper>>);
 
 impl Keeping {
+    /// For what is opened later: nothing was left of it.
+    pub(super) fn handover(&self) -> Handover {
+        Handover { keeper: self.0.clone(), sockets: Vec::new() }
+    }
+
     pub(super) fn keep(&self, label: &Label, socket: BorrowedFd<'_>) {
         if let Some(keeper) = &self.0 {
             keeper.keep(&label.to_string(), socket);

@@ -123,6 +123,11 @@ impl Link {
         Ok(link)
     }
 
+    /// Nobody knows of it yet: its state is a change.
+    pub(super) fn unknown(self) -> Self {
+        Self { reported: LinkState::Away, ..self }
+    }
+
     pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.ring.as_ref().map(|ring| ring.socket().as_fd())
     }

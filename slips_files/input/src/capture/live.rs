@@ -81,7 +81,12 @@ impl LiveSource {
             Polled::Changed(change) => return Ok(Live::Changed(change)),
             Polled::Stopped => return Ok(Live::Stopped),
         };
-        self.senders.pass(told, reader.sensor.corrected(), wall(), out);
+        if self.capture.interfaces() > 1 {
+            self.senders.pass(told, reader.sensor.corrected(), wall(), out);
+        } else {
+            reader.sensor.corrected().for_each(drop);
+            out.append(told);
+        }
         match self.reader.last {
             Some(at) if out.len() > before => self.silence.broken(at),
             // It is not yet as late as the clock says.
@@ -136,6 +141,11 @@ impl LiveSource {
     /// What was counted at one interface since the start.
     pub fn counters(&mut self, interface: u16) -> Option<Counters> {
         self.capture.counters(interface)
+    }
+
+    /// How many interfaces there are.
+    pub fn interfaces(&self) -> usize {
+        self.capture.interfaces()
     }
 
     /// The name of an interface, counted from 1.

@@ -1,7 +1,8 @@
 //! Live capture from the kernel's packet ring (`AF_PACKET`, `TPACKET_V3`), several interfaces at once.
 //!
 //! [`Capture`] lends frames as they lie in the ring and copies nothing; [`LiveSource`] drives the sensor with them. An
-//! interface that goes down or away is reported as a [`Change`] and taken up again when it is back under the same name.
+//! interface that goes down or away is reported as a [`Change`] and taken up again when it is back under the same name; others may be
+//! named meanwhile ([`Newcomers`]).
 //! Nothing here decides anything about a packet. `unsafe` lives in `ring.rs` alone.
 
 mod block;
@@ -11,6 +12,7 @@ mod handover;
 mod kind;
 mod link;
 mod live;
+mod newcomers;
 mod ring;
 mod senders;
 mod settings;
@@ -23,11 +25,13 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use slips_core::time::PacketTime;
+use slips_sensor::LinkType;
 
 pub use error::{CaptureError, ErrorKind};
 pub use handover::{Handover, Keeper};
 pub use link::{Counters, LinkState};
 pub use live::{Live, LiveSource};
+pub use newcomers::Newcomers;
 pub use ring::inherited;
 pub use senders::Senders;
 pub use settings::{CaptureSettings, RingSize};
@@ -106,6 +110,9 @@ pub struct Capture {
     probe: UnixDatagram,
     next_check: Instant,
     next_look: Instant,
+    /// How many newcomers were met, and which of them cannot be taken up yet.
+    met: usize,
+    waiting: Vec<String>,
 }
 
 impl Capture {
@@ -118,7 +125,9 @@ impl Capture {
     /// are as these settings ask for go on; others are read to their end. What is opened is kept for the process after this one.
     pub fn take_over(settings: CaptureSettings, mut handover: Handover) -> Result<Self, CaptureError> {
         let names: BTreeSet<&String> = settings.interfaces.iter().collect();
-        if names.is_empty() || names.len() != settings.interfaces.len() || names.len() > MAX_INTERFACES {
+        // Where more are named later, none may be there yet.
+        let too_few = names.is_empty() && settings.newcomers.is_none();
+        if too_few || names.len() != settings.interfaces.len() || names.len() > MAX_INTERFACES {
             return Err(CaptureError::Interfaces { given: settings.interfaces.len(), most: MAX_INTERFACES });
         }
         let probe = UnixDatagram::unbound().map_err(|source| CaptureError::Stopper { source })?;
@@ -140,7 +149,8 @@ impl Capture {
             }
         }
         let (next_check, next_look) = (now + CHECK_EVERY, now + LOOK_EVERY);
-        Ok(Self { settings, links, rest, keeping, polls: Vec::new(), stop, probe, next_check, next_look })
+        let (polls, met, waiting) = (Vec::new(), 0, Vec::new());
+        Ok(Self { settings, links, rest, keeping, polls, stop, probe, next_check, next_look, met, waiting })
     }
 
     /// A handle that ends the capture from another thread or from a signal handler.
@@ -199,6 +209,11 @@ impl Capture {
     pub fn counters(&mut self, interface: u16) -> Option<Counters> {
         let link = self.links.get_mut(usize::from(interface).checked_sub(1)?)?;
         Some(link.counters())
+    }
+
+    /// How many interfaces there are.
+    pub fn interfaces(&self) -> usize {
+        self.links.len()
     }
 
     /// The name of an interface.
@@ -313,6 +328,34 @@ impl Capture {
             link.check(&self.settings, self.probe.as_fd(), now);
             self.rest.extend(link.left());
         }
+        self.meet();
+    }
+
+    /// Takes up interfaces that were named since. One that cannot be now is tried each second: it may be gone again, or not ready.
+    fn meet(&mut self) {
+        let Some(newcomers) = &self.settings.newcomers else { return };
+        let named = newcomers.after(self.met);
+        self.met += named.len();
+        self.waiting.extend(named.into_iter().filter(|name| !self.settings.interfaces.contains(name)));
+        let (mut handover, mut waiting) = (self.keeping.handover(), std::mem::take(&mut self.waiting));
+        waiting.retain(|name| {
+            let number = u16::try_from(self.links.len() + 1).unwrap_or(u16::MAX);
+            if self.links.len() >= MAX_INTERFACES {
+                return false;
+            }
+            let probe = self.probe.as_fd();
+            match Link::open(name, number, &self.settings, probe, &mut handover) {
+                Ok(link) if LinkType::from_dlt(link.dlt()).is_some() => {
+                    self.links.push(link.unknown());
+                    self.settings.interfaces.push(name.clone());
+                    false
+                }
+                // Nothing that the sensor reads.
+                Ok(_) => false,
+                Err(_) => true,
+            }
+        });
+        self.waiting = waiting;
     }
 
     /// Two entries for each link, then the stopper's.

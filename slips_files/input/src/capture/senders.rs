@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use slips_core::addr::LocalNets;
 use slips_core::event::Event;
-use slips_core::flow::MacAddr;
+use slips_core::moving::OwnMacs;
 use slips_core::time::{PacketTime, Span};
 use slips_sensor::Corrected;
 
@@ -27,7 +27,7 @@ const SWEEP: Span = Span::from_secs(1);
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Senders {
-    own: Vec<MacAddr>,
+    own: OwnMacs,
     local: Option<LocalNets>,
     held: VecDeque<(PacketTime, Event)>,
     in_vain: BTreeMap<IpAddr, PacketTime>,
@@ -37,7 +37,7 @@ pub struct Senders {
 
 impl Senders {
     /// Hosts in `local` are waited for when their frames seem to come from one of the router's `own` hardware addresses.
-    pub fn new(own: Vec<MacAddr>, local: LocalNets) -> Self {
+    pub fn new(own: OwnMacs, local: LocalNets) -> Self {
         Self { own, local: Some(local), ..Self::default() }
     }
 
@@ -95,7 +95,7 @@ impl Senders {
     fn awaited(&self, event: &Event, now: PacketTime) -> Option<IpAddr> {
         let (_, addr, mac) = event.sender()?;
         let forwarded =
-            self.own.contains(&mac) && self.local.as_ref().is_some_and(|local| local.contains(addr));
+            self.own.contains(mac) && self.local.as_ref().is_some_and(|local| local.contains(addr));
         let in_vain = || self.in_vain.get(&addr).is_some_and(|since| now.since(*since) < IN_VAIN);
         (forwarded && !in_vain()).then_some(addr)
     }
@@ -122,7 +122,7 @@ impl Senders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slips_core::flow::{Flow, Proto, Uid};
+    use slips_core::flow::{Flow, MacAddr, Proto, Uid};
 
     const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
     const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn senders() -> Senders {
-        Senders::new(vec![ROUTER], LocalNets::private())
+        Senders::new(vec![ROUTER].into(), LocalNets::private())
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What to capture, and with how much memory.
 
+use super::Newcomers;
 use crate::filter::{PacketFilter, Share};
 
 /// What to capture.
@@ -20,6 +21,8 @@ pub struct CaptureSettings {
     pub ring: RingSize,
     /// Memory for what no longer finds room in the ring, for a capture whose sockets outlive the process: see [`RingSize::spare`].
     pub spare: Option<RingSize>,
+    /// Where interfaces are named that come later; `None`: nowhere, and there must be one now.
+    pub newcomers: Option<Newcomers>,
 }
 
 impl CaptureSettings {
@@ -32,6 +35,7 @@ impl CaptureSettings {
             filter: None,
             ring: RingSize::default(),
             spare: None,
+            newcomers: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use slips_core::addr::LocalNets;
 use slips_core::event::{Arp, Dhcp, Dns, DnsData, Event, Http, Ssh, TlsFields, X509};
 use slips_core::flow::{Flow, MacAddr, Phase};
+use slips_core::moving::OwnMacs;
 use slips_core::neighbour::{Discovery, Neighbour};
 use slips_core::time::PacketTime;
 
@@ -23,7 +24,7 @@ use crate::render::iso;
 pub(super) struct Ground {
     pub local: LocalNets,
     /// Hardware addresses of this router: what it forwards goes out with them.
-    pub own_macs: Vec<MacAddr>,
+    pub own_macs: OwnMacs,
 }
 
 impl Ground {
@@ -34,7 +35,7 @@ impl Ground {
 
     fn owner(&self, mac: Option<MacAddr>) -> Option<MacAddr> {
         let group = |mac: &MacAddr| mac.0[0] & 1 != 0;
-        mac.filter(|mac| *mac != MacAddr::ZERO && !group(mac) && !self.own_macs.contains(mac))
+        mac.filter(|mac| *mac != MacAddr::ZERO && !group(mac) && !self.own_macs.contains(*mac))
     }
 }
 

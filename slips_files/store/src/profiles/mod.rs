@@ -12,7 +12,7 @@ mod seen;
 use std::path::PathBuf;
 
 use slips_core::addr::LocalNets;
-use slips_core::flow::MacAddr;
+use slips_core::moving::OwnMacs;
 use slips_core::record::Record;
 use slips_core::time::WindowWidth;
 
@@ -33,7 +33,7 @@ pub struct ProfileSettings {
     /// Whose hosts are ours: each of them has a profile, others only if there is something to tell.
     pub local: LocalNets,
     /// Hardware addresses of this router, which own nobody's address.
-    pub own_macs: Vec<MacAddr>,
+    pub own_macs: OwnMacs,
     /// Width of the windows that are counted.
     pub width: WindowWidth,
     /// Profiles in memory; the others are in the database alone.
@@ -47,7 +47,7 @@ pub struct ProfileSettings {
 impl ProfileSettings {
     /// For these hosts; 4,096 profiles in memory (about 1 kB each, 10 kB where somebody tries) and as many more that wait for a slow disk,
     /// 100,000 in the database.
-    pub fn new(local: LocalNets, own_macs: Vec<MacAddr>, width: WindowWidth) -> Self {
+    pub fn new(local: LocalNets, own_macs: OwnMacs, width: WindowWidth) -> Self {
         Self { local, own_macs, width, in_memory: 4_096, kept: 100_000, damaged: Damaged::Refused }
     }
 }

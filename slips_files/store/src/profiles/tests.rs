@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use slips_core::event::{About, Arp, ArpOp, Dhcp, Dns, DnsAnswer, DnsData, DnsFlags, Event, Http, Ssh};
-use slips_core::flow::{ConnState, Endpoint, Flow, Proto, Service as App, Uid, Volume};
+use slips_core::flow::{ConnState, Endpoint, Flow, MacAddr, Proto, Service as App, Uid, Volume};
 use slips_core::time::Span;
 
 use super::*;
@@ -35,7 +35,7 @@ fn about(src: Endpoint, dst: Endpoint, secs: i64) -> About {
 }
 
 fn settings() -> ProfileSettings {
-    ProfileSettings::new(LocalNets::private(), vec![OWN], WindowWidth::HOUR)
+    ProfileSettings::new(LocalNets::private(), vec![OWN].into(), WindowWidth::HOUR)
 }
 
 fn told(path: &Path, events: Vec<Event>) -> Result<(), StoreError> {

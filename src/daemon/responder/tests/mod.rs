@@ -151,7 +151,7 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
     let told = Told::default();
     let journal =
         Journal::open(Path::new("/nonexistent/journal"), Box::new(told.clone()), Lines::WithoutJournald);
-    let inside = vec!["192.168.1.0/24".parse().expect("net")];
+    let inside = Box::new(|| vec!["192.168.1.0/24".parse().expect("net")]);
     let ways = Ways { open, sweep, protect, inside, neighbours: Box::new(|| 20) };
     let mut responder =
         Responder::new(ways, journal, policy.into(), clocks, Protected::classes()).expect("responder");
