@@ -200,10 +200,13 @@ fn piped(bytes: &[u8], more: &[&str]) -> (Option<i32>, String, String) {
     (out.status.code(), text(out.stdout), text(out.stderr))
 }
 
-fn packed(bytes: &[u8]) -> Vec<u8> {
+/// Packed by gzip, and by bzip2.
+fn packed(bytes: &[u8]) -> [Vec<u8>; 2] {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(bytes).expect("packed");
-    gzip.finish().expect("packed")
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(bytes).expect("packed");
+    [gzip.finish().expect("packed"), bzip2.finish().expect("packed")]
 }
 
 #[test]
@@ -220,7 +223,7 @@ fn every_format_comes_through_a_pipe_packed_or_not() {
         let path = corpora.join(file);
         let bytes = std::fs::read(&path).expect("readable");
         let expected = analyze(&path, &[]);
-        for bytes in [bytes.clone(), packed(&bytes)] {
+        for bytes in packed(&bytes).into_iter().chain([bytes.clone()]) {
             let (code, told, complaint) = piped(&bytes, &["--format", format]);
             assert_eq!(code, Some(0), "{file}: {complaint}");
             let found: Value = serde_json::from_str(&told).expect("JSON");

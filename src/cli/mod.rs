@@ -178,7 +178,7 @@ enum Command {
 /// Read a capture or flow logs to their end and print what was found.
 #[derive(Args, Debug)]
 struct Analyze {
-    /// Captures (pcap, pcapng), Zeek logs or directories of them, Suricata's eve.json, Argus' flow lists, plain or gzip, and
+    /// Captures (pcap, pcapng), Zeek logs or directories of them, Suricata's eve.json, Argus' flow lists, plain or compressed, and
     /// nfdump files; recognised by their content. `-` is standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,

@@ -27,6 +27,8 @@ pub(crate) enum Content {
     Gzip,
     /// A Zstandard stream.
     Zstd,
+    /// A bzip2 stream.
+    Bzip2,
     /// A Zeek log of tab-separated columns; `None` when it is one that we do not use.
     ZeekTsv(Option<&'static Log>),
     /// nfdump's binary file.
@@ -52,7 +54,9 @@ impl Content {
             Self::Eve => Format::Suricata,
             Self::Argus => Format::Argus,
             Self::Nfdump => Format::Nfdump,
-            Self::Empty | Self::Gzip | Self::Zstd | Self::NotReadYet(_) | Self::Unknown(..) => return None,
+            Self::Empty | Self::Gzip | Self::Zstd | Self::Bzip2 | Self::NotReadYet(_) | Self::Unknown(..) => {
+                return None;
+            }
         })
     }
 
@@ -80,7 +84,7 @@ pub(crate) fn look(bytes: &[u8]) -> Content {
         [0x1f, 0x8b, ..] => Content::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Content::Zstd,
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Content::NotReadYet("an xz stream"),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Content::NotReadYet("a bzip2 stream"),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Content::Bzip2,
         [0x0c, 0xa5, 1 | 2, 0, ..] | [0xa5, 0x0c, 0, 1 | 2, ..] => Content::Nfdump,
         _ => text(bytes),
     }
@@ -192,6 +196,7 @@ mod tests {
             Content::PcapNg => "pcapng".to_owned(),
             Content::Gzip => "gzip".to_owned(),
             Content::Zstd => "zstd".to_owned(),
+            Content::Bzip2 => "bzip2".to_owned(),
             Content::ZeekTsv(kind) => format!("tsv {}", log(kind)),
             Content::ZeekJson(kind) => format!("json {}", log(kind)),
             Content::Nfdump => "nfdump".to_owned(),

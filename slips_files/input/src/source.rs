@@ -159,7 +159,9 @@ fn from_stream(
         }
         Content::Empty => return Err(InputError::Empty { path: path.to_path_buf() }),
         Content::NotReadYet(found) => return Err(InputError::NotReadYet { path: path.to_path_buf(), found }),
-        Content::Gzip | Content::Zstd => return unknown(0, "a compressed stream inside of another"),
+        Content::Gzip | Content::Zstd | Content::Bzip2 => {
+            return unknown(0, "a compressed stream inside of another");
+        }
         Content::Unknown(line, why) => return unknown(line, why),
     };
     match log {

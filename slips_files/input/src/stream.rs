@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 
 use crate::blocks::Blocks;
@@ -43,11 +44,14 @@ pub(crate) fn from_reader(
     let inner: Box<dyn Read + Send> = match content {
         Content::Gzip => Box::new(MultiGzDecoder::new(blocks)),
         Content::Zstd => Box::new(Zstd::new(blocks)),
+        Content::Bzip2 => Box::new(MultiBzDecoder::new(blocks)),
         _ => return Ok(Stream { blocks, content }),
     };
     let mut blocks = Blocks::new(Box::new(Limited { inner, left: inflate_limit }));
     let content = match sniff::look(blocks.fill(LOOK)) {
-        Content::Gzip | Content::Zstd => Content::Unknown(0, "a compressed stream inside of another"),
+        Content::Gzip | Content::Zstd | Content::Bzip2 => {
+            Content::Unknown(0, "a compressed stream inside of another")
+        }
         Content::Empty if blocks.take_fault().is_some() => Content::Unknown(0, "a damaged compressed stream"),
         content => content,
     };

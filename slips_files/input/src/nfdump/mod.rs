@@ -1,4 +1,4 @@
-//! nfdump's binary files, of both layouts (versions 1.6 and 1.7 write them), plain or compressed with LZO or LZ4.
+//! nfdump's binary files, of both layouts (versions 1.6 and 1.7 write them), plain or compressed with LZO, LZ4, bzip2 or zstd.
 //!
 //! Each record is one direction of a conversation; [`crate::flowlog::pair`] puts the two together.
 
@@ -10,6 +10,8 @@ mod v2;
 use std::path::Path;
 use std::sync::Arc;
 
+use bzip2::bufread::BzDecoder;
+
 use crate::blocks::Blocks;
 use crate::error::InputError;
 use crate::flowlog::order::Reorder;
@@ -17,6 +19,7 @@ use crate::flowlog::pair;
 use crate::flowlog::source::Records;
 use crate::report::{Reason, Reject, Report};
 use crate::stream;
+use crate::zstd::Zstd;
 
 /// nfdump writes blocks of 1 MiB and refuses to read those beyond 5.
 const MAX_BLOCK: usize = 16 << 20;
@@ -28,6 +31,8 @@ enum Packed {
     No,
     Lzo,
     Lz4,
+    Bzip2,
+    Zstd,
 }
 
 /// The layout of a file, with what its records refer to.
@@ -76,13 +81,10 @@ impl Nfdump {
         let packed = match compression {
             0 => Packed::No,
             1 => Packed::Lzo,
+            2 => Packed::Bzip2,
             3 => Packed::Lz4,
+            4 => Packed::Zstd,
             // `nfdump -r FILE -w NEW` writes it anew without compression.
-            2 => {
-                return Err(Refusal::Kind(
-                    "an nfdump file compressed with bzip2 (nfdump -r FILE -w NEW unpacks it), which",
-                ));
-            }
             _ => {
                 return Err(Refusal::Kind(
                     "an nfdump file that is encrypted or compressed in an unknown way, which",
@@ -134,6 +136,8 @@ impl Nfdump {
         }
         let unpacked = match self.packed {
             Packed::Lzo => unpack::lzo::unpack(bytes, MAX_BLOCK, &mut self.block),
+            Packed::Bzip2 => unpack::stream(BzDecoder::new(bytes), MAX_BLOCK, &mut self.block),
+            Packed::Zstd => unpack::stream(Zstd::new(bytes), MAX_BLOCK, &mut self.block),
             Packed::No | Packed::Lz4 => unpack::lz4::unpack(bytes, MAX_BLOCK, &mut self.block),
         };
         match unpacked {
@@ -171,7 +175,7 @@ impl Nfdump {
 
 /// What a file's header tells.
 struct Header {
-    /// nfdump's number: 0 none, 1 LZO, 2 bzip2, 3 LZ4.
+    /// nfdump's number: 0 none, 1 LZO, 2 bzip2, 3 LZ4, 4 zstd.
     compression: u8,
     blocks: u32,
 }

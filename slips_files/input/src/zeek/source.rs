@@ -144,7 +144,7 @@ impl Directory {
                 Content::Pcap | Content::PcapNg => "a capture beside logs",
                 Content::Argus | Content::Eve | Content::Nfdump => "a flow log beside logs of Zeek",
                 Content::NotReadYet(found) => found,
-                Content::Gzip | Content::Zstd | Content::Unknown(..) => "not a log",
+                Content::Gzip | Content::Zstd | Content::Bzip2 | Content::Unknown(..) => "not a log",
             });
         };
         let path: Arc<Path> = path.into();

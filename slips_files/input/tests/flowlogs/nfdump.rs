@@ -199,8 +199,8 @@ fn what_we_cannot_unpack_is_said() {
     for (at, value, message) in [
         (
             16,
-            2,
-            "file: an nfdump file compressed with bzip2 (nfdump -r FILE -w NEW unpacks it), which is not read yet",
+            5,
+            "file: an nfdump file that is encrypted or compressed in an unknown way, which is not read yet",
         ),
         (
             17,

@@ -3,6 +3,15 @@
 pub(super) mod lz4;
 pub(super) mod lzo;
 
+use std::io::Read;
+
+/// Appends what a reader unpacks of one block.
+pub(super) fn stream(unpacked: impl Read, most: usize, into: &mut Vec<u8>) -> Option<()> {
+    let most = u64::try_from(most).ok()?;
+    let count = unpacked.take(most + 1).read_to_end(into).ok()?;
+    (u64::try_from(count).ok()? <= most).then_some(())
+}
+
 /// What was unpacked of one block.
 struct Output<'a> {
     bytes: &'a mut Vec<u8>,
