@@ -153,6 +153,9 @@ enum Command {
     /// The process that fetches lists and asks services; the daemon and `slips intel update` start it.
     #[command(hide = true, name = "fetch-node")]
     FetchNode,
+    /// Tell the journal how the daemon ended; slips.service runs it.
+    #[command(hide = true)]
+    Ended,
     /// Print what a shell needs to complete commands of slips.
     #[command(
         after_help = "Example:\n  slips completions bash | sudo tee /usr/share/bash-completion/completions/slips"
@@ -402,6 +405,10 @@ pub fn main() -> ExitCode {
         Command::Detections { name, json } => detections::run(name.as_deref(), json),
         Command::P2pNode { socket } => daemon::peers::process::run(socket.as_deref()),
         Command::FetchNode => outside::process::run(),
+        Command::Ended => {
+            daemon::failure::tell(&Environment::read());
+            Ok(())
+        }
         Command::Completions { shell } => manual::completions::<Cli>(shell),
         Command::Manual { dir } => manual::write::<Cli>(&dir),
         Command::CheckConfig { file } => check_config(&file),

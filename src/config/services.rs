@@ -24,6 +24,16 @@ pub struct VirusTotal {
     pub url: String,
 }
 
+impl VirusTotal {
+    /// The key may be one of the unit's credentials; what the configuration names goes before.
+    pub fn find_key(&mut self, credentials: &Path) {
+        let given = credentials.join("slips-virustotal-key");
+        if self.api_key_file == Self::default().api_key_file && given.exists() {
+            self.api_key_file = given;
+        }
+    }
+}
+
 impl Default for VirusTotal {
     fn default() -> Self {
         Self {

@@ -67,6 +67,9 @@ pub fn sources(
     let random = RandomState::new();
     let watches = !interfaces.is_empty() || newcomers.is_some();
     let of = if watches { config.capture.threads.max(1) } else { 0 };
+    if of == 0 {
+        handover.close();
+    }
     // What is kept is dealt by the key of the process before.
     let share_key = handover.share_key(of).unwrap_or(random.hash_one(0) as u32);
     let open = |part: u16| {

@@ -125,12 +125,20 @@ pub fn refusal_of_word(net: Net, source: &str, reason: &str, because: &str) -> E
 }
 
 /// Slips watches.
-pub fn start(interfaces: &[String], mode: Mode) -> Entry {
+pub fn start(interfaces: &[String], mode: Mode, sandbox: &str) -> Entry {
     let watched = if interfaces.is_empty() { "no interface".to_owned() } else { interfaces.join(", ") };
     Entry::new(Kind::Start, format_args!("slips {} watches {watched}, mode {}", VERSION, mode_name(mode)))
         .with(Field::Version, VERSION)
         .with(Field::Interfaces, interfaces.join(" "))
         .with(Field::Mode, mode_name(mode))
+        .with(Field::Sandbox, sandbox)
+}
+
+/// The service ended otherwise than it should.
+pub fn failure(how: &str) -> Entry {
+    Entry::new(Kind::Failure, format_args!("slips ended otherwise than it should: {how}"))
+        .with(Field::Reason, how)
+        .with(Field::Version, VERSION)
 }
 
 /// What memory there is, and what it is used for.
@@ -179,6 +187,22 @@ pub fn degraded(component: &str, reason: &str) -> Entry {
     Entry::new(Kind::Degraded, format_args!("{component}: {reason}"))
         .with(Field::Component, component)
         .with(Field::Reason, reason)
+}
+
+/// Parts of the daemon stand still, or none does any more. The service manager waits for them so long.
+pub fn standstill(parts: &[String], watchdog: Option<Duration>) -> Entry {
+    if parts.is_empty() {
+        return degraded("watchdog", "all parts move again");
+    }
+    let then = match watchdog {
+        Some(limit) => format!(
+            "unless that ends, the service manager kills this process, {} s after it was last told that all is well, and starts another",
+            limit.as_secs_f32()
+        ),
+        None => "nobody watches over this process: start it as slips.service".into(),
+    };
+    let reason = format!("{} stands still; {then}", parts.join(", "));
+    degraded("watchdog", &reason).urgent(Priority::Error)
 }
 
 /// Somebody else has the name under which the command line finds us.

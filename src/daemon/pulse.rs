@@ -12,8 +12,9 @@ use super::overload::Step;
 pub struct Pulse {
     /// Turns of each capture loop.
     pub capture: Vec<AtomicU64>,
-    /// Batches that came out of the engine.
-    pub engine: AtomicU64,
+    /// Turns of the responder, and of the thread that writes files.
+    pub responder: Arc<AtomicU64>,
+    pub sinks: AtomicU64,
     /// Flows that ended.
     pub flows: AtomicU64,
     /// Events between two remote hosts that were shed because the engine was full.
@@ -64,11 +65,6 @@ impl Pulse {
     /// Percent of their size that tables may use.
     pub fn share(&self) -> u8 {
         100 - self.spared.load(Ordering::Relaxed).min(100)
-    }
-
-    /// What must move for the daemon to be alive.
-    pub fn beats(&self) -> Vec<u64> {
-        self.capture.iter().chain([&self.engine]).map(|beat| beat.load(Ordering::Relaxed)).collect()
     }
 }
 

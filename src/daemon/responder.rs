@@ -132,6 +132,8 @@ pub struct Responder {
     chatter: Chatter<(Holder, Kind)>,
     /// What is refused to them.
     refusals: Chatter<()>,
+    /// Counts its turns, for whoever has to know that it does not stand still.
+    turns: Arc<AtomicU64>,
     /// Who is blocked, for those who ask, and as of when and of which change that is.
     blocked: Blocked,
     shared: Option<(Duration, u64)>,
@@ -176,6 +178,7 @@ impl Responder {
             complaints: BTreeMap::new(),
             chatter: Chatter::new(LINES, LINES_AN_HOUR),
             refusals: Chatter::new(REFUSALS, REFUSALS_AN_HOUR),
+            turns: Arc::default(),
             blocked: Blocked::default(),
             shared: None,
         })
@@ -184,6 +187,11 @@ impl Responder {
     /// The figures.
     pub fn gauges(&self) -> Arc<Gauges> {
         Arc::clone(&self.gauges)
+    }
+
+    /// Where its turns are counted.
+    pub fn count_turns(&mut self, turns: Arc<AtomicU64>) {
+        self.turns = turns;
     }
 
     /// Where it is told who is blocked.

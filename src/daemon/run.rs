@@ -9,6 +9,7 @@
 //! It ends downstream: the capture stops, the queues run empty, windows are closed, files are flushed, then the firewall is let go
 //! (the kernel keeps the blocks until their time is over).
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -44,11 +45,12 @@ use super::pulse::{Losses, Pulse};
 use super::reload::{Load, Reload};
 use super::responder::{AdviceLine, Responder, Ways};
 use super::signals::{Asked, Signals};
-use super::tend::{self, Tender};
+use super::standstill::{Parts, Standstill};
+use super::tend::{self, Rate, Tender};
 use super::updates::Updates;
 use super::{
-    build, capture, entries, feeds, handover, interfaces, peers, protect, responder, services, sinks,
-    whitelist,
+    build, capture, entries, feeds, handover, interfaces, peers, protect, responder, sandbox, services,
+    sinks, whitelist,
 };
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config};
@@ -83,7 +85,11 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     // As it was given, to compare with what a reload finds.
     let given = config;
     let memory = Memory::of(config);
-    let config = &memory.fit(config, watched.len().max(1) * usize::from(config.capture.threads.max(1)));
+    let mut sized = memory.fit(config, watched.len().max(1) * usize::from(config.capture.threads.max(1)));
+    if let Some(directory) = &environment.credentials_directory {
+        sized.virustotal.find_key(Path::new(directory));
+    }
+    let config = &sized;
     let (own, newcomers) = (Own::default(), Newcomers::default());
     let named = config.inputs.alone || !asked.is_empty() || !config.interfaces.is_empty();
     let mut comings = interfaces::Follower::new(watched.clone(), named, own.clone(), newcomers.clone());
@@ -120,6 +126,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     whitelist.know(protect::resolvers(&found));
     responder.open_book(&config.output.directory.join("blocks.sqlite"));
     let gauges = responder.gauges();
+    responder.count_turns(Arc::clone(&pulse.responder));
     let blocked = responder.share();
     let overload = Watch::new(blocked.clone(), bell.rope());
 
@@ -208,13 +215,13 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         }
     };
     let all: Vec<String> = watched.iter().cloned().chain(feeds.iter().map(|feed| feed.name())).collect();
-    responder.say(&entries::start(&all, config.firewall.mode));
+    responder.say(&entries::start(&all, config.firewall.mode, &sandbox::facts()));
     responder.say(&entries::memory(&memory.tell(config, build::default_shards())));
     let finder = spawn("protect", find)?;
     let responder = spawn("responder", move || responder.run(&for_responder, &advice, &asks, &bell))?;
     to_engine.open(input.clone());
     let rope = peers_bell.rope();
-    let reread = peers.reread();
+    let (reread, connected) = (peers.reread(), peers.connected());
     let (to_lists, for_lists) = sync_channel(1);
     let stop_updates = Arc::new(AtomicBool::new(false));
     let updates = Updates::new(config.clone(), lists.clone(), open_journal(), Arc::clone(&stop_updates));
@@ -260,6 +267,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     drop(input);
 
     notifier.say(&[State::Ready, State::Status("watching")]);
+    let parts = Parts::new(Arc::clone(&pulse), engine.progress());
     let tender = Tender {
         signals: &signals,
         asks: (for_main, main_bell),
@@ -268,9 +276,12 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         shed: &shed,
         gauges: &gauges,
         mode: config.firewall.mode,
+        standstill: Standstill::new(parts, notifier.watchdog()),
         overload,
         memory: memory::Watch::new(memory, settings.dial.clone()),
         journal: open_journal(),
+        rate: Rate::default(),
+        peers: connected,
         reload: Reload::new(load, given.clone(), settings.dial.clone(), policy, others),
     };
     let reason = tender.tend()?;
@@ -372,7 +383,7 @@ fn inside(config: &Config, own: &Own) -> Box<dyn Fn() -> Vec<Net> + Send> {
 }
 
 pub(super) fn open_journal() -> Journal {
-    Journal::open(std::path::Path::new(SOCKET), Box::new(Aside), Lines::WithoutJournald)
+    Journal::open(Path::new(SOCKET), Box::new(Aside), Lines::WithoutJournald)
 }
 
 /// Hands records to the lanes; when it is dropped with the judge, the lanes get what was held back.
@@ -388,7 +399,6 @@ struct Outbox {
 
 impl Outbox {
     fn pass(&mut self, records: &[Record]) {
-        self.pulse.engine.fetch_add(1, Ordering::Relaxed);
         self.pulse.flows.fetch_add(ended_flows(records), Ordering::Relaxed);
         let stopping = self.pulse.stopping.load(Ordering::Relaxed);
         let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };
@@ -444,6 +454,7 @@ fn keep(
         }
     };
     loop {
+        pulse.sinks.fetch_add(1, Ordering::Relaxed);
         match records.recv_timeout(FLUSH_EVERY) {
             Ok(batch) => {
                 for sink in &mut sinks {

@@ -2,12 +2,12 @@
 //! and what is asked of the daemon as a whole.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use slips_systemd::journal::Journal;
-use slips_systemd::notify::{Heartbeat, Notifier, State};
+use slips_systemd::notify::{Notifier, State};
 
 use super::bell::Bell;
 use super::clocks::Clocks;
@@ -20,6 +20,7 @@ use super::pulse::{Losses, Pulse};
 use super::reload::Reload;
 use super::responder::Gauges;
 use super::signals::{Asked, Signals};
+use super::standstill::Standstill;
 use crate::cli::Failure;
 use crate::config::Mode;
 use crate::control::{Answer, Pending};
@@ -28,6 +29,9 @@ use crate::control::{Answer, Pending};
 pub const LOOK: Duration = Duration::from_millis(500);
 /// How often the journal tells what was lost, if more was.
 const TELL_LOSSES: Duration = Duration::from_secs(60);
+
+/// Over what time flows are counted for the status.
+const RATE_OVER: Duration = Duration::from_secs(5);
 
 /// Looks after a daemon.
 pub struct Tender<'a> {
@@ -39,16 +43,40 @@ pub struct Tender<'a> {
     pub shed: &'a [Arc<Shed>],
     pub gauges: &'a Gauges,
     pub mode: Mode,
+    pub standstill: Standstill,
     pub overload: Watch,
     pub memory: memory::Watch,
     pub journal: Journal,
     pub reload: Reload,
+    pub rate: Rate,
+    /// How many peers are connected.
+    pub peers: Arc<AtomicUsize>,
+}
+
+/// How many flows end in a second, of the last seconds.
+#[derive(Default)]
+pub struct Rate {
+    flows: u64,
+    /// How many there were, and when.
+    before: Option<(u64, Duration)>,
+}
+
+impl Rate {
+    fn look(&mut self, now: Duration, pulse: &Pulse) {
+        let all = pulse.flows.load(Ordering::Relaxed);
+        let (had, at) = *self.before.get_or_insert((all, now));
+        let passed = now.saturating_sub(at);
+        if passed >= RATE_OVER {
+            self.flows = (all.saturating_sub(had) as f64 / passed.as_secs_f64()).round() as u64;
+            self.before = Some((all, now));
+        }
+    }
 }
 
 impl Tender<'_> {
     /// Until the daemon is to end; says why.
     pub fn tend(mut self) -> Result<&'static str, Failure> {
-        let mut heart = Heartbeat::default();
+        let mut standing: Vec<String> = Vec::new();
         let clock = Clocks::default().steady;
         let (mut told, mut told_at) = (Losses::default(), None::<Duration>);
         loop {
@@ -80,8 +108,17 @@ impl Tender<'_> {
             if let Some(change) = self.overload.look(now, self.pulse, self.shed, used) {
                 self.journal.send(&entries::overload(&change, &losses));
             }
-            if heart.moved(&self.pulse.beats()) {
-                self.notifier.say(&[State::Alive, State::Status(&self.status(&losses))]);
+            let stand = self.standstill.look(now);
+            if stand != standing {
+                self.journal.send(&entries::standstill(&stand, self.notifier.watchdog()));
+                standing = stand;
+            }
+            self.rate.look(now, self.pulse);
+            let status = State::Status(&self.status(&standing, &losses));
+            match standing.is_empty() {
+                true => self.notifier.say(&[State::Alive, status]),
+                // The watchdog bites.
+                false => self.notifier.say(&[status]),
             }
         }
     }
@@ -98,13 +135,25 @@ impl Tender<'_> {
     }
 
     /// One line for `systemctl status`.
-    fn status(&self, losses: &Losses) -> String {
+    fn status(&self, standing: &[String], losses: &Losses) -> String {
         let unhealthy = self.gauges.unhealthy.load(Ordering::Relaxed);
         format!(
-            "{}watching: {} flows, {} blocks{}{}{}{losses}{}",
+            "{}{}watching: {} flows, {} a second, {} blocks{}, lag {} ms{}{}{}{losses}{}",
             if unhealthy { "UNHEALTHY, blocking does not block; " } else { "" },
+            if standing.is_empty() {
+                String::new()
+            } else {
+                format!("STANDS STILL: {}; ", standing.join(", "))
+            },
             self.pulse.flows.load(Ordering::Relaxed),
+            self.rate.flows,
             self.gauges.blocks.load(Ordering::Relaxed),
+            match self.peers.load(Ordering::Relaxed) {
+                0 => String::new(),
+                1 => ", 1 peer".into(),
+                peers => format!(", {peers} peers"),
+            },
+            self.overload.lag().as_millis(),
             if self.mode == Mode::Monitor { ", monitor mode" } else { "" },
             match self.overload.step() {
                 Step::None => String::new(),

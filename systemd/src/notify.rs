@@ -23,7 +23,7 @@ pub enum State<'a> {
     Reloading(Duration),
     /// The end began.
     Stopping,
-    /// All parts made progress; only said when [`Heartbeat::moved`] says so.
+    /// All parts made progress; whoever says so knows of each that it did.
     Alive,
     /// One line for `systemctl status`.
     Status(&'a str),
@@ -62,6 +62,8 @@ pub struct Environment {
     pub watchdog_pid: Option<OsString>,
     /// `CREDENTIALS_DIRECTORY`: secrets that the unit was given.
     pub credentials_directory: Option<OsString>,
+    /// `SERVICE_RESULT`, `EXIT_CODE`, `EXIT_STATUS`: how the service ended, for what is run after it.
+    pub ended: [Option<OsString>; 3],
     /// `LISTEN_PID`: for whom the descriptors are meant.
     pub listen_pid: Option<OsString>,
     /// `LISTEN_FDS`: how many descriptors were passed, from 3 on.
@@ -78,10 +80,23 @@ impl Environment {
             watchdog_usec: std::env::var_os("WATCHDOG_USEC"),
             watchdog_pid: std::env::var_os("WATCHDOG_PID"),
             credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY"),
+            ended: ["SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"].map(std::env::var_os),
             listen_pid: std::env::var_os("LISTEN_PID"),
             listen_fds: std::env::var_os("LISTEN_FDS"),
             listen_fdnames: std::env::var_os("LISTEN_FDNAMES"),
         }
+    }
+
+    /// How the service ended, if that was otherwise than it should: the service manager's word for it, and what the process ended by.
+    pub fn failure(&self) -> Option<String> {
+        let [result, code, status] =
+            self.ended.each_ref().map(|text| text.as_ref().and_then(|text| text.to_str()));
+        let result = result.filter(|result| !result.is_empty() && *result != "success")?;
+        Some(match (code, status) {
+            (Some("exited"), Some(status)) => format!("{result} (exit status {status})"),
+            (Some(code), Some(status)) => format!("{result} ({code} by SIG{status})"),
+            _ => result.to_owned(),
+        })
     }
 
     /// The names of the descriptors that were passed to this process, in their order from 3 on. `pid` is our own process.
@@ -216,29 +231,6 @@ fn watchdog(environment: &Environment, pid: u32) -> Option<Duration> {
     number(&environment.watchdog_usec).filter(|usec| for_us && *usec > 0).map(Duration::from_micros)
 }
 
-/// Decides whether the daemon is alive: every worker must have moved since it was last asked.
-///
-/// An idle timer lives on while capture is stuck; therefore the workers count, and this compares.
-#[derive(Debug, Default)]
-pub struct Heartbeat {
-    last: Vec<u64>,
-}
-
-impl Heartbeat {
-    /// Whether every counter of `beats` differs from its value at the last call. The first call says yes, and so does
-    /// one with another number of workers than before.
-    pub fn moved(&mut self, beats: &[u64]) -> bool {
-        let all =
-            self.last.len() != beats.len() || self.last.iter().zip(beats).all(|(before, now)| before != now);
-        // After a no the old values stay: a worker that moved once in the meantime has moved.
-        if all {
-            self.last.clear();
-            self.last.extend_from_slice(beats);
-        }
-        all
-    }
-}
-
 /// Most descriptors that are taken over; the unit has fewer kept.
 const MAX_PASSED: u32 = 4096;
 
@@ -358,6 +350,18 @@ mod tests {
     }
 
     #[test]
+    fn how_a_service_ended_is_told_where_it_should_not_have() {
+        let failure = |ended: [&str; 3]| {
+            let ended = ended.map(|text| Some(text.into()));
+            Environment { ended, ..Environment::default() }.failure()
+        };
+        assert_eq!(failure(["success", "exited", "0"]), None);
+        assert_eq!(failure(["watchdog", "killed", "ABRT"]).as_deref(), Some("watchdog (killed by SIGABRT)"));
+        assert_eq!(failure(["exit-code", "exited", "78"]).as_deref(), Some("exit-code (exit status 78)"));
+        assert_eq!(Environment::default().failure(), None);
+    }
+
+    #[test]
     fn passed_descriptors_are_ours_only() {
         let passed = |pid: &str, count: &str, names: Option<&str>| {
             let environment = Environment {
@@ -392,16 +396,5 @@ mod tests {
         assert_eq!(watch("30000000", Some("x")), None);
         assert_eq!(watch("0", None), None);
         assert_eq!(watch("soon", None), None);
-    }
-
-    #[test]
-    fn alive_means_that_every_worker_moved() {
-        let mut heart = Heartbeat::default();
-        assert!(heart.moved(&[0, 0]));
-        assert!(!heart.moved(&[1, 0]), "the second stands still");
-        assert!(heart.moved(&[1, 1]), "the first moved since the last yes");
-        assert!(!heart.moved(&[1, 1]));
-        assert!(heart.moved(&[1, 1, 1]), "another number of workers starts anew");
-        assert!(heart.moved(&[]));
     }
 }

@@ -49,7 +49,8 @@ another_daemon() {
     now=$(daemon)
     [ "$now" != 0 ] && [ "$now" != "$1" ] && inside slips firewall status
 }
-stored() { of_unit slips.service NFileDescriptorStore; }
+keeps() { [ "$(of_unit slips.service NFileDescriptorStore)" = "$1" ]; }
+ends() { inside journalctl -t slips -o cat --no-pager MESSAGE_ID=f0baf664e315422cbd30e83eb2f15763; }
 begin_numbers() {
     from=192.0.2.2:$1
     : >"$dir/progress"
@@ -71,7 +72,7 @@ prepare
 
 # Blocked, it sends all the while.
 inside systemctl start slips.service || fail "slips.service does not start"
-until_so "nothing is kept" test "$(stored)" = 2
+until_so "nothing is kept" keeps 2
 inside slips block 192.0.2.66 --for 1h >"$dir/block" 2>&1 || fail "block: $(cat "$dir/block")"
 at_router python3 "$lab/numbered.py" count 192.0.2.1 9000 192.0.2.66 "$dir/over" >"$dir/count" &
 counter=$!
@@ -97,9 +98,10 @@ dead=$(daemon)
 inside kill -STOP "$dead"
 stood=$(progress)
 until_so "no numbers are sent" sent $((stood + rate / 2))
-inside systemctl kill --signal=KILL slips.service
+inside kill -KILL "$dead"
 began=${EPOCHREALTIME/./}
 until_so "no other daemon comes" another_daemon "$dead"
+[[ $(ends | tail -n 1) == *": signal (killed by SIGKILL)" ]] || fail "the crash is told as: $(ends)"
 crashed=$(((${EPOCHREALTIME/./} - began) / 1000))
 [ "$(progress)" -lt "$last" ] || fail "the numbers were over before the crash was"
 end_numbers
@@ -112,4 +114,41 @@ touch "$dir/over"
 wait $attacker $counter
 read -r through _ <"$dir/count"
 [ "$(cat "$dir/sent")" -gt 1000 ] || fail "the attacker sent $(cat "$dir/sent") datagrams"
-echo "systemd $(inside systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p'): $last numbered datagrams, $rate a second: all seen, once, over a restart of $restarted ms; after a crash and $crashed ms all $again since; of $(cat "$dir/sent") datagrams of one that is blocked $through came through"
+[ "$through" = 0 ] || fail "$through datagrams of a blocked attacker came through"
+
+# The watchdog: whichever part stands still, the process is ended and another started, and the journal says which part it was.
+mkdir -p "$root/etc/systemd/system/slips.service.d" "$root/etc/slips/on-failure.d"
+printf '[Service]\nWatchdogSec=6s\n' >"$root/etc/systemd/system/slips.service.d/watchdog.conf"
+printf '#!/bin/sh\necho "$1 $MONITOR_SERVICE_RESULT" >>/run/hooked\n' >"$root/etc/slips/on-failure.d/told"
+chmod 0755 "$root/etc/slips/on-failure.d/told"
+inside systemctl daemon-reload
+inside systemctl restart slips.service || fail "slips.service does not start with another watchdog"
+process_here() {
+    local process
+    for process in $(cat "$cgroup/system.slice/slips.service/cgroup.procs"); do
+        [ "$(sed -n 's/^NSpid:.*[[:space:]]//p' "/proc/$process/status")" != "$1" ] || echo "$process"
+    done
+}
+told() { inside journalctl -t slips -o cat --no-pager SLIPS_COMPONENT=watchdog | tail -n 1; }
+parts=0
+dead=$(daemon)
+for part in $(cat /proc/"$(process_here "$dead")"/task/*/comm | grep -xE 'capture-0|router|shard-0|judge|engine|responder|sinks'); do
+    dead=$(daemon)
+    python3 "$lab/stand.py" "$(process_here "$dead")" "$part" >"$dir/stand" 2>&1 &
+    standing=$!
+    until_so "$part stands still and nobody minds" another_daemon "$dead"
+    wait $standing || { [ $? = 2 ] && missing "$(cat "$dir/stand")" || fail "$part: $(cat "$dir/stand")"; }
+    [[ $(told) == *": $part stands still; "* ]] || fail "$part stood still, and the journal says: $(told)"
+    parts=$((parts + 1))
+    [ "$(ends | wc -l)" = $((parts + 1)) ] || fail "ends of the daemon in the journal: $(ends | sort | uniq -c)"
+    [[ $(ends | tail -n 1) == *": watchdog ("*SIGABRT* ]] || fail "the end is told as: $(ends | tail -n 1)"
+done
+[ $parts -ge 5 ] || fail "only $parts parts"
+# The programs of an administrator: systemd before 254 calls them only when it gives up.
+version=$(inside systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')
+if [ "$version" -ge 254 ]; then
+    grep -qx 'slips.service watchdog' <(inside cat /run/hooked) || fail "no program was called for the end by the watchdog"
+fi
+inside systemctl stop slips.service || fail "slips.service does not stop"
+until_so "sockets are kept after a stop" keeps 0
+echo "systemd $version: $last numbered datagrams, $rate a second: all seen, once, over a restart of $restarted ms; after a crash and $crashed ms all $again since; of $(cat "$dir/sent") datagrams of one that is blocked $through came through; $parts parts that stood still were each told and ended by the watchdog"

@@ -35,6 +35,10 @@ tests=(
     owners_who_are_independent_block_together_whom_neither_would_alone
     systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more
     a_newer_systemd_does_so_too
+    systemd_keeps_the_capture_over_a_restart_and_a_crash_and_ends_what_stands_still
+    a_newer_systemd_keeps_the_capture_too
+    the_journal_of_a_real_systemd_tells_and_explains_all
+    a_newer_journal_too
     the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there
     the_tarball_too
     the_rpm_too
@@ -425,6 +429,14 @@ on_debian_13() {
 systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more() { on_a_machine / systemd.sh; }
 
 a_newer_systemd_does_so_too() { on_debian_13 systemd.sh; }
+
+systemd_keeps_the_capture_over_a_restart_and_a_crash_and_ends_what_stands_still() { on_a_machine / restart.sh; }
+
+a_newer_systemd_keeps_the_capture_too() { on_debian_13 restart.sh; }
+
+the_journal_of_a_real_systemd_tells_and_explains_all() { on_a_machine / journal.sh; }
+
+a_newer_journal_too() { on_debian_13 journal.sh; }
 
 the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there() { on_debian_13 package.sh deb; }
 

@@ -9,8 +9,7 @@ slips=$(realpath "$1") name=slips-systemd-$$
 
 install_slips() {
     local lib=$upper/usr/local/lib
-    install -D -m 0644 -t "$lib/systemd/system" "$repo"/systemd/slips.service "$repo"/systemd/slips-blocks.service \
-        "$repo"/systemd/slips-p2p.service
+    install -D -m 0644 -t "$lib/systemd/system" "$repo"/systemd/slips*.service
     install -D -m 0644 "$repo/systemd/sysusers.d/slips.conf" "$lib/sysusers.d/slips.conf"
     install -D -m 0644 "$repo/systemd/tmpfiles.d/slips.conf" "$lib/tmpfiles.d/slips.conf"
     install -D -m 0644 "$repo/systemd/slips.catalog" "$lib/systemd/catalog/slips.catalog"
@@ -143,7 +142,7 @@ inside systemctl start slips.service || fail "slips.service does not start besid
 blocked || fail "the daemon lifted what had been restored for it"
 inside systemctl stop needs-it.service slips.service
 
-inside systemd-analyze verify --man=no slips.service slips-blocks.service slips-p2p.service >"$dir/verify" 2>&1 || fail "verify: $(cat "$dir/verify")"
+inside systemd-analyze verify --man=no slips.service slips-blocks.service slips-p2p.service slips-failure@slips.service.service >"$dir/verify" 2>&1 || fail "verify: $(cat "$dir/verify")"
 [ ! -s "$dir/verify" ] || fail "verify: $(cat "$dir/verify")"
 exposed() { inside systemd-analyze security --no-pager "$1" 2>/dev/null | sed -n 's/.*level for .*: \([0-9.]*\) .*/\1/p'; }
 for most in slips.service=1.8 slips-p2p.service=1.1 slips-blocks.service=1.4; do

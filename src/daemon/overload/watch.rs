@@ -22,17 +22,24 @@ pub struct Watch {
     responder: Rope,
     /// When it was looked last, and how long the capture had waited by then, in microseconds.
     looked: Option<(Duration, u64)>,
+    /// How old packets were at most when they were read, in the last second that was looked at.
+    lag: Duration,
 }
 
 impl Watch {
     /// Nothing is left out so far.
     pub fn new(blocked: Blocked, responder: Rope) -> Self {
-        Self { controller: Controller::default(), blocked, responder, looked: None }
+        Self { controller: Controller::default(), blocked, responder, looked: None, lag: Duration::ZERO }
     }
 
     /// Where it stands.
     pub const fn step(&self) -> Step {
         self.controller.step()
+    }
+
+    /// How old packets were at most when they were read.
+    pub const fn lag(&self) -> Duration {
+        self.lag
     }
 
     /// Looks, if it is time to. `memory` is in percent of what we may have.
@@ -48,12 +55,13 @@ impl Watch {
         let share =
             u128::from(waited.saturating_sub(had_waited)) * 100 / (passed.as_micros() * threads).max(1);
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        self.lag = Duration::from_micros(pulse.lag.swap(0, Ordering::Relaxed));
         let change = self.controller.look(&Measures {
             at: now,
             drops: load(&pulse.drops),
             shed: load(&pulse.shed_remote) + load(&pulse.shed_local),
             unkept: lanes.iter().map(|lane| load(&lane.event_batches)).sum(),
-            lag: Duration::from_micros(pulse.lag.swap(0, Ordering::Relaxed)),
+            lag: self.lag,
             waited: u8::try_from(share.min(100)).unwrap_or(100),
             memory,
         })?;

@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
@@ -149,6 +149,8 @@ pub struct Peers {
     active: Arc<AtomicBool>,
     /// Somebody wants the directory read again.
     reread: Arc<AtomicBool>,
+    /// How many are connected, for those who show it.
+    connected: Arc<AtomicUsize>,
     directory: Directory,
     watchdog: Watchdog,
     state: Option<State>,
@@ -229,6 +231,7 @@ impl Peers {
             clocks,
             active: Arc::default(),
             reread: Arc::default(),
+            connected: Arc::default(),
             directory: Directory::default(),
             watchdog: Watchdog::default(),
             state: None,
@@ -271,6 +274,11 @@ impl Peers {
         Arc::clone(&self.reread)
     }
 
+    /// Where it stands how many are connected.
+    pub fn connected(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.connected)
+    }
+
     /// Lets a service be the node instead of a child.
     pub fn serve_at(&mut self, listener: UnixListener) {
         self.node.serve_at(listener);
@@ -308,6 +316,7 @@ impl Peers {
             } else {
                 self.hand_over();
             }
+            self.connected.store(self.node.connected(), Ordering::Relaxed);
             if !more {
                 self.wait(bell);
             }

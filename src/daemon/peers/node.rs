@@ -132,6 +132,11 @@ impl Node {
         self.running.as_ref().is_some_and(|running| running.connected.contains(&id))
     }
 
+    /// How many are.
+    pub fn connected(&self) -> usize {
+        self.running.as_ref().map_or(0, |running| running.connected.len())
+    }
+
     /// How it said that things are.
     pub fn status(&self) -> Option<&Status> {
         self.running.as_ref()?.status.as_ref()

@@ -57,6 +57,7 @@ impl Responder {
         let now = (self.clocks.steady)();
         let mut done = Done { checked: now, protected: now, forgot: now };
         loop {
+            self.turns.fetch_add(1, Ordering::Relaxed);
             let gathered = self.gather(records, advice);
             if gathered == Gathered::Over {
                 // What stays behind while we are gone has to block.

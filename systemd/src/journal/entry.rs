@@ -63,6 +63,8 @@ fields! {
     Version = "SLIPS_VERSION",
     /// What is watched.
     Interfaces = "SLIPS_INTERFACES",
+    /// What the process is confined to, as the kernel tells it.
+    Sandbox = "SLIPS_SANDBOX",
     /// The part that is degraded.
     Component = "SLIPS_COMPONENT",
     /// The step of overload: 0 nothing is left out, 3 the last.

@@ -46,6 +46,8 @@ pub enum Kind {
     Start,
     /// Slips has stopped watching.
     Stop,
+    /// Slips ended otherwise than it should.
+    Failure,
     /// The configuration was read again.
     Reload,
     /// A part does not work as it should, or works again.
@@ -77,6 +79,7 @@ impl Kind {
         Self::Refusal,
         Self::Start,
         Self::Stop,
+        Self::Failure,
         Self::Reload,
         Self::Degraded,
         Self::Overload,
@@ -98,6 +101,7 @@ impl Kind {
             Self::Refusal => 0x5b34_e14f_7cf0_4b81_8acf_63ba_4959_3d7c,
             Self::Start => 0x83e4_a877_59f3_4cf8_b03d_bf85_8071_e15e,
             Self::Stop => 0x1799_ad13_477c_40fd_a7b5_25bc_a619_3693,
+            Self::Failure => 0xf0ba_f664_e315_422c_bd30_e83e_b2f1_5763,
             Self::Reload => 0x82c2_b8d5_3b7b_e221_2b29_37cf_d345_0adc,
             Self::Degraded => 0xe853_9130_b3de_4b80_8dfd_a003_38fb_1cad,
             Self::Overload => 0xfcae_861f_6ff5_4b3b_a7e8_cc73_ad25_b715,
@@ -114,6 +118,7 @@ impl Kind {
     /// How urgent such an entry is unless it says otherwise.
     pub const fn priority(self) -> Priority {
         match self {
+            Self::Failure => Priority::Error,
             Self::Alert | Self::Refusal | Self::Degraded | Self::Overload => Priority::Warning,
             Self::PeerRefused | Self::PeerQuarantined => Priority::Warning,
             Self::Block | Self::Start | Self::Stop | Self::Reload => Priority::Notice,
@@ -132,6 +137,7 @@ impl Kind {
             Self::Refusal => "refusal",
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::Failure => "failure",
             Self::Reload => "reload",
             Self::Degraded => "degraded",
             Self::Overload => "overload",

@@ -55,6 +55,12 @@ impl Handover {
             .map(|share| share.key)
     }
 
+    /// Nothing is captured: what is left is let go.
+    pub fn close(&mut self) {
+        let keeping = self.keeping();
+        self.rest().iter().for_each(|kept| keeping.forget(&kept.label));
+    }
+
     /// What concerns this part of so many.
     pub fn part(&mut self, part: u16, of: u16) -> Self {
         let is_its = |kept: &mut Kept| kept.label.share.map_or(0, |share| share.part) % of.max(1) == part;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::handover::{Handover, Keeping, Kept, Label, Role};
 use super::kind::LinkKind;
@@ -54,6 +54,8 @@ pub(super) struct Link {
     label: Label,
     /// What takes the frames that find no room in the ring.
     spare: Option<Spare>,
+    /// How often the kernel refused it, since the interface was opened.
+    refused: u8,
     behind: Option<Behind>,
     /// Rings that were let go since they were asked for last.
     left: Vec<Remainder>,
@@ -107,6 +109,7 @@ impl Link {
             ring: Some(ring),
             label,
             spare,
+            refused: 0,
             behind,
             left: Vec::new(),
             keeping,
@@ -197,10 +200,20 @@ impl Link {
     /// When the oldest block came that was there before, and whether it lies in the other ring.
     pub(super) fn oldest(&mut self) -> Option<((u32, u32), Role)> {
         let behind = self.behind.as_ref()?;
-        let first = self.ring.as_mut().filter(|_| behind.backlog > 0).and_then(spare::begin);
+        let first = self.ring.as_mut().and_then(spare::begin);
         let other = self.spare.as_mut().and_then(Spare::ring).and_then(spare::begin);
-        let candidates = [first.map(|at| (at, Role::First)), other.map(|at| (at, Role::Spare))];
-        candidates.into_iter().flatten().min_by_key(|(at, _)| *at)
+        match (first, other) {
+            (Some(first), other) if behind.backlog > 0 && other.is_none_or(|other| first <= other) => {
+                Some((first, Role::First))
+            }
+            // What lies in the other ring is younger than what came into the first since it was given back: the order is restored.
+            (Some(first), Some(other)) if behind.backlog == 0 && first < other => {
+                self.behind = None;
+                None
+            }
+            (_, Some(other)) => Some((other, Role::Spare)),
+            (_, None) => None,
+        }
     }
 
     /// Hands over that block.
@@ -233,12 +246,7 @@ impl Link {
                 behind.until = Some(now + spare::settling(other.socket().size()));
                 false
             }
-            // What lies in the other ring now is younger than what came into the first: the order is restored.
-            (Some(other), Some(until)) => {
-                let younger =
-                    spare::begin(ring).zip(spare::begin(other)).is_some_and(|(first, other)| other > first);
-                younger || (now >= until && other.look().is_none()) || now >= until + AT_MOST_BEHIND
-            }
+            (Some(_), Some(until)) => now >= until,
         };
         if over {
             self.behind = None;
@@ -333,6 +341,7 @@ impl Link {
                 let first =
                     first.map(|ring| Remainder::new(ring, self.kind, self.number, self.label.clone(), now));
                 self.left.extend([first, spare].into_iter().flatten());
+                self.refused = 0;
                 self.behind = None;
                 self.kind = kind;
             }
@@ -359,9 +368,10 @@ impl Link {
     /// Gives the ring the other one, where one is wanted and the kernel lets us: it takes an interface that is up.
     fn arm(&mut self, settings: &CaptureSettings) {
         let (Some(size), Some(ring), None) = (settings.spare, &self.ring, &self.spare) else { return };
-        if self.state != LinkState::Up {
+        if self.state != LinkState::Up || self.refused >= MOST_REFUSALS {
             return;
         }
+        self.refused += 1;
         if let Ok(socket) = open_spare(ring.socket(), self.index, self.kind, settings, size) {
             let label = Label { role: Role::Spare, size, cookie: socket.cookie(), ..self.label.clone() };
             self.keeping.keep(&label, socket.as_fd());
@@ -471,5 +481,5 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN))
 }
 
-/// Longer than this nothing that comes in waits for what came in before, as in a flood that fills both rings.
-const AT_MOST_BEHIND: Duration = Duration::from_secs(1);
+/// A ring that the kernel does not give is asked for so often: there may be no memory, or no such groups.
+const MOST_REFUSALS: u8 = 3;

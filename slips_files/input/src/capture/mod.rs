@@ -142,7 +142,8 @@ impl Capture {
         for kept in handover.rest() {
             let label = kept.label.clone();
             let place = settings.interfaces.iter().position(|name| *name == label.interface);
-            let number = u16::try_from(place.unwrap_or(settings.interfaces.len()) + 1).unwrap_or(u16::MAX);
+            // One that is watched no more has no number.
+            let number = place.and_then(|place| u16::try_from(place + 1).ok()).unwrap_or(u16::MAX);
             match Remainder::of(kept, number, now) {
                 Some(remainder) => rest.push(remainder),
                 None => keeping.forget(&label),
@@ -243,7 +244,7 @@ impl Capture {
 
     /// Hands over what came in before, from all rings in the order of time; what comes in now waits for it.
     fn catch_up(&mut self, now: Instant, each: &mut dyn FnMut(Frame<'_>)) -> usize {
-        for _ in 0..BLOCKS_A_TURN * self.links.len() {
+        for _ in 0..BLOCKS_A_TURN * (self.links.len() + self.rest.len()) {
             let of_links = self.links.iter_mut().enumerate();
             let of_links = of_links.filter_map(|(place, link)| {
                 let (at, role) = link.oldest()?;
