@@ -107,6 +107,10 @@ impl Tender<'_> {
             let used = self.memory.used();
             if let Some(change) = self.overload.look(now, self.pulse, self.shed, used) {
                 self.journal.send(&entries::overload(&change, &losses));
+                if change.to == Step::None {
+                    // What the flood had taken.
+                    slips_systemd::heap::trim();
+                }
             }
             let stand = self.standstill.look(now);
             if stand != standing {

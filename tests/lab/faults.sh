@@ -7,6 +7,7 @@ fault_tests=(
     a_damaged_database_stops_no_block_and_is_begun_anew
     overload_is_answered_step_by_step_and_undone
     memory_that_becomes_short_is_given_back
+    the_limits_of_its_control_group_are_found_told_and_kept
     a_journald_that_stands_still_holds_nothing_up_and_what_it_loses_is_counted
     memory_is_flat_and_every_alert_is_everywhere_after_a_soak
 )
@@ -149,6 +150,30 @@ memory_that_becomes_short_is_given_back() {
     most=$(awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$daemon/status")
     scan $attacker -sT && stage_blocked $attacker || complain "nobody is blocked while memory is short: $(last_words)" || return 1
     note="$before MiB before, $most at most, $(resident) after"
+}
+
+# The kernel's files of a control group with limits, as it is nowhere in the lab: the daemon finds a directory in their place.
+the_limits_of_its_control_group_are_found_told_and_kept() {
+    local plain=$slips status=0 own
+    own=$dir/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+    mkdir -p "$own"
+    : >"$dir/cgroup/cgroup.controllers"
+    echo 134217728 >"$own/memory.high"
+    echo max >"$own/memory.max"
+    echo '150000 100000' >"$own/cpu.max"
+    printf 'anon 20000000\nfile 900000000\nshmem 0\nkernel 1000000\nslab_reclaimable 0\n' >"$own/memory.stat"
+    printf '#!/bin/sh\nmount --bind "%s" /sys/fs/cgroup && exec "%s" "$@"\n' "$dir/cgroup" "$slips" >"$dir/limited" && chmod +x "$dir/limited"
+    slips=$dir/limited
+    daemon_up || status=1
+    slips=$plain
+    [ $status = 0 ] || return 1
+    said '128 MiB of memory may be used (.*/memory.high)' || complain "the limit is not found: $(last_words)" || return 1
+    said 'of 1.5 processors (cpu.max)' || complain "the share of processors is not found: $(last_words)" || return 1
+    note=$(grep -o 'room for [^;]*' "$dir/daemon-$runs.log")
+    ! said 'tables may use' || complain "what is kept of files is taken for memory in use" || return 1
+    # In one piece: the daemon reads it every second.
+    printf 'anon 120000000\nkernel 1000000\n' >"$own/new" && mv "$own/new" "$own/memory.stat"
+    within 30 said '90 % of 128 MiB are in use: tables may use 75 %' || complain "memory in use is not looked at: $(last_words)"
 }
 
 # A systemd and a journald of their own.

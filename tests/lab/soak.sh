@@ -86,7 +86,10 @@ for round in $(seq 0 $((rounds - 1))); do
     [ "$(of_unit slips.service MainPID)" = "$daemon" ] || fail "the daemon ended in round $round: $(of_unit slips.service Result)"
 done
 status=$(of_unit slips.service StatusText)
+stopped=${EPOCHREALTIME/./}
 inside systemctl stop slips.service || fail "slips.service does not stop"
+stopped=$(((${EPOCHREALTIME/./} - stopped) / 1000))
+[ "$(of_unit slips.service Result)" = success ] || fail "slips.service ended with $(of_unit slips.service Result)"
 inside journalctl --sync 2>/dev/null
 inside journalctl -u slips.service -o json --no-pager --output-fields=SLIPS_EVENT,SLIPS_ALERT_ID,SLIPS_SRC_IP,SLIPS_COMPONENT,SLIPS_DROPPED 2>/dev/null >"$dir/journal.json"
 inside cat /var/lib/slips/alerts.json.1 /var/lib/slips/alerts.json 2>/dev/null >"$dir/alerts.json"
@@ -115,7 +118,7 @@ if not known:
 print(f"{len(known)} alerts, the same in the journal, alerts.json, alerts.log and the database; {rows} rows of flows")
 PY
 ) || fail "the alerts differ: $compared"
-figures="$flows flows in $((SECONDS - began)) s; memory after each round ${memory[*]} MiB; $compared; $status"
+figures="$flows flows in $((SECONDS - began)) s; memory after each round ${memory[*]} MiB; $compared; stopped in $stopped ms; $status"
 # KiB: five percent more than after the warm-up.
 [ $((most * 100)) -le $((warm * 105)) ] || fail "memory grows: $figures"
 echo "$figures"

@@ -79,8 +79,9 @@ impl Table {
 
 const MIB: u64 = 1 << 20;
 /// What there is besides tables that grow with traffic: the program, lists of some 100,000 indicators, queues between threads (16 batches
-/// before the engine and 64 before each consumer, of 1,024 events at most), the page caches and waiting rows of the database.
-const FIXED_BYTES: u64 = 96 * MIB;
+/// before the engine and 64 before each consumer, of 1,024 events at most), the page caches and waiting rows of the database. Not all of it
+/// at its worst at the same time as all tables: for that there is what makes tables smaller while they are used.
+const FIXED_BYTES: u64 = 64 * MIB;
 /// docs/performance.md measures them: an idle profile 728 bytes, a flow 576 and its place in the index; an evidence has two texts.
 const PROFILE_BYTES: u64 = 800;
 const FLOW_BYTES: u64 = 600;
@@ -111,12 +112,12 @@ mod tests {
         let usual = Config::default();
         assert_eq!(sizes(&usual, 384, false, 2), [100_000, 65_536, 50_000, 131_072, 8]);
         let [remote, local, evidence, flows, ring] = sizes(&usual, 256, true, 3);
-        assert!((40_000..60_000).contains(&remote), "{remote}");
+        assert!((60_000..75_000).contains(&remote), "{remote}");
         assert!(
-            remote * 65_536 / 100_000 - local < 2 && (20_000..30_000).contains(&evidence),
+            (remote * 65_536 / 100_000).abs_diff(local) < 2 && (30_000..37_000).contains(&evidence),
             "{local} {evidence}"
         );
-        assert!((55_000..75_000).contains(&flows) && ring == 8, "{flows} {ring}");
+        assert!((80_000..95_000).contains(&flows) && ring == 8, "{flows} {ring}");
         // What is too little is used with the least sizes.
         assert_eq!(sizes(&usual, 64, true, 3), [4_096, 1_024, 2_048, 4_096, 2]);
         assert_eq!(sizes(&usual, 64, true, 64)[4], 1);
@@ -136,7 +137,7 @@ mod tests {
         let [remote, local, evidence, flows, ring] = sizes(&config, 384, true, 2);
         assert_eq!((local, flows, ring), (256, 300_000, 32));
         assert!((20_000..70_000).contains(&remote), "{remote}");
-        assert!(evidence * 2 - remote < 3);
+        assert!((evidence * 2).abs_diff(remote) < 3);
     }
 
     #[test]
