@@ -103,6 +103,55 @@ fn virustotal_tells_the_four_ratios_and_is_asked_once() {
     assert!(server.asked().is_empty(), "the answer is kept");
 }
 
+/// The same by version 3 of its interface.
+fn virustotal_3(asked: &Asked) -> Reply {
+    let stats = |malicious: u32, harmless: u32| json!({"harmless": harmless, "malicious": malicious, "suspicious": 0, "undetected": 30, "timeout": 2, "failure": 1});
+    if asked.headers.get("x-apikey").map(String::as_str) != Some("key-of-vt-0123456789") {
+        let body = json!({"error": {"code": "WrongCredentialsError", "message": "Wrong API key"}});
+        return Reply { body: body.to_string().into(), ..Reply::status(401) };
+    }
+    let (kind, attributes) = match asked.target.as_str() {
+        "/api/v3/ip_addresses/8.8.4.1" => (
+            "ip_address",
+            json!({"asn": 15169, "as_owner": "Example", "country": "CZ", "last_analysis_stats": stats(6, 24)}),
+        ),
+        "/api/v3/domains/wikipedia.org" => ("domain", json!({"last_analysis_stats": stats(0, 30)})),
+        // http://wikipedia.org/x
+        "/api/v3/urls/aHR0cDovL3dpa2lwZWRpYS5vcmcveA" => {
+            ("url", json!({"last_analysis_stats": stats(15, 15)}))
+        }
+        target if target == format!("/api/v3/files/{MD5}") => {
+            ("file", json!({"last_analysis_stats": stats(60, 0)}))
+        }
+        _ => {
+            let body = json!({"error": {"code": "NotFoundError", "message": "not there"}});
+            return Reply { body: body.to_string().into(), ..Reply::status(404) };
+        }
+    };
+    Reply::ok(json!({"data": {"id": "x", "type": kind, "attributes": attributes}}).to_string())
+}
+
+#[test]
+fn virustotal_is_asked_by_its_version_3_where_that_is_wanted() {
+    let server = Server::tls("right");
+    server.answer(virustotal_3);
+    let machine = Machine::new(&server, &format!("{VIRUSTOTAL}  api_version: 3\n"));
+    let facts = |what: &str| machine.ask(what)["virustotal"]["facts"].clone();
+    let address = facts("8.8.4.1");
+    assert_eq!((&address["host"], &address["positives"]), (&json!(10.0), &json!(6)), "{address}");
+    assert_eq!((&address["asn"], &address["country"]), (&json!(15169), &json!("CZ")));
+    assert_eq!(facts("www.wikipedia.org")["host"], json!(0.0));
+    assert_eq!(facts("http://wikipedia.org/x?secret=1")["URL"], json!(25.0));
+    assert_eq!(facts(MD5)["file"], json!(66.67));
+    assert_eq!(facts("8.8.4.2"), json!({}), "it has never heard of it");
+    assert!(server.asked().iter().all(|asked| !asked.target.contains("key-of-vt")), "the key is in no URL");
+    let wrong = Machine::new(&server, &format!("{VIRUSTOTAL}  api_version: 3\n"));
+    write(wrong.dir.path(), "vt", "another-key-0123456789\n");
+    assert!(wrong.ask("8.8.4.1")["virustotal"]["trouble"].as_str().unwrap_or_default().contains("key"));
+    let none = Machine::new(&server, &format!("{VIRUSTOTAL}  api_version: 4\n"));
+    assert_eq!(none.run("8.8.4.1").status.code(), Some(78));
+}
+
 #[test]
 fn virustotal_is_off_without_a_key_and_tells_a_used_up_quota() {
     let server = Server::tls("right");

@@ -481,6 +481,7 @@ impl Config {
             asked.per_minute >= 1 && asked.per_day >= 1 && !asked.virustotal_update_period.0.is_zero(),
             "virustotal.per_minute, per_day and virustotal_update_period must be above 0",
         );
+        check(matches!(asked.api_version, 2 | 3), "virustotal.api_version must be 2 or 3");
         let services = &self.services;
         for (key, url) in [
             ("virustotal.url", &asked.url),

@@ -22,6 +22,8 @@ pub struct VirusTotal {
     pub per_day: u32,
     /// Where it is.
     pub url: String,
+    /// By which version of its interface it is asked: 2 or 3.
+    pub api_version: u8,
 }
 
 impl VirusTotal {
@@ -42,6 +44,7 @@ impl Default for VirusTotal {
             per_minute: 4,
             per_day: 500,
             url: "https://www.virustotal.com".into(),
+            api_version: 2,
         }
     }
 }
