@@ -1,6 +1,6 @@
 //! Zeek's own format: tab-separated columns under a header that names them.
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use super::row::{Dialect, Names, Raw, Row};
 use crate::report::{Reason, Reject};
@@ -105,33 +105,35 @@ impl Header {
     pub(crate) fn read<'a>(&self, line: &'a [u8], map: &[usize], row: &mut Row<'a>) -> Result<(), Reject> {
         let mut column = 0;
         let mut from = 0;
+        // Few lines have escapes.
+        let escapes = memchr(b'\\', line).is_some();
         for end in memchr_iter(self.separator, line) {
-            self.put(line.get(from..end).unwrap_or(b""), map.get(column), row);
+            self.put(line.get(from..end).unwrap_or(b""), escapes, map.get(column), row);
             column += 1;
             from = end + 1;
         }
         let last = line.get(from..).unwrap_or(b"");
         if self.spaced {
             for field in spaced(last) {
-                self.put(field, map.get(column), row);
+                self.put(field, escapes, map.get(column), row);
                 column += 1;
             }
         } else {
-            self.put(last, map.get(column), row);
+            self.put(last, escapes, map.get(column), row);
             column += 1;
         }
         if column == map.len() { Ok(()) } else { Err(Reject::new(Reason::ColumnCount)) }
     }
 
-    #[inline]
-    fn put<'a>(&self, field: &'a [u8], slot: Option<&usize>, row: &mut Row<'a>) {
+    #[inline(always)]
+    fn put<'a>(&self, field: &'a [u8], escapes: bool, slot: Option<&usize>, row: &mut Row<'a>) {
         let Some(&slot) = slot else { return };
         if slot == IGNORED || field == self.unset {
             return;
         }
         let raw = if field.first() == self.empty.first() && field == self.empty {
             Raw::Plain(b"")
-        } else if field.contains(&b'\\') {
+        } else if escapes && field.contains(&b'\\') {
             Raw::Escaped(field)
         } else {
             Raw::Plain(field)
