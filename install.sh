@@ -218,6 +218,9 @@ install_files() {
     rm -f "$unit"
     put "$here/systemd/sysusers.d/slips.conf" "$lib/sysusers.d/slips.conf" 0644
     put "$here/systemd/tmpfiles.d/slips.conf" "$lib/tmpfiles.d/slips.conf" 0644
+    for file in "$here"/slips_files/input/zeek-scripts/*.zeek; do
+        put "$file" "/usr/share/slips/zeek/${file##*/}" 0644
+    done
     for file in "$here/README.md" "$here"/docs/*.md; do
         put "$file" "$PREFIX/share/doc/slips/${file##*/}" 0644
     done
@@ -338,7 +341,8 @@ do_uninstall() {
         "$lib/systemd/catalog/slips.catalog"; do
         rm -f "$DESTDIR$file"
     done
-    rm -rf "$DESTDIR$PREFIX/share/doc/slips"
+    rm -rf "$DESTDIR$PREFIX/share/doc/slips" "$DESTDIR/usr/share/slips/zeek"
+    rmdir "$DESTDIR/usr/share/slips" 2>/dev/null || true
     rm -f "$DESTDIR$PREFIX"/share/man/man1/slips.1 "$DESTDIR$PREFIX"/share/man/man1/slips-*.1 \
         "$DESTDIR$PREFIX"/share/man/man5/slips.yaml.5 "$DESTDIR$PREFIX"/share/man/man8/slips.service.8
     if [ "$purge" = yes ]; then

@@ -8,18 +8,20 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use slips_core::engine::pipeline::{self, Input};
+use slips_core::event::Event;
 use slips_core::intel::Current;
 use slips_core::moving::OwnMacs;
 use slips_core::record::Record;
 use slips_core::settings::Settings;
 use slips_core::whitelist::Whitelist;
-use slips_input::{OpenOptions, Report, Source};
+use slips_input::{InputError, OpenOptions, Report, Source};
 use slips_store::RecordSink;
 
 use super::score::Scorer;
 use super::summary::Summary;
 use super::{Analyze, Exit, Failure, load_config};
-use crate::config::Config;
+use crate::config::{Config, SensorKind};
+use crate::daemon::zeek::Zeek;
 use crate::daemon::{build, sinks};
 use crate::whitelist::Files;
 
@@ -132,9 +134,59 @@ fn open_all(asked: &Analyze, config: &Config) -> Result<Vec<Opened>, Failure> {
         } else {
             slips_input::open(path, &options)?
         };
+        let is_capture = source.report().sensor.is_some();
+        if asked.sensor == SensorKind::Zeek && is_capture {
+            return Ok((path.clone(), by_zeek(path, config, &options)?));
+        }
         Ok((path.clone(), source))
     };
     asked.paths.iter().map(open).collect()
+}
+
+/// Has Zeek make logs of a capture, and opens these.
+fn by_zeek(path: &Path, config: &Config, options: &OpenOptions) -> Result<Box<dyn Source + Send>, Failure> {
+    if options.filter.is_some() {
+        return Err(Failure::new(Exit::Usage, "--filter is for our own sensor, not for Zeek"));
+    }
+    let (binary, scripts) = (config.inputs.zeek_program.clone(), config.inputs.zeek_scripts.clone());
+    let zeek = Zeek { binary, scripts };
+    zeek.check()?;
+    let pattern = std::env::temp_dir().join("slips-zeek-XXXXXX");
+    let dir = Scratch(nix::unistd::mkdtemp(&pattern).map_err(Failure::software)?);
+    zeek.read(path, &dir.0)?;
+    let format = Some(slips_input::Format::Zeek);
+    let logs = slips_input::open(&dir.0, &OpenOptions { format, ..options.clone() })?;
+    Ok(Box::new(ByZeek { logs, _dir: dir }))
+}
+
+/// A directory that is removed when nobody needs it any more.
+struct Scratch(std::path::PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left behind is the system's to clear away.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The logs that Zeek made of a capture.
+struct ByZeek {
+    logs: Box<dyn Source + Send>,
+    _dir: Scratch,
+}
+
+impl Source for ByZeek {
+    fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<bool, InputError> {
+        self.logs.next_batch(out)
+    }
+
+    fn report(&self) -> Report {
+        self.logs.report()
+    }
+
+    fn progress(&self) -> Option<(u64, u64)> {
+        self.logs.progress()
+    }
 }
 
 fn feed(path: &Path, mut source: Box<dyn Source + Send>, input: &Input) -> Result<Report, Failure> {

@@ -54,7 +54,8 @@ enum Command {
     Analyze(Analyze),
     /// Watch interfaces and block attackers, in the foreground; what the systemd unit starts.
     #[command(
-        after_help = "Examples:\n  sudo slips run -i eth0 --monitor\n  sudo slips run -c /etc/slips/slips.yaml"
+        after_help = "Examples:\n  sudo slips run -i eth0 --monitor\n  sudo slips run -c /etc/slips/slips.yaml\n  \
+                            sudo slips run --zeek-dir /opt/zeek/logs/current"
     )]
     Run(Run),
     /// Turn packets into Zeek-compatible logs (conn, dns, ssh, arp …), without detections.
@@ -156,6 +157,13 @@ enum Command {
     /// Tell the journal how the daemon ended; slips.service runs it.
     #[command(hide = true)]
     Ended,
+    /// The process that becomes Zeek; the daemon starts it.
+    #[command(hide = true, name = "zeek-child")]
+    ZeekChild {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Print what a shell needs to complete commands of slips.
     #[command(
         after_help = "Example:\n  slips completions bash | sudo tee /usr/share/bash-completion/completions/slips"
@@ -188,6 +196,9 @@ struct Analyze {
     /// What the inputs must hold. Default: their content decides.
     #[arg(long, value_enum)]
     format: Option<analyze::Format>,
+    /// Who makes flows of the packets of captures. Zeek must be installed.
+    #[arg(long, value_enum, default_value = "slips")]
+    sensor: config::SensorKind,
     /// Write alerts.json, alerts.log and flows.sqlite to this directory.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -278,6 +289,16 @@ struct Run {
     /// Let programs connect to this unix socket, which tell of flows and hear of alerts (CYST's messages).
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Read the logs that Zeek writes into this directory, as they grow; may be given several times. With such an input and no interface,
+    /// none is watched. Begins with what is written from now on, and goes on there when it is started again.
+    #[arg(long, value_name = "DIR")]
+    zeek_dir: Vec<PathBuf>,
+    /// Begin with all that lies in the directories of --zeek-dir, where they were never read before.
+    #[arg(long)]
+    from_start: bool,
+    /// Who makes flows of the packets of interfaces. Default: `inputs.sensor` of the configuration, slips.
+    #[arg(long, value_enum)]
+    sensor: Option<config::SensorKind>,
     /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -409,6 +430,7 @@ pub fn main() -> ExitCode {
             daemon::failure::tell(&Environment::read());
             Ok(())
         }
+        Command::ZeekChild { command } => daemon::zeek::exec(&command),
         Command::Completions { shell } => manual::completions::<Cli>(shell),
         Command::Manual { dir } => manual::write::<Cli>(&dir),
         Command::CheckConfig { file } => check_config(&file),
@@ -443,7 +465,11 @@ fn run_config(options: &Run) -> Result<Config, Failure> {
     if let Some(socket) = &options.socket {
         config.inputs.socket.clone_from(socket);
     }
-    let named = !options.netflow.is_empty() || !options.eve.is_empty() || options.socket.is_some();
+    config.inputs.zeek_dirs.extend(options.zeek_dir.iter().cloned());
+    config.inputs.from_start = options.from_start;
+    config.inputs.sensor = options.sensor.unwrap_or(config.inputs.sensor);
+    let logs = !options.eve.is_empty() || !options.zeek_dir.is_empty();
+    let named = !options.netflow.is_empty() || logs || options.socket.is_some();
     config.inputs.alone = options.interfaces.is_empty() && named;
     if let Some(directory) = &options.output {
         config.output.directory.clone_from(directory);

@@ -26,7 +26,7 @@ use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
 pub use detections::Detections;
-pub use inputs::Inputs;
+pub use inputs::{Inputs, SensorKind};
 pub use limits::LimitsSection;
 pub use outside::Outside;
 pub use p2p::{P2p, PeerMode, PeerNode};

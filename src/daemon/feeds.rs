@@ -2,23 +2,31 @@
 //! since most of their time is waiting. Nothing is shed here: a log waits until the engine takes more, and whoever sends datagrams counts
 //! them.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::{fs, io};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use slips_core::engine::pipeline::Input;
 use slips_core::event::Event;
 use slips_core::record::Record;
 use slips_core::time::{PacketTime, Span};
-use slips_input::{Alerts, Feed, FeedReport, GrowingEve, Listener, Modules, Now, Reason};
+use slips_input::{
+    Alerts, Beginning, Feed, FeedReport, GrowingDirectory, GrowingEve, Listener, Modules, Now, Reason,
+};
 use slips_store::{RecordSink, StoreError};
 use slips_systemd::journal::Journal;
 
 use super::clocks::Clocks;
 use super::entries;
 use super::pulse::Pulse;
+use super::zeek::{Zeek, ZeekFeed};
 use crate::cli::{Exit, Failure};
-use crate::config::Inputs;
+use crate::config::{Inputs, SensorKind};
 
 /// How long nobody looks whether the run is to end.
 const LOOK: Duration = Duration::from_millis(200);
@@ -33,21 +41,89 @@ const LAST_TURNS: usize = 256;
 /// Packets of interfaces may still be under way to the engine; time must not be ahead of them.
 const IN_FLIGHT: Span = Span::from_millis(50);
 
-/// Opens all inputs of the configuration.
-///
-/// Who is to hear of alerts hears of those that are put into `alerts`.
-pub fn open(config: &Inputs, alerts: &Alerts) -> Result<Vec<Box<dyn Feed>>, Failure> {
-    let mut feeds: Vec<Box<dyn Feed>> = Vec::new();
+/// An input that was opened.
+pub struct Opened {
+    feed: Box<dyn Feed>,
+    /// Where it is written down how far it was read.
+    place: Option<PathBuf>,
+}
+
+impl Opened {
+    /// What it is, for people.
+    pub fn name(&self) -> String {
+        self.feed.name()
+    }
+}
+
+/// Longest text of a place, in bytes: 16,384 files with a line each.
+const MAX_PLACE: u64 = 4 << 20;
+
+/// Opens all inputs of the configuration; `watched` are the interfaces, which Zeek watches where it is the sensor. What belongs to them is
+/// kept in `directory`; who is to hear of alerts hears of those that are put into `alerts`.
+pub fn open(
+    config: &Inputs,
+    watched: &[String],
+    directory: &Path,
+    alerts: &Alerts,
+) -> Result<Vec<Opened>, Failure> {
+    let now = now(&Clocks::default());
+    let mut opened: Vec<Opened> = Vec::new();
+    let mut add = |feed: Box<dyn Feed>| opened.push(Opened { feed, place: None });
     for addr in &config.netflow {
-        feeds.push(Box::new(Listener::open(*addr, config.exporters())?));
+        add(Box::new(Listener::open(*addr, config.exporters())?));
     }
     for path in &config.eve {
-        feeds.push(Box::new(GrowingEve::open(path, now(&Clocks::default()))?));
+        add(Box::new(GrowingEve::open(path, now)?));
     }
     if !config.socket.as_os_str().is_empty() {
-        feeds.push(Box::new(Modules::open(&config.socket, alerts.clone())?));
+        add(Box::new(Modules::open(&config.socket, alerts.clone())?));
     }
-    Ok(feeds)
+    for logs in &config.zeek_dirs {
+        let place = directory.join(place_of(logs));
+        let beginning = match read_place(&place) {
+            Some(text) => Beginning::Mark(text),
+            None if config.from_start => Beginning::Start,
+            None => Beginning::End,
+        };
+        let feed = Box::new(GrowingDirectory::open(logs, beginning, now)?);
+        opened.push(Opened { feed, place: Some(place) });
+    }
+    if config.sensor == SensorKind::Zeek {
+        let zeek = Zeek { binary: config.zeek_program.clone(), scripts: config.zeek_scripts.clone() };
+        for interface in watched {
+            let dir = directory.join("zeek").join(interface);
+            let feed = Box::new(ZeekFeed::start(zeek.clone(), interface, dir, now)?);
+            opened.push(Opened { feed, place: None });
+        }
+    }
+    Ok(opened)
+}
+
+/// The name of the file that tells how far a directory was read.
+fn place_of(logs: &Path) -> String {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let name: String = logs.to_string_lossy().chars().map(plain).collect();
+    // The end tells directories apart, where it is long.
+    let from = name.len().saturating_sub(150);
+    format!("read{}.place", name.get(from..).unwrap_or_default())
+}
+
+/// What was written down; follows no link.
+fn read_place(place: &Path) -> Option<String> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(place).ok()?;
+    let mut text = String::new();
+    file.take(MAX_PLACE).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Writes a place down, whole or not at all, and follows no link.
+fn write_place(place: &Path, text: &str) -> io::Result<()> {
+    let fresh = place.with_extension("new");
+    let _ = fs::remove_file(&fresh);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&fresh, place)
 }
 
 /// Tells those who listen of alerts.
@@ -96,11 +172,14 @@ struct Fed {
     told_at: Option<Duration>,
     rejected: u64,
     trouble: String,
+    /// Where it is written down how far it was read, and what was written there last.
+    place: Option<PathBuf>,
+    mark: Option<String>,
 }
 
 impl Feeds {
     /// `number` is this thread's place in [`Pulse::capture`].
-    pub fn new(feeds: Vec<Box<dyn Feed>>, number: usize, input: Input, journal: Journal) -> Self {
+    pub fn new(feeds: Vec<Opened>, number: usize, input: Input, journal: Journal) -> Self {
         let fed = feeds.into_iter().map(Fed::new).collect();
         let clocks = Clocks::default();
         Self { fed, input, journal, clocks, number, ticked: Duration::ZERO, waiting: Vec::new() }
@@ -117,11 +196,14 @@ impl Feeds {
             let now = self.now();
             if now.steady.saturating_sub(self.ticked) >= TICK {
                 self.ticked = now.steady;
-                self.waiting.push(Event::Tick(now.wall - IN_FLIGHT));
+                self.waiting.extend(self.time(now).map(Event::Tick));
                 self.tell(now, pulse);
             }
             failed = self.read(now).or(failed);
             self.hand_over(now)?;
+            if self.ticked == now.steady {
+                self.write_places();
+            }
         }
         let now = self.now();
         for fed in &mut self.fed {
@@ -134,6 +216,7 @@ impl Feeds {
         }
         self.tell(now, pulse);
         self.hand_over(now)?;
+        self.write_places();
         match failed {
             Some(failure) if self.fed.is_empty() => {
                 pulse.ended.store(true, Ordering::Relaxed);
@@ -145,6 +228,33 @@ impl Feeds {
 
     fn now(&self) -> Now {
         now(&self.clocks)
+    }
+
+    /// Up to when all inputs have told what there is: the log that is furthest behind says so. `None` while nobody knows.
+    fn time(&self, now: Now) -> Option<PacketTime> {
+        let told = self.fed.iter().filter_map(|fed| fed.feed.clock(now)).min();
+        told.map(|time| time.min(now.wall) - IN_FLIGHT)
+    }
+
+    /// Writes down how far the inputs were read, after what they told was handed over: a run that is killed repeats a second of it.
+    fn write_places(&mut self) {
+        for fed in &mut self.fed {
+            let Some(place) = &fed.place else { continue };
+            let mark = fed.feed.mark();
+            if mark == fed.mark {
+                continue;
+            }
+            if let Some(text) = &mark
+                && let Err(error) = write_place(place, text)
+            {
+                let text = format!("{}: cannot be written: {error}", place.display());
+                self.journal.send(&entries::degraded(&fed.feed.name(), &text));
+                // Once is enough.
+                fed.place = None;
+                continue;
+            }
+            fed.mark = mark;
+        }
     }
 
     /// Until an input has something, or is to be asked.
@@ -180,14 +290,17 @@ impl Feeds {
     /// Hands over what came, however long the engine takes.
     fn hand_over(&mut self, now: Now) -> Result<(), Failure> {
         let mut events = std::mem::take(&mut self.waiting).into_iter();
+        let time = self.time(now);
         let mut after = 0;
         loop {
             let mut batch: Vec<Event> = events.by_ref().take(BATCH).collect();
             if batch.is_empty() {
                 return Ok(());
             }
-            if after > 0 {
-                batch.insert(0, Event::Tick(now.wall - IN_FLIGHT + Span(after)));
+            if after > 0
+                && let Some(time) = time
+            {
+                batch.insert(0, Event::Tick(time + Span(after)));
             }
             after += 1;
             self.input
@@ -211,8 +324,9 @@ impl Feeds {
 }
 
 impl Fed {
-    fn new(feed: Box<dyn Feed>) -> Self {
-        Self { feed, due: Duration::ZERO, told_at: None, rejected: 0, trouble: String::new() }
+    fn new(Opened { feed, place }: Opened) -> Self {
+        let (due, trouble) = (Duration::ZERO, String::new());
+        Self { feed, due, told_at: None, rejected: 0, trouble, place, mark: None }
     }
 
     /// Trouble is told when it begins; what could not be used, once a minute.

@@ -33,3 +33,4 @@ mod tend;
 mod updates;
 mod verdict;
 mod whitelist;
+pub mod zeek;

@@ -53,7 +53,7 @@ use super::{
     sinks, whitelist,
 };
 use crate::cli::{Exit, Failure};
-use crate::config::{self, Bridge, Config};
+use crate::config::{self, Bridge, Config, SensorKind};
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
 use crate::outside::process::Restarting;
@@ -75,11 +75,11 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     // Members of the daemon's group read what it writes; what is secret says so of itself.
     umask(Mode::S_IWGRP | Mode::S_IRWXO);
     let heard = slips_input::Alerts::default();
-    let feeds = feeds::open(&config.inputs, &heard)?;
     let interfaces::Watched { names: watched, left_out } = match config.inputs.alone {
         true => interfaces::Watched::default(),
         false => interfaces::choose(asked, &config.interfaces),
     };
+    let feeds = feeds::open(&config.inputs, &watched, &config.output.directory, &heard)?;
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
     // As it was given, to compare with what a reload finds.
@@ -96,7 +96,12 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let settings = config.engine(&[]);
     let local_nets = settings.local_nets.clone().and(Arc::clone(&own.moving));
     let newcomers = Some(newcomers).filter(|_| !named);
-    let sources = capture::sources(config, (&watched, newcomers), &local_nets, handover)?;
+    // What Zeek watches is not watched twice.
+    let captured = match config.inputs.sensor {
+        SensorKind::Zeek => (&[][..], None),
+        SensorKind::Slips => (&watched[..], newcomers),
+    };
+    let sources = capture::sources(config, captured, &local_nets, handover)?;
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
     let files = Files::of(config);

@@ -183,15 +183,17 @@ impl GrowingDirectory {
 
     /// A file that is known; perhaps under another name, perhaps longer than when it was closed.
     fn meet_again(&mut self, at: usize, entry: Entry, now: Duration) {
-        let grown = self.files.get(at).is_some_and(|file| file.has_grown(entry.length));
-        let room = grown && self.make_room(now);
+        let changed = self.files.get(at).is_some_and(|file| file.has_changed(entry.length, &entry.path));
+        let room = changed && self.make_room(now);
         let Some(file) = self.files.get_mut(at) else { return };
         file.present = true;
         if room
             && let Ok((id, growing)) = Growing::open(&entry.path)
             && id == entry.id
         {
-            file.reopen(growing, now);
+            let left = file.reopen(growing, now);
+            self.left_more |= left.is_some();
+            self.gone.extend(left);
         }
         file.renamed(entry.path);
     }
@@ -224,8 +226,12 @@ impl GrowingDirectory {
                 let of_it = |mark: &Mark| file.telling_head().is_some_and(|head| mark.is_of(head));
                 match marks.get(&id).copied().filter(of_it) {
                     Some(mark) => {
-                        marks.remove(&id);
-                        file.go_on(mark)
+                        let begun = file.go_on(mark);
+                        // With an error it stays, for when the file is met again.
+                        if begun.is_ok() {
+                            marks.remove(&id);
+                        }
+                        begun
                     }
                     None => Ok(()),
                 }
@@ -233,6 +239,7 @@ impl GrowingDirectory {
         };
         if let Err(error) = begun {
             self.report.trouble = format!("{} cannot be read: {error}", entry.path.display());
+            return;
         }
         self.by_id.insert(id, self.files.len());
         self.files.push(file);

@@ -192,21 +192,29 @@ impl Followed {
         self.next = 0;
     }
 
-    /// Whether a file that was closed should be opened again, being so long now.
-    pub(crate) fn has_grown(&self, length: u64) -> bool {
-        self.growing.is_none() && self.stage != Stage::Unused && length != self.length
+    /// Whether a file that was closed should be looked at again, which has this length and name now. One that holds nothing of use may have
+    /// been removed, and its number given to another.
+    pub(crate) fn has_changed(&self, length: u64, path: &Path) -> bool {
+        let is_other = match self.stage {
+            Stage::Unused => length < self.length || *self.path != *path,
+            _ => length != self.length,
+        };
+        self.growing.is_none() && is_other
     }
 
-    /// Opens it again, where it stood when it is the same still.
-    pub(crate) fn reopen(&mut self, growing: Growing, now: Duration) {
-        let left = self.left.take().filter(|mark| mark.is_of(growing.head()));
+    /// Opens it again, where it stood when it is the same still. Gives back the place when it is another.
+    pub(crate) fn reopen(&mut self, growing: Growing, now: Duration) -> Option<Mark> {
+        let left = self.left.take();
+        let stood = left.filter(|mark| mark.is_of(growing.head()));
         self.growing = Some(growing);
-        (self.stage, self.decoder, self.grew_at) = (Stage::New, None, now);
-        match left {
-            // A file that was read once is known to be a log; where it cannot be looked at now it is read anew at the next turn.
-            Some(mark) => drop(self.go_on(mark)),
-            None => self.header = 0,
+        (self.stage, self.decoder, self.header, self.grew_at) = (Stage::New, None, 0, now);
+        if let Some(mark) = stood
+            && self.go_on(mark).is_err()
+        {
+            // It is tried again when it is found again.
+            (self.growing, self.left, self.stage) = (None, left, Stage::Reading);
         }
+        left.filter(|_| stood.is_none())
     }
 
     /// Looks what it holds, and goes on at `mark`.
@@ -277,11 +285,14 @@ impl Followed {
                     let _ = decoder.take(line, &mut scratch);
                 }
                 Some(_) => break,
-                None => {
-                    if growing.grow()? != Grown::More {
-                        break;
+                None => match growing.grow()? {
+                    Grown::More => {}
+                    Grown::Nothing => break,
+                    Grown::Restarted => {
+                        (self.stage, self.decoder, self.header) = (Stage::New, None, 0);
+                        return Ok(());
                     }
-                }
+                },
             }
         }
         growing.go_to(offset);

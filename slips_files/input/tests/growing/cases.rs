@@ -184,6 +184,27 @@ fn what_is_no_log_is_left_alone_and_bad_lines_are_counted() {
 }
 
 #[test]
+fn a_number_that_a_removed_file_had_is_no_file() {
+    let mut follow = Follow::new(Beginning::End);
+    let used = |follow: &Follow, name: &str| {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(follow.path(name)).expect("there").ino()
+    };
+    // The file system gives numbers again, at the latest after a few files.
+    for number in 0..50 {
+        let unused = format!("x509.{number}.log");
+        follow.write(&unused, "{\"ts\":1.0,\"_path\":\"stats\"}\n");
+        follow.settle();
+        let before = used(&follow, &unused);
+        fs::remove_file(follow.path(&unused)).expect("removed");
+        follow.write(&format!("conn.{number}.log"), &conn(number));
+        let is_reused = used(&follow, &format!("conn.{number}.log")) == before;
+        let count = follow.settle().len();
+        assert_eq!(count, number + 1, "the number was given again: {is_reused}");
+    }
+}
+
+#[test]
 fn a_line_without_an_end_is_skipped_and_the_next_is_read() {
     let mut follow = Follow::new(Beginning::End);
     follow.append("conn.log", &conn(1));
