@@ -52,8 +52,12 @@ impl Zeek {
     /// do: see [`exec`].
     fn command(&self, reads: &[&str], dir: &Path) -> Command {
         let mut command = Command::new("/proc/self/exe");
-        command.arg("zeek-child").arg(&self.binary);
-        command.arg("-C").args(reads).arg(&self.scripts).current_dir(dir);
+        // It runs elsewhere; only a name alone is searched for.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let is_name = self.binary.components().count() == 1;
+        let binary = if is_name { self.binary.clone() } else { absolute(&self.binary) };
+        command.arg("zeek-child").arg(binary);
+        command.arg("-C").args(reads).arg(absolute(&self.scripts)).current_dir(dir);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
