@@ -98,9 +98,11 @@ impl Class {
         (self.len() >= self.limit).then(|| self.idle_longest())
     }
 
-    /// The stranger idle longest, or else whoever is.
+    /// The stranger idle longest. Where there is none, or more are settled than may be, which a smaller limit leaves behind, whoever of
+    /// these is.
     const fn idle_longest(&self) -> u32 {
-        if self.strangers.len > 0 { self.strangers.tail } else { self.settled.tail }
+        let of_settled = self.strangers.len == 0 || self.settled.len > self.most_settled();
+        if of_settled { self.settled.tail } else { self.strangers.tail }
     }
 
     /// Most that are settled: strangers always have a quarter of the room, or none could be judged.
@@ -368,6 +370,38 @@ mod tests {
         }
         assert_eq!(profiles.slots.len(), slots, "the old slots are used again");
         assert_eq!(profiles.retire(), None);
+    }
+
+    #[test]
+    fn with_less_room_strangers_still_have_their_quarter() {
+        let settled_and_strangers = |strangers: u8| {
+            let mut profiles = Profiles::new(8, 100);
+            for n in 0..75 {
+                let partner = profiles.touch(remote(n), is_local).slot;
+                profiles.settle(partner);
+            }
+            for n in 100..100 + strangers {
+                profiles.touch(remote(n), is_local);
+            }
+            profiles.set_share(75);
+            while profiles.retire().is_some() {}
+            profiles
+        };
+        let lens = |profiles: &Profiles| (profiles.remote.settled.len, profiles.remote.strangers.len);
+        let mut profiles = settled_and_strangers(25);
+        assert_eq!(lens(&profiles), (56, 19));
+        assert!(!profiles.touch(remote(74), is_local).new && !profiles.touch(remote(124), is_local).new);
+        assert!(profiles.touch(remote(0), is_local).new, "the partner idle longest went");
+        // Nobody had to go, and yet those who come have their part in the end.
+        let mut profiles = settled_and_strangers(0);
+        assert_eq!(lens(&profiles), (75, 0));
+        for n in 100..200 {
+            profiles.touch(remote(n), is_local);
+        }
+        assert_eq!(lens(&profiles), (56, 19));
+        profiles.set_share(25);
+        while profiles.retire().is_some() {}
+        assert_eq!(lens(&profiles), (18, 7));
     }
 
     proptest! {
