@@ -25,7 +25,10 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         }
         // The magic and the fingerprint are given: no fuzzer needs to guess them.
         _ => {
-            let file = [b"SLIPSTI1", &7u64.to_le_bytes()[..], bytes].concat();
+            let mut file = Vec::new();
+            Builder::new().finish().write_cache(&mut file, 7).expect("memory");
+            file.truncate(16);
+            file.extend(bytes);
             if let Ok(indicators) = Indicators::read_cache(&file[..], file.len() as u64, 7) {
                 ask(&indicators, bytes);
             }
