@@ -10,7 +10,7 @@ use super::overload::Step;
 /// Counters that the threads write and the main thread reads.
 #[derive(Default)]
 pub struct Pulse {
-    /// Turns of each capture loop.
+    /// Turns of each capture loop, and last of the thread that reads other inputs, if there are any.
     pub capture: Vec<AtomicU64>,
     /// Turns of the responder, and of the thread that writes files.
     pub responder: Arc<AtomicU64>,
@@ -52,7 +52,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// For so many capture threads.
+    /// For so many threads that bring events.
     pub fn new(captures: usize) -> Self {
         Self { capture: (0..captures).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
     }

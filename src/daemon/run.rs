@@ -133,7 +133,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let gauges = responder.gauges();
     responder.count_turns(Arc::clone(&pulse.responder));
     let blocked = responder.share();
-    let overload = Watch::new(blocked.clone(), bell.rope());
+    let overload = Watch::new(blocked.clone(), bell.rope(), sources.len());
 
     let lists = build::lists(config);
     let made_of = lists.fingerprint();

@@ -20,6 +20,8 @@ pub struct Watch {
     blocked: Blocked,
     /// Wakes the responder, who knows who is blocked.
     responder: Rope,
+    /// Threads that capture, and so may wait for the engine. The one that reads other inputs has a beat as they have, and no such time.
+    captures: usize,
     /// When it was looked last, and how long the capture had waited by then, in microseconds.
     looked: Option<(Duration, u64)>,
     /// How old packets were at most when they were read, in the last second that was looked at.
@@ -27,9 +29,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing is left out so far.
-    pub fn new(blocked: Blocked, responder: Rope) -> Self {
-        Self { controller: Controller::default(), blocked, responder, looked: None, lag: Duration::ZERO }
+    /// Nothing is left out so far; so many threads capture.
+    pub fn new(blocked: Blocked, responder: Rope, captures: usize) -> Self {
+        let (controller, lag) = (Controller::default(), Duration::ZERO);
+        Self { controller, blocked, responder, captures, looked: None, lag }
     }
 
     /// Where it stands.
@@ -51,7 +54,7 @@ impl Watch {
             return None;
         }
         self.looked = Some((now, waited));
-        let threads = pulse.capture.len().max(1) as u128;
+        let threads = self.captures.max(1) as u128;
         let share =
             u128::from(waited.saturating_sub(had_waited)) * 100 / (passed.as_micros() * threads).max(1);
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
@@ -83,8 +86,9 @@ mod tests {
     fn what_the_threads_count_becomes_a_step_that_they_read() {
         let bell = Bell::new().expect("a bell");
         let blocked = Blocked::default();
-        let (pulse, lane) = (Pulse::new(2), Arc::new(Shed::default()));
-        let mut watch = Watch::new(blocked.clone(), bell.rope());
+        // Two capture threads, and one that reads other inputs.
+        let (pulse, lane) = (Pulse::new(3), Arc::new(Shed::default()));
+        let mut watch = Watch::new(blocked.clone(), bell.rope(), 2);
         let lanes = [Arc::clone(&lane)];
         let mut at = Duration::ZERO;
         let mut look = |millis: u64| {
