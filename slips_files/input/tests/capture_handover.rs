@@ -161,6 +161,35 @@ fn sockets_that_no_longer_fit_are_read_to_their_end_and_let_go() {
 }
 
 #[test]
+fn what_another_process_silenced_is_listened_to_again() {
+    let Some(_lab) = Lab::new("what_another_process_silenced_is_listened_to_again") else { return };
+    let filter = |text: &str| Some(text.parse().expect("a filter"));
+    for (before, between) in [(filter("udp"), None), (None, filter("udp")), (filter("udp"), filter("ip"))] {
+        let (store, socket) = (Arc::new(Store::default()), sender());
+        let (before, between) = (
+            CaptureSettings { filter: before, ..kept(&["lan1"]) },
+            CaptureSettings { filter: between, ..kept(&["lan1"]) },
+        );
+        drop(store.open(&before));
+        trickle(&socket, 0..10);
+        // It ends before it has read the silenced ones to their end.
+        drop(store.open(&between));
+        trickle(&socket, 10..20);
+        let mut capture = store.open(&before);
+        // More than the first ring holds: the one beside it listens, too.
+        trickle(&socket, 20..100);
+        let mut seen = numbers(&until(&mut capture, 100));
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        // Those of the process in between are let go.
+        while capture.is_behind() {
+            capture.next(Duration::from_millis(50), &mut |_| {}).expect("a capture");
+        }
+        assert_eq!(store.names().len(), 2);
+    }
+}
+
+#[test]
 fn an_interface_that_was_made_anew_meanwhile_is_taken_up_and_its_past_is_read() {
     let test = "an_interface_that_was_made_anew_meanwhile_is_taken_up_and_its_past_is_read";
     let Some(_lab) = Lab::new(test) else { return };

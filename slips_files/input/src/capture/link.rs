@@ -96,7 +96,8 @@ impl Link {
         let program = program(kind, settings).map_err(refused)?;
         let label = Label::new(name, facts, settings, program.as_ref(), probe);
         let keeping = handover.keeping();
-        let (ring, spare, behind) = match take_over(handover, &label, settings.spare, &keeping) {
+        let taken_over = take_over(handover, (&label, program.as_ref()), settings.spare, &keeping);
+        let (ring, spare, behind) = match taken_over {
             Some((ring, spare)) => {
                 let behind = Behind { backlog: ring.waiting(), until: None };
                 (ring, spare, Some(behind))
@@ -383,7 +384,7 @@ impl Link {
 /// The rings of an earlier process that fit; they go on as they are, and stay kept.
 fn take_over(
     handover: &mut Handover,
-    label: &Label,
+    (label, program): (&Label, Option<&Program>),
     spare: Option<RingSize>,
     keeping: &Keeping,
 ) -> Option<(Ring, Option<Spare>)> {
@@ -393,7 +394,9 @@ fn take_over(
         return None;
     }
     let open = |kept: Kept| {
-        let socket = RingSocket::again(kept.socket, kept.label.size);
+        // A process in between may have silenced it for one of its own.
+        let socket =
+            RingSocket::again(kept.socket, kept.label.size).filter(|socket| socket.listen(program).is_ok());
         if socket.is_none() {
             keeping.forget(&kept.label);
         }

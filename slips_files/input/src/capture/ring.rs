@@ -196,8 +196,11 @@ impl RingSocket {
     pub(super) fn listen(&self, filter: Option<&Program>) -> Result<(), RingError> {
         match filter {
             Some(program) => attach_filter(&self.socket, &super::code::of(program)),
-            None => set(&self.socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0 as &libc::c_int)
-                .map_err(at(Step::Filter)),
+            None => match set(&self.socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0 as &libc::c_int) {
+                // It has none.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+                done => done.map_err(at(Step::Filter)),
+            },
         }
     }
 
