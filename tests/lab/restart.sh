@@ -105,7 +105,7 @@ until_so "no other daemon comes" another_daemon "$dead"
 crashed=$(((${EPOCHREALTIME/./} - began) / 1000))
 [ "$(progress)" -lt "$last" ] || fail "the numbers were over before the crash was"
 end_numbers
-{ [ "$first" -le "$stood" ] && [ "$final" = "$last" ] && [ "$ports" = $((last - first + 1)) ]; } ||
+{ [ "$first" -le $((stood + 1)) ] && [ "$final" = "$last" ] && [ "$ports" = $((last - first + 1)) ]; } ||
     fail "over a crash at $stood, of $last numbers $ports were seen, from $first to $final; the end: $lost"
 [ "$packets" = "$ports" ] || fail "after a crash $ports numbers were seen in $packets packets"
 again=$ports
