@@ -160,6 +160,8 @@ pub struct Feeds {
     clocks: Clocks,
     /// This thread's place among the capture loops.
     number: usize,
+    /// No interface is watched.
+    alone: bool,
     ticked: Duration,
     waiting: Vec<Event>,
 }
@@ -182,13 +184,22 @@ impl Feeds {
     pub fn new(feeds: Vec<Opened>, number: usize, input: Input, journal: Journal) -> Self {
         let fed = feeds.into_iter().map(Fed::new).collect();
         let clocks = Clocks::default();
-        Self { fed, input, journal, clocks, number, ticked: Duration::ZERO, waiting: Vec::new() }
+        Self {
+            fed,
+            input,
+            journal,
+            clocks,
+            number,
+            alone: number == 0,
+            ticked: Duration::ZERO,
+            waiting: Vec::new(),
+        }
     }
 
-    /// Reads until the run ends, or nothing is left to read.
+    /// Reads until the run ends, or nothing is left to read and no interface is watched either.
     pub fn run(mut self, pulse: &Pulse) -> Result<(), Failure> {
         let mut failed = None;
-        while !pulse.stopping.load(Ordering::Relaxed) && !self.fed.is_empty() {
+        while !(pulse.stopping.load(Ordering::Relaxed) || self.alone && self.fed.is_empty()) {
             if let Some(turns) = pulse.capture.get(self.number) {
                 turns.fetch_add(1, Ordering::Relaxed);
             }
@@ -218,7 +229,7 @@ impl Feeds {
         self.hand_over(now)?;
         self.write_places();
         match failed {
-            Some(failure) if self.fed.is_empty() => {
+            Some(failure) if self.alone && self.fed.is_empty() => {
                 pulse.ended.store(true, Ordering::Relaxed);
                 Err(failure)
             }
@@ -271,17 +282,24 @@ impl Feeds {
     /// Asks all of them; who fails is asked no more. Says why the last one failed.
     fn read(&mut self, now: Now) -> Option<Failure> {
         let (waiting, journal, mut failed) = (&mut self.waiting, &mut self.journal, None);
-        self.fed.retain_mut(|fed| match fed.feed.read(now, waiting) {
-            Ok(again) => {
-                fed.due = now.steady + again;
-                true
+        self.fed.retain_mut(|fed| {
+            // Who wakes nobody is asked when he said.
+            if fed.due > now.steady && fed.feed.wakers().is_empty() {
+                return true;
             }
-            Err(error) => {
-                fed.feed.finish(waiting);
-                let failure = Failure::from(error);
-                journal.send(&entries::degraded(&fed.feed.name(), &format!("is read no more: {failure}")));
-                failed = Some(failure);
-                false
+            match fed.feed.read(now, waiting) {
+                Ok(again) => {
+                    fed.due = now.steady + again;
+                    true
+                }
+                Err(error) => {
+                    fed.feed.finish(waiting);
+                    let failure = Failure::from(error);
+                    let said = format!("is read no more: {failure}");
+                    journal.send(&entries::degraded(&fed.feed.name(), &said));
+                    failed = Some(failure);
+                    false
+                }
             }
         });
         failed

@@ -78,7 +78,9 @@ impl Values {
         let count = || number(value).unwrap_or(0);
         let short = || number(value).and_then(|number| u16::try_from(number).ok()).unwrap_or(0);
         let moment = |micros_of: fn(u64) -> Option<i64>| {
-            number(value).and_then(micros_of).map(|micros| times.of_clock(micros))
+            // Zero is what exporters write that do not know.
+            let told = number(value).filter(|told| *told != 0);
+            told.and_then(micros_of).map(|micros| times.of_clock(micros))
         };
         match element {
             1 | 85 => self.bytes = count(),

@@ -21,6 +21,8 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 const HOLD: Duration = Duration::from_secs(1);
 /// A file that was renamed is read until nothing came for so long: Suricata writes on until it is told.
 const GRACE: Duration = Duration::from_secs(10);
+/// So many such files are read beside the new one; those of before are given up.
+const MAX_OLD: usize = 8;
 /// So many events make a batch, and so many blocks of 64 KiB are read for it at most.
 const BATCH: usize = 4096;
 const BLOCKS: usize = 64;
@@ -78,6 +80,8 @@ impl GrowingEve {
                 Ok(fresh) => {
                     let left = self.current.replace(fresh);
                     self.old.extend(left.map(|(_, growing)| (growing, now)));
+                    let given_up = self.old.len().saturating_sub(MAX_OLD);
+                    self.old.drain(..given_up);
                     self.report.trouble.clear();
                 }
                 Err(error) => self.report.trouble = format!("cannot be read: {error}"),
