@@ -2,11 +2,17 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::schema::{self, Durability};
 use crate::sink::StoreError;
+
+/// So many damaged databases of one name are kept: the first, which has the most in it, and those after it. The last place is the newest's.
+const KEPT: u32 = 4;
+/// How soon at the earliest the next one is put aside by itself: where the disk is bad, each new one is damaged at once.
+const REST: Duration = Duration::from_secs(60);
 
 /// What is done about a database that is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +31,13 @@ pub(super) struct Place {
     damaged: Damaged,
     /// Device and number of the file that was opened.
     opened: Option<(u64, u64)>,
+    /// When one was put aside last.
+    put_aside: Option<Instant>,
 }
 
 impl Place {
     pub(super) const fn new(path: PathBuf, durability: Durability, damaged: Damaged) -> Self {
-        Self { path, durability, damaged, opened: None }
+        Self { path, durability, damaged, opened: None, put_aside: None }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -39,7 +47,7 @@ impl Place {
     /// Opens the database, or makes it. The second is the error to tell of where a damaged one was put aside for it.
     pub(super) fn open(&mut self) -> Result<(Connection, Option<StoreError>), StoreError> {
         let (db, told) = match schema::open(&self.path, self.durability) {
-            Err(error) if self.damaged == Damaged::PutAside && is_unreadable(&error, &self.path) => {
+            Err(error) if self.may_put_aside() && is_unreadable(&error, &self.path) => {
                 let told = self.put_aside()?;
                 (schema::open(&self.path, self.durability)?, Some(told))
             }
@@ -54,30 +62,68 @@ impl Place {
         self.opened.is_some() && id_of(&self.path) != self.opened
     }
 
-    /// The error of a statement, with its connection closed already. When the database is damaged it is put aside, and to be opened again.
+    /// Whether one that is damaged is to be put aside by now.
+    fn may_put_aside(&self) -> bool {
+        self.damaged == Damaged::PutAside && self.put_aside.is_none_or(|at| at.elapsed() >= REST)
+    }
+
+    /// The error of a statement, with its connection closed already. When the database is damaged it is put aside, and to be opened again;
+    /// shortly after another one it stays, and its errors are told.
     pub(super) fn failed(&mut self, source: rusqlite::Error) -> StoreError {
         let error = StoreError::Sqlite { doing: "write", path: self.path.clone(), source };
         if error.is_damage() && self.damaged == Damaged::PutAside {
             if self.is_moved() {
                 // Another connection did it.
                 self.opened = None;
-            } else if let Ok(told) = self.put_aside() {
+            } else if self.may_put_aside()
+                && let Ok(told) = self.put_aside()
+            {
                 return told;
             }
         }
         error
     }
 
-    /// Keeps the file and its journal under another name; what was kept so before goes. Nobody has it open any more.
+    /// Keeps the file and its journal under another name: `.damaged`, and after that `.damaged.2` and so on. Nobody has it open any more.
     pub(super) fn put_aside(&mut self) -> Result<StoreError, StoreError> {
         self.opened = None;
-        let kept = with(&self.path, ".damaged");
+        let kept = self.next_kept();
+        // A journal that lies there belongs to another database, and would be read as this one's.
+        for end in JOURNALS {
+            remove(&with(&kept, end))?;
+        }
         std::fs::rename(&self.path, &kept).map_err(StoreError::io("put aside", &self.path))?;
-        for end in ["-wal", "-shm"] {
+        for end in JOURNALS {
             // There may be none; the new database makes its own.
             let _ = std::fs::rename(with(&self.path, end), with(&kept, end));
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how long a bad disk is left alone; nothing here judges traffic"
+        )]
+        let now = Instant::now();
+        self.put_aside = Some(now);
         Ok(StoreError::Damaged { path: self.path.clone(), kept })
+    }
+
+    /// The first name under which none is kept, or the last.
+    fn next_kept(&self) -> PathBuf {
+        let name = |number: u32| with(&self.path, &format!(".damaged.{number}"));
+        let mut names = std::iter::once(with(&self.path, ".damaged")).chain((2..KEPT).map(name));
+        names.find(|name| std::fs::symlink_metadata(name).is_err()).unwrap_or_else(|| name(KEPT))
+    }
+}
+
+/// What SQLite keeps beside a database, by the ends of their names.
+const JOURNALS: [&str; 2] = ["-wal", "-shm"];
+
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", path)(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -122,15 +168,58 @@ mod tests {
         for damage in ["nothing of SQLite's, but long enough to be looked at".repeat(30), "short".into()] {
             std::fs::write(&path, &damage).expect("write");
             let (db, told) = place(&path).open().expect("opened");
-            assert!(matches!(told, Some(StoreError::Damaged { .. })), "{told:?}");
             let rows: i64 = db.query_row("SELECT count(*) FROM flows", [], |row| row.get(0)).expect("rows");
             assert_eq!(rows, 0);
-            let kept = std::fs::read_to_string(dir.path().join("x.sqlite.damaged")).expect("kept");
-            assert_eq!(kept, damage);
+            let Some(StoreError::Damaged { kept, .. }) = told else { panic!("{told:?}") };
+            assert_eq!(std::fs::read_to_string(kept).expect("kept"), damage);
         }
         let mut strict = Place::new(dir.path().join("y.sqlite"), Durability::Whole, Damaged::Refused);
         std::fs::write(dir.path().join("y.sqlite"), "x".repeat(2000)).expect("write");
         strict.open().expect_err("a person decides");
+    }
+
+    #[test]
+    fn the_first_damaged_one_is_kept_and_no_journal_of_another_lies_beside_one() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("x.sqlite");
+        let mut place = place(&path);
+        for n in 1..=6 {
+            std::fs::write(&path, format!("database {n}")).expect("write");
+            // The last has no journal; those of the one before, whose place it takes, must not stay.
+            if n < 6 {
+                std::fs::write(with(&path, "-wal"), format!("journal {n}")).expect("write");
+                std::fs::write(with(&path, "-shm"), "index").expect("write");
+            }
+            place.put_aside().expect("put aside");
+        }
+        let read = |end: &str| std::fs::read_to_string(with(&path, end)).ok();
+        for (end, n) in [(".damaged", 1), (".damaged.2", 2), (".damaged.3", 3), (".damaged.4", 6)] {
+            assert_eq!(read(end), Some(format!("database {n}")));
+            let journal = (n < 6).then(|| format!("journal {n}"));
+            assert_eq!(read(&format!("{end}-wal")), journal);
+            assert_eq!(read(&format!("{end}-shm")).is_some(), n < 6);
+        }
+        assert_eq!((read(".damaged.5"), read("-wal")), (None, None));
+    }
+
+    #[test]
+    fn one_that_is_damaged_soon_after_another_stays_for_a_while() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("x.sqlite");
+        let mut place = place(&path);
+        let corrupt = || {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            rusqlite::Error::SqliteFailure(code, None)
+        };
+        let is_put_aside = |error: &StoreError| matches!(error, StoreError::Damaged { .. });
+        drop(place.open().expect("opened"));
+        assert!(is_put_aside(&place.failed(corrupt())));
+        drop(place.open().expect("opened"));
+        assert!(!is_put_aside(&place.failed(corrupt())));
+        std::fs::write(&path, "no database ".repeat(100)).expect("write");
+        assert!(!is_put_aside(&place.open().expect_err("it stays")));
+        place.put_aside = place.put_aside.and_then(|at| at.checked_sub(REST));
+        assert!(place.put_aside.is_some() && place.open().expect("opened").1.is_some());
     }
 
     #[test]
