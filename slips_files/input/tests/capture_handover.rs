@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lab::{Lab, Story, ip, sender, small};
-use slips_input::capture::{Capture, CaptureSettings, Handover, Keeper, LinkState, RingSize};
+use slips_input::capture::{Capture, CaptureSettings, Frame, Handover, Keeper, LinkState, RingSize};
 use slips_input::filter::Share;
 
 /// What a service manager does: keeps duplicates under names.
@@ -189,6 +189,50 @@ fn what_another_process_silenced_is_listened_to_again() {
     }
 }
 
+/// Goes on until the datagram with this number is in its hands, and does `last` in the middle of that.
+fn dies_of(capture: &mut Capture, number: u32, last: &mut dyn FnMut()) {
+    let (end, mut died) = (lab::now() + Duration::from_secs(20), false);
+    while !died {
+        assert!(lab::now() < end, "{number} does not come");
+        let mut each = |frame: Frame<'_>| {
+            let is_ours = frame.captured.get(36..38) == Some(&lab::PORT.to_be_bytes());
+            if is_ours && frame.captured.get(42..) == Some(&number.to_be_bytes()) && !died {
+                died = true;
+                last();
+            }
+        };
+        capture.next(Duration::from_millis(50), &mut each).expect("a capture");
+    }
+}
+
+#[test]
+fn a_frame_that_two_processes_die_of_is_given_up_and_a_kill_loses_nothing() {
+    let test = "a_frame_that_two_processes_die_of_is_given_up_and_a_kill_loses_nothing";
+    let Some(_lab) = Lab::new(test) else { return };
+    let (store, settings, socket) = (Arc::new(Store::default()), kept(&["lan1"]), sender());
+    let mut last = Vec::new();
+    // None of the first two gets out of its block while the next one lives.
+    for number in [1u32, 3] {
+        let mut first = store.open(&settings);
+        socket.send(&number.to_be_bytes()).expect("sent");
+        dies_of(&mut first, number, &mut || {
+            socket.send(&(number + 1).to_be_bytes()).expect("sent");
+            dies_of(&mut store.open(&settings), number, &mut || {
+                let mut third = store.open(&settings);
+                last.extend(numbers(&until(&mut third, 1)));
+                assert!(third.counters(1).expect("counters").drops >= 1, "it is told");
+            });
+        });
+    }
+    assert_eq!(last, [2, 4], "not that which killed, and what came after it");
+    // Blocks are read as ever when their turn comes again.
+    let mut capture = store.open(&settings);
+    trickle(&socket, 5..45);
+    let mut seen = numbers(&until(&mut capture, 40));
+    seen.sort_unstable();
+    assert_eq!(seen, (5..45).collect::<Vec<_>>());
+}
+
 #[test]
 fn an_interface_that_was_made_anew_meanwhile_is_taken_up_and_its_past_is_read() {
     let test = "an_interface_that_was_made_anew_meanwhile_is_taken_up_and_its_past_is_read";
@@ -280,6 +324,8 @@ fn what_finds_no_room_anywhere_is_counted_by_who_comes_next() {
     }
     let counters = capture.counters(1).expect("counters");
     let others = (story.frames.len() - story.datagrams(1)) as u64;
-    assert_eq!(counters.frames + counters.drops - others, sent);
+    // What the neighbours say of themselves may find no room either.
+    let all = counters.frames + counters.drops - others;
+    assert!((sent..sent + 20).contains(&all), "{counters:?}");
     assert!(story.datagrams(1) > 400 && counters.drops > 3000, "{counters:?}");
 }

@@ -36,7 +36,7 @@ pub struct Counters {
     pub cut: u64,
     /// Frames not handed over: neither IPv4 nor IPv6 on an interface without link header, or unreadable in the ring.
     pub skipped: u64,
-    /// Frames that the kernel dropped because the ring was full.
+    /// Frames that the kernel dropped because the ring was full, or that lay in a block which two processes died of.
     pub drops: u64,
     /// How often the ring was full.
     pub freezes: u64,

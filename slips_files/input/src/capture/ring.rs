@@ -257,8 +257,9 @@ pub(super) struct Ring {
 impl Ring {
     /// The next finished block, if the kernel has handed one over.
     pub(super) fn take(&mut self) -> Option<Block<'_>> {
-        let next = self.ready()?;
-        Some(Block { ring: self, number: next })
+        let number = self.ready()?;
+        let is_deadly = !self.memory.begin_reading(number);
+        Some(Block { ring: self, number, is_deadly })
     }
 
     /// The same, which stays ours.
@@ -358,6 +359,18 @@ impl Memory {
         self.word(block, FRAMES_AT).load(Ordering::Relaxed)
     }
 
+    /// Notes in the ring, which outlives us, that a block is being read. False: two processes began to, and both died before its end.
+    fn begin_reading(&self, block: usize) -> bool {
+        let attempt = self.word(block, ATTEMPT_AT);
+        let next = match attempt.load(Ordering::Relaxed) {
+            FIRST_ATTEMPT => SECOND_ATTEMPT,
+            SECOND_ATTEMPT => return false,
+            _ => FIRST_ATTEMPT,
+        };
+        attempt.store(next, Ordering::Release);
+        true
+    }
+
     fn is_ours(&self, block: usize) -> bool {
         self.word(block, STATUS_AT).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0
     }
@@ -403,6 +416,7 @@ const fn bytes_of(size: RingSize) -> usize {
 pub(super) struct Block<'ring> {
     ring: &'ring mut Ring,
     number: usize,
+    is_deadly: bool,
 }
 
 impl Block<'_> {
@@ -410,11 +424,17 @@ impl Block<'_> {
     pub(super) fn bytes(&self) -> &[u8] {
         self.ring.memory.bytes(self.number)
     }
+
+    /// Whether two processes died while they read it. One may have been killed in the middle of it; two died of what is in it.
+    pub(super) const fn is_deadly(&self) -> bool {
+        self.is_deadly
+    }
 }
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
         let memory = &self.ring.memory;
+        memory.word(self.number, ATTEMPT_AT).store(0, Ordering::Relaxed);
         memory.word(self.number, STATUS_AT).store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.ring.next = Some((self.number + 1) % memory.blocks());
     }
@@ -552,3 +572,10 @@ const FRAMES_AT: usize =
     offset_of!(libc::tpacket_block_desc, hdr) + offset_of!(libc::tpacket_hdr_v1, num_pkts);
 const SEQUENCE_AT: usize =
     offset_of!(libc::tpacket_block_desc, hdr) + offset_of!(libc::tpacket_hdr_v1, seq_num);
+
+/// Where we note that a block is being read: the kernel says there where an area begins that no ring of ours has, writes it anew when it
+/// begins to fill the block, and never reads it.
+const ATTEMPT_AT: usize = offset_of!(libc::tpacket_block_desc, offset_to_priv);
+/// Nothing that the kernel writes there.
+const FIRST_ATTEMPT: u32 = u32::MAX - 1;
+const SECOND_ATTEMPT: u32 = u32::MAX;

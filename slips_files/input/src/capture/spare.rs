@@ -130,6 +130,10 @@ pub(super) fn read(
     let block = ring.take()?;
     let mut handed = 0;
     let mut frames = Frames::new(block.bytes());
+    if block.is_deadly() {
+        counters.drops += u64::from(frames.missing());
+        return Some(0);
+    }
     for raw in frames.by_ref() {
         let Some(frame) = kind.frame(number, &raw) else {
             counters.skipped += u64::from(!kind.is_echo(&raw));
