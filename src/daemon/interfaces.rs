@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use slips_core::addr::{Net, canonical};
 use slips_core::flow::MacAddr;
 use slips_core::moving::Moving;
 use slips_input::capture::Newcomers;
 
-/// Interfaces that are watched when none is named; each costs a ring in memory.
+/// Interfaces that are watched at once when none is named, and how many may come and go in all; each costs a ring in memory.
 const MAX_FOUND: usize = 16;
+const MAX_EVER: usize = 48;
 
 /// What is watched.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,10 @@ pub struct Follower {
     names: Vec<String>,
     /// Nobody named any: those that come are watched, too.
     finds: bool,
+    /// Had a default route at any time, and are still there.
+    ways_out: Vec<String>,
+    /// Not watched, and told to be so.
+    left_out: Vec<String>,
     own: Own,
     newcomers: Newcomers,
 }
@@ -62,26 +67,76 @@ pub struct Follower {
 impl Follower {
     /// One that watches `names`, and finds more if nobody has `named` them.
     pub fn new(names: Vec<String>, named: bool, own: Own, newcomers: Newcomers) -> Self {
-        let mut follower = Self { names, finds: !named, own, newcomers };
+        let ways_out = Vec::new();
+        let mut follower = Self { names, finds: !named, ways_out, left_out: Vec::new(), own, newcomers };
         follower.look();
         follower
     }
 
-    /// Looks how it is now.
-    pub fn look(&mut self) {
-        if self.finds {
-            self.meet(found(&addressed(), &with_default_route()).names);
-        }
-        self.own.moving.set_macs(&own_macs());
-        self.own.set(own_nets(&self.names));
+    /// Looks how it is now; what is not watched for want of room is given once. What cannot be read now stays as it was.
+    pub fn look(&mut self) -> Vec<String> {
+        let Ok(all) = getifaddrs() else { return Vec::new() };
+        let all: Vec<Address> = all.map(Address::from).collect();
+        self.follow(&all, with_default_route())
     }
 
-    fn meet(&mut self, found: Vec<String>) {
-        for name in found {
-            if self.names.len() < MAX_FOUND && !self.names.contains(&name) {
+    fn follow(&mut self, all: &[Address], ways_out: Vec<String>) -> Vec<String> {
+        // A line whose route is gone for a moment still has strangers behind it.
+        self.ways_out.retain(|name| all.iter().any(|address| address.name == *name));
+        self.ways_out.extend(ways_out);
+        self.ways_out.sort_unstable();
+        self.ways_out.dedup();
+        let mut untold = Vec::new();
+        let mut ours = self.names.clone();
+        if self.finds {
+            let Watched { names, left_out } = found(&addressed(all), &self.ways_out);
+            ours.extend(names.iter().chain(&left_out).cloned());
+            untold = self.meet(names, all);
+            untold.extend(left_out.into_iter().filter(|name| !self.names.contains(name)));
+            untold.retain(|name| self.left_out.len() < MAX_EVER && !self.left_out.contains(name));
+            self.left_out.extend(untold.iter().cloned());
+        }
+        self.own.moving.set_macs(&own_macs(all, &self.names));
+        self.own.set(own_nets(all, &ours, &self.ways_out));
+        untold
+    }
+
+    /// Takes up who came, if there is room; who does not find any.
+    fn meet(&mut self, found: Vec<String>, all: &[Address]) -> Vec<String> {
+        let mut left_out = Vec::new();
+        for name in found.into_iter().filter(|name| !self.names.contains(name)).collect::<Vec<_>>() {
+            let there = |known: &&String| all.iter().any(|address| address.name == **known);
+            let room = self.names.iter().filter(there).count() < MAX_FOUND && self.names.len() < MAX_EVER;
+            if room || (self.ways_out.contains(&name) && self.names.len() < MAX_EVER) {
                 self.newcomers.add(&name);
                 self.names.push(name);
+            } else {
+                left_out.push(name);
             }
+        }
+        left_out
+    }
+}
+
+/// An address of an interface.
+#[derive(Clone, Debug)]
+struct Address {
+    name: String,
+    flags: InterfaceFlags,
+    ip: Option<IpAddr>,
+    prefix: Option<u8>,
+    mac: Option<MacAddr>,
+}
+
+impl From<InterfaceAddress> for Address {
+    fn from(entry: InterfaceAddress) -> Self {
+        let mac = entry.address.as_ref().and_then(|address| address.as_link_addr()?.addr());
+        Self {
+            ip: entry.address.as_ref().and_then(ip_of),
+            prefix: entry.netmask.as_ref().and_then(ip_of).map(prefix_of),
+            mac: mac.map(MacAddr).filter(|mac| *mac != MacAddr::ZERO),
+            name: entry.interface_name,
+            flags: entry.flags,
         }
     }
 }
@@ -95,29 +150,28 @@ pub fn choose(asked: &[String], configured: &[String]) -> Watched {
             return Watched { names: named.to_vec(), left_out: Vec::new() };
         }
     }
-    found(&addressed(), &with_default_route())
+    let all = getifaddrs().map_or_else(|_| Vec::new(), |all| all.map(Address::from).collect());
+    found(&addressed(&all), &with_default_route())
 }
 
-/// Hardware addresses of this host. What cannot be read is none: then the router is a host like others to the detections of the link.
-fn own_macs() -> Vec<MacAddr> {
-    let Ok(all) = getifaddrs() else { return Vec::new() };
-    let of = |entry: nix::ifaddrs::InterfaceAddress| entry.address?.as_link_addr()?.addr().map(MacAddr);
-    let mut macs: Vec<MacAddr> = all.filter_map(of).filter(|mac| *mac != MacAddr::ZERO).collect();
+/// Hardware addresses of this host, those of the interfaces that are watched first.
+fn own_macs(all: &[Address], watched: &[String]) -> Vec<MacAddr> {
+    let mut macs: Vec<(bool, MacAddr)> =
+        all.iter().filter_map(|address| Some((!watched.contains(&address.name), address.mac?))).collect();
     macs.sort_unstable();
     macs.dedup();
-    macs
+    macs.into_iter().map(|(_, mac)| mac).collect()
 }
 
 /// Names and addresses of the interfaces that are up, without loopback.
-fn addressed() -> Vec<(String, IpAddr)> {
-    let Ok(all) = getifaddrs() else { return Vec::new() };
-    let of = |entry: nix::ifaddrs::InterfaceAddress| {
-        let usable = entry.flags.contains(InterfaceFlags::IFF_UP)
-            && !entry.flags.contains(InterfaceFlags::IFF_LOOPBACK);
-        let addr = entry.address.as_ref().and_then(ip_of).filter(|_| usable)?;
-        Some((entry.interface_name, addr))
+fn addressed(all: &[Address]) -> Vec<(String, IpAddr)> {
+    let usable = |flags: InterfaceFlags| {
+        flags.contains(InterfaceFlags::IFF_UP) && !flags.contains(InterfaceFlags::IFF_LOOPBACK)
     };
-    all.filter_map(of).collect()
+    all.iter()
+        .filter(|address| usable(address.flags))
+        .filter_map(|address| Some((address.name.clone(), address.ip?)))
+        .collect()
 }
 
 /// Those with a global or private address, the ways out first.
@@ -161,26 +215,29 @@ fn default_routes(v4: &str, v6: &str) -> Vec<String> {
 }
 
 /// The networks of the addresses on `interfaces`, without those that a default gateway is reached through when others are
-/// watched too: behind a router's outside interface are strangers. Own addresses are always ours.
-fn own_nets(interfaces: &[String]) -> Vec<Net> {
-    let Ok(all) = getifaddrs() else { return Vec::new() };
-    let outside = with_default_route();
+/// watched too: behind a router's outside interface are strangers. Own addresses are always ours. The widest come first, and what lies in
+/// another is left out.
+fn own_nets(all: &[Address], interfaces: &[String], outside: &[String]) -> Vec<Net> {
     let several = interfaces.iter().any(|name| !outside.contains(name));
     let mut nets = Vec::new();
-    for entry in all {
-        let Some(addr) = entry.address.as_ref().and_then(ip_of) else { continue };
-        nets.push(Net::host(addr));
-        if interfaces.contains(&entry.interface_name)
-            && !(several && outside.contains(&entry.interface_name))
-            && let Some(prefix) = entry.netmask.as_ref().and_then(ip_of).map(prefix_of)
-            && let Some(net) = Net::new(addr, prefix)
+    for address in all {
+        let Some(ip) = address.ip else { continue };
+        nets.push(Net::host(ip));
+        if interfaces.contains(&address.name)
+            && !(several && outside.contains(&address.name))
+            && let Some(net) = address.prefix.and_then(|prefix| Net::new(ip, prefix))
         {
             nets.push(net);
         }
     }
-    nets.sort_unstable();
-    nets.dedup();
-    nets
+    nets.sort_unstable_by_key(|net| (net.prefix(), *net));
+    let mut apart: Vec<Net> = Vec::new();
+    for net in nets {
+        if !apart.iter().any(|wider| wider.contains(net.addr())) {
+            apart.push(net);
+        }
+    }
+    apart
 }
 
 fn ip_of(addr: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
@@ -249,17 +306,46 @@ mod tests {
     #[test]
     fn who_comes_later_is_watched_once_and_no_more_than_there_is_room_for() {
         let (own, newcomers) = (Own::default(), Newcomers::default());
-        let mut follower = Follower::new(vec!["wan0".into()], true, own.clone(), newcomers.clone());
+        let follower = Follower::new(vec!["wan0".into()], true, own.clone(), newcomers.clone());
         assert!(own.list().contains(&Net::host([127, 0, 0, 1].into())), "own addresses are ours");
         assert!(own.moving.contains([127, 0, 0, 1].into()));
         assert_eq!(newcomers.after(0), [""; 0], "whoever named interfaces gets these");
-        follower.meet(vec!["wan0".into(), "ppp0".into()]);
-        follower.meet(vec!["ppp0".into(), "wg0".into(), "wan0".into()]);
-        assert_eq!(newcomers.after(0), ["ppp0", "wg0"]);
-        assert_eq!(newcomers.after(1), ["wg0"]);
-        follower.meet((0..40).map(|n| format!("ppp{n}")).collect());
-        assert_eq!(newcomers.after(0).len(), MAX_FOUND - 1);
         own.set(Vec::new());
         assert!(!own.moving.contains([127, 0, 0, 1].into()), "what is gone is not ours");
+
+        let at = |name: &str, ip: &str, prefix| Address {
+            name: name.into(),
+            flags: InterfaceFlags::IFF_UP,
+            ip: Some(ip.parse().expect(ip)),
+            prefix: Some(prefix),
+            mac: None,
+        };
+        let mut follower = Follower { finds: true, names: vec!["wan0".into()], ..follower };
+        let mut all = vec![at("wan0", "198.51.100.7", 24)];
+        assert_eq!(follower.follow(&all, vec!["wan0".into()]), [""; 0]);
+        all.push(at("ppp0", "203.0.113.7", 32));
+        all.push(at("lan0", "192.0.2.1", 24));
+        assert_eq!(follower.follow(&all, vec!["wan0".into()]), [""; 0]);
+        assert_eq!(newcomers.after(0), ["lan0", "ppp0"]);
+        assert_eq!(newcomers.after(1), ["ppp0"]);
+        let strangers: IpAddr = [198, 51, 100, 99].into();
+        assert!(own.moving.contains([192, 0, 2, 99].into()) && !own.moving.contains(strangers));
+        follower.follow(&all, Vec::new());
+        assert!(!own.moving.contains(strangers), "the line is renewed: its neighbours are none of ours");
+
+        // A container host: some find no room, which is told once, and a way out always does.
+        all.extend((0..40u8).map(|n| at(&format!("br{n:02}"), &format!("10.{n}.0.1"), 16)));
+        let told = follower.follow(&all, vec!["wan0".into()]);
+        assert_eq!((newcomers.after(0).len(), told.len()), (MAX_FOUND - 1, 43 - MAX_FOUND));
+        assert_eq!(follower.follow(&all, vec!["wan0".into()]), [""; 0]);
+        assert!(own.moving.contains([10, 39, 0, 9].into()), "its hosts are ours all the same");
+        all.push(at("wwan0", "203.0.113.200", 30));
+        assert_eq!(follower.follow(&all, vec!["wan0".into(), "wwan0".into()]), [""; 0]);
+        assert_eq!(newcomers.after(MAX_FOUND - 1), ["wwan0"]);
+        // Those that go make room for those that come, up to a bound.
+        all.retain(|address| !address.name.starts_with("br"));
+        all.push(at("wg0", "10.99.0.1", 24));
+        assert_eq!(follower.follow(&all, vec!["wan0".into()]), [""; 0]);
+        assert_eq!(newcomers.after(MAX_FOUND), ["wg0"]);
     }
 }

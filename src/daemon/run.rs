@@ -124,7 +124,14 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         sinks.push(Box::new(feeds::Herald(heard)));
     }
     let policy = Policy::from(config.firewall.clone());
-    let look = move || comings.look();
+    let look = move || {
+        let left_out = comings.look();
+        if !left_out.is_empty() {
+            let text =
+                format!("too many interfaces, not watched: {}; name those to watch", left_out.join(", "));
+            open_journal().send(&entries::degraded("watching", &text));
+        }
+    };
     let (protect, find) = protect::finder(policy.clone(), known.clone(), leases, bell.rope(), look);
     let (mut responder, found) = open_responder(config, policy.clone(), protect, &known, &own)?;
     let gateways = protect::gateways(&found);

@@ -179,6 +179,11 @@ impl LocalNets {
             || self.moving.as_ref().is_some_and(|moving| moving.contains(addr))
     }
 
+    /// How often those that come and go have changed.
+    pub fn changes(&self) -> u64 {
+        self.moving.as_ref().map_or(0, |moving| moving.changes())
+    }
+
     /// The networks that stay.
     pub fn nets(&self) -> &[Net] {
         &self.nets

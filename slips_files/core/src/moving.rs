@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::addr::Net;
 use crate::flow::MacAddr;
 
-/// Most networks at once. A router's own addresses and the networks on its interfaces; each is compared with each outside address.
-const MOST: usize = 64;
+/// Most networks at once, and most hardware addresses. A router's own addresses and the networks on its interfaces; each that there is
+/// is compared with each outside address.
+pub const MOST: usize = 256;
 
 /// Networks and hardware addresses that another thread changes. Looking takes no lock. While one is exchanged, an event may see it already gone, not yet there,
-/// or as it is about to be, which is what another moment of the same traffic would have seen: nothing is kept of it.
+/// or with bits of both; whoever keeps what he saw looks again after [`Moving::changes`].
 pub struct Moving {
+    changes: AtomicU64,
     used: AtomicUsize,
     slots: [Slot; MOST],
     /// Empty ones are 0.
@@ -35,10 +37,10 @@ impl Moving {
     pub fn new() -> Self {
         let slot = |_| Slot { prefix: AtomicU8::new(EMPTY), high: AtomicU64::new(0), low: AtomicU64::new(0) };
         let macs = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { used: AtomicUsize::new(0), slots: std::array::from_fn(slot), macs }
+        Self { changes: AtomicU64::new(0), used: AtomicUsize::new(0), slots: std::array::from_fn(slot), macs }
     }
 
-    /// From now on these hardware addresses, the first 64 of them.
+    /// From now on these hardware addresses, the first [`MOST`] of them.
     pub fn set_macs(&self, macs: &[MacAddr]) {
         let numbers = macs.iter().map(|mac| number(*mac)).chain(std::iter::repeat(0));
         for (slot, number) in self.macs.iter().zip(numbers) {
@@ -53,7 +55,7 @@ impl Moving {
         wanted != 0 && numbers.any(|number| number == wanted)
     }
 
-    /// From now on these, the first 64 of them; gives how many found no room. For one thread: two at a time would mix theirs.
+    /// From now on these, the first [`MOST`] of them; gives how many found no room. For one thread: two at a time would mix theirs.
     pub fn set(&self, nets: &[Net]) -> usize {
         let mut used = 0;
         for (slot, net) in self.slots.iter().zip(nets) {
@@ -71,7 +73,13 @@ impl Moving {
             used += 1;
         }
         self.used.store(used, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::Release);
         nets.len() - used
+    }
+
+    /// How often the networks were set.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Whether `addr` lies in one of them.
@@ -211,8 +219,11 @@ mod tests {
         assert!(moving.contains(ip("8.8.8.8")) && !moving.contains(ip("2001:db8::1")));
         assert_eq!(moving.set(&nets(&["::/0"])), 0);
         assert!(moving.contains(ip("2001:db8::1")));
-        let many: Vec<Net> = (0..70u8).map(|n| Net::host(IpAddr::from([198, 51, 100, n]))).collect();
+        let many: Vec<Net> = (0..=261u16)
+            .map(|n| Net::host(IpAddr::from([198, 51, if n < 256 { 100 } else { 101 }, n as u8])))
+            .collect();
         assert_eq!(moving.set(&many), 6, "the last six are not there");
-        assert!(moving.contains(ip("198.51.100.63")) && !moving.contains(ip("198.51.100.64")));
+        assert!(moving.contains(ip("198.51.100.255")) && !moving.contains(ip("198.51.101.0")));
+        assert_eq!(moving.changes(), 3);
     }
 }

@@ -216,6 +216,27 @@ impl Profiles {
         Some((Slot(slot), profile.mac))
     }
 
+    /// Forgets who was filed as local or remote and is the other by now; their slots, and the hardware addresses that they owned.
+    pub(super) fn refile(&mut self, is_local: impl Fn(IpAddr) -> bool) -> Vec<(Slot, Option<MacAddr>)> {
+        let heads = [&self.local, &self.remote].map(|class| [class.strangers.head, class.settled.head]);
+        let mut wrong = Vec::new();
+        for head in heads.into_iter().flatten() {
+            let mut next = head;
+            while let Some(profile) = self.slots.get(next as usize).filter(|_| next != NONE) {
+                if is_local(profile.addr) != profile.local {
+                    wrong.push((Slot(next), profile.mac, profile.hash));
+                }
+                next = profile.next;
+            }
+        }
+        for (slot, _, hash) in &wrong {
+            self.unlink(slot.0);
+            self.index.remove(*hash, slot.0);
+            self.free.push(slot.0);
+        }
+        wrong.into_iter().map(|(slot, mac, _)| (slot, mac)).collect()
+    }
+
     /// Notes that the address took part in a real exchange. When too many did, the one idle longest is a stranger again.
     pub(super) fn settle(&mut self, slot: Slot) {
         let Some(entry) = self.slots.get(slot.index()).filter(|entry| !entry.settled) else { return };
@@ -317,6 +338,24 @@ mod tests {
         assert_eq!(again.slot, first.slot);
         assert_eq!(profiles.evicted(), (0, 97));
         assert_eq!(profiles.slots.len(), 1 + 4, "and the link's");
+    }
+
+    #[test]
+    fn whoever_becomes_ours_or_a_stranger_is_filed_anew() {
+        let mut profiles = Profiles::new(8, 8);
+        let kept = profiles.touch(local(1), is_local).slot;
+        let gone: Vec<Slot> = (1..4).map(|n| profiles.touch(remote(n), is_local).slot).collect();
+        profiles.settle(gone[1]);
+        assert!(profiles.refile(is_local).is_empty());
+        let all_ours = |_| true;
+        let mut refiled: Vec<u32> = profiles.refile(all_ours).into_iter().map(|(slot, _)| slot.0).collect();
+        refiled.sort_unstable();
+        assert_eq!(refiled, gone.iter().map(|slot| slot.0).collect::<Vec<_>>());
+        assert_eq!((profiles.remote.len(), profiles.local.len()), (0, 1));
+        let again = profiles.touch(remote(2), all_ours);
+        assert!(again.new && profiles.get(again.slot).is_some_and(|profile| profile.local));
+        assert_eq!(profiles.touch(local(1), all_ours).slot, kept);
+        assert_eq!(profiles.evicted(), (0, 0), "nobody had to make room");
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub(super) struct Router {
     partners6: HashMap<u64, PacketTime, KeyedState>,
     /// Whom local hosts talked with before the engine began; see [`before_of`].
     before: HashSet<u128, KeyedState>,
+    /// As of which change of our networks addresses are filed.
+    nets_changes: u64,
     /// When the engine's first event was.
     began: Option<PacketTime>,
     /// The same of a /56.
@@ -173,6 +175,7 @@ impl Router {
             owned: HashMap::default(),
             partners6: HashMap::default(),
             before,
+            nets_changes: 0,
             began: None,
             lines6: HashMap::default(),
             arp_asked: VecDeque::new(),
@@ -190,6 +193,7 @@ impl Router {
         self.gate.renew();
         let batch: Batch = Arc::new(events);
         let mut dealt = Dealt::new(self.shards, self.ops_hint);
+        self.follow_nets(&mut dealt);
         self.follow_share(&mut dealt);
         for (index, event) in batch.iter().enumerate() {
             self.route_event(index as u32, event, &mut dealt);
@@ -198,6 +202,23 @@ impl Router {
         self.next += batch.len() as u64;
         self.ops_hint = dealt.ops.first().map_or(0, Vec::len);
         self.finish_batch(batch, first, dealt)
+    }
+
+    /// Files addresses anew when our networks have changed: a prefix that came makes hosts of ours, one that went makes strangers.
+    fn follow_nets(&mut self, dealt: &mut Dealt) {
+        let nets = &self.settings.local_nets;
+        let changes = nets.changes();
+        if changes == self.nets_changes {
+            return;
+        }
+        self.nets_changes = changes;
+        for (slot, mac) in self.profiles.refile(|addr| nets.contains(addr)) {
+            if let Some(mac) = mac {
+                self.owned.remove(&mac);
+            }
+            let (shard, slot) = self.place(slot);
+            dealt.push(shard, Op::Forget { slot });
+        }
     }
 
     /// Keeps remote profiles to their share of the room, some at a time.
