@@ -6,7 +6,8 @@ mod lab;
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,9 +19,17 @@ use slips_input::filter::Share;
 #[derive(Default)]
 struct Store(Mutex<BTreeMap<String, OwnedFd>>);
 
+fn inode(socket: &impl AsRawFd) -> u64 {
+    std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).expect("a descriptor").ino()
+}
+
 impl Keeper for Store {
     fn keep(&self, name: &str, socket: BorrowedFd<'_>) {
         let mut all = self.0.lock().expect("the store");
+        // As systemd does: what it has under another name it does not take again.
+        if all.values().any(|kept| inode(kept) == inode(&socket)) {
+            return;
+        }
         all.entry(name.to_owned()).or_insert_with(|| socket.try_clone_to_owned().expect("a duplicate"));
     }
 
@@ -307,6 +316,70 @@ fn strangers_are_closed_and_forgotten() {
 }
 
 #[test]
+fn a_flood_over_a_restart_neither_hides_other_interfaces_nor_lasts() {
+    let Some(_lab) = Lab::new("a_flood_over_a_restart_neither_hides_other_interfaces_nor_lasts") else {
+        return;
+    };
+    let (store, socket) = (Arc::new(Store::default()), sender());
+    let flood = |count| (0..count).for_each(|_| drop(socket.send(&[7; 1000])));
+    let ring = RingSize::new(4, 1 << 16, 2);
+    let settings =
+        |names: &[&str]| CaptureSettings { ring, spare: Some(ring.spare(1 << 19)), ..small(names) };
+    drop(store.open(&settings(&["lan1"])));
+    flood(2000);
+    let mut capture = store.open(&settings(&["lan1", "lo"]));
+    let local = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let end = lab::now() + Duration::from_secs(20);
+    let mut seen = 0;
+    while seen < 5 || capture.is_behind() {
+        assert!(lab::now() < end, "{seen} frames of the other interface");
+        local.send_to(b"x", ("127.0.0.1", lab::PORT)).expect("sent");
+        let mut each = |frame: Frame<'_>| match frame.interface {
+            // For each that is read two more come.
+            1 => flood(2),
+            _ => seen += 1,
+        };
+        capture.next(Duration::from_millis(50), &mut each).expect("a capture");
+    }
+    // Both go on as ever.
+    let before = [1, 2].map(|number| capture.counters(number).expect("counters").frames);
+    local.send_to(b"x", ("127.0.0.1", lab::PORT)).expect("sent");
+    flood(1);
+    let more = |capture: &mut Capture| {
+        [1, 2].map(|number| capture.counters(number).expect("counters").frames) > before
+    };
+    let mut story = Story::default();
+    while !(more(&mut capture)) {
+        assert!(lab::now() < end, "{before:?}");
+        story.turn(&mut capture);
+    }
+}
+
+#[test]
+fn a_socket_that_is_bound_anew_is_kept_under_its_new_name() {
+    let Some(_lab) = Lab::new("a_socket_that_is_bound_anew_is_kept_under_its_new_name") else { return };
+    let (store, settings) = (Arc::new(Store::default()), CaptureSettings { spare: None, ..kept(&["lan1"]) });
+    let mut capture = store.open(&settings);
+    let old = store.names();
+    assert!(ip("link del lan0"));
+    Lab::make_pair();
+    let (mut story, socket) = (Story::default(), sender());
+    story.until(&mut capture, |story| {
+        let _ = socket.send(&0u32.to_be_bytes());
+        !numbers(story).is_empty()
+    });
+    drop(capture);
+    let new = store.names();
+    assert!(new.len() == 1 && new != old, "{new:?}");
+    // The ring is there for the next one.
+    trickle(&socket, 1..6);
+    let mut seen = numbers(&until(&mut store.open(&settings), 5));
+    seen.retain(|number| *number > 0);
+    assert!(seen.starts_with(&[1]), "{seen:?}");
+    assert_eq!(store.names(), new);
+}
+
+#[test]
 fn what_finds_no_room_anywhere_is_counted_by_who_comes_next() {
     let Some(_lab) = Lab::new("what_finds_no_room_anywhere_is_counted_by_who_comes_next") else { return };
     let (store, socket) = (Arc::new(Store::default()), sender());
@@ -327,5 +400,6 @@ fn what_finds_no_room_anywhere_is_counted_by_who_comes_next() {
     // What the neighbours say of themselves may find no room either.
     let all = counters.frames + counters.drops - others;
     assert!((sent..sent + 20).contains(&all), "{counters:?}");
-    assert!(story.datagrams(1) > 400 && counters.drops > 3000, "{counters:?}");
+    // Blocks are handed over with less in them where the sender has to wait for a processor.
+    assert!(story.datagrams(1) > 100 && counters.drops > 3000, "{counters:?}");
 }

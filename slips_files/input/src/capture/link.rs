@@ -193,28 +193,45 @@ impl Link {
         }
     }
 
+    pub(super) const fn number(&self) -> u16 {
+        self.number
+    }
+
     /// Whether what an earlier process left is still to be read.
     pub(super) fn is_behind(&self) -> bool {
         self.behind.is_some()
     }
 
-    /// When the oldest block came that was there before, and whether it lies in the other ring.
+    /// What was left is read in turn with what comes in now.
+    pub(super) fn catch_up_no_more(&mut self) {
+        self.behind = None;
+    }
+
+    /// When the oldest block came that is to be read next, and whether it lies in the other ring.
     pub(super) fn oldest(&mut self) -> Option<((u32, u32), Role)> {
-        let behind = self.behind.as_ref()?;
         let first = self.ring.as_mut().and_then(spare::begin);
         let other = self.spare.as_mut().and_then(Spare::ring).and_then(spare::begin);
+        let backlog = self.behind.as_ref().map(|behind| behind.backlog);
         match (first, other) {
-            (Some(first), other) if behind.backlog > 0 && other.is_none_or(|other| first <= other) => {
+            // What lies in the other ring is younger than what came into the first since it was given back: the order is restored.
+            (Some(first), Some(other)) if backlog == Some(0) && first < other => {
+                self.behind = None;
                 Some((first, Role::First))
             }
-            // What lies in the other ring is younger than what came into the first since it was given back: the order is restored.
-            (Some(first), Some(other)) if behind.backlog == 0 && first < other => {
-                self.behind = None;
-                None
+            // What came in since waits for what the other ring got before.
+            (Some(_), None) if backlog == Some(0) => None,
+            (Some(first), other) if backlog != Some(0) && other.is_none_or(|other| first <= other) => {
+                Some((first, Role::First))
             }
             (_, Some(other)) => Some((other, Role::Spare)),
             (_, None) => None,
         }
+    }
+
+    /// Blocks of its rings.
+    pub(super) fn blocks(&self) -> usize {
+        let rings = [self.ring.as_ref().map(Ring::socket), self.spare.as_ref().and_then(Spare::socket)];
+        rings.into_iter().flatten().map(|socket| socket.size().blocks() as usize).sum()
     }
 
     /// Hands over that block.
@@ -230,7 +247,7 @@ impl Link {
         ring.and_then(|ring| spare::read(ring, from, &mut self.counters, each)).unwrap_or(0)
     }
 
-    /// Nothing more is there of what came in before; ends the wait for it when that is over.
+    /// Ends the wait for what came in before when nothing more is there of it.
     pub(super) fn settle(&mut self, now: Instant) {
         let (Some(behind), Some(ring)) = (&mut self.behind, &mut self.ring) else {
             self.behind = None;
@@ -247,7 +264,7 @@ impl Link {
                 behind.until = Some(now + spare::settling(other.socket().size()));
                 false
             }
-            (Some(_), Some(until)) => now >= until,
+            (Some(other), Some(until)) => now >= until && other.look().is_none(),
         };
         if over {
             self.behind = None;
@@ -351,12 +368,22 @@ impl Link {
         let before = self.label.clone();
         (self.label.index, self.label.hardware) = (facts.index, facts.hardware);
         self.clear_error();
-        self.keep();
-        // The same socket under another name; another one is forgotten once it is read to its end.
+        self.label.cookie = self.ring.as_ref().map_or(0, |ring| ring.socket().cookie());
+        // The same socket under another name, of which the keeper takes no second duplicate; another one is forgotten once it is read to
+        // its end.
         if before.cookie == self.label.cookie && before != self.label {
             self.keeping.forget(&before);
         }
+        self.keep();
         Ok(())
+    }
+
+    /// It is not captured after all.
+    pub(super) fn let_go(self) {
+        self.keeping.forget(&self.label);
+        if let Some(spare) = &self.spare {
+            self.keeping.forget(spare.label());
+        }
     }
 
     /// Has the ring kept beyond this process.

@@ -110,6 +110,8 @@ pub struct Capture {
     probe: UnixDatagram,
     next_check: Instant,
     next_look: Instant,
+    /// By then what lies in the rings is read in the order of time; set while there is something from before.
+    ordered_until: Option<Instant>,
     /// How many newcomers were met, and which of them cannot be taken up yet.
     met: usize,
     waiting: Vec<String>,
@@ -150,8 +152,21 @@ impl Capture {
             }
         }
         let (next_check, next_look) = (now + CHECK_EVERY, now + LOOK_EVERY);
-        let (polls, met, waiting) = (Vec::new(), 0, Vec::new());
-        Ok(Self { settings, links, rest, keeping, polls, stop, probe, next_check, next_look, met, waiting })
+        let (polls, ordered_until, met, waiting) = (Vec::new(), None, 0, Vec::new());
+        Ok(Self {
+            settings,
+            links,
+            rest,
+            keeping,
+            polls,
+            stop,
+            probe,
+            next_check,
+            next_look,
+            ordered_until,
+            met,
+            waiting,
+        })
     }
 
     /// A handle that ends the capture from another thread or from a signal handler.
@@ -228,10 +243,20 @@ impl Capture {
     }
 
     fn drain(&mut self, now: Instant, each: &mut dyn FnMut(Frame<'_>)) -> usize {
-        if self.is_behind() {
-            return self.catch_up(now, each);
-        }
         let mut handed = 0;
+        if self.is_behind() {
+            if now < *self.ordered_until.get_or_insert(now + AT_MOST_ORDERED) {
+                return self.catch_up(now, each);
+            }
+            // So much lies there or comes in that those who wait would lose more than the order.
+            self.links.iter_mut().for_each(Link::catch_up_no_more);
+            for place in 0..self.rest.len() {
+                handed += self.read(Place::Rest(place), each);
+            }
+            self.close_what_is_over(now);
+        } else {
+            self.ordered_until = None;
+        }
         for _ in 0..BLOCKS_A_TURN {
             // One block of each in turn, so that the interfaces stay close in time.
             match self.links.iter_mut().map(|link| link.drain(1, each)).sum::<usize>() {
@@ -242,30 +267,46 @@ impl Capture {
         handed
     }
 
-    /// Hands over what came in before, from all rings in the order of time; what comes in now waits for it.
+    /// Hands over the oldest block of all rings: what came in before, and what other interfaces take in meanwhile.
     fn catch_up(&mut self, now: Instant, each: &mut dyn FnMut(Frame<'_>)) -> usize {
+        let mut handed = 0;
         for _ in 0..BLOCKS_A_TURN * (self.links.len() + self.rest.len()) {
-            let of_links = self.links.iter_mut().enumerate();
-            let of_links = of_links.filter_map(|(place, link)| {
-                let (at, role) = link.oldest()?;
-                Some((at, Place::Link(place, role)))
-            });
-            let of_rest = self.rest.iter_mut().enumerate();
-            let of_rest =
-                of_rest.filter_map(|(place, rest)| Some((spare::begin(&mut rest.ring)?, Place::Rest(place))));
-            let Some((_, oldest)) = of_links.chain(of_rest).min_by_key(|(at, _)| *at) else { break };
-            let frames = self.read(oldest, each);
-            if frames > 0 {
-                return frames;
+            let Some(oldest) = self.oldest(now) else { break };
+            handed = self.read(oldest, each);
+            if handed > 0 {
+                break;
             }
         }
         for link in &mut self.links {
             link.settle(now);
         }
+        self.close_what_is_over(now);
+        handed
+    }
+
+    /// Where the oldest block lies that is to be read next.
+    fn oldest(&mut self, now: Instant) -> Option<Place> {
+        let mut of_links = None;
+        for (place, link) in self.links.iter_mut().enumerate() {
+            // The kernel has not handed over all that came in before.
+            let number = link.number();
+            let fills = |rest: &Remainder| rest.number == number && rest.fills(now);
+            if !link.is_behind() && self.rest.iter().any(fills) {
+                continue;
+            }
+            let found = link.oldest().map(|(at, role)| (at, Place::Link(place, role)));
+            of_links = of_links.into_iter().chain(found).min_by_key(|(at, _)| *at);
+        }
+        let of_rest = self.rest.iter_mut().enumerate();
+        let of_rest =
+            of_rest.filter_map(|(place, rest)| Some((spare::begin(&mut rest.ring)?, Place::Rest(place))));
+        of_rest.chain(of_links).min_by_key(|(at, _)| *at).map(|(_, oldest)| oldest)
+    }
+
+    fn close_what_is_over(&mut self, now: Instant) {
         for over in self.rest.extract_if(.., |rest| rest.is_over(now)) {
             over.close(&self.keeping);
         }
-        0
     }
 
     fn read(&mut self, place: Place, each: &mut dyn FnMut(Frame<'_>)) -> usize {
@@ -286,7 +327,13 @@ impl Capture {
 
     /// Hands over all that lies in the rings, once around each.
     fn drain_rest(&mut self, each: &mut dyn FnMut(Frame<'_>)) {
-        while self.catch_up(now(), each) > 0 {}
+        let of_links: usize = self.links.iter().map(Link::blocks).sum();
+        let of_rest: usize = self.rest.iter().map(|rest| rest.ring.socket().size().blocks() as usize).sum();
+        for _ in 0..of_links + of_rest {
+            if !self.is_behind() || self.catch_up(now(), each) == 0 {
+                break;
+            }
+        }
         let blocks = self.settings.ring.blocks() as usize;
         for link in &mut self.links {
             link.look_into_spare();
@@ -352,7 +399,10 @@ impl Capture {
                     false
                 }
                 // Nothing that the sensor reads.
-                Ok(_) => false,
+                Ok(link) => {
+                    link.let_go();
+                    false
+                }
                 Err(_) => true,
             }
         });
@@ -391,6 +441,9 @@ fn now() -> Instant {
 
 /// How often the interfaces are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// For so long at most what came in before a start is read before what comes in now. Then each interface has its turn again.
+const AT_MOST_ORDERED: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether something came into a ring beside the first, where nobody waits for it.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

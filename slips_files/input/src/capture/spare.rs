@@ -99,8 +99,13 @@ impl Remainder {
         Some(Self::new(ring, kind, number, kept.label, now))
     }
 
+    /// Whether the kernel may hand over another block of it.
+    pub(super) fn fills(&self, now: Instant) -> bool {
+        now < self.until
+    }
+
     pub(super) fn is_over(&mut self, now: Instant) -> bool {
-        now >= self.until && self.ring.look().is_none()
+        !self.fills(now) && self.ring.look().is_none()
     }
 
     /// Keeps it no more.
