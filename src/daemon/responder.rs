@@ -94,6 +94,9 @@ pub struct Responder {
     ways: Ways,
     firewall: Option<Firewall>,
     book: Option<Blocks>,
+    /// Steady time at which it was begun anew while it was kept, and how often.
+    renewed: Option<Duration>,
+    renewals: u32,
     journal: Journal,
     policy: config::Firewall,
     /// Where it comes from, and how often it had changed when it was looked at last.
@@ -155,6 +158,8 @@ impl Responder {
             firewall: Some((ways.open)(protected.clone())?),
             ways,
             book: None,
+            renewed: None,
+            renewals: 0,
             journal,
             policy: policy.now(),
             policies: (policy, 0),

@@ -294,11 +294,15 @@ impl Responder {
         }
         self.unsaved += wanted.len() + lifts.len();
         self.enter(&mut wanted, &lifts);
+        let renewals = self.renewals;
         let lifted: Vec<bool> =
             lifts.iter().map(|lift| self.standing.take(lift.net, &lift.by).is_some()).collect();
         let let_in: Vec<Net> = lifts.iter().map(|lift| lift.net).collect();
         let mut done = Vec::with_capacity(wanted.len());
         self.bring_in(&let_in, &wanted, &mut done);
+        if self.renewals != renewals {
+            self.enter(&mut wanted, &[]);
+        }
         self.settle(&wanted, &done);
         self.count();
         self.tell(&told, &wanted, &lifts, &lifted, &done);
@@ -306,15 +310,28 @@ impl Responder {
         done
     }
 
-    /// Enters a batch into the book, all of it or, should the book fail, nothing: it never stops a block.
+    /// Enters a batch into the book, all of it or, should the book fail, nothing: it never stops a block. Should that be found damaged, into
+    /// the new one.
     fn enter(&mut self, wanted: &mut [Wanted], lifts: &[Lift]) {
         if self.policy.mode == Mode::Monitor || (wanted.is_empty() && lifts.is_empty()) {
             return;
         }
+        if self.enter_once(wanted, lifts) {
+            self.enter_once(wanted, lifts);
+        }
+    }
+
+    /// The same, once; whether there is a new book now, with what stood before the batch.
+    fn enter_once(&mut self, wanted: &mut [Wanted], lifts: &[Lift]) -> bool {
         let wall = (self.clocks.wall)();
         let now = (self.clocks.steady)();
         let lifted: Vec<BlockId> =
             lifts.iter().filter_map(|lift| self.standing.get(lift.net)?.of(&lift.by)?.id).collect();
+        for Wanted { net, hold, .. } in wanted.iter_mut() {
+            // The book may have been begun anew since it was decided.
+            let known = self.standing.get(*net).and_then(|standing| standing.of(&hold.by));
+            hold.id = known.and_then(|known| known.id);
+        }
         let mut rows = Vec::with_capacity(wanted.len());
         self.in_book(|book| {
             book.all(|book| {
@@ -324,12 +341,9 @@ impl Responder {
                 for Wanted { net, hold, ground, again } in wanted.iter() {
                     let until = wall.saturating_add(micros(hold.until.saturating_sub(now)));
                     rows.push(match (hold.id, *again) {
-                        (Some(id), _) => {
-                            book.end_at(id, until)?;
-                            id
-                        }
+                        (Some(id), _) if book.end_at(id, until)? => id,
                         (None, Some(id)) if book.revive(id, until)? => id,
-                        (None, _) => book.insert(&row(*net, hold, ground, wall, until))?,
+                        _ => book.insert(&row(*net, hold, ground, wall, until))?,
                     });
                 }
                 Ok(())
@@ -339,7 +353,7 @@ impl Responder {
                 wanted.hold.id = Some(*id);
             }
             Ok(())
-        });
+        })
     }
 
     /// Brings a part of a batch into the kernel: in one transaction, and where a set is full in several, so that one that has no room keeps

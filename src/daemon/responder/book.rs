@@ -85,36 +85,49 @@ impl Responder {
         }
     }
 
-    /// Does something in the book, if there is one; a book that fails never stops a block.
-    pub(super) fn in_book(&mut self, work: impl FnOnce(&mut Blocks) -> Result<(), slips_store::StoreError>) {
-        let Some(Err(error)) = self.book.as_mut().map(work) else { return };
+    /// Does something in the book, if there is one; a book that fails never stops a block. Whether there is a new one now, with what stood.
+    pub(super) fn in_book(
+        &mut self,
+        work: impl FnOnce(&mut Blocks) -> Result<(), slips_store::StoreError>,
+    ) -> bool {
+        let Some(Err(error)) = self.book.as_mut().map(work) else { return false };
         self.degraded("the book of blocks", &error);
-        if error.is_damage() {
-            self.renew_book();
-        }
+        error.is_damage() && self.renew_book()
     }
 
-    /// The book is damaged: a new one is begun, with what stands.
-    fn renew_book(&mut self) {
+    /// The book is damaged: a new one is begun, with what stands; but not at once again, where the disk is bad.
+    fn renew_book(&mut self) -> bool {
+        let now = (self.clocks.steady)();
+        if self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) < RENEW_EVERY) {
+            return false;
+        }
         match self.book.take().map(Blocks::renewed) {
             Some(Ok((book, told))) => {
                 self.book = Some(book);
+                self.renewed = Some(now);
+                self.renewals = self.renewals.wrapping_add(1);
                 self.degraded("the book of blocks", &told);
                 self.enter_all();
+                true
             }
-            Some(Err(error)) => self.degraded("the book of blocks", &error),
-            None => {}
+            Some(Err(error)) => {
+                self.degraded("the book of blocks", &error);
+                false
+            }
+            None => false,
         }
     }
 
-    /// Enters all that stands into a book that is empty.
+    /// Enters all that stands and is not in this book.
     fn enter_all(&mut self) {
-        let Some(book) = &mut self.book else { return };
+        let Some(book) = self.book.as_mut().filter(|_| self.policy.mode != Mode::Monitor) else { return };
         let (now, wall) = ((self.clocks.steady)(), (self.clocks.wall)());
         let holds: Vec<(Net, Hold)> = self
             .standing
             .iter()
-            .flat_map(|(net, standing)| standing.holds().iter().map(move |hold| (net, hold.clone())))
+            .flat_map(|(net, standing)| standing.holds().iter().map(move |hold| (net, hold)))
+            .filter(|(_, hold)| !hold.id.is_some_and(|id| book.is_of(id)))
+            .map(|(net, hold)| (net, hold.clone()))
             .collect();
         let entered = book.all(|book| {
             let enter = |(net, hold): (Net, Hold)| {
@@ -184,9 +197,10 @@ impl Responder {
     pub(super) fn keep_rest(&mut self, held: Net, pieces: &[Net]) {
         let Some(standing) = self.standing.remove(held) else { return };
         let wall = (self.clocks.wall)();
+        let mut renewed = false;
         for hold in standing.holds() {
             let mut ids = Vec::new();
-            self.in_book(|book| {
+            renewed |= self.in_book(|book| {
                 if let Some(id) = hold.id {
                     ids = book.durably(|book| book.split(id, pieces, wall))?;
                 }
@@ -200,6 +214,9 @@ impl Responder {
                     self.standing.put(*net, Hold { id, ..hold.clone() });
                 }
             }
+        }
+        if renewed {
+            self.enter_all();
         }
         self.count();
     }
@@ -228,6 +245,9 @@ impl Responder {
         }
     }
 }
+
+/// How soon at the earliest after a book was begun anew there is another.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a block of the book stands from this wall time on: never longer than it was asked for, should the wall clock have
 /// been set back since.

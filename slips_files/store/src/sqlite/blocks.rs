@@ -13,13 +13,16 @@ use super::place::{Damaged, Place};
 use super::schema::Durability;
 use crate::sink::StoreError;
 
-/// Number of a block in the book.
+/// Number of a block in the book, and which book that is: one that was begun anew knows nothing of the numbers of the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BlockId(pub i64);
+pub struct BlockId {
+    row: i64,
+    book: u32,
+}
 
 impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.row.fmt(f)
     }
 }
 
@@ -80,6 +83,8 @@ pub struct Block {
 pub struct Blocks {
     place: Place,
     db: Connection,
+    /// How many books there were before it here.
+    number: u32,
 }
 
 impl Blocks {
@@ -95,16 +100,31 @@ impl Blocks {
     ) -> Result<(Self, Option<StoreError>), StoreError> {
         let mut place = Place::new(path.into(), Durability::Process, damaged);
         let (db, told) = place.open()?;
-        Ok((Self { place, db }, told))
+        Ok((Self { place, db, number: 0 }, told))
     }
 
-    /// A new book in the place of this one, which is damaged and kept under another name; with the error that tells so.
+    /// A new book in the place of this one, which is damaged and kept under another name; with the error that tells so. Blocks of
+    /// the old one are not in it: to every call about one of these there is no such block.
     pub fn renewed(self) -> Result<(Self, StoreError), StoreError> {
-        let Self { mut place, db } = self;
+        let Self { mut place, db, number } = self;
         drop(db);
         let told = place.put_aside()?;
         let (db, _) = place.open()?;
-        Ok((Self { place, db }, told))
+        Ok((Self { place, db, number: number.wrapping_add(1) }, told))
+    }
+
+    /// Whether this is the number of a block of this book, and not of one before it.
+    pub const fn is_of(&self, id: BlockId) -> bool {
+        id.book == self.number
+    }
+
+    /// The row of a block; of another book's none.
+    fn row(&self, id: BlockId) -> Option<i64> {
+        self.is_of(id).then_some(id.row)
+    }
+
+    const fn id(&self, row: i64) -> BlockId {
+        BlockId { row, book: self.number }
     }
 
     /// The database.
@@ -158,7 +178,7 @@ impl Blocks {
                     block.manner,
                 ])
         };
-        insert().map(BlockId).map_err(|source| self.failed(source))
+        insert().map(|row| self.id(row)).map_err(|source| self.failed(source))
     }
 
     /// Gives a live block a later end (`None`: until lifted); never an earlier one. False when there is no such live block.
@@ -166,37 +186,43 @@ impl Blocks {
         self.change(
             "UPDATE blocks SET until = CASE WHEN until IS NULL OR ?2 IS NULL THEN NULL ELSE max(until, ?2) END
              WHERE id = ?1 AND state = 'live'",
-            params![id.0, until],
+            params![self.row(id), until],
         )
     }
 
     /// Notes that better evidence stands behind a block. False when there is no such live block.
     pub fn prove(&mut self, id: BlockId) -> Result<bool, StoreError> {
-        self.change("UPDATE blocks SET unproven = 0 WHERE id = ?1 AND state = 'live'", params![id.0])
+        self.change("UPDATE blocks SET unproven = 0 WHERE id = ?1 AND state = 'live'", params![self.row(id)])
     }
 
     /// Dates a live block anew, after a step of the wall clock. False when there is no such live block.
     pub fn date(&mut self, id: BlockId, from: i64, until: i64) -> Result<bool, StoreError> {
         self.change(
             "UPDATE blocks SET \"from\" = ?2, until = ?3 WHERE id = ?1 AND state = 'live' AND until IS NOT NULL",
-            params![id.0, from, until],
+            params![self.row(id), from, until],
         )
     }
 
     /// Gives a live block this very end. False when there is no such live block.
     pub fn end_at(&mut self, id: BlockId, until: i64) -> Result<bool, StoreError> {
-        self.change("UPDATE blocks SET until = ?2 WHERE id = ?1 AND state = 'live'", params![id.0, until])
+        self.change(
+            "UPDATE blocks SET until = ?2 WHERE id = ?1 AND state = 'live'",
+            params![self.row(id), until],
+        )
     }
 
     /// Lets a block that was taken back stand again until then: the kernel did not take it and is asked once more. False when there is no
     /// such block.
     pub fn revive(&mut self, id: BlockId, until: i64) -> Result<bool, StoreError> {
-        self.change("UPDATE blocks SET until = ?2, state = 'live' WHERE id = ?1", params![id.0, until])
+        self.change(
+            "UPDATE blocks SET until = ?2, state = 'live' WHERE id = ?1",
+            params![self.row(id), until],
+        )
     }
 
     /// Takes a block back at `at`. False when there is no such live block.
     pub fn lift(&mut self, id: BlockId, at: i64) -> Result<bool, StoreError> {
-        self.change(LIFT, params![id.0, at])
+        self.change(LIFT, params![self.row(id), at])
     }
 
     /// Takes back every live block of this very network at `at`; how many.
@@ -215,6 +241,7 @@ impl Blocks {
     /// Takes back a part of a live block at `at`: these smaller ones stand in its place, for the same reasons and as long. All of
     /// that or nothing. None when there is no such live block.
     pub fn split(&mut self, id: BlockId, pieces: &[Net], at: i64) -> Result<Vec<BlockId>, StoreError> {
+        let (row, book) = (self.row(id), self.number);
         let mut split = || -> rusqlite::Result<Vec<BlockId>> {
             let tx = self.db.savepoint()?;
             let mut ids = Vec::with_capacity(pieces.len());
@@ -224,12 +251,12 @@ impl Blocks {
                         "INSERT INTO blocks SELECT NULL, ?2, reason, alert_id, source, \"from\", until, state, applied, unproven, manner
                          FROM blocks WHERE id = ?1 AND state = 'live'",
                     )?
-                    .execute(params![id.0, net.to_string()])?;
+                    .execute(params![row, net.to_string()])?;
                 if added > 0 {
-                    ids.push(BlockId(tx.last_insert_rowid()));
+                    ids.push(BlockId { row: tx.last_insert_rowid(), book });
                 }
             }
-            tx.prepare_cached(LIFT)?.execute(params![id.0, at])?;
+            tx.prepare_cached(LIFT)?.execute(params![row, at])?;
             tx.commit()?;
             Ok(ids)
         };
@@ -240,7 +267,7 @@ impl Blocks {
     /// count, nor what was asked for by hand or by peers or rests on packets alone whose sender could be forged: with these somebody else could
     /// lengthen the next one.
     pub fn repeats(&self, net: Net, id: Option<BlockId>, since: i64) -> Result<u32, StoreError> {
-        let id = id.map_or(-1, |id| id.0);
+        let id = id.and_then(|id| self.row(id)).unwrap_or(-1);
         let count = || {
             self.db
                 .prepare_cached(
@@ -254,7 +281,7 @@ impl Blocks {
 
     /// Notes whether the kernel has the block. False when there is no such block.
     pub fn set_applied(&mut self, id: BlockId, applied: bool) -> Result<bool, StoreError> {
-        self.change("UPDATE blocks SET applied = ?2 WHERE id = ?1", params![id.0, applied])
+        self.change("UPDATE blocks SET applied = ?2 WHERE id = ?1", params![self.row(id), applied])
     }
 
     /// The blocks that stand at `now`, oldest first.
@@ -267,7 +294,7 @@ impl Blocks {
 
     /// One block.
     pub fn get(&self, id: BlockId) -> Result<Option<Block>, StoreError> {
-        Ok(self.select("SELECT * FROM blocks WHERE id = ?", id.0)?.pop())
+        Ok(self.select("SELECT * FROM blocks WHERE id = ?", self.row(id).unwrap_or(-1))?.pop())
     }
 
     /// The newest `count` blocks, live or not, newest first.
@@ -311,8 +338,10 @@ impl Blocks {
     }
 
     fn select(&self, sql: &str, param: i64) -> Result<Vec<Block>, StoreError> {
-        let select =
-            || self.db.prepare_cached(sql)?.query_map([param], block_of)?.collect::<Result<Vec<_>, _>>();
+        let select = || {
+            let mut statement = self.db.prepare_cached(sql)?;
+            statement.query_map([param], |row| block_of(row, self.number))?.collect::<Result<Vec<_>, _>>()
+        };
         select().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path().to_owned(), source })
     }
 
@@ -325,7 +354,7 @@ const LIFT: &str =
     "UPDATE blocks SET state = 'lifted', until = CASE WHEN until IS NULL OR until > ?2 THEN ?2 ELSE until END
      WHERE id = ?1 AND state = 'live'";
 
-fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
+fn block_of(row: &Row<'_>, book: u32) -> rusqlite::Result<Block> {
     let net: String = row.get("net")?;
     let net = net
         .parse()
@@ -333,7 +362,7 @@ fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
     let alert: Option<String> = row.get("alert_id")?;
     let state: String = row.get("state")?;
     Ok(Block {
-        id: BlockId(row.get("id")?),
+        id: BlockId { row: row.get("id")?, book },
         asked: NewBlock {
             net,
             reason: row.get("reason")?,
@@ -462,6 +491,27 @@ mod tests {
         drop(book);
         let live = Blocks::open(&path).expect("reopen").live(249).expect("live");
         assert_eq!(live.iter().map(|b| (b.id, b.asked.until)).collect::<Vec<_>>(), [(one, Some(250))]);
+    }
+
+    #[test]
+    fn a_renewed_book_knows_no_number_of_the_one_before() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = Blocks::open(dir.path().join("blocks.sqlite")).expect("open");
+        let old = book.insert(&block("192.0.2.1", Some(900))).expect("insert");
+        let (mut book, _) = book.renewed().expect("renewed");
+        let new = book.insert(&block("192.0.2.2", Some(900))).expect("insert");
+        assert_eq!((old.to_string(), book.is_of(old), book.is_of(new)), (new.to_string(), false, true));
+        let pieces = ["192.0.2.1".parse().expect("net")];
+        assert!(!book.lift(old, 150).expect("lift") && !book.prove(old).expect("prove"));
+        assert!(!book.end_at(old, 150).expect("end") && !book.extend(old, None).expect("extend"));
+        assert!(!book.revive(old, 150).expect("revive") && !book.date(old, 1, 2).expect("date"));
+        assert!(!book.set_applied(old, true).expect("applied"));
+        assert_eq!(book.split(old, &pieces, 150).expect("split"), []);
+        assert_eq!(book.get(old).expect("get"), None);
+        assert_eq!(book.repeats("192.0.2.2".parse().expect("net"), Some(old), 0).expect("repeats"), 1);
+        let live = book.live(200).expect("live");
+        assert_eq!((live.len(), live[0].id, live[0].applied), (1, new, false));
+        assert_eq!(live[0].asked, block("192.0.2.2", Some(900)));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A kernel that does not take what is asked of it.
 
 use super::*;
+use crate::daemon::responder::batch::{Ground, Wanted};
+use crate::daemon::responder::holds::{Hold, Holder};
 use crate::daemon::responder::later::MAX_FAILED;
 
 #[test]
@@ -118,4 +120,75 @@ fn a_book_torn_while_it_is_kept_is_begun_anew_with_what_stands() {
     assert!(live.contains(&"203.0.113.1".into()) && live.contains(&"203.0.113.3".into()), "{live:?}");
     let told = bench.told.take();
     assert!(told.contains("was damaged"), "{told}");
+}
+
+/// Tears the book under the daemon, which has it open.
+fn tear_book(bench: &Bench) {
+    // Another process that writes makes the daemon look at the file again.
+    bench.book().logged_in([192, 0, 2, 1].into(), START).expect("entered");
+    tear(&bench.dir.path().join("blocks.sqlite"));
+    tear(&bench.dir.path().join("blocks.sqlite-wal"));
+}
+
+#[test]
+fn a_batch_that_finds_the_book_torn_is_in_the_new_one_by_its_own_rows() {
+    let mut bench = bench(config::Firewall::default());
+    let by_hand = |net: &str| Ask::Block { net: net.parse().expect(net), secs: 600, why: "test".into() };
+    // In the old book 4, which is lifted, comes before 3, 2 and 1: in the new one all have other rows.
+    for last in [4, 3, 2, 1] {
+        bench.responder.do_as_asked(&by_hand(&format!("198.51.100.{last}"))).expect("block");
+    }
+    bench.responder.do_as_asked(&Ask::Unblock("198.51.100.4".parse().expect("net"))).expect("unblock");
+    tear_book(&bench);
+    // One is lengthened, one is new, one is lifted.
+    let mut batch = Batch::default();
+    bench.responder.decide(&mut batch, &alert_about("203.0.113.7", Proof::Proven));
+    let net = "198.51.100.3".parse().expect("net");
+    let hold = bench.responder.standing.get(net).expect("stands").holds()[0].clone();
+    let until = hold.until + Duration::from_secs(600);
+    let ground = Ground::Word("longer".into());
+    let wanted = Wanted { net, hold: Hold { until, ..hold }, ground, again: None };
+    batch.want(wanted);
+    let two = "198.51.100.2".parse().expect("net");
+    batch.lift(two, Holder::Hand, "test");
+    bench.responder.commit(&mut batch);
+    assert!(bench.told.take().contains("was damaged"));
+    let in_book = |bench: &Bench| {
+        let live = bench.book().live(bench.wall.load(Ordering::Relaxed)).expect("live");
+        let mut live: Vec<_> = live
+            .iter()
+            .map(|block| {
+                let left = (block.asked.until.expect("timed") - bench.wall.load(Ordering::Relaxed)) / SECOND;
+                (block.asked.net.to_string(), left as u64)
+            })
+            .collect();
+        live.sort();
+        live
+    };
+    let mut expected = bench.kernel();
+    expected.sort();
+    assert_eq!(in_book(&bench), expected, "each in the book once, as long as in the kernel");
+    assert_eq!(bench.standing(), ["198.51.100.1", "198.51.100.3", "203.0.113.7"]);
+    bench.responder.do_as_asked(&Ask::Unblock(net)).expect("unblock");
+    let restarted = restart(bench);
+    assert_eq!(restarted.standing(), ["198.51.100.1", "203.0.113.7"]);
+}
+
+#[test]
+fn a_book_that_is_torn_again_at_once_is_not_begun_anew_each_time() {
+    let mut bench = bench(config::Firewall::default());
+    let kept =
+        |bench: &Bench, end: &str| bench.dir.path().join(format!("blocks.sqlite.damaged{end}")).exists();
+    bench.alert("203.0.113.1", Proof::Proven);
+    tear_book(&bench);
+    bench.alert("203.0.113.2", Proof::Proven);
+    tear_book(&bench);
+    bench.alert("203.0.113.3", Proof::Proven);
+    assert!(kept(&bench, "") && !kept(&bench, ".2"));
+    bench.pass(61);
+    bench.alert("203.0.113.4", Proof::Proven);
+    assert!(kept(&bench, ".2"));
+    // What could not be entered meanwhile is in the next one.
+    assert_eq!(bench.live(), bench.standing());
+    assert_eq!(bench.live().len(), 4);
 }
