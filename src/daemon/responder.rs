@@ -123,6 +123,8 @@ pub struct Responder {
     /// Who was logged in when it was written down last, and when that was, in wall time.
     logged_in: Vec<IpAddr>,
     login_noted: i64,
+    /// Who was lately, with when, in wall time: as the book has it, or had.
+    logins: Vec<(IpAddr, i64)>,
     /// Steady time at which a pause ends.
     paused: Option<Duration>,
     /// Steady time of the next test of the blocking.
@@ -177,6 +179,7 @@ impl Responder {
             readings,
             logged_in: Vec::new(),
             login_noted: 0,
+            logins: Vec::new(),
             paused: None,
             next_test: Duration::ZERO,
             shadowed: false,

@@ -107,6 +107,7 @@ impl Responder {
                 self.renewed = Some(now);
                 self.renewals = self.renewals.wrapping_add(1);
                 self.degraded("the book of blocks", &told);
+                self.enter_logins();
                 self.enter_all();
                 true
             }
@@ -115,6 +116,15 @@ impl Responder {
                 false
             }
             None => false,
+        }
+    }
+
+    /// Enters who was logged in lately into a book that is empty.
+    fn enter_logins(&mut self) {
+        let (logins, Some(book)) = (&self.logins, &mut self.book) else { return };
+        let entered = book.all(|book| logins.iter().try_for_each(|(addr, at)| book.logged_in(*addr, *at)));
+        if let Err(error) = entered {
+            self.degraded("the book of blocks", &error);
         }
     }
 

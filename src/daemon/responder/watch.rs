@@ -1,5 +1,6 @@
 //! What the responder does from time to time: ends blocks, follows the host and the clocks, mends the table, tests the blocking.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -248,22 +249,46 @@ impl Responder {
             protected.iter().filter(|(_, why)| *why == Why::Session).map(|(net, _)| net.addr()).collect();
         let noted =
             now != self.logged_in || wall.saturating_sub(self.login_noted).unsigned_abs() > NOTE_LOGIN_EVERY;
+        let mut written = false;
+        if noted {
+            let came = now.iter().map(|addr| (*addr, wall));
+            self.know_logins(came, wall);
+            self.in_book(|book| {
+                book.all(|book| now.iter().try_for_each(|addr| book.logged_in(*addr, wall)))?;
+                written = true;
+                Ok(())
+            });
+        }
         let mut lately = Vec::new();
         self.in_book(|book| {
-            if noted {
-                for addr in &now {
-                    book.logged_in(*addr, wall)?;
-                }
-            }
-            lately = book.logins(wall.saturating_sub(LOGIN_COUNTS as i64 * 1_000_000), MOST_LOGINS)?;
+            lately = book.logins(since(wall), MOST_LOGINS)?;
             Ok(())
         });
-        if noted {
+        self.know_logins(lately, wall);
+        if written {
             (self.logged_in, self.login_noted) = (now, wall);
         }
-        for addr in lately {
-            protected.add_host(addr, Why::Login);
+        for (addr, _) in &self.logins {
+            protected.add_host(*addr, Why::Login);
         }
         protected
     }
+
+    /// Remembers logins, as many and as long as they count: the book may be damaged, or its disk full.
+    fn know_logins(&mut self, more: impl IntoIterator<Item = (IpAddr, i64)>, wall: i64) {
+        for (addr, at) in more {
+            match self.logins.iter_mut().find(|(known, _)| *known == addr) {
+                Some((_, last)) => *last = at.max(*last),
+                None => self.logins.push((addr, at)),
+            }
+        }
+        self.logins.retain(|(_, last)| *last > since(wall));
+        self.logins.sort_by_key(|(_, last)| std::cmp::Reverse(*last));
+        self.logins.truncate(MOST_LOGINS as usize);
+    }
+}
+
+/// Since when logins count.
+const fn since(wall: i64) -> i64 {
+    wall.saturating_sub(LOGIN_COUNTS as i64 * 1_000_000)
 }

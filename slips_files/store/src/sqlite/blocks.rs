@@ -307,12 +307,12 @@ impl Blocks {
         self.change("INSERT OR REPLACE INTO logins VALUES (?, ?)", params![addr.to_string(), at]).map(drop)
     }
 
-    /// From where somebody was logged in after `since`: the latest `count`, the last first.
-    pub fn logins(&self, since: i64, count: u32) -> Result<Vec<IpAddr>, StoreError> {
-        let select = || -> rusqlite::Result<Vec<String>> {
+    /// From where somebody was logged in after `since`, and when last: the latest `count`, the last first.
+    pub fn logins(&self, since: i64, count: u32) -> Result<Vec<(IpAddr, i64)>, StoreError> {
+        let select = || -> rusqlite::Result<Vec<(String, i64)>> {
             self.db
-                .prepare_cached("SELECT addr FROM logins WHERE last > ? ORDER BY last DESC LIMIT ?")?
-                .query_map(params![since, count], |row| row.get(0))?
+                .prepare_cached("SELECT addr, last FROM logins WHERE last > ? ORDER BY last DESC LIMIT ?")?
+                .query_map(params![since, count], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         };
         let found = select().map_err(|source| StoreError::Sqlite {
@@ -320,7 +320,7 @@ impl Blocks {
             path: self.path().to_owned(),
             source,
         })?;
-        Ok(found.iter().filter_map(|addr| addr.parse().ok()).collect())
+        Ok(found.iter().filter_map(|(addr, last)| Some((addr.parse().ok()?, *last))).collect())
     }
 
     /// Forgets blocks that ended before `before`, and logins; how many blocks.
@@ -541,9 +541,9 @@ mod tests {
             book.logged_in(*addr, 50).expect("login");
             book.logged_in(*addr, at).expect("login again");
         }
-        assert_eq!(book.logins(0, 2).expect("logins"), [addrs[0], addrs[2]]);
-        assert_eq!(book.logins(200, 9).expect("logins"), [addrs[0]]);
+        assert_eq!(book.logins(0, 2).expect("logins"), [(addrs[0], 300), (addrs[2], 200)]);
+        assert_eq!(book.logins(200, 9).expect("logins"), [(addrs[0], 300)]);
         book.forget(150).expect("forget");
-        assert_eq!(book.logins(0, 9).expect("logins"), [addrs[0], addrs[2]]);
+        assert_eq!(book.logins(0, 9).expect("logins"), [(addrs[0], 300), (addrs[2], 200)]);
     }
 }

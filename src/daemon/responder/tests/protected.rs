@@ -45,6 +45,40 @@ fn who_was_logged_in_lately_is_not_blocked_when_he_comes_back() {
 }
 
 #[test]
+fn who_was_logged_in_lately_is_still_known_when_the_book_is_begun_anew_or_cannot_be_written() {
+    let mut bench = bench(config::Firewall::default());
+    let session = |bench: &mut Bench, last: Option<u8>| {
+        let mut protected = Protected::classes();
+        last.into_iter().for_each(|last| protected.add_host([192, 0, 2, last].into(), Why::Session));
+        *bench.protected.lock().expect("lock") = protected;
+        bench.responder.look_after(true);
+    };
+    session(&mut bench, Some(10));
+    session(&mut bench, None);
+    bench.pass(3600);
+    trouble::tear_book(&bench);
+    bench.alert("203.0.113.1", Proof::Proven);
+    assert!(bench.told.take().contains("was damaged"));
+    // It is torn once more, and too soon to be begun anew: nothing can be read or written.
+    trouble::tear_book(&bench);
+    session(&mut bench, Some(11));
+    session(&mut bench, None);
+    bench.alerts(&["192.0.2.10", "192.0.2.11"], Proof::Proven);
+    assert_eq!(bench.standing(), ["203.0.113.1"]);
+    bench.pass(61);
+    session(&mut bench, None);
+    let logins = bench.book().logins(START - 1, 9).expect("logins");
+    let wall = bench.wall.load(Ordering::Relaxed);
+    assert_eq!(
+        logins,
+        [([192, 0, 2, 11].into(), wall - 61 * SECOND), ([192, 0, 2, 10].into(), wall - 3661 * SECOND)]
+    );
+    let mut bench = restart(bench);
+    bench.alerts(&["192.0.2.10", "192.0.2.11"], Proof::Proven);
+    assert_eq!(bench.standing(), ["203.0.113.1"]);
+}
+
+#[test]
 fn no_more_than_a_share_of_our_own_hosts_is_blocked() {
     let mut bench = bench(config::Firewall::default());
     let mut protected = Protected::classes();

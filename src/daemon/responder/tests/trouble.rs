@@ -123,7 +123,7 @@ fn a_book_torn_while_it_is_kept_is_begun_anew_with_what_stands() {
 }
 
 /// Tears the book under the daemon, which has it open.
-fn tear_book(bench: &Bench) {
+pub(super) fn tear_book(bench: &Bench) {
     // Another process that writes makes the daemon look at the file again.
     bench.book().logged_in([192, 0, 2, 1].into(), START).expect("entered");
     tear(&bench.dir.path().join("blocks.sqlite"));
