@@ -111,6 +111,8 @@ pub struct Responder {
     unsaved: usize,
     /// The kernel did not take what stands.
     unrestored: bool,
+    /// What an earlier daemon blocked is in the kernel alone, and not known yet.
+    untaken: bool,
     /// The table could not be looked at, or not be set anew.
     unmended: bool,
     gauges: Arc<Gauges>,
@@ -172,6 +174,7 @@ impl Responder {
             retry: Retry::default(),
             unsaved: 0,
             unrestored: false,
+            untaken: false,
             unmended: false,
             gauges: Arc::default(),
             fresh: Vec::new(),
@@ -214,6 +217,13 @@ impl Responder {
 
     /// Makes the kernel equal to what stands.
     fn restore(&mut self) {
+        if self.untaken
+            && let Err(error) = self.take_over()
+        {
+            self.unrestored = true;
+            self.degraded("what the kernel still blocks of an earlier run", &error);
+            return;
+        }
         self.cut_protected();
         self.fit();
         let now = (self.clocks.steady)();

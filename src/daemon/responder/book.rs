@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use slips_core::addr::Net;
-use slips_firewall::{Manner, Origin, rest};
+use slips_firewall::{Error, Manner, Origin, rest};
 use slips_store::{Block, Blocks, Damaged, NewBlock};
 
 use super::holds::{Hold, Holder};
@@ -34,7 +34,7 @@ impl Responder {
         self.book = Some(book);
         if let Some(told) = told {
             self.degraded("the book of blocks", &told);
-            self.take_over();
+            self.untaken = self.policy.mode != Mode::Monitor;
         }
         self.forget();
         self.protect(self.protected.clone());
@@ -162,27 +162,31 @@ impl Responder {
         }
     }
 
-    /// There is nothing in the book of what an earlier daemon blocked: what the kernel still holds stands, and is entered. Who only watches
-    /// takes nothing over.
-    fn take_over(&mut self) {
-        if self.policy.mode == Mode::Monitor {
-            return;
-        }
+    /// There is nothing in the book of what an earlier daemon blocked: what the kernel still holds stands, and is entered. Until it can be
+    /// read nothing may be made equal to what stands, which would lift all of it.
+    pub(super) fn take_over(&mut self) -> Result<(), Error> {
+        let held = self.firewall().and_then(|firewall| firewall.blocks())?;
+        self.untaken = false;
         let now = (self.clocks.steady)();
-        let held = self.firewall().and_then(|firewall| firewall.blocks());
-        for block in held.unwrap_or_default() {
-            // The kernel knows who asked, but not which peer or list.
+        let short = self.policy.unproven_term.0.max(self.policy.shortest_term.0);
+        for block in held {
+            if self.standing.get(block.net).is_some() {
+                continue;
+            }
+            // The kernel knows who asked, but not which peer or list, nor on what evidence: what could be forged is never blocked for long.
             let by = match block.by {
                 Origin::Manual => Holder::Hand,
                 Origin::Local => Holder::Alert,
                 Origin::Feed => Holder::Feed("unknown".into()),
                 Origin::Peer => Holder::Peer("unknown".into()),
             };
+            let unproven = by == Holder::Alert && block.left <= short;
             let until = now.saturating_add(block.left);
-            let hold = Hold { by, since: now, until, id: None, unproven: false, manner: block.manner };
+            let hold = Hold { by, since: now, until, id: None, unproven, manner: block.manner };
             self.standing.put(block.net, hold);
         }
         self.enter_all();
+        Ok(())
     }
 
     pub(super) fn forget(&mut self) {

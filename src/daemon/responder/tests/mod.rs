@@ -58,6 +58,9 @@ impl Backend for Kernel {
         self.inner.cover(net)
     }
     fn list(&mut self) -> Result<Vec<slips_firewall::Block>, Error> {
+        if self.broken.load(Ordering::Relaxed) > 0 {
+            return Err(Error::Denied);
+        }
         self.inner.list()
     }
     fn verify(&mut self) -> Result<Health, Error> {

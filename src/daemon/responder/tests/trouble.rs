@@ -105,6 +105,38 @@ fn a_book_that_is_damaged_at_the_start_is_begun_anew_with_what_the_kernel_holds(
 }
 
 #[test]
+fn what_the_kernel_holds_is_lifted_by_nobody_who_could_not_read_it() {
+    let mut bench = bench(config::Firewall::default());
+    let path = bench.dir.path().join("other.sqlite");
+    std::fs::write(&path, "no book at all ".repeat(500)).expect("write");
+    for (net, secs) in [("203.0.113.8", 300), ("203.0.113.9", 900)] {
+        let request = BlockRequest {
+            exact: true,
+            ..BlockRequest::new(net.parse().expect(net), Duration::from_secs(secs), "")
+        };
+        bench.responder.firewall().expect("firewall").block(request).expect("block");
+    }
+    bench.broken.store(u64::MAX, Ordering::Relaxed);
+    bench.responder.open_book(&path);
+    assert!(!bench.responder.is_restored());
+    let told = bench.told.take();
+    assert!(told.contains("of an earlier run"), "{told}");
+    bench.responder.look_after(true);
+    bench.broken.store(0, Ordering::Relaxed);
+    assert_eq!(bench.kernel(), [is("203.0.113.8", 300), is("203.0.113.9", 900)].concat());
+    bench.alert("203.0.113.1", Proof::Proven);
+    bench.responder.look_after(true);
+    assert!(bench.responder.is_restored());
+    assert_eq!(bench.standing(), ["203.0.113.1", "203.0.113.8", "203.0.113.9"]);
+    assert_eq!(bench.kernel().len(), 3);
+    let live = Blocks::open(&path).expect("a book").live(START).expect("live");
+    let live: Vec<_> = live.iter().map(|block| (block.asked.net.to_string(), block.asked.unproven)).collect();
+    let of = |net: &str, unproven| (net.to_owned(), unproven);
+    // So short a block may rest on what could be forged.
+    assert_eq!(live, [of("203.0.113.1", false), of("203.0.113.8", true), of("203.0.113.9", false)]);
+}
+
+#[test]
 fn a_book_torn_while_it_is_kept_is_begun_anew_with_what_stands() {
     let mut bench = bench(config::Firewall::default());
     bench.alert("203.0.113.1", Proof::Proven);
