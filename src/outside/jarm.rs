@@ -36,8 +36,9 @@ pub(super) fn ask(server: &TlsServer) -> Result<Jarm, Missed> {
             // A server that was there and answers no more is one that has seen enough, which counts as nothing said.
             Err(error) => match error.kind() {
                 io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => return Err(Missed::Slow(left)),
-                _ if probe == 0 && !is_rude(&error) => return Err(Missed::Unreachable(error.to_string())),
-                _ => {}
+                _ if is_silence(probe, &error) => {}
+                // It may have been blocked by us since: what is left of a fingerprint is none.
+                _ => return Err(Missed::Unreachable(error.to_string())),
             },
         }
     }
@@ -50,6 +51,11 @@ fn is_rude(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
     )
+}
+
+/// Whether it counts as an answer of nothing.
+fn is_silence(probe: usize, error: &io::Error) -> bool {
+    is_rude(error) || (probe > 0 && error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Whom to ask. A name leads to no address of our own networks: who made it may have chosen one of them.
@@ -110,4 +116,23 @@ fn random() -> [u8; RANDOM] {
         word.iter_mut().zip(fresh).for_each(|(to, from)| *to = from);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_server_itself_is_silent() {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, PermissionDenied};
+        // Our own output chain says that it is not permitted.
+        for (kind, first, later) in [
+            (ConnectionReset, true, true),
+            (ConnectionRefused, false, true),
+            (PermissionDenied, false, false),
+            (HostUnreachable, false, false),
+        ] {
+            assert_eq!((is_silence(0, &kind.into()), is_silence(5, &kind.into())), (first, later), "{kind}");
+        }
+    }
 }

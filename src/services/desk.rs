@@ -139,7 +139,7 @@ impl Desk {
                 self.answers.count(name, day)?;
                 let answer = service.ask(subject, asks).map_err(|trouble| trouble.to_string());
                 if let Ok(opinion) = &answer {
-                    let until = now.saturating_add(i64::try_from(service.holds().as_secs()).unwrap_or(0));
+                    let until = until(service.as_ref(), opinion, now);
                     let kept = serde_json::to_string(opinion).unwrap_or_default();
                     self.answers.put(name, &text, &kept, (now, until), KEPT)?;
                 }
@@ -196,8 +196,7 @@ impl Desk {
         match counter.service.ask(&case.subject, asks) {
             Ok(mut opinion) => {
                 counter.troubles = 0;
-                let until =
-                    now.wall.saturating_add(i64::try_from(counter.service.holds().as_secs()).unwrap_or(0));
+                let until = until(counter.service.as_ref(), &opinion, now.wall);
                 let kept = serde_json::to_string(&opinion).unwrap_or_default();
                 self.answers.put(name, &subject, &kept, (now.wall, until), KEPT)?;
                 counter.service.weigh(&mut opinion);
@@ -240,6 +239,12 @@ impl Counter {
             told.push(Told::Problem(format!("{name}: {trouble}")));
         }
     }
+}
+
+/// Until when an answer of now holds.
+fn until(service: &dyn Service, opinion: &Opinion, now: i64) -> i64 {
+    let holds = service.opinion_holds(opinion).as_secs();
+    now.saturating_add(i64::try_from(holds).unwrap_or(0))
 }
 
 fn tell(case: &Case, opinion: &Opinion, now: Moment, told: &mut Vec<Told>) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, json};
 use slips_core::evidence::ThreatLevel;
 use slips_core::intel::{Current, Key, Reader};
+use slips_intel::jarm::NOTHING;
 
 use super::{Asks, Opinion, Pace, Service, Subject, Trouble, Verdict};
 use crate::outside::{Missed, Reach, TlsServer};
@@ -15,8 +16,10 @@ use crate::outside::{Missed, Reach, TlsServer};
 pub const NAME: &str = "jarm";
 /// How long an answer holds.
 pub const HOLDS: Duration = Duration::from_secs(86_400);
+/// How long it holds that there was none, or nothing but silence: the server may have been blocked by us, or be up again soon.
+const SILENCE_HOLDS: Duration = Duration::from_secs(600);
 /// Longest time for ten questions: of the daemon, whose other questions wait meanwhile, and of a person.
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(8);
 const BY_HAND: Duration = Duration::from_secs(30);
 /// How sure: other programs may answer alike. The original's number.
 const CONFIDENCE: f64 = 0.7;
@@ -65,6 +68,11 @@ impl Service for Jarm {
 
     fn holds(&self) -> Duration {
         HOLDS
+    }
+
+    fn opinion_holds(&self, opinion: &Opinion) -> Duration {
+        let known = opinion.facts.get(NAME).and_then(|known| known.as_str());
+        if known.is_some_and(|known| known != NOTHING) { HOLDS } else { SILENCE_HOLDS }
     }
 
     fn ask(&self, subject: &Subject, asks: &mut dyn Asks) -> Result<Opinion, Trouble> {

@@ -44,6 +44,11 @@ pub trait Service: Send {
     /// How long an answer holds.
     fn holds(&self) -> Duration;
 
+    /// How long this answer holds, where some hold shorter.
+    fn opinion_holds(&self, _opinion: &Opinion) -> Duration {
+        self.holds()
+    }
+
     /// Asks.
     ///
     /// # Errors

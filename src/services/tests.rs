@@ -9,10 +9,12 @@ use slips_core::event::{About, Dns, DnsFlags, Event, File, Http};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Endpoint, Flow, Proto, Uid};
 use slips_core::time::PacketTime;
+use slips_intel::jarm::NOTHING;
 use slips_store::Answers;
 
 use super::case::Met;
 use super::*;
+use crate::outside::{Jarm, TlsServer};
 
 /// Servers whose answers a test chooses, in their order.
 #[derive(Default)]
@@ -27,6 +29,49 @@ impl Fake {
         self.answers.push_back(Ok((status, body.to_string())));
         self
     }
+}
+
+/// Servers that are not there, or too slow.
+struct Silent(Missed);
+
+impl Asks for Silent {
+    fn ask(&mut self, _: &Ask, _: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Head, Missed> {
+        Err(self.0.clone())
+    }
+    fn addresses(&mut self, _: &str, _: Duration) -> Result<Vec<IpAddr>, Missed> {
+        Err(self.0.clone())
+    }
+    fn jarm(&mut self, server: &TlsServer) -> Result<Jarm, Missed> {
+        assert!(server.within <= Duration::from_secs(8), "others wait meanwhile");
+        match &self.0 {
+            // It is there, and breaks off each time.
+            Missed::Broken(_) => {
+                Ok(Jarm { address: "8.8.8.8".parse().expect("ip"), fingerprint: NOTHING.into() })
+            }
+            missed => Err(missed.clone()),
+        }
+    }
+}
+
+#[test]
+fn a_server_without_a_jarm_is_asked_again_in_ten_minutes() {
+    let subject = Subject::Server("8.8.8.8:443".parse().expect("server"));
+    for missed in [
+        Missed::Slow(Duration::from_secs(5)),
+        Missed::Unreachable("blocked".into()),
+        Missed::Broken("off".into()),
+    ] {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("services.sqlite");
+        let jarm = jarm::Jarm::new(&Current::default());
+        let mut desk = Desk::new(vec![Box::new(jarm)], Answers::open(&path).expect("open"));
+        desk.ask_about(&subject, &mut Silent(missed), 1000).expect("kept");
+        let kept =
+            |now| Answers::open(&path).expect("open").get("jarm", &subject.to_string(), now).expect("read");
+        assert!(kept(1599).is_some() && kept(1600).is_none());
+    }
+    let jarm = jarm::Jarm::new(&Current::default());
+    assert_eq!(jarm.opinion_holds(&jarm::opinion(&"2".repeat(62))), jarm::HOLDS);
 }
 
 impl Asks for Fake {
