@@ -14,17 +14,19 @@ use slips_core::addr::LocalNets;
 use slips_core::engine::pipeline::{Input, NotTaken};
 use slips_core::event::Event;
 use slips_input::capture::{
-    CaptureSettings, Handover, LinkState, Live, LiveSource, Newcomers, RingSize, Senders,
+    Beyond, CaptureSettings, Handover, LinkState, Live, LiveSource, Newcomers, RingSize, Senders,
 };
 use slips_input::filter::Share;
 
 use super::build;
 use super::clocks::Clocks;
 use super::entries;
+use super::interfaces::Watched;
+use super::memory::size::Rings;
 use super::overload::Thinner;
 use super::pulse::Pulse;
 use crate::cli::{Exit, Failure};
-use crate::config::{self, Amount, Config};
+use crate::config::{Amount, Config, SensorKind};
 
 /// How long the capture thread waits for a full engine before it sheds what is between remote hosts,
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -46,26 +48,33 @@ const BLOCK_BYTES: u32 = 128 << 10;
 /// A block that is not full is handed over after so many milliseconds.
 const RETIRE_MS: u32 = 2;
 
-/// What to capture on these interfaces, all of it.
-pub fn settings(config: &config::Capture, interfaces: &[String]) -> CaptureSettings {
-    let blocks = u32::try_from(config.ring.or(USUAL_RING).0 / u64::from(BLOCK_BYTES)).unwrap_or(u32::MAX);
-    CaptureSettings {
-        promiscuous: config.promiscuous,
-        filter: config.filter.0.clone(),
-        ring: RingSize::new(blocks, BLOCK_BYTES, RETIRE_MS),
-        ..CaptureSettings::new(interfaces.iter().cloned())
-    }
+/// A ring of so many bytes.
+fn ring(bytes: u64) -> RingSize {
+    let blocks = u32::try_from(bytes / u64::from(BLOCK_BYTES)).unwrap_or(u32::MAX);
+    RingSize::new(blocks, BLOCK_BYTES, RETIRE_MS)
+}
+
+/// What is captured on.
+pub struct Watching<'a> {
+    /// There from the start.
+    pub interfaces: &'a [String],
+    /// Where others are named, if any may be.
+    pub newcomers: Option<Newcomers>,
+    /// For so many interfaces rings are planned,
+    pub planned: u16,
+    /// and on others they have so many bytes.
+    pub later_ring: u64,
 }
 
 /// One source for each capture thread of the configuration, which together take all, first what an earlier process left.
 pub fn sources(
     config: &Config,
-    (interfaces, newcomers): (&[String], Option<Newcomers>),
+    watching: Watching<'_>,
     local: &LocalNets,
     mut handover: Handover,
 ) -> Result<Vec<LiveSource>, Failure> {
     let random = RandomState::new();
-    let watches = !interfaces.is_empty() || newcomers.is_some();
+    let watches = !watching.interfaces.is_empty() || watching.newcomers.is_some();
     let of = if watches { config.capture.threads.max(1) } else { 0 };
     if of == 0 {
         handover.close();
@@ -79,14 +88,36 @@ pub fn sources(
         let sensor = build::searching(sensor, config, local.clone(), of);
         let share = (of > 1).then_some(Share { part, of, key: share_key });
         let sensor = slips_sensor::Settings { max_flows: flows_of(config), ..sensor };
-        let whole = settings(&config.capture, interfaces);
-        // It costs memory, and pays only where somebody keeps it.
-        let bytes = config.capture.spare.or(config.capture.ring.or(USUAL_RING)).0;
-        let spare = Some(whole.ring.spare(bytes)).filter(|_| handover.is_kept() && bytes > 0);
-        let capture = CaptureSettings { share, spare, newcomers: newcomers.clone(), ..whole };
+        // The other one costs memory, and pays only where somebody keeps it.
+        let rings = |bytes: u64| {
+            let beside = config.capture.spare.or(Amount(bytes)).0;
+            (ring(bytes), Some(ring(bytes).spare(beside)).filter(|_| handover.is_kept() && beside > 0))
+        };
+        let (ring, spare) = rings(config.capture.ring.or(USUAL_RING).0);
+        let later = rings(watching.later_ring);
+        let capture = CaptureSettings {
+            promiscuous: config.capture.promiscuous,
+            filter: config.capture.filter.0.clone(),
+            share,
+            ring,
+            spare,
+            newcomers: watching.newcomers.clone(),
+            beyond: Some(Beyond { planned: watching.planned, ring: later.0, spare: later.1 }),
+            ..CaptureSettings::new(watching.interfaces.iter().cloned())
+        };
         LiveSource::take_over(capture, sensor, handover.part(part, of)).map_err(failure)
     };
     (0..of).map(open).collect()
+}
+
+/// The rings that will be: on the interfaces that were `chosen`, and those that may come if nobody has `named` them.
+pub fn rings(config: &Config, chosen: &Watched, named: bool, doubled: bool) -> Rings {
+    let (planned, later) = match config.inputs.sensor {
+        SensorKind::Zeek => (0, 0),
+        SensorKind::Slips => chosen.to_come(named),
+    };
+    let number = |interfaces| u16::try_from(interfaces).unwrap_or(u16::MAX);
+    Rings { planned: number(planned), later: number(later), threads: config.capture.threads.max(1), doubled }
 }
 
 /// How many flows the sensor of each capture thread tracks.

@@ -13,6 +13,8 @@ use slips_input::capture::Newcomers;
 /// Interfaces that are watched at once when none is named, and how many may come and go in all; each costs a ring in memory.
 const MAX_FOUND: usize = 16;
 const MAX_EVER: usize = 48;
+/// So many are planned for when none is named, also where fewer are up so far: at boot the line out and wireless networks come late.
+const USUALLY_FOUND: usize = 4;
 
 /// What is watched.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,18 @@ pub struct Watched {
     pub names: Vec<String>,
     /// Found too, but too many.
     pub left_out: Vec<String>,
+}
+
+impl Watched {
+    /// How many interfaces memory is planned for, and how many more may come, if nobody has `named` them.
+    pub fn to_come(&self, named: bool) -> (usize, usize) {
+        let there = self.names.len();
+        if named {
+            return (there, 0);
+        }
+        let planned = there.max(USUALLY_FOUND);
+        (planned, MAX_EVER.saturating_sub(planned))
+    }
 }
 
 /// The networks that are ours by their interfaces, at this moment: detections look at them for each event, others ask for the list.
@@ -292,6 +306,9 @@ mod tests {
         assert_eq!((found_here.names.len(), found_here.left_out.len()), (16, 4));
         assert_eq!(found_here.names[0], "br29");
         assert_eq!(found(&[], &[]).names, [""; 0]);
+        // Where nobody names them, more may come.
+        assert_eq!((found(&[], &[]).to_come(false), found(&[], &[]).to_come(true)), ((4, 44), (0, 0)));
+        assert_eq!((found_here.to_come(false), found_here.to_come(true)), ((16, 32), (16, 0)));
     }
 
     #[test]

@@ -35,6 +35,7 @@ use super::clocks::Clocks;
 use super::interfaces::Own;
 use super::leases::Leases;
 use super::lists::Follower;
+use super::memory::size::Sizes;
 use super::memory::{self, Memory};
 use super::outbox::{LANE_QUEUE, Lane, WhenFull};
 use super::overload::Thinner;
@@ -75,33 +76,36 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     // Members of the daemon's group read what it writes; what is secret says so of itself.
     umask(Mode::S_IWGRP | Mode::S_IRWXO);
     let heard = slips_input::Alerts::default();
-    let interfaces::Watched { names: watched, left_out } = match config.inputs.alone {
+    let named = config.inputs.alone || !asked.is_empty() || !config.interfaces.is_empty();
+    let chosen = match config.inputs.alone {
         true => interfaces::Watched::default(),
         false => interfaces::choose(asked, &config.interfaces),
     };
+    let rings = capture::rings(config, &chosen, named, handover.is_kept());
+    let interfaces::Watched { names: watched, left_out } = chosen;
     let feeds = feeds::open(&config.inputs, &watched, &config.output.directory, &heard)?;
     let notifier = Notifier::new(environment, std::process::id()).map_err(Failure::software)?;
 
     // As it was given, to compare with what a reload finds.
     let given = config;
     let memory = Memory::of(config);
-    let mut sized = memory.fit(config, watched.len().max(1) * usize::from(config.capture.threads.max(1)));
+    let Sizes { config: mut sized, later_ring } = memory.fit(config, rings);
     if let Some(directory) = &environment.credentials_directory {
         sized.virustotal.find_key(Path::new(directory));
     }
     let config = &sized;
     let (own, newcomers) = (Own::default(), Newcomers::default());
-    let named = config.inputs.alone || !asked.is_empty() || !config.interfaces.is_empty();
     let mut comings = interfaces::Follower::new(watched.clone(), named, own.clone(), newcomers.clone());
     let settings = config.engine(&[]);
     let local_nets = settings.local_nets.clone().and(Arc::clone(&own.moving));
     let newcomers = Some(newcomers).filter(|_| !named);
     // What Zeek watches is not watched twice.
-    let captured = match config.inputs.sensor {
+    let (interfaces, newcomers) = match config.inputs.sensor {
         SensorKind::Zeek => (&[][..], None),
         SensorKind::Slips => (&watched[..], newcomers),
     };
-    let sources = capture::sources(config, captured, &local_nets, handover)?;
+    let watching = capture::Watching { interfaces, newcomers, planned: rings.planned, later_ring };
+    let sources = capture::sources(config, watching, &local_nets, handover)?;
     let stoppers: Vec<_> = sources.iter().map(|source| source.stopper()).collect();
 
     let files = Files::of(config);

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lab::{Lab, Story, ip, sender, small};
-use slips_input::capture::{Capture, CaptureSettings, Frame, Handover, Keeper, LinkState, RingSize};
+use slips_input::capture::{
+    Beyond, Capture, CaptureSettings, Frame, Handover, Keeper, LinkState, Newcomers, RingSize,
+};
 use slips_input::filter::Share;
 
 /// What a service manager does: keeps duplicates under names.
@@ -61,6 +63,39 @@ impl Store {
 fn kept(interfaces: &[&str]) -> CaptureSettings {
     let ring = RingSize::new(16, 1 << 17, 2);
     CaptureSettings { ring, spare: Some(ring.spare(8 << 20)), ..small(interfaces) }
+}
+
+#[test]
+fn an_interface_for_which_no_ring_was_planned_has_the_smaller_ones_and_keeps_them_over_a_restart() {
+    let name =
+        "an_interface_for_which_no_ring_was_planned_has_the_smaller_ones_and_keeps_them_over_a_restart";
+    let Some(_lab) = Lab::new(name) else { return };
+    let (newcomers, ring) = (Newcomers::default(), RingSize::new(8, 1 << 17, 2));
+    let beyond = Some(Beyond { planned: 1, ring, spare: Some(ring.spare(1 << 20)) });
+    let settings = CaptureSettings { newcomers: Some(newcomers.clone()), beyond, ..kept(&["lan1"]) };
+    let store = Arc::new(Store::default());
+    let mut capture = store.open(&settings);
+    newcomers.add("lan0");
+    Story::default().until(&mut capture, |story| !story.changes.is_empty());
+    // Role, interface and blocks of each that is kept.
+    let rings = || -> Vec<(String, String, String)> {
+        let names = store.names();
+        let parts = names.iter().map(|name| name.split('/').map(str::to_owned).collect::<Vec<_>>());
+        parts.map(|parts| (parts[1].clone(), parts[2].clone(), parts[5].clone())).collect()
+    };
+    let rows =
+        [("first", "lan0", "8"), ("first", "lan1", "16"), ("spare", "lan0", "8"), ("spare", "lan1", "64")];
+    let all =
+        rows.map(|(role, interface, blocks)| (role.to_owned(), interface.to_owned(), blocks.to_owned()));
+    assert_eq!(rings(), all);
+    // The one that came is there from the start now, after the other, and nothing changes.
+    drop(capture);
+    let names = store.names();
+    let interfaces = vec!["lan1".to_owned(), "lan0".to_owned()];
+    let mut capture = store.open(&CaptureSettings { interfaces, newcomers: None, ..settings });
+    sender().send(&7u32.to_be_bytes()).expect("sent");
+    assert!(numbers(&until(&mut capture, 1)).contains(&7));
+    assert_eq!(store.names(), names);
 }
 
 /// Numbered datagrams, so slowly that each lies in a block of its own.

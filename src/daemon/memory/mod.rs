@@ -11,7 +11,7 @@ use std::time::Duration;
 use slips_core::settings::Dial;
 
 use self::cgroup::{Limits, MemoryLimit};
-use self::size::Budget;
+use self::size::{Budget, Rings, Sizes};
 use self::squeeze::Squeeze;
 use super::pulse::Pulse;
 use crate::config::Config;
@@ -58,8 +58,8 @@ impl Memory {
     }
 
     /// The configuration with sizes for what is `auto`.
-    pub fn fit(&self, config: &Config, rings: usize) -> Config {
-        size::fit(config, self.budget, rings as u64)
+    pub fn fit(&self, config: &Config, rings: Rings) -> Sizes {
+        size::fit(config, self.budget, rings)
     }
 
     /// What was chosen and why, for the journal.
@@ -193,7 +193,8 @@ mod tests {
         let config = Config::parse(Path::new("slips.yaml"), "limits:\n  memory: 384MiB\n").expect("config");
         let limits = Limits { memory: None, processors: Some(1.5) };
         let memory = Memory::decide(&config, limits, None);
-        let told = memory.tell(&memory.fit(&config, 2), 1);
+        let rings = Rings { planned: 2, later: 0, threads: 1, doubled: true };
+        let told = memory.tell(&memory.fit(&config, rings).config, 1);
         assert_eq!(
             told,
             "384 MiB of memory may be used (limits.memory): room for 100000 remote and 65536 local profiles, 50000 open findings, 131072 \

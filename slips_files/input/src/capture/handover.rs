@@ -169,7 +169,7 @@ impl Label {
     pub(super) fn new(
         interface: &str,
         facts: ring::InterfaceFacts,
-        settings: &CaptureSettings,
+        (settings, size): (&CaptureSettings, RingSize),
         program: Option<&Program>,
         probe: BorrowedFd<'_>,
     ) -> Self {
@@ -180,7 +180,7 @@ impl Label {
             interface: interface.to_owned(),
             index: facts.index,
             hardware: facts.hardware,
-            size: settings.ring,
+            size,
             share: settings.share,
             digest: hasher.finish(),
             cookie: 0,

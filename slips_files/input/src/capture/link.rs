@@ -88,21 +88,22 @@ impl Link {
     ) -> Result<Self, CaptureError> {
         let facts = ring::interface(probe, name).map_err(|_| CaptureError::missing(name))?;
         let kind = LinkKind::of(facts.hardware);
-        let bytes = u64::from(settings.ring.blocks()) * u64::from(settings.ring.block_bytes());
+        let (size, beside) = settings.rings(number);
+        let bytes = u64::from(size.blocks()) * u64::from(size.block_bytes());
         if kind.for_filters().is_none() && (settings.filter.is_some() || settings.share.is_some()) {
             return Err(CaptureError::Unfiltered { name: name.to_owned() });
         }
         let refused = |error| CaptureError::opening(name, bytes, error);
         let program = program(kind, settings).map_err(refused)?;
-        let label = Label::new(name, facts, settings, program.as_ref(), probe);
+        let label = Label::new(name, facts, (settings, size), program.as_ref(), probe);
         let keeping = handover.keeping();
-        let taken_over = take_over(handover, (&label, program.as_ref()), settings.spare, &keeping);
+        let taken_over = take_over(handover, (&label, program.as_ref()), beside, &keeping);
         let (ring, spare, behind) = match taken_over {
             Some((ring, spare)) => {
                 let behind = Behind { backlog: ring.waiting(), until: None };
                 (ring, spare, Some(behind))
             }
-            None => (open_ring(facts.index, kind, settings).map_err(refused)?, None, None),
+            None => (open_ring(facts.index, kind, settings, size).map_err(refused)?, None, None),
         };
         let mut link = Self {
             name: name.to_owned(),
@@ -353,7 +354,7 @@ impl Link {
             }
             _ => {
                 // What is bound for good, or to another sort of interface, whose frames come otherwise.
-                let ring = open_ring(facts.index, kind, settings)?;
+                let ring = open_ring(facts.index, kind, settings, self.label.size)?;
                 let spare = self.spare.take().and_then(|spare| spare.leave(self.kind, self.number, now));
                 let first = self.ring.replace(ring);
                 let first =
@@ -395,7 +396,9 @@ impl Link {
 
     /// Gives the ring the other one, where one is wanted and the kernel lets us: it takes an interface that is up.
     fn arm(&mut self, settings: &CaptureSettings) {
-        let (Some(size), Some(ring), None) = (settings.spare, &self.ring, &self.spare) else { return };
+        let (Some(size), Some(ring), None) = (settings.rings(self.number).1, &self.ring, &self.spare) else {
+            return;
+        };
         if self.state != LinkState::Up || self.refused >= MOST_REFUSALS {
             return;
         }
@@ -472,10 +475,15 @@ fn open_spare(
     Ok(spare)
 }
 
-fn open_ring(index: u32, kind: LinkKind, settings: &CaptureSettings) -> Result<Ring, RingError> {
+fn open_ring(
+    index: u32,
+    kind: LinkKind,
+    settings: &CaptureSettings,
+    size: RingSize,
+) -> Result<Ring, RingError> {
     let program = program(kind, settings)?;
     let socket = RingSocket::open(&RingOptions {
-        size: settings.ring,
+        size,
         header: kind.header(),
         ignore_outgoing: kind == LinkKind::Loopback,
         filter: program.as_ref(),

@@ -34,7 +34,7 @@ pub use live::{Live, LiveSource};
 pub use newcomers::Newcomers;
 pub use ring::inherited;
 pub use senders::Senders;
-pub use settings::{CaptureSettings, RingSize};
+pub use settings::{Beyond, CaptureSettings, RingSize};
 pub use stop::Stopper;
 
 use handover::{Keeping, Role};
@@ -334,8 +334,8 @@ impl Capture {
                 break;
             }
         }
-        let blocks = self.settings.ring.blocks() as usize;
-        for link in &mut self.links {
+        for (number, link) in (1..).zip(&mut self.links) {
+            let blocks = self.settings.rings(number).0.blocks() as usize;
             link.look_into_spare();
             link.drain(blocks, each);
         }

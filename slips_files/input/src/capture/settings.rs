@@ -23,6 +23,19 @@ pub struct CaptureSettings {
     pub spare: Option<RingSize>,
     /// Where interfaces are named that come later; `None`: nowhere, and there must be one now.
     pub newcomers: Option<Newcomers>,
+    /// Memory of the interfaces for which no ring of that size was planned; `None`: they have the same.
+    pub beyond: Option<Beyond>,
+}
+
+/// Memory of each interface after so many: see [`CaptureSettings::beyond`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    /// So many have rings as the settings say, in the order of their numbers.
+    pub planned: u16,
+    /// As [`CaptureSettings::ring`].
+    pub ring: RingSize,
+    /// As [`CaptureSettings::spare`].
+    pub spare: Option<RingSize>,
 }
 
 impl CaptureSettings {
@@ -36,6 +49,15 @@ impl CaptureSettings {
             ring: RingSize::default(),
             spare: None,
             newcomers: None,
+            beyond: None,
+        }
+    }
+
+    /// The ring of the interface with this number, counted from 1, and the one beside it.
+    pub(super) fn rings(&self, number: u16) -> (RingSize, Option<RingSize>) {
+        match self.beyond {
+            Some(beyond) if number > beyond.planned => (beyond.ring, beyond.spare),
+            _ => (self.ring, self.spare),
         }
     }
 }
