@@ -351,6 +351,25 @@ fn strangers_are_closed_and_forgotten() {
 }
 
 #[test]
+fn what_was_left_and_other_interfaces_are_read_in_the_order_of_time() {
+    let Some(_lab) = Lab::new("what_was_left_and_other_interfaces_are_read_in_the_order_of_time") else {
+        return;
+    };
+    let (store, socket) = (Arc::new(Store::default()), sender());
+    drop(store.open(&kept(&["lan1"])));
+    trickle(&socket, 0..60);
+    let mut capture = store.open(&kept(&["lan1", "lo"]));
+    let local = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    local.send_to(&u32::MAX.to_be_bytes(), ("127.0.0.1", lab::PORT)).expect("sent");
+    // Nothing is given back yet: this lies where the rest of the past does.
+    trickle(&socket, 60..150);
+    let seen = numbers(&until(&mut capture, 151));
+    let other = seen.iter().position(|number| *number == u32::MAX).expect("the other interface");
+    assert!(other > 10 && other < 145, "{other}");
+    assert!(seen.iter().filter(|number| **number != u32::MAX).copied().eq(0..150), "{seen:?}");
+}
+
+#[test]
 fn a_flood_over_a_restart_neither_hides_other_interfaces_nor_lasts() {
     let Some(_lab) = Lab::new("a_flood_over_a_restart_neither_hides_other_interfaces_nor_lasts") else {
         return;
