@@ -253,8 +253,10 @@ impl Responder {
         if noted {
             let came = now.iter().map(|addr| (*addr, wall));
             self.know_logins(came, wall);
+            // With those that could not be written when they were there.
+            let known = self.logins.clone();
             self.in_book(|book| {
-                book.all(|book| now.iter().try_for_each(|addr| book.logged_in(*addr, wall)))?;
+                book.all(|book| known.iter().try_for_each(|(addr, at)| book.logged_in(*addr, *at)))?;
                 written = true;
                 Ok(())
             });
@@ -265,8 +267,9 @@ impl Responder {
             Ok(())
         });
         self.know_logins(lately, wall);
-        if written {
-            (self.logged_in, self.login_noted) = (now, wall);
+        if noted {
+            // What was not written is, the next time.
+            (self.logged_in, self.login_noted) = (now, if written { wall } else { 0 });
         }
         for (addr, _) in &self.logins {
             protected.add_host(*addr, Why::Login);

@@ -79,6 +79,26 @@ fn who_was_logged_in_lately_is_still_known_when_the_book_is_begun_anew_or_cannot
 }
 
 #[test]
+fn a_login_that_could_not_be_written_is_written_when_it_is_over() {
+    let mut bench = bench(config::Firewall::default());
+    let mut protected = Protected::classes();
+    protected.add_host([192, 0, 2, 10].into(), Why::Session);
+    *bench.protected.lock().expect("lock") = protected;
+    let mut other = bench.book();
+    // Somebody else writes, for longer than a write waits.
+    let locked = other.all(|_| {
+        bench.responder.look_after(true);
+        Ok(())
+    });
+    locked.expect("locked");
+    *bench.protected.lock().expect("lock") = Protected::classes();
+    assert!(other.logins(0, 9).expect("logins").is_empty());
+    bench.pass(5);
+    bench.responder.look_after(true);
+    assert_eq!(other.logins(0, 9).expect("logins"), [([192, 0, 2, 10].into(), START)]);
+}
+
+#[test]
 fn no_more_than_a_share_of_our_own_hosts_is_blocked() {
     let mut bench = bench(config::Firewall::default());
     let mut protected = Protected::classes();
