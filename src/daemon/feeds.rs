@@ -1,22 +1,24 @@
 //! What is read besides the packets of interfaces: logs that grow, flow exporters, programs that tell of flows. One thread asks all of them,
-//! since most of their time is waiting. Nothing is shed here: a log waits until the engine takes more, and whoever sends datagrams counts
-//! them.
+//! since most of their time is waiting. A log waits until the engine takes more; what comes over the network is shed then, for packets that
+//! are seen here must not wait for it.
 
 use std::io::{Read as _, Write as _};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fs, io};
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use slips_core::engine::pipeline::Input;
+use slips_core::engine::pipeline::{Input, NotTaken};
 use slips_core::event::Event;
 use slips_core::record::Record;
 use slips_core::time::{PacketTime, Span};
 use slips_input::{
-    Alerts, Beginning, Feed, FeedReport, GrowingDirectory, GrowingEve, Listener, Modules, Now, Reason,
+    Alerts, Beginning, Feed, FeedReport, GrowingDirectory, GrowingEve, InputError, Listener, Modules, Now,
+    Reason,
 };
 use slips_store::{RecordSink, StoreError};
 use slips_systemd::journal::Journal;
@@ -36,8 +38,10 @@ const TICK: Duration = Duration::from_secs(1);
 const TELL: Duration = Duration::from_secs(60);
 /// Most events of a batch. Each begins with the time, so that many old records in a row do not look like a clock that was set back.
 const BATCH: usize = 1024;
-/// How often an input that has ever more is asked at the end of the run.
-const LAST_TURNS: usize = 256;
+/// For how long inputs that have ever more are read at the end of the run.
+const LAST_READ: Duration = Duration::from_secs(3);
+/// How often it is tried to open an input that could not be opened.
+const OPEN_EVERY: Duration = Duration::from_secs(5);
 /// Packets of interfaces may still be under way to the engine; time must not be ahead of them.
 const IN_FLIGHT: Span = Span::from_millis(50);
 
@@ -68,25 +72,39 @@ pub fn open(
 ) -> Result<Vec<Opened>, Failure> {
     let now = now(&Clocks::default());
     let mut opened: Vec<Opened> = Vec::new();
-    let mut add = |feed: Box<dyn Feed>| opened.push(Opened { feed, place: None });
-    for addr in &config.netflow {
-        add(Box::new(Listener::open(*addr, config.exporters())?));
+    let mut add = |name: String, place: Option<PathBuf>, open: Opener| -> Result<(), Failure> {
+        opened.push(Opened { feed: open_or_later(name, config.alone, now, open)?, place });
+        Ok(())
+    };
+    for addr in config.netflow.iter().copied() {
+        let exporters = config.exporters();
+        let open = move |_| boxed(Listener::open(addr, exporters.iter().copied()));
+        add(format!("netflow {addr}"), None, Box::new(open))?;
     }
     for path in &config.eve {
-        add(Box::new(GrowingEve::open(path, now)?));
+        let (path, name) = (path.clone(), path.display().to_string());
+        add(name, None, Box::new(move |now| boxed(GrowingEve::open(&path, now))))?;
     }
     if !config.socket.as_os_str().is_empty() {
-        add(Box::new(Modules::open(&config.socket, alerts.clone())?));
+        let (path, alerts) = (config.socket.clone(), alerts.clone());
+        let name = path.display().to_string();
+        add(name, None, Box::new(move |_| boxed(Modules::open(&path, alerts.clone()))))?;
     }
     for logs in &config.zeek_dirs {
         let place = directory.join(place_of(logs));
-        let beginning = match read_place(&place) {
-            Some(text) => Beginning::Mark(text),
-            None if config.from_start => Beginning::Start,
-            None => Beginning::End,
+        let (logs, name, from_start) = (logs.clone(), logs.display().to_string(), config.from_start);
+        let open = {
+            let place = place.clone();
+            move |now| {
+                let beginning = match read_place(&place) {
+                    Some(text) => Beginning::Mark(text),
+                    None if from_start => Beginning::Start,
+                    None => Beginning::End,
+                };
+                boxed(GrowingDirectory::open(&logs, beginning, now))
+            }
         };
-        let feed = Box::new(GrowingDirectory::open(logs, beginning, now)?);
-        opened.push(Opened { feed, place: Some(place) });
+        add(name, Some(place), Box::new(open))?;
     }
     if config.sensor == SensorKind::Zeek {
         let zeek = Zeek { binary: config.zeek_program.clone(), scripts: config.zeek_scripts.clone() };
@@ -97,6 +115,80 @@ pub fn open(
         }
     }
     Ok(opened)
+}
+
+/// Opens an input.
+type Opener = Box<dyn FnMut(Now) -> Result<Box<dyn Feed>, InputError> + Send>;
+
+fn boxed(feed: Result<impl Feed + 'static, InputError>) -> Result<Box<dyn Feed>, InputError> {
+    feed.map(|feed| Box::new(feed) as Box<dyn Feed>)
+}
+
+/// Opens an input. Where interfaces are watched they are watched without it, and it is tried again.
+fn open_or_later(name: String, alone: bool, now: Now, mut open: Opener) -> Result<Box<dyn Feed>, Failure> {
+    match open(now) {
+        Ok(feed) => Ok(feed),
+        Err(error) if alone => Err(error.into()),
+        Err(error) => Ok(Box::new(Late { name, open, feed: None, trouble: later(&error) })),
+    }
+}
+
+fn later(error: &InputError) -> String {
+    format!("cannot be opened, which is tried again each {} s: {error}", OPEN_EVERY.as_secs())
+}
+
+/// An input that could not be opened at the start.
+struct Late {
+    name: String,
+    open: Opener,
+    feed: Option<Box<dyn Feed>>,
+    trouble: String,
+}
+
+impl Feed for Late {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn read(&mut self, now: Now, out: &mut Vec<Event>) -> Result<Duration, InputError> {
+        if self.feed.is_none() {
+            match (self.open)(now) {
+                Ok(feed) => self.feed = Some(feed),
+                Err(error) => {
+                    self.trouble = later(&error);
+                    return Ok(OPEN_EVERY);
+                }
+            }
+        }
+        self.feed.as_mut().map_or(Ok(OPEN_EVERY), |feed| feed.read(now, out))
+    }
+
+    fn finish(&mut self, out: &mut Vec<Event>) {
+        if let Some(feed) = &mut self.feed {
+            feed.finish(out);
+        }
+    }
+
+    fn clock(&self, now: Now) -> Option<PacketTime> {
+        self.feed.as_ref().and_then(|feed| feed.clock(now))
+    }
+
+    fn wakers(&self) -> Vec<BorrowedFd<'_>> {
+        self.feed.as_ref().map(|feed| feed.wakers()).unwrap_or_default()
+    }
+
+    fn can_be_forged(&self) -> bool {
+        self.feed.as_ref().is_some_and(|feed| feed.can_be_forged())
+    }
+
+    fn mark(&self) -> Option<String> {
+        self.feed.as_ref().and_then(|feed| feed.mark())
+    }
+
+    fn report(&self) -> FeedReport {
+        let untold = || FeedReport { trouble: self.trouble.clone(), ..FeedReport::default() };
+        self.feed.as_ref().map_or_else(untold, |feed| feed.report())
+    }
 }
 
 /// The name of the file that tells how far a directory was read.
@@ -164,6 +256,8 @@ pub struct Feeds {
     alone: bool,
     ticked: Duration,
     waiting: Vec<Event>,
+    /// Batches of this turn.
+    batches: i64,
 }
 
 /// One of them, and what was told of it.
@@ -193,6 +287,7 @@ impl Feeds {
             alone: number == 0,
             ticked: Duration::ZERO,
             waiting: Vec::new(),
+            batches: 0,
         }
     }
 
@@ -210,23 +305,31 @@ impl Feeds {
                 self.waiting.extend(self.time(now).map(Event::Tick));
                 self.tell(now, pulse);
             }
-            failed = self.read(now).or(failed);
-            self.hand_over(now)?;
+            self.batches = 0;
+            let time = self.time(now);
+            self.hand_over(time, None)?;
+            failed = self.read(now, time, pulse)?.or(failed);
             if self.ticked == now.steady {
                 self.write_places();
             }
         }
         let now = self.now();
-        for fed in &mut self.fed {
+        let time = self.time(now);
+        let mut fed = std::mem::take(&mut self.fed);
+        for fed in &mut fed {
             // What has come already is not lost, unless it comes for ever.
-            let more = |fed: &mut Fed, out: &mut Vec<Event>| {
-                fed.feed.read(now, out).is_ok_and(|wait| wait.is_zero())
-            };
-            let _ = (0..LAST_TURNS).take_while(|_| more(fed, &mut self.waiting)).count();
+            loop {
+                let more = fed.feed.read(now, &mut self.waiting).is_ok_and(|wait| wait.is_zero());
+                self.hand_over(time, None)?;
+                if !more || self.now().steady.saturating_sub(now.steady) >= LAST_READ {
+                    break;
+                }
+            }
             fed.feed.finish(&mut self.waiting);
+            self.hand_over(time, None)?;
         }
+        self.fed = fed;
         self.tell(now, pulse);
-        self.hand_over(now)?;
         self.write_places();
         match failed {
             Some(failure) if self.alone && self.fed.is_empty() => {
@@ -279,51 +382,66 @@ impl Feeds {
         let _ = poll(&mut wakers, PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO));
     }
 
-    /// Asks all of them; who fails is asked no more. Says why the last one failed.
-    fn read(&mut self, now: Now) -> Option<Failure> {
-        let (waiting, journal, mut failed) = (&mut self.waiting, &mut self.journal, None);
-        self.fed.retain_mut(|fed| {
+    /// Asks all of them and hands over what they tell; who fails is asked no more. Says why the last one failed. `time` is up to when all was
+    /// told before.
+    fn read(
+        &mut self,
+        now: Now,
+        time: Option<PacketTime>,
+        pulse: &Pulse,
+    ) -> Result<Option<Failure>, Failure> {
+        let mut failed = None;
+        for mut fed in std::mem::take(&mut self.fed) {
             // Who wakes nobody is asked when he said.
             if fed.due > now.steady && fed.feed.wakers().is_empty() {
-                return true;
+                self.fed.push(fed);
+                continue;
             }
-            match fed.feed.read(now, waiting) {
+            let sheds = !self.alone && fed.feed.can_be_forged();
+            let shed = sheds.then_some(&pulse.shed_told);
+            match fed.feed.read(now, &mut self.waiting) {
                 Ok(again) => {
                     fed.due = now.steady + again;
-                    true
+                    self.fed.push(fed);
                 }
                 Err(error) => {
-                    fed.feed.finish(waiting);
+                    fed.feed.finish(&mut self.waiting);
                     let failure = Failure::from(error);
                     let said = format!("is read no more: {failure}");
-                    journal.send(&entries::degraded(&fed.feed.name(), &said));
+                    self.journal.send(&entries::degraded(&fed.feed.name(), &said));
                     failed = Some(failure);
-                    false
                 }
             }
-        });
-        failed
+            self.hand_over(time, shed)?;
+        }
+        Ok(failed)
     }
 
-    /// Hands over what came, however long the engine takes.
-    fn hand_over(&mut self, now: Now) -> Result<(), Failure> {
+    /// Hands over what came, however long the engine takes; or, where it is counted what is shed, what the engine takes now.
+    fn hand_over(&mut self, time: Option<PacketTime>, shed: Option<&AtomicU64>) -> Result<(), Failure> {
         let mut events = std::mem::take(&mut self.waiting).into_iter();
-        let time = self.time(now);
-        let mut after = 0;
+        let ended = || Failure::new(Exit::Software, "the detection threads ended early");
         loop {
             let mut batch: Vec<Event> = events.by_ref().take(BATCH).collect();
             if batch.is_empty() {
                 return Ok(());
             }
-            if after > 0
-                && let Some(time) = time
-            {
-                batch.insert(0, Event::Tick(time + Span(after)));
+            let told = batch.len() as u64;
+            if let Some(time) = time {
+                batch.insert(0, Event::Tick(time + Span(self.batches)));
             }
-            after += 1;
-            self.input
-                .send(batch)
-                .map_err(|_| Failure::new(Exit::Software, "the detection threads ended early"))?;
+            self.batches += 1;
+            let Some(shed) = shed else {
+                self.input.send(batch).map_err(|_| ended())?;
+                continue;
+            };
+            match self.input.try_send(batch) {
+                Ok(()) => {}
+                Err(NotTaken::Full(_)) => {
+                    shed.fetch_add(told, Ordering::Relaxed);
+                }
+                Err(NotTaken::Stopped(_)) => return Err(ended()),
+            }
         }
     }
 
@@ -398,6 +516,25 @@ fn state(report: &FeedReport, now: PacketTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_opened_is_opened_later_unless_it_is_all_there_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let logs = dir.path().join("suricata");
+        let (now, path) = (now(&Clocks::default()), logs.join("eve.json"));
+        let opener = || -> Opener {
+            let path = path.clone();
+            Box::new(move |now| boxed(GrowingEve::open(&path, now)))
+        };
+        assert!(open_or_later("eve".into(), true, now, opener()).is_err());
+        let mut late = open_or_later("eve".into(), false, now, opener()).expect("opened later");
+        assert_eq!(late.read(now, &mut Vec::new()).expect("no end"), OPEN_EVERY);
+        assert!(late.report().trouble.starts_with("cannot be opened"), "{:?}", late.report());
+        fs::create_dir(&logs).expect("made");
+        fs::write(&path, "").expect("written");
+        assert!(late.read(now, &mut Vec::new()).expect("opened") < OPEN_EVERY);
+        assert_eq!(late.report().trouble, "");
+    }
 
     #[test]
     fn how_an_input_stands_is_one_line() {

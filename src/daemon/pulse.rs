@@ -21,6 +21,8 @@ pub struct Pulse {
     pub shed_remote: AtomicU64,
     /// Events of local hosts that were shed because the engine was full all the same.
     pub shed_local: AtomicU64,
+    /// Events that other devices told of over the network, which were shed because the engine was full.
+    pub shed_told: AtomicU64,
     /// Packets that the kernel dropped because we did not take them.
     pub drops: AtomicU64,
     /// Connections that the sensor gave up because its table was full.
@@ -72,7 +74,7 @@ impl Pulse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses([u64; NAMES.len()]);
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "packets dropped by the kernel",
     "connections given up by the full sensor",
     "events between remote hosts shed",
@@ -83,6 +85,7 @@ const NAMES: [&str; 10] = [
     "events of blocked addresses skipped",
     "events between remote hosts left out",
     "rows of flows not kept",
+    "events told by other devices shed",
 ];
 
 impl Losses {
@@ -100,6 +103,7 @@ impl Losses {
             load(&pulse.skipped_blocked),
             load(&pulse.coarse_remote),
             load(&pulse.rows_shed),
+            load(&pulse.shed_told),
         ])
     }
 

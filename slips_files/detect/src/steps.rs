@@ -22,20 +22,23 @@ use crate::tally::{Distinct, Once, Trail};
 pub struct Limits {
     /// Keys; those with the lowest counts make room.
     pub keys: usize,
-    /// Keys that weigh anything; what further ones say is info.
+    /// Keys of each level that weigh anything (see [`Steps::add_capped`]); what further ones say is info.
     pub weighing: u32,
 }
+
+const LEVELS: usize = ThreatLevel::Critical as usize + 1;
 
 #[derive(Debug)]
 struct Counts<K> {
     once: Once,
     keys: Table<K, Count>,
-    weighing: u32,
+    /// By the level that they may reach at most: those that may reach little take no place of those that may reach more.
+    weighing: [u32; LEVELS],
 }
 
 impl<K> Default for Counts<K> {
     fn default() -> Self {
-        Self { once: Once::default(), keys: Table::default(), weighing: 0 }
+        Self { once: Once::default(), keys: Table::default(), weighing: [0; LEVELS] }
     }
 }
 
@@ -93,7 +96,20 @@ impl<K: Copy + Eq + Hash> Steps<K> {
 
     /// Counts one more of `key`, with such a proof.
     pub fn add_with(&mut self, cx: &Cx<'_>, key: K, uid: Uid, proof: Proof) -> Option<Reached> {
-        self.climb(cx, key, uid, proof, |count| {
+        self.add_capped(cx, key, uid, proof, ThreatLevel::Critical)
+    }
+
+    /// Counts one more of `key`, with such a proof, which is of this level at most. Keys of different levels take no place of each
+    /// other's, and those of none take no place at all.
+    pub fn add_capped(
+        &mut self,
+        cx: &Cx<'_>,
+        key: K,
+        uid: Uid,
+        proof: Proof,
+        most: ThreatLevel,
+    ) -> Option<Reached> {
+        self.climb(cx, key, uid, (proof, most), |count| {
             count.n = count.n.saturating_add(1);
             true
         })
@@ -113,7 +129,7 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         uid: Uid,
         proof: Proof,
     ) -> Option<Reached> {
-        self.climb(cx, key, uid, proof, |count| {
+        self.climb(cx, key, uid, (proof, ThreatLevel::Critical), |count| {
             let members = count.members.get_or_insert_default();
             let new = members.insert(member);
             count.n = members.len();
@@ -126,7 +142,7 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         cx: &Cx<'_>,
         key: K,
         uid: Uid,
-        proof: Proof,
+        (proof, most): (Proof, ThreatLevel),
         count_up: impl FnOnce(&mut Count) -> bool,
     ) -> Option<Reached> {
         let counts = self.state.get_or_default(cx.slot(), cx.window());
@@ -139,13 +155,18 @@ impl<K: Copy + Eq + Hash> Steps<K> {
         let step = self.ladder.step(count.n);
         let (rises, proven) = (ladder::climb(&mut count.told, step), self.ladder.step(count.proven));
         let mut rung = self.ladder.at_step(step)?;
+        rung.level = rung.level.min(most);
         // What was told as unproven is told again when those that are proven have come as far.
         let proves = proven >= step && step > count.told_proven && rung.level > ThreatLevel::Info;
         if !rises && !proves {
             return None;
         }
-        if !count.weighs && rung.level > ThreatLevel::Info && counts.weighing < self.limits.weighing {
-            counts.weighing += 1;
+        if !count.weighs
+            && rung.level > ThreatLevel::Info
+            && let Some(weighing) = counts.weighing.get_mut(most as usize)
+            && *weighing < self.limits.weighing
+        {
+            *weighing += 1;
             count.weighs = true;
         }
         if !count.weighs {

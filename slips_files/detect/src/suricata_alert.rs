@@ -19,13 +19,13 @@ pub static SPEC: Spec = Spec {
     thresholds: &[MATCHES],
     header: Header {
         detects: "A signature of Suricata's matched (`SURICATA_ALERT`), where its event log is read.",
-        attack: "What the signature says.",
+        attack: "What the signature says; most often T1190 Exploit Public-Facing Application, T1046 Network Service Discovery.",
         rule: "Each signature of each pair of hosts, by Suricata's severity: 1 is high, 2 medium, 3 low, all further ones info. A rule \
             that names its target (`target:`) says who attacks; else it is who sent the packet that matched, and for answers to an \
             attack (`ATTACK_RESPONSE`) who received it.",
         numbers: "At 1, 10 and 100 matches in a window, with confidence 0.5, 0.6 and 0.7: signatures are written for those who look \
             twice. The original does not read alerts.",
-        quiet: "One signature is never an alert, however often it matches: eight of a source weigh, each once more at 10 and 100. What \
+        quiet: "One signature is never an alert, however often it matches: eight of a source and a severity weigh, each once more at 10 and 100. What \
             Suricata's rules call information or a decoder's complaint is severity 3.",
         evasion: "Whatever evades the rules.",
         proof: "Proven when the match is in an application's data over TCP, which Suricata follows after a handshake only.",
@@ -82,17 +82,17 @@ fn told(cx: &mut Cx<'_>, notice: &Notice, matches: &mut Steps<u64>) {
     let signature = word_after(&notice.sub, "sid=").unwrap_or("?");
     let proof = if is_proven(notice) { Proof::Proven } else { Proof::Unproven };
     let key = member_of(signature) ^ member_of_ip(dst).rotate_left(7);
-    let Some(reached) = matches.add_with(cx, key, notice.uid, proof) else { return };
+    let severity = number_after(&notice.sub, "severity=").unwrap_or(3);
+    let Some(reached) = matches.add_capped(cx, key, notice.uid, proof, level_of(severity)) else { return };
     let is_answer = notice.msg.contains("ATTACK_RESPONSE") && word_after(&notice.sub, " target=").is_none();
     let (attacker, victim) = if is_answer { (dst, src) } else { (src, dst) };
-    let severity = number_after(&notice.sub, "severity=").unwrap_or(3);
     let says: String = notice.msg.chars().take(TEXT).collect();
     let category: String =
         notice.sub.split_once("category=").map_or("", |(_, rest)| rest).chars().take(CATEGORY).collect();
     let dropped = if notice.sub.contains(" action=blocked ") { ", which Suricata dropped" } else { "" };
     let finding = Finding {
         victim: Some(Entity::Ip(victim)),
-        level: reached.rung.level.min(level_of(severity)),
+        level: reached.rung.level,
         proto: notice.proto,
         dst_port: notice.port.filter(|_| !is_answer),
         proof: reached.proof,
@@ -145,6 +145,27 @@ mod tests {
         assert_eq!(levels(&grown), ["medium 0.5", "medium 0.6"]);
         assert_eq!(grown[1].text, "Suricata: ET SCAN a scanner [1:7], Misc Attack, severity 2, 10 times");
         assert_eq!(grown[1].attacker.ip(), Some(at("203.0.113.9")));
+    }
+
+    #[test]
+    fn small_matches_take_no_place_of_severe_ones() {
+        let mut bench = bench(SuricataAlert::new(&Settings::default()));
+        let mut told = |host: usize, severity: u8| {
+            let Event::Notice(mut alert) = notice(NOTE, "ET a rule", "203.0.113.9") else {
+                return Vec::new();
+            };
+            alert.dst = Some(at(&format!("192.168.1.{host}")));
+            alert.sub = format!("severity={severity} sid=1:{severity} action=allowed category=x");
+            levels(&bench.feed(&Event::Notice(alert)))
+        };
+        for small in [4, 3, 2] {
+            for host in 1..=20 {
+                told(host, small);
+            }
+        }
+        let severe: Vec<_> = (1..=9).flat_map(|host| told(host, 1)).collect();
+        assert_eq!(severe[..8], ["high 0.5"; 8]);
+        assert_eq!(severe[8], "info 0.5");
     }
 
     #[test]

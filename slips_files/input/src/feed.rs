@@ -42,6 +42,11 @@ pub trait Feed: Send {
         Vec::new()
     }
 
+    /// Whether anybody in the network may make it tell as much as he likes: what it tells is shed then rather than what was seen here.
+    fn can_be_forged(&self) -> bool {
+        false
+    }
+
     /// Where it stands after all that was appended so far, for a later start to go on from; `None` where there is nothing to go back to.
     fn mark(&self) -> Option<String> {
         None

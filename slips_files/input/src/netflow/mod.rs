@@ -313,8 +313,7 @@ fn v5_record(record: &[u8], times: Times) -> Option<Half> {
     rest.take(1)?;
     let (flags, proto) = (rest.u8()?, rest.u8()?);
     let mut half = Half::new(src, dst, proto, ports);
-    half.end = times.of_uptime(last)?.min(times.now);
-    half.start = times.of_uptime(first)?.min(half.end);
+    (half.start, half.end) = times.within(times.of_uptime(first)?, times.of_uptime(last)?);
     (half.pkts, half.bytes) = (u64::from(pkts), u64::from(bytes));
     half.flags = Flags(flags);
     Some(half)

@@ -10,6 +10,9 @@ use super::template::{Space, Template};
 use crate::flowlog::half::Half;
 use crate::flowlog::state::Flags;
 
+/// Exporters tell of a flow after half an hour at the latest.
+const OLDEST: Span = Span::from_secs(86_400);
+
 /// What the header of the datagram tells of time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
@@ -26,6 +29,14 @@ impl Times {
     pub(super) fn of_uptime(self, millis: u32) -> Option<PacketTime> {
         let ago = self.uptime?.wrapping_sub(millis).cast_signed();
         Some(self.now - Span::from_millis(i64::from(ago)))
+    }
+
+    /// What it tells of when a flow began and ended, as far as it can be: nothing ends after it was told, and what is told to be older
+    /// than a day was not.
+    pub(super) fn within(self, start: PacketTime, end: PacketTime) -> (PacketTime, PacketTime) {
+        let oldest = self.now - OLDEST;
+        let end = end.min(self.now).max(oldest);
+        (start.min(end).max(oldest), end)
     }
 
     /// A moment by the exporter's clock.
@@ -154,9 +165,9 @@ impl Values {
         let end = self.end.or(of_uptime(self.last_uptime));
         let start = self.start.or(of_uptime(self.first_uptime));
         let lasted = self.lasted.unwrap_or_default();
-        // What is told of no time was just now; nothing ends after it was told.
-        half.end = end.or(start.map(|start| start + lasted)).unwrap_or(times.now).min(times.now);
-        half.start = start.unwrap_or(half.end - lasted).min(half.end);
+        // What is told of no time was just now.
+        let end = end.or(start.map(|start| start + lasted)).unwrap_or(times.now).min(times.now);
+        (half.start, half.end) = times.within(start.unwrap_or(end - lasted), end);
         (half.pkts, half.bytes) = (self.pkts, self.bytes);
         (half.out_pkts, half.out_bytes) = (self.reverse_pkts, self.reverse_bytes);
         half.flags = Flags(self.flags);

@@ -100,7 +100,9 @@ impl Templates {
     }
 
     fn keep(&mut self, id: u16, template: Template) -> Result<(), Reject> {
-        if id < FIRST_DATA || template.least == 0 || template.fields.len() > MAX_FIELDS {
+        // Fields of nothing cost the exporter nothing in a record, and us as much as others.
+        let is_hollow = template.fields.iter().any(|field| field.length == 0);
+        if id < FIRST_DATA || is_hollow || template.least == 0 || template.fields.len() > MAX_FIELDS {
             return Err(Reject::new(Reason::BadHeader));
         }
         if self.0.len() >= MAX_TEMPLATES && !self.0.contains_key(&id) {
@@ -190,6 +192,7 @@ mod tests {
         // Cut short; no record would ever end; an id of a set of templates; a field of any length in v9.
         assert_eq!(refused(&[256, 2, 8, 4], Dialect::V9), Reason::BadBlockLength);
         assert_eq!(refused(&[256, 1, 8, 0], Dialect::V9), Reason::BadHeader);
+        assert_eq!(refused(&[256, 2, 8, 4, 12, 0], Dialect::Ipfix), Reason::BadHeader);
         assert_eq!(refused(&[255, 1, 8, 4], Dialect::V9), Reason::BadHeader);
         assert_eq!(refused(&[256, 1, 8, VARIABLE], Dialect::V9), Reason::BadBlockLength);
         let many: Vec<u16> = [256, 200].into_iter().chain((0..400).map(|_| 1)).collect();

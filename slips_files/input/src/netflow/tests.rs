@@ -64,6 +64,16 @@ fn missed(collector: &Collector) -> u64 {
 }
 
 #[test]
+fn no_record_is_of_years_ago_or_of_times_to_come() {
+    let times = Times { now: NOW, behind: Span(0), uptime: None };
+    let day = Span::from_secs(86_400);
+    let (start, end) = times.within(PacketTime(0), PacketTime(1));
+    assert_eq!((start, end), (NOW - day, NOW - day));
+    let (start, end) = times.within(NOW + day, NOW + day);
+    assert_eq!((start, end), (NOW, NOW));
+}
+
+#[test]
 fn both_directions_of_version_5_are_one_flow_in_our_time() {
     let mut told = collector();
     let (a, b) = ([192, 168, 1, 7], [203, 0, 113, 9]);

@@ -1,6 +1,6 @@
 //! `alert`: a signature of Suricata's matched. Becomes a notice `Suricata::Alert` whose message is the signature's text and whose
 //! `sub` tells the rest in a fixed form: `severity=2 sid=1:2403388 action=allowed app=http target=named category=Misc Attack`, of which
-//! `app` is there when the match is in an application's data, and `target` when the rule says which side attacks.
+//! `app` is there when the match is in a transaction of an application's, and `target` when the rule says which side attacks.
 
 use slips_core::event::{Event, Notice};
 use slips_core::flow::Proto;
@@ -42,6 +42,8 @@ pub(super) const KIND: Kind = Kind { name: "alert", names: NAMES, slot: col::EVE
 
 /// What every such notice is called.
 const NOTE: &str = "Suricata::Alert";
+/// How the signatures begin by which Suricata tells of segments that do not fit.
+const STREAM: &str = "SURICATA STREAM";
 /// Rules that name no class have this severity.
 const NO_SEVERITY: u64 = 3;
 
@@ -56,7 +58,11 @@ fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
     };
     let category = row.string(col::CATEGORY);
     let app = row.string(col::APP_PROTO);
-    let is_app = !app.is_empty() && app != "failed" && !app.contains(' ');
+    let signature = row.string(col::SIGNATURE);
+    // The protocol is the flow's, whatever matched; only what is in a transaction has its number. What the decoder of the stream complains of
+    // is about packets, and forged ones may be complained of.
+    let is_data = row.has(col::TX_ID) && !signature.starts_with(STREAM);
+    let is_app = is_data && !app.is_empty() && app != "failed" && !app.contains(' ');
     let app = if is_app { format!(" app={app}") } else { String::new() };
     // The packet that matched names its sender first; a rule may say better who attacks whom.
     let named = (row.addr(col::SOURCE_IP)?, row.addr(col::TARGET_IP)?);
@@ -71,7 +77,7 @@ fn decode(row: &Row<'_>, queue: &mut Reorder) -> Result<(), Reject> {
         at: row.time(col::TS)?,
         uid: row.uid(col::UID),
         note: NOTE.to_owned(),
-        msg: row.string(col::SIGNATURE),
+        msg: signature,
         sub: format!("severity={severity} sid={gid}:{sid} action={action}{app}{target} category={category}"),
         src,
         dst,

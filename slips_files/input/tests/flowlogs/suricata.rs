@@ -209,13 +209,21 @@ fn a_signature_becomes_a_notice_with_its_severity() {
     assert_eq!((notice.port, notice.uid.as_str(), notice.at.0), (Some(443), "77", 1_622_988_000_000_000));
     let Event::Notice(notice) = one(
         "alert",
-        r#""app_proto":"http","alert":{"action":"blocked","signature_id":7,"signature":"x","severity":1,"source":{"ip":"192.0.2.9","port":80},"target":{"ip":"192.0.2.8","port":81}}"#,
+        r#""tx_id":0,"app_proto":"http","alert":{"action":"blocked","signature_id":7,"signature":"x","severity":1,"source":{"ip":"192.0.2.9","port":80},"target":{"ip":"192.0.2.8","port":81}}"#,
     ) else {
         panic!("a notice")
     };
     assert_eq!(notice.sub, "severity=1 sid=1:7 action=blocked app=http target=named category=");
     let ends = [notice.src, notice.dst].map(|addr| addr.map(|addr| addr.to_string()).unwrap_or_default());
     assert_eq!((ends, notice.port), (["192.0.2.9".to_owned(), "192.0.2.8".to_owned()], Some(81)));
+    // The protocol alone is the flow's; and what the stream complains of is not data.
+    for (tx, signature) in [("", "x"), (r#""tx_id":0,"#, "SURICATA STREAM Packet with invalid ack")] {
+        let fields = format!(
+            r#"{tx}"app_proto":"http","alert":{{"signature_id":7,"signature":"{signature}","severity":1}}"#
+        );
+        let Event::Notice(notice) = one("alert", &fields) else { panic!("a notice") };
+        assert_eq!(notice.sub, "severity=1 sid=1:7 action=allowed category=");
+    }
 }
 
 #[test]
