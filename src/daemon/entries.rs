@@ -20,9 +20,7 @@ use crate::control::Squatter;
 
 /// An attacker's evidence is enough.
 pub fn alert(alert: &Alert) -> Entry {
-    let mut kinds: Vec<_> = alert.evidence.iter().map(|e| e.finding.kind.name()).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
+    let kinds = kinds(alert);
     let confidence = format!("{:.2}", alert.confidence.get());
     Entry::new(
         Kind::Alert,
@@ -65,7 +63,16 @@ pub fn block(net: Net, alert: &Alert, term: Duration, now: PacketTime, mode: Mod
         .with(Field::Until, render::iso(until))
         .with(Field::Seconds, term.as_secs())
         .with(Field::Origin, "alert")
+        .with(Field::Reason, kinds(alert).join(" "))
         .with(Field::Mode, mode_name(mode))
+}
+
+/// What the alert's evidence is of.
+fn kinds(alert: &Alert) -> Vec<&'static str> {
+    let mut kinds: Vec<_> = alert.evidence.iter().map(|e| e.finding.kind.name()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
 }
 
 /// A network is blocked on somebody's word: an administrator's (`hand`) or a peer's.

@@ -28,10 +28,11 @@ inside sh -e -c '
     ip netns add other
     ip link add wan0 type veth peer name eth0 netns other
     ip address add 192.0.2.1/24 dev wan0
-    ip -n other address add 192.0.2.66/24 dev eth0
+    ip -n other address add 203.0.113.66/32 dev eth0
     ip -n other address add 192.0.2.77/24 dev eth0
     ip link set wan0 up
-    ip -n other link set eth0 up' >"$dir/prepare.log" 2>&1 || fail "cannot prepare: $(tail -n 3 "$dir/prepare.log")"
+    ip -n other link set eth0 up
+    ip route add 203.0.113.66/32 dev wan0' >"$dir/prepare.log" 2>&1 || fail "cannot prepare: $(tail -n 3 "$dir/prepare.log")"
 inside systemctl start slips.service || fail "slips.service does not start"
 
 # The keys: one is in the credential store, one is not, and both is fine. The thread that asks services runs for the first.
@@ -53,7 +54,7 @@ print(*(field for field in ["MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIF
     [ "$(cat "$dir/lacks")" = "" ] || fail "the entry of $kind lacks $(cat "$dir/lacks"): $(cut -c1-600 "$dir/entry")"
     kinds=$((${kinds:-0} + 1))
 }
-there_is() { [ -n "$(entries "SLIPS_EVENT=$1" -n 1)" ]; }
+there_is() { [ -n "$(entries "SLIPS_EVENT=$1" ${2:+"$2"} -n 1)" ]; }
 
 # As the kernel tells the daemon itself, and nobody else.
 has 'SLIPS_EVENT=start SLIPS_MODE=enforce' SLIPS_VERSION SLIPS_INTERFACES SLIPS_MODE SLIPS_SANDBOX
@@ -61,8 +62,8 @@ sandbox="user=$(inside id -u slips) capabilities=net_admin,net_raw no-new-privil
 told=$(inside journalctl -t slips -o cat --no-pager SLIPS_EVENT=start SLIPS_MODE=enforce --output-fields=SLIPS_SANDBOX -n 1)
 [ "$told" = "$sandbox" ] || fail "the daemon is confined to '$told', and should be to '$sandbox'"
 
-# One who knocks at all doors of the router, and one who must not be blocked.
-for from in 192.0.2.66 192.0.2.77; do
+# One outside who knocks at all doors of the router (who is inside is blocked once the address is proven to be his), and one who must not be blocked.
+for from in 203.0.113.66 192.0.2.77; do
     nsenter --net="/proc/$pid/root/run/netns/other" python3 -c '
 import socket, sys
 for port in range(1, 3000):
@@ -82,10 +83,11 @@ until_so "nobody is blocked" there_is block
 until_so "nobody is spared" there_is refusal
 has SLIPS_EVENT=alert SLIPS_TIME SLIPS_SRC_IP SLIPS_ALERT_ID SLIPS_WINDOW SLIPS_CONFIDENCE SLIPS_ACCUMULATED SLIPS_CAUSE SLIPS_PROOF SLIPS_EVIDENCE_COUNT \
     SLIPS_EVIDENCE_TYPES SLIPS_EVIDENCE
-has SLIPS_EVENT=block SLIPS_TARGET SLIPS_SRC_IP SLIPS_ALERT_ID SLIPS_UNTIL SLIPS_SECONDS SLIPS_ORIGIN SLIPS_MODE
+has SLIPS_EVENT=block SLIPS_TARGET SLIPS_SRC_IP SLIPS_ALERT_ID SLIPS_UNTIL SLIPS_SECONDS SLIPS_ORIGIN SLIPS_REASON SLIPS_MODE
 has SLIPS_EVENT=refusal SLIPS_TARGET SLIPS_REASON SLIPS_ORIGIN
 inside slips block 198.51.100.7 --for 1h --why test >"$dir/block" 2>&1 || fail "block: $(cat "$dir/block")"
-has SLIPS_EVENT=block SLIPS_TARGET SLIPS_UNTIL SLIPS_SECONDS SLIPS_ORIGIN SLIPS_REASON SLIPS_MODE
+until_so "the journal has no block by hand" there_is block SLIPS_TARGET=198.51.100.7
+has "SLIPS_EVENT=block SLIPS_TARGET=198.51.100.7" SLIPS_TARGET SLIPS_UNTIL SLIPS_SECONDS SLIPS_ORIGIN SLIPS_REASON SLIPS_MODE
 inside slips unblock 198.51.100.7 >"$dir/block" 2>&1 || fail "unblock: $(cat "$dir/block")"
 until_so "nobody is let in" there_is unblock
 has SLIPS_EVENT=unblock SLIPS_TARGET SLIPS_REASON
