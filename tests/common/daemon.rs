@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 /// A running `slips run --monitor`.
 pub struct Daemon {
@@ -17,7 +18,15 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts it with these arguments, its files below `dir`, and waits until it is ready.
+    ///
+    /// As root this thread, and what it opens and starts from now on, has a network of its own with nothing but loopback: other tests
+    /// would ask this daemon where they expect none.
     pub fn start(dir: &Path, more: &[&str]) -> Self {
+        if geteuid().is_root() {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+            let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+            assert!(up.expect("ip runs").success(), "loopback does not come up");
+        }
         let notify = UnixDatagram::bind(dir.join("notify")).expect("a socket");
         notify.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
         let out = dir.join("out");
