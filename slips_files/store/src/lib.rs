@@ -25,8 +25,8 @@ pub use lines::{Limits, LineFile};
 pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, StoreError};
 pub use sqlite::{
-    Answer, Answers, Block, BlockId, BlockState, Blocks, Brief, Damaged, Judged, KeptEnvelope, NewBlock,
-    Outcome, PeerBook, PeerPlace, PeerStanding, Sqlite, SqliteLimits, StoredAlert, StoredBlock,
+    Answer, Answers, Block, BlockId, BlockState, Blocks, Brief, Damaged, Filed, Judged, KeptEnvelope,
+    NewBlock, Outcome, PeerBook, PeerPlace, PeerStanding, Sqlite, SqliteLimits, StoredAlert, StoredBlock,
     StoredEvidence, StoredFlow, StoredProfile, Stories, Story,
 };
 pub use zeek::{ZeekFormat, ZeekLogs};

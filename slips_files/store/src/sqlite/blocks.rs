@@ -82,7 +82,7 @@ pub struct Block {
 /// disk: a power cut may take what the system had not written by itself, some half a minute; [`durably`](Self::durably) waits.
 pub struct Blocks {
     place: Place,
-    db: Connection,
+    pub(super) db: Connection,
     /// How many books there were before it here.
     number: u32,
 }
@@ -345,7 +345,7 @@ impl Blocks {
         select().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path().to_owned(), source })
     }
 
-    fn failed(&self, source: rusqlite::Error) -> StoreError {
+    pub(super) fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Sqlite { doing: "write", path: self.path().to_owned(), source }
     }
 }

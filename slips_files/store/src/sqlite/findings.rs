@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use rusqlite::{Connection, params};
-use slips_core::alert::{Alert, Cause};
+use slips_core::alert::Alert;
 use slips_core::evidence::{Entity, Evidence, Proof, ThreatLevel};
 
 use super::flows::ProtoText;
+use crate::wire::due;
 
 /// Newer is what was seen later: a revision starts at 0 again when the daemon restarts within a window.
 const EVIDENCE: &str = "
@@ -62,11 +63,6 @@ pub(super) fn put_evidence(db: &Connection, evidence: &Evidence) -> rusqlite::Re
 /// Writes an alert and the evidence it names, so that it can be explained even if an evidence record was lost.
 pub(super) fn put_alert(db: &Connection, alert: &Alert, now: i64) -> rusqlite::Result<()> {
     let id = alert.id.to_string();
-    let cause = match alert.cause {
-        Cause::Accumulated => "accumulated",
-        Cause::Critical => "critical",
-        Cause::Assisted => "assisted",
-    };
     db.prepare_cached("INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?.execute(
         params![
             id,
@@ -76,7 +72,7 @@ pub(super) fn put_alert(db: &Connection, alert: &Alert, now: i64) -> rusqlite::R
             alert.window_end.0,
             alert.at.0,
             now,
-            cause,
+            due::cause_name(alert.cause),
             alert.accumulated,
             alert.confidence.get(),
             ThreatLevel::Critical.name(),

@@ -5,6 +5,7 @@
 
 mod answers;
 mod blocks;
+mod due;
 mod findings;
 mod flows;
 mod labels;
@@ -24,6 +25,7 @@ use slips_core::record::Record;
 
 pub use answers::{Answer, Answers};
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
+pub use due::Filed;
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
 pub use place::Damaged;
 pub(crate) use profiles::ProfileTable;
@@ -85,6 +87,7 @@ pub struct Sqlite {
     next_id: i64,
     labels: Labels,
     lost: u64,
+    filed: Option<Filed>,
 }
 
 struct Held {
@@ -120,9 +123,15 @@ impl Sqlite {
             next_id: 1,
             labels: Labels::new(),
             lost: 0,
+            filed: None,
         };
         sink.connect()?;
         Ok(sink)
+    }
+
+    /// The same, telling which alerts the database has.
+    pub fn telling(self, filed: Filed) -> Self {
+        Self { filed: Some(filed), ..self }
     }
 
     /// The database.
@@ -206,6 +215,7 @@ impl Sqlite {
             Ok(()) => {
                 self.labels.committed();
                 self.db = Some(db);
+                self.tell_filed(count);
                 self.drop_oldest(count);
                 Ok(())
             }
@@ -218,6 +228,18 @@ impl Sqlite {
                 drop(db);
                 Err(self.place.failed(source))
             }
+        }
+    }
+
+    /// Tells of the alerts among the oldest held records that the database has them.
+    fn tell_filed(&self, count: usize) {
+        let Some(filed) = &self.filed else { return };
+        let mut alerts = self.held.iter().take(count).filter_map(|held| match &held.record {
+            Record::Alert(alert) => Some(alert.id),
+            _ => None,
+        });
+        if let Some(first) = alerts.next() {
+            filed.add(std::iter::once(first).chain(alerts));
         }
     }
 

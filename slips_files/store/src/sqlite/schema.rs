@@ -65,6 +65,10 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX evidence_victim ON evidence (victim);
     CREATE INDEX alerts_attacker ON alerts (attacker);
 ",
+    // In the book: alerts that were told and that flows.sqlite may not have yet, as `wire::due` writes them.
+    "
+    CREATE TABLE alerts_due (number INTEGER PRIMARY KEY, id TEXT UNIQUE, alert TEXT);
+",
 ];
 
 /// What a connection waits for. Both leave a whole database whatever happens, and what was committed outlives the process; a power cut

@@ -1,5 +1,6 @@
 //! What other programs read. These types change only together with their version.
 
+pub(crate) mod due;
 pub mod idmef;
 
 #[cfg(test)]
