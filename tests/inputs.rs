@@ -339,6 +339,15 @@ fn suricatas_log_is_followed_over_a_rotation_and_programs_hear_of_the_alert() {
         stored(&out).iter().filter(|flow| flow.src == "203.0.113.7").map(|flow| flow.dst_port).collect();
     ports.sort_unstable();
     assert_eq!(ports, (1..=400).collect::<Vec<_>>(), "each line once");
+    // What is written while nobody reads is read by the next run: the rest of the file, renamed by then, and the next.
+    append(&log, &refused(4, 401));
+    std::fs::rename(&log, at("eve.json.2")).expect("renamed");
+    append(&log, &refused(5, 402));
+    let daemon = Daemon::start(dir.path(), &["--eve", log.to_str().expect("utf-8")]);
+    wait_until("the flows are kept", || stored(&out).iter().any(|flow| flow.dst_port == 402));
+    assert_eq!(daemon.stop(), Some(0));
+    let later = stored(&out).iter().filter(|flow| flow.dst_port == 401).count();
+    assert_eq!((later, stored(&out).len()), (1, 403), "each line once");
     let alerts = std::fs::read_to_string(out.join("alerts.json")).expect("alerts.json");
     assert!(
         alerts.contains(told["alert_ID"].as_str().expect("an identity")),

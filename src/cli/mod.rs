@@ -293,7 +293,7 @@ struct Run {
     /// none is watched. Begins with what is written from now on, and goes on there when it is started again.
     #[arg(long, value_name = "DIR")]
     zeek_dir: Vec<PathBuf>,
-    /// Begin with all that lies in the directories of --zeek-dir, where they were never read before.
+    /// Begin with all that lies in the directories of --zeek-dir and the logs of --eve, where they were never read before.
     #[arg(long)]
     from_start: bool,
     /// Who makes flows of the packets of interfaces. Default: `inputs.sensor` of the configuration, slips.

@@ -82,8 +82,12 @@ pub fn open(
         add(format!("netflow {addr}"), None, Box::new(open))?;
     }
     for path in &config.eve {
-        let (path, name) = (path.clone(), path.display().to_string());
-        add(name, None, Box::new(move |now| boxed(GrowingEve::open(&path, now))))?;
+        let (place, name) = (directory.join(place_of(path)), path.display().to_string());
+        let open = {
+            let (path, place, from_start) = (path.clone(), place.clone(), config.from_start);
+            move |now| boxed(GrowingEve::open(&path, beginning(&place, from_start), now))
+        };
+        add(name, Some(place), Box::new(open))?;
     }
     if !config.socket.as_os_str().is_empty() {
         let (path, alerts) = (config.socket.clone(), alerts.clone());
@@ -95,14 +99,7 @@ pub fn open(
         let (logs, name, from_start) = (logs.clone(), logs.display().to_string(), config.from_start);
         let open = {
             let place = place.clone();
-            move |now| {
-                let beginning = match read_place(&place) {
-                    Some(text) => Beginning::Mark(text),
-                    None if from_start => Beginning::Start,
-                    None => Beginning::End,
-                };
-                boxed(GrowingDirectory::open(&logs, beginning, now))
-            }
+            move |now| boxed(GrowingDirectory::open(&logs, beginning(&place, from_start), now))
         };
         add(name, Some(place), Box::new(open))?;
     }
@@ -127,8 +124,9 @@ fn boxed(feed: Result<impl Feed + 'static, InputError>) -> Result<Box<dyn Feed>,
 /// Opens an input. Where interfaces are watched they are watched without it, and it is tried again.
 fn open_or_later(name: String, alone: bool, now: Now, mut open: Opener) -> Result<Box<dyn Feed>, Failure> {
     match open(now) {
-        Ok(feed) => Ok(feed),
+        Ok(feed) if alone => Ok(feed),
         Err(error) if alone => Err(error.into()),
+        Ok(feed) => Ok(Box::new(Late { name, open, feed: Some(feed), trouble: String::new() })),
         Err(error) => Ok(Box::new(Late { name, open, feed: None, trouble: later(&error) })),
     }
 }
@@ -137,7 +135,7 @@ fn later(error: &InputError) -> String {
     format!("cannot be opened, which is tried again each {} s: {error}", OPEN_EVERY.as_secs())
 }
 
-/// An input that could not be opened at the start.
+/// An input that may not be there at the start, or fail later.
 struct Late {
     name: String,
     open: Opener,
@@ -160,7 +158,16 @@ impl Feed for Late {
                 }
             }
         }
-        self.feed.as_mut().map_or(Ok(OPEN_EVERY), |feed| feed.read(now, out))
+        let Some(feed) = &mut self.feed else { return Ok(OPEN_EVERY) };
+        match feed.read(now, out) {
+            Err(error) => {
+                feed.finish(out);
+                self.trouble = later(&error);
+                self.feed = None;
+                Ok(OPEN_EVERY)
+            }
+            asked => asked,
+        }
     }
 
     fn finish(&mut self, out: &mut Vec<Event>) {
@@ -191,7 +198,16 @@ impl Feed for Late {
     }
 }
 
-/// The name of the file that tells how far a directory was read.
+/// Where the reading of logs begins: where an earlier run wrote down that it stood.
+fn beginning(place: &Path, from_start: bool) -> Beginning {
+    match read_place(place) {
+        Some(text) => Beginning::Mark(text),
+        None if from_start => Beginning::Start,
+        None => Beginning::End,
+    }
+}
+
+/// The name of the file that tells how far logs were read.
 fn place_of(logs: &Path) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
     let name: String = logs.to_string_lossy().chars().map(plain).collect();
@@ -524,7 +540,7 @@ mod tests {
         let (now, path) = (now(&Clocks::default()), logs.join("eve.json"));
         let opener = || -> Opener {
             let path = path.clone();
-            Box::new(move |now| boxed(GrowingEve::open(&path, now)))
+            Box::new(move |now| boxed(GrowingEve::open(&path, Beginning::End, now)))
         };
         assert!(open_or_later("eve".into(), true, now, opener()).is_err());
         let mut late = open_or_later("eve".into(), false, now, opener()).expect("opened later");
@@ -534,6 +550,37 @@ mod tests {
         fs::write(&path, "").expect("written");
         assert!(late.read(now, &mut Vec::new()).expect("opened") < OPEN_EVERY);
         assert_eq!(late.report().trouble, "");
+    }
+
+    #[test]
+    fn an_input_that_fails_is_opened_again() {
+        /// Fails when it is read first.
+        struct Fails;
+        impl Feed for Fails {
+            fn name(&self) -> String {
+                "it".into()
+            }
+            fn read(&mut self, _: Now, _: &mut Vec<Event>) -> Result<Duration, InputError> {
+                Err(InputError::Read { path: "it".into(), source: io::ErrorKind::TimedOut.into() })
+            }
+            fn finish(&mut self, out: &mut Vec<Event>) {
+                out.push(Event::Tick(PacketTime(7)));
+            }
+            fn report(&self) -> FeedReport {
+                FeedReport::default()
+            }
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let (now, path, mut opened) = (now(&Clocks::default()), dir.path().join("eve.json"), 0);
+        let open: Opener = Box::new(move |now| {
+            opened += 1;
+            if opened == 1 { boxed(Ok(Fails)) } else { boxed(GrowingEve::open(&path, Beginning::End, now)) }
+        });
+        let mut late = open_or_later("eve".into(), false, now, open).expect("opened");
+        let mut out = Vec::new();
+        assert_eq!(late.read(now, &mut out).expect("tried again"), OPEN_EVERY);
+        assert_eq!((out.len(), late.report().trouble.is_empty()), (1, false), "what it had is not lost");
+        assert!(late.read(now, &mut out).expect("opened again") < OPEN_EVERY);
     }
 
     #[test]

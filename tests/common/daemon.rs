@@ -27,6 +27,8 @@ impl Daemon {
             let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
             assert!(up.expect("ip runs").success(), "loopback does not come up");
         }
+        // That of a run before, if there was one.
+        let _ = std::fs::remove_file(dir.join("notify"));
         let notify = UnixDatagram::bind(dir.join("notify")).expect("a socket");
         notify.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
         let out = dir.join("out");

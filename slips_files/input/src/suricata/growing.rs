@@ -1,6 +1,8 @@
 //! Suricata's event log while Suricata writes it: each whole line once, over rotations (the file is renamed, or cut) and restarts.
 
+use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +15,9 @@ use crate::error::InputError;
 use crate::feed::{Feed, FeedReport, Now};
 use crate::flowlog::order::Reorder;
 use crate::report::{Reason, Reject};
+use crate::tail::directory::Beginning;
 use crate::tail::growing::{FileId, Growing, Grown};
+use crate::tail::marks::{self, Mark};
 
 /// How often the file is asked whether it grew.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -23,6 +27,8 @@ const HOLD: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(10);
 /// So many such files are read beside the new one; those of before are given up.
 const MAX_OLD: usize = 8;
+/// So many names of the log's directory are looked at for files of before.
+const MAX_LISTED: usize = 16_384;
 /// So many events make a batch, and so many blocks of 64 KiB are read for it at most.
 const BATCH: usize = 4096;
 const BLOCKS: usize = 64;
@@ -37,17 +43,21 @@ pub struct GrowingEve {
     released: Duration,
     current: Option<(FileId, Growing)>,
     /// Files of before, and when something came from each.
-    old: Vec<(Growing, Duration)>,
+    old: Vec<(FileId, Growing, Duration)>,
+    /// Where the reading stood at the release before the last, and at the last: what was read until the former was given out.
+    stood: Option<String>,
+    stands: Option<String>,
     report: FeedReport,
 }
 
 impl GrowingEve {
-    /// Follows the log from its end on; it need not be there yet, but its directory must.
+    /// Follows the log; it need not be there yet, but its directory must. From a [`Feed::mark`] on also what was written meanwhile is read: the
+    /// rest of the file that was read then, whatever it is called now, and those that followed it.
     ///
     /// # Errors
     /// When the directory is not there, or the log cannot be read.
-    pub fn open(path: &Path, now: Now) -> Result<Self, InputError> {
-        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    pub fn open(path: &Path, beginning: Beginning, now: Now) -> Result<Self, InputError> {
+        let directory = directory_of(path);
         fs::metadata(directory).map_err(|error| InputError::from_io(path, error))?;
         let mut eve = Self {
             path: path.to_path_buf(),
@@ -57,17 +67,89 @@ impl GrowingEve {
             released: now.steady,
             current: None,
             old: Vec::new(),
+            stood: None,
+            stands: None,
             report: FeedReport::default(),
         };
-        match Growing::open(path) {
-            Ok((id, mut growing)) => {
-                growing.go_to_end().map_err(|error| InputError::from_io(path, error))?;
-                eve.current = Some((id, growing));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(InputError::from_io(path, error)),
+        let known = match beginning {
+            Beginning::Start => Some(HashMap::new()),
+            Beginning::End => None,
+            // Of nobody: rather miss what was written meanwhile than repeat a year.
+            Beginning::Mark(text) => marks::read(&text).map(|(marks, _)| marks),
+        };
+        eve.find_first(known.as_ref()).map_err(|error| InputError::from_io(path, error))?;
+        if let Some(known) = known.filter(|known| !known.is_empty()) {
+            eve.find_old(&known, now.steady).map_err(|error| InputError::from_io(path, error))?;
         }
         Ok(eve)
+    }
+
+    /// Opens what the name stands for now: at its mark, at its end where there are no marks, else at its beginning.
+    fn find_first(&mut self, known: Option<&HashMap<FileId, Mark>>) -> io::Result<()> {
+        let (id, mut growing) = match Growing::open(&self.path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match known {
+            None => growing.go_to_end()?,
+            Some(known) => {
+                if let Some(mark) = mark_of(known, id, &growing) {
+                    growing.go_to(mark.offset);
+                }
+            }
+        }
+        self.current = Some((id, growing));
+        Ok(())
+    }
+
+    /// Finds the files that were read before and have other names now, and those that had the name in between: they changed later.
+    fn find_old(&mut self, known: &HashMap<FileId, Mark>, now: Duration) -> io::Result<()> {
+        let name = self.path.file_name().unwrap_or_default();
+        let current = self.current.as_ref().map(|(id, _)| *id);
+        let mut others = Vec::new();
+        for entry in fs::read_dir(directory_of(&self.path))?.take(MAX_LISTED) {
+            let entry = entry?;
+            if !entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+                continue;
+            }
+            // What cannot be looked at, or went meanwhile, cannot be read either.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let id = (metadata.dev(), metadata.ino());
+            if metadata.is_file() && current != Some(id) {
+                // The system's stamps are coarse: at the same time, what was read comes first.
+                let stamp = (metadata.mtime(), metadata.mtime_nsec(), !known.contains_key(&id));
+                others.push((stamp, id, entry.path()));
+            }
+        }
+        others.sort_unstable();
+        // Where the name stands for the file that was read then, there was none in between.
+        let is_same = self.current.iter().any(|(id, growing)| mark_of(known, *id, growing).is_some());
+        let mut is_later = false;
+        for (_, id, path) in others {
+            let Ok((opened, mut growing)) = Growing::open(&path) else { continue };
+            match mark_of(known, id, &growing).filter(|_| opened == id) {
+                Some(mark) => {
+                    is_later = true;
+                    growing.go_to(mark.offset);
+                }
+                // Packed ones begin otherwise, and are left alone.
+                None if is_same || !is_later || !growing.head().starts_with(b"{") => continue,
+                None => {}
+            }
+            self.old.push((opened, growing, now));
+        }
+        let given_up = self.old.len().saturating_sub(MAX_OLD);
+        self.old.drain(..given_up);
+        Ok(())
+    }
+
+    /// Where the reading stands, each line counted that was taken.
+    fn place(&self) -> String {
+        let current = self.current.iter().map(|(id, growing)| (*id, growing));
+        let files = current.chain(self.old.iter().map(|(id, growing, _)| (*id, growing)));
+        let marks = files.map(|(id, growing)| (id, Mark::new(growing.head(), growing.offset(), 0)));
+        marks::write(marks, [].iter())
     }
 
     /// Sees whether the name stands for another file by now.
@@ -79,7 +161,7 @@ impl GrowingEve {
             Ok(_) => match Growing::open(&self.path) {
                 Ok(fresh) => {
                     let left = self.current.replace(fresh);
-                    self.old.extend(left.map(|(_, growing)| (growing, now)));
+                    self.old.extend(left.map(|(id, growing)| (id, growing, now)));
                     let given_up = self.old.len().saturating_sub(MAX_OLD);
                     self.old.drain(..given_up);
                     self.report.trouble.clear();
@@ -94,6 +176,15 @@ impl GrowingEve {
     fn note(&mut self, reject: Reject) {
         note(&mut self.report, reject);
     }
+}
+
+/// Where this file was left, if it is one that was read.
+fn mark_of(known: &HashMap<FileId, Mark>, id: FileId, growing: &Growing) -> Option<Mark> {
+    known.get(&id).copied().filter(|mark| mark.is_of(growing.head()))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn note(report: &mut FeedReport, reject: Reject) {
@@ -153,7 +244,7 @@ impl Feed for GrowingEve {
     fn read(&mut self, now: Now, out: &mut Vec<Event>) -> Result<Duration, InputError> {
         self.look(now.steady);
         let mut more = false;
-        for (growing, came) in &mut self.old {
+        for (_, growing, came) in &mut self.old {
             let before = growing.offset();
             more |= drain(growing, &mut self.decoder, &mut self.queue, &mut self.report, out);
             if growing.offset() != before {
@@ -161,8 +252,8 @@ impl Feed for GrowingEve {
             }
         }
         let over = |came: Duration| now.steady.saturating_sub(came) >= GRACE;
-        let halves = self.old.iter().filter(|(growing, came)| over(*came) && growing.has_half()).count();
-        self.old.retain(|(_, came)| !over(*came));
+        let halves = self.old.iter().filter(|(_, growing, came)| over(*came) && growing.has_half()).count();
+        self.old.retain(|(_, _, came)| !over(*came));
         for _ in 0..halves {
             self.note(Reject::new(Reason::TruncatedLastLine));
         }
@@ -173,6 +264,8 @@ impl Feed for GrowingEve {
             self.released = now.steady;
             self.queue.release(self.waited, out);
             self.waited = self.queue.arrived();
+            let stands = self.place();
+            self.stood = self.stands.replace(stands);
         }
         let newest = out
             .iter()
@@ -184,11 +277,16 @@ impl Feed for GrowingEve {
 
     fn finish(&mut self, out: &mut Vec<Event>) {
         out.extend(std::iter::from_fn(|| self.queue.pop()));
+        self.stood = Some(self.place());
+    }
+
+    fn mark(&self) -> Option<String> {
+        self.stood.clone()
     }
 
     fn report(&self) -> FeedReport {
         let files =
-            self.current.iter().map(|(_, growing)| growing).chain(self.old.iter().map(|(old, _)| old));
+            self.current.iter().map(|(_, growing)| growing).chain(self.old.iter().map(|(_, old, _)| old));
         let behind = files.map(|growing| growing.behind()).sum();
         let parts = usize::from(self.current.is_some()) + self.old.len();
         FeedReport { behind, parts, ..self.report.clone() }
