@@ -41,7 +41,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     let settings = Settings { whitelist, ..config.engine(&[]) };
     let (_lock, sinks) = match &options.output {
         Some(dir) => {
-            sinks::files(dir, sinks::Reuse::Fresh, &settings, None).map(|(dir, sinks)| (Some(dir), sinks))?
+            sinks::files(dir, sinks::Reuse::Fresh, &settings).map(|(dir, sinks)| (Some(dir), sinks))?
         }
         None => (None, Vec::new()),
     };

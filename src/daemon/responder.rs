@@ -24,7 +24,7 @@ use std::time::Duration;
 use slips_core::addr::Net;
 use slips_core::alert::Alert;
 use slips_firewall::{DiscoverError, Error, Firewall, Outcome, Protected, Refusal};
-use slips_store::Blocks;
+use slips_store::{Blocks, Filed};
 use slips_systemd::journal::{Entry, Journal, Kind};
 
 pub use self::advice::{Advice, NO_PEER};
@@ -94,6 +94,8 @@ pub struct Responder {
     ways: Ways,
     firewall: Option<Firewall>,
     book: Option<Blocks>,
+    /// Which alerts the database has.
+    filed: Filed,
     /// Steady time at which it was begun anew while it was kept, and how often.
     renewed: Option<Duration>,
     renewals: u32,
@@ -162,6 +164,7 @@ impl Responder {
             firewall: Some((ways.open)(protected.clone())?),
             ways,
             book: None,
+            filed: Filed::default(),
             renewed: None,
             renewals: 0,
             journal,
@@ -203,6 +206,11 @@ impl Responder {
     /// Where its turns are counted.
     pub fn count_turns(&mut self, turns: Arc<AtomicU64>) {
         self.turns = turns;
+    }
+
+    /// Whether the database has an alert is told there; until then the book keeps it.
+    pub fn follow(&mut self, filed: Filed) {
+        self.filed = filed;
     }
 
     /// Where it is told who is blocked.

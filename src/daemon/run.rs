@@ -25,7 +25,7 @@ use slips_core::moving::OwnMacs;
 use slips_core::record::Record;
 use slips_firewall::{Firewall, Options, Protected};
 use slips_input::capture::Newcomers;
-use slips_store::RecordSink;
+use slips_store::{Filed, RecordSink};
 use slips_systemd::journal::{Journal, Lines, SOCKET};
 use slips_systemd::notify::{Environment, Notifier, State};
 
@@ -118,8 +118,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         ..settings
     };
     let pulse = Arc::new(Pulse::new(sources.len() + usize::from(!feeds.is_empty())));
-    let (_lock, mut sinks) =
-        sinks::files(&config.output.directory, sinks::Reuse::Continue, &settings, Some(&pulse))?;
+    let filed = Filed::default();
+    let reuse = sinks::Reuse::Continue { pulse: &pulse, filed: &filed };
+    let (dir, mut sinks) = sinks::files(&config.output.directory, reuse, &settings)?;
     let bell = Bell::new().map_err(Failure::software)?;
     let known = peers::addresses(config, environment).sparing(whitelist.spared.clone());
     let leases = Leases::default();
@@ -140,7 +141,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let (mut responder, found) = open_responder(config, policy.clone(), protect, &known, &own)?;
     let gateways = protect::gateways(&found);
     whitelist.know(protect::resolvers(&found));
-    responder.open_book(&config.output.directory.join("blocks.sqlite"));
+    responder.open_book(&dir.blocks_sqlite());
+    responder.follow(filed);
     let gauges = responder.gauges();
     responder.count_turns(Arc::clone(&pulse.responder));
     let blocked = responder.share();
@@ -322,6 +324,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         server.stop();
         join(listening)?;
     }
+    responder.forget_filed(usize::MAX);
     responder.say(&entries::stop(&stats, reason, &Losses::read(&pulse, &shed)));
     drop(responder);
     join(finder)?;

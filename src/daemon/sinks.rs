@@ -5,48 +5,57 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use slips_core::record::Record;
 use slips_core::settings::Settings;
 use slips_store::profiles::{ProfileSettings, Profiles};
-use slips_store::{AlertsJson, AlertsLog, Damaged, OutputDir, RecordSink, Sqlite, SqliteLimits, StoreError};
+use slips_store::{
+    AlertsJson, AlertsLog, Blocks, Damaged, Filed, OutputDir, RecordSink, Sqlite, SqliteLimits, StoreError,
+};
 
 use super::overload::Rows;
 use super::pulse::Pulse;
 
 /// What happens to files of an earlier run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reuse {
+#[derive(Clone, Copy)]
+pub enum Reuse<'a> {
     /// They are moved away: the results of an analysis stand alone.
     Fresh,
     /// They go on: a daemon restarts.
-    Continue,
+    Continue {
+        /// Rows of flows are not kept while it says so.
+        pulse: &'a Arc<Pulse>,
+        /// Told which alerts the database has.
+        filed: &'a Filed,
+    },
 }
 
 /// The files that a run leaves in its output directory. The directory is ours as long as the first value lives.
 ///
-/// `settings` are those of the engine: profiles are made by the same hosts and windows. With the `pulse` of a daemon, rows of flows are
-/// not kept while it says so.
+/// `settings` are those of the engine: profiles are made by the same hosts and windows.
 pub fn files(
     dir: &Path,
-    reuse: Reuse,
+    reuse: Reuse<'_>,
     settings: &Settings,
-    pulse: Option<&Arc<Pulse>>,
 ) -> Result<(OutputDir, Vec<Box<dyn RecordSink>>), StoreError> {
-    let dir = match reuse {
-        Reuse::Fresh => OutputDir::create_fresh(dir)?,
-        Reuse::Continue => OutputDir::create(dir)?,
+    let (dir, damaged) = match reuse {
+        Reuse::Fresh => (OutputDir::create_fresh(dir)?, Damaged::Refused),
+        // A daemon watches on, whatever became of what it had written.
+        Reuse::Continue { .. } => (OutputDir::create(dir)?, Damaged::PutAside),
     };
-    // A daemon watches on, whatever became of what it had written.
-    let damaged = if reuse == Reuse::Continue { Damaged::PutAside } else { Damaged::Refused };
     let profiles = ProfileSettings {
         damaged,
         ..ProfileSettings::new(settings.local_nets.clone(), settings.own_macs.clone(), settings.width)
     };
     let host = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let mut rows: Box<dyn RecordSink> =
-        Box::new(Sqlite::open_with(dir.flows_sqlite(), SqliteLimits::default(), wall_clock, damaged)?);
-    if let Some(pulse) = pulse {
-        rows = Box::new(Rows::before(rows, Arc::clone(pulse)));
-    }
+    let rows = Sqlite::open_with(dir.flows_sqlite(), SqliteLimits::default(), wall_clock, damaged)?;
+    let rows: Box<dyn RecordSink> = match reuse {
+        Reuse::Fresh => Box::new(rows),
+        Reuse::Continue { pulse, filed } => {
+            let mut rows = rows.telling(filed.clone());
+            take_over(&mut rows, &dir.blocks_sqlite());
+            Box::new(Rows::before(Box::new(rows), Arc::clone(pulse)))
+        }
+    };
     let sinks: Vec<Box<dyn RecordSink>> = vec![
         Box::new(AlertsJson::open(dir.alerts_json(), host, wall_clock)?),
         Box::new(AlertsLog::open(dir.alerts_log(), wall_clock)?),
@@ -54,6 +63,15 @@ pub fn files(
         Box::new(Profiles::open(dir.flows_sqlite(), profiles, wall_clock)?),
     ];
     Ok((dir, sinks))
+}
+
+/// Files the alerts that the journal was told of when the process was killed before they were in the database: the book has them.
+fn take_over(rows: &mut Sqlite, book: &Path) {
+    // A book that cannot be read is told of by the responder, which opens it next.
+    let due = Blocks::open(book).and_then(|book| book.alerts_due()).unwrap_or_default();
+    let due: Vec<Record> = due.into_iter().map(|alert| Record::Alert(Arc::new(alert))).collect();
+    // What cannot be written now is held back like any other record, and the next flush tells why.
+    let _ = rows.accept(&due).and_then(|()| rows.flush());
 }
 
 /// Microseconds of wall time since the Unix epoch.

@@ -85,6 +85,11 @@ impl OutputDir {
         self.path.join("flows.sqlite")
     }
 
+    /// `blocks.sqlite`, a daemon's book.
+    pub fn blocks_sqlite(&self) -> PathBuf {
+        self.path.join("blocks.sqlite")
+    }
+
     /// `slips.log`.
     pub fn slips_log(&self) -> PathBuf {
         self.path.join("slips.log")

@@ -57,6 +57,16 @@ enum Told {
     Lifted(usize),
 }
 
+impl Told {
+    /// The alert, where one is told of.
+    fn alert(&self) -> Option<&Alert> {
+        match self {
+            Self::Alert(alert) => Some(alert),
+            Self::Refused(..) | Self::Wanted(_) | Self::Lifted(_) => None,
+        }
+    }
+}
+
 /// Changes that are to take effect together. No network is in it twice.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -292,8 +302,9 @@ impl Responder {
         if told.is_empty() && wanted.is_empty() && lifts.is_empty() {
             return Vec::new();
         }
-        self.unsaved += wanted.len() + lifts.len();
-        self.enter(&mut wanted, &lifts);
+        let alerts: Vec<&Alert> = told.iter().filter_map(Told::alert).collect();
+        self.unsaved += alerts.len() + wanted.len() + lifts.len();
+        self.enter(&alerts, &mut wanted, &lifts);
         let renewals = self.renewals;
         let lifted: Vec<bool> =
             lifts.iter().map(|lift| self.standing.take(lift.net, &lift.by).is_some()).collect();
@@ -301,7 +312,7 @@ impl Responder {
         let mut done = Vec::with_capacity(wanted.len());
         self.bring_in(&let_in, &wanted, &mut done);
         if self.renewals != renewals {
-            self.enter(&mut wanted, &[]);
+            self.enter(&alerts, &mut wanted, &[]);
         }
         self.settle(&wanted, &done);
         self.count();
@@ -310,19 +321,23 @@ impl Responder {
         done
     }
 
-    /// Enters a batch into the book, all of it or, should the book fail, nothing: it never stops a block. Should that be found damaged, into
-    /// the new one.
-    fn enter(&mut self, wanted: &mut [Wanted], lifts: &[Lift]) {
-        if self.policy.mode == Mode::Monitor || (wanted.is_empty() && lifts.is_empty()) {
+    /// Enters a batch into the book, all of it or, should the book fail, nothing: it stops neither a block nor what is told. Should that be
+    /// found damaged, into the new one. Alerts are kept also where nobody is blocked.
+    fn enter(&mut self, alerts: &[&Alert], wanted: &mut [Wanted], lifts: &[Lift]) {
+        let (wanted, lifts) = match self.policy.mode {
+            Mode::Enforce => (wanted, lifts),
+            Mode::Monitor => (&mut [][..], &[][..]),
+        };
+        if alerts.is_empty() && wanted.is_empty() && lifts.is_empty() {
             return;
         }
-        if self.enter_once(wanted, lifts) {
-            self.enter_once(wanted, lifts);
+        if self.enter_once(alerts, wanted, lifts) {
+            self.enter_once(alerts, wanted, lifts);
         }
     }
 
     /// The same, once; whether there is a new book now, with what stood before the batch.
-    fn enter_once(&mut self, wanted: &mut [Wanted], lifts: &[Lift]) -> bool {
+    fn enter_once(&mut self, alerts: &[&Alert], wanted: &mut [Wanted], lifts: &[Lift]) -> bool {
         let wall = (self.clocks.wall)();
         let now = (self.clocks.steady)();
         let lifted: Vec<BlockId> =
@@ -335,6 +350,9 @@ impl Responder {
         let mut rows = Vec::with_capacity(wanted.len());
         self.in_book(|book| {
             book.all(|book| {
+                for alert in alerts {
+                    book.enter_alert(alert)?;
+                }
                 for id in lifted {
                     book.lift(id, wall)?;
                 }

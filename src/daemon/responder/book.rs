@@ -189,6 +189,15 @@ impl Responder {
         Ok(())
     }
 
+    /// Takes alerts out of the book that the database has by now; at most so many, since a block may come meanwhile.
+    pub fn forget_filed(&mut self, most: usize) {
+        let filed = self.filed.take(most);
+        if !filed.is_empty() {
+            self.unsaved += filed.len();
+            self.in_book(|book| book.alerts_filed(&filed));
+        }
+    }
+
     pub(super) fn forget(&mut self) {
         let before = (self.clocks.wall)().saturating_sub(micros(self.policy.history.0));
         self.in_book(|book| book.forget(before).map(drop));

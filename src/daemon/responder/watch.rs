@@ -150,10 +150,12 @@ impl Responder {
         }
     }
 
-    /// Moves what is in the book's journal into the book when nothing waits and some has come together.
+    /// Does what can wait for a moment in which nothing else does: takes out of the book alerts that the database has, and moves what is in
+    /// the book's journal into the book when some has come together.
     pub(super) fn tidy(&mut self) {
         /// Fewer changes wait for more.
         const WORTH: usize = 512;
+        self.forget_filed(MAX_CHANGES);
         if self.unsaved >= WORTH {
             self.unsaved = 0;
             self.in_book(Blocks::tidy);

@@ -1,3 +1,4 @@
+mod alerts;
 mod ear;
 mod protected;
 mod spared;
