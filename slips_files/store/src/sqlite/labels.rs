@@ -64,6 +64,11 @@ impl Labels {
         Ok(())
     }
 
+    /// The key of the fingerprints.
+    pub(super) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// How many uids still to be found may have been forgotten for lack of room.
     pub(super) const fn forgotten(&self) -> u64 {
         self.named.forgotten
@@ -217,12 +222,17 @@ impl Sieve {
 /// 32 bits of a keyed mix (multiply and fold, 8 bytes at a time). It must stay the same for the life of a database, which
 /// std's hashers do not promise; two flows with one fingerprint cost a look at the row, nothing more.
 pub(super) fn fingerprint(seed: u64, uid: &Uid) -> u32 {
+    fingerprint_of(seed, uid.as_str().as_bytes())
+}
+
+/// The same of any bytes.
+pub(super) fn fingerprint_of(seed: u64, bytes: &[u8]) -> u32 {
     let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
     let mut mix = |word: u64| {
         let product = u128::from(state ^ word) * 0x2d35_8dcc_aa6c_78a5_u128;
         state = (product as u64) ^ ((product >> 64) as u64) ^ word.rotate_left(32);
     };
-    let (words, rest) = uid.as_str().as_bytes().as_chunks::<8>();
+    let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
         mix(u64::from_le_bytes(*word));
     }
@@ -231,7 +241,7 @@ pub(super) fn fingerprint(seed: u64, uid: &Uid) -> u32 {
         *to = *from;
     }
     mix(u64::from_le_bytes(last));
-    mix(uid.len() as u64);
+    mix(bytes.len() as u64);
     (state >> 32) as u32 ^ state as u32
 }
 

@@ -1,4 +1,4 @@
-//! flows.sqlite: labelled flows, evidence and alerts of a run, and the blocks that outlive it.
+//! flows.sqlite: labelled flows, records of protocols, evidence and alerts of a run, and the blocks that outlive it.
 //!
 //! [`Sqlite`] is the sink of records, [`Blocks`] the firewall's book. Each has its own connection, so that a block is on disk at
 //! once and never waits for more than one batch of flows.
@@ -8,12 +8,17 @@ mod blocks;
 mod due;
 mod findings;
 mod flows;
+mod found;
 mod labels;
 mod peers;
 mod place;
+mod postings;
 mod profiles;
+mod records;
 mod schema;
+mod segments;
 mod story;
+mod views;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -26,6 +31,7 @@ use slips_core::record::Record;
 pub use answers::{Answer, Answers};
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
 pub use due::Filed;
+pub use found::{Ask, Found, Order, StoredRecord};
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
 pub use place::Damaged;
 pub(crate) use profiles::ProfileTable;
@@ -36,12 +42,14 @@ use crate::sink::{Clock, RecordSink, StoreError};
 use flows::FlowWriter;
 use labels::Labels;
 use place::Place;
+use records::RecordWriter;
 use schema::Durability;
+use segments::{FLOWS, Indexed, RECORDS, Segments};
 
 /// Bounds of the database.
 #[derive(Clone, Copy, Debug)]
 pub struct SqliteLimits {
-    /// Flows per transaction.
+    /// Rows per transaction.
     pub batch: usize,
     /// Events that may wait while the disk refuses them; then the oldest flows are dropped and counted.
     pub waiting_events: usize,
@@ -66,9 +74,9 @@ impl Default for SqliteLimits {
     }
 }
 
-/// Stores flows that ended, evidence and alerts.
+/// Stores flows that ended, records of protocols, evidence and alerts.
 ///
-/// Records are held until there are enough flows for a transaction, [`flush`](RecordSink::flush) is called, or very many
+/// Records are held until there are enough rows for a transaction, [`flush`](RecordSink::flush) is called, or very many
 /// events wait; dropping the sink without [`close`](RecordSink::close) loses what is held.
 pub struct Sqlite {
     place: Place,
@@ -80,12 +88,16 @@ pub struct Sqlite {
     clock: Clock,
     held: VecDeque<Held>,
     held_flows: usize,
+    held_records: usize,
     held_events: usize,
     held_findings: usize,
     /// After a failure: how many events and findings pass before the next attempt that nobody asked for.
     pause: usize,
     next_id: i64,
+    next_record: i64,
     labels: Labels,
+    flow_index: Segments,
+    record_index: Segments,
     lost: u64,
     filed: Option<Filed>,
 }
@@ -93,7 +105,15 @@ pub struct Sqlite {
 struct Held {
     record: Record,
     flows: usize,
+    /// Records of protocols among the events.
+    records: usize,
     events: usize,
+}
+
+impl Held {
+    const fn rows(&self) -> usize {
+        self.flows + self.records
+    }
 }
 
 impl Sqlite {
@@ -117,11 +137,15 @@ impl Sqlite {
             clock,
             held: VecDeque::new(),
             held_flows: 0,
+            held_records: 0,
             held_events: 0,
             held_findings: 0,
             pause: 0,
             next_id: 1,
+            next_record: 1,
             labels: Labels::new(),
+            flow_index: Segments::new(FLOWS),
+            record_index: Segments::new(RECORDS),
             lost: 0,
             filed: None,
         };
@@ -150,8 +174,12 @@ impl Sqlite {
         }
         let (db, told) = self.place.open()?;
         self.untold = told.or(self.untold.take());
-        let last = || db.query_row("SELECT coalesce(max(id), 0) FROM flows", [], |row| row.get::<_, i64>(0));
-        let last = match self.labels.load_seed(&db).and_then(|()| last()) {
+        let last = |table: Indexed| {
+            let sql = format!("SELECT coalesce(max(id), 0) FROM {}", table.rows);
+            db.query_row(&sql, [], |row| row.get::<_, i64>(0))
+        };
+        let last = || Ok((last(FLOWS)?, last(RECORDS)?));
+        let (last, last_record) = match self.labels.load_seed(&db).and_then(|()| last()) {
             Ok(last) => last,
             Err(source) => {
                 drop(db);
@@ -159,36 +187,48 @@ impl Sqlite {
             }
         };
         self.next_id = last.saturating_add(1);
+        self.next_record = last_record.saturating_add(1);
+        self.flow_index.use_seed(self.labels.seed());
+        self.record_index.use_seed(self.labels.seed());
         self.db = Some(db);
         Ok(())
     }
 
     fn hold(&mut self, record: &Record) {
-        let (flows, events) = match record {
-            Record::Events(batch) => (ended(batch).count(), batch.len()),
-            Record::Evidence(_) | Record::Alert(_) => (0, 0),
+        let (flows, records, events) = match record {
+            Record::Events(batch) => {
+                let records = batch.iter().filter(|event| records::is_one(event)).count();
+                (ended(batch).count(), records, batch.len())
+            }
+            Record::Evidence(_) | Record::Alert(_) => (0, 0, 0),
             _ => return,
         };
-        if events > 0 && flows == 0 {
+        if events > 0 && flows + records == 0 {
             return;
         }
         self.pause = self.pause.saturating_sub(events.max(1));
         self.held_flows += flows;
+        self.held_records += records;
         self.held_events += events;
         self.held_findings += usize::from(events == 0);
-        self.held.push_back(Held { record: record.clone(), flows, events });
+        self.held.push_back(Held { record: record.clone(), flows, records, events });
+    }
+
+    const fn held_rows(&self) -> usize {
+        self.held_flows + self.held_records
     }
 
     fn release(&mut self, held: &Held) {
         self.held_flows -= held.flows;
+        self.held_records -= held.records;
         self.held_events -= held.events;
         self.held_findings -= usize::from(held.events == 0);
     }
 
     /// Writes transactions of at least `batch` flows until too few wait for another, or none.
     fn write(&mut self, until: Until) -> Result<(), StoreError> {
-        while !self.held.is_empty() && (until == Until::Empty || self.held_flows >= self.limits.batch) {
-            if let Err(error) = self.write_one() {
+        while !self.held.is_empty() && (until == Until::Empty || self.held_rows() >= self.limits.batch) {
+            if let Err(error) = self.write_one().and_then(|()| self.tend()) {
                 self.make_room();
                 self.pause = PAUSE_BATCHES * self.limits.batch;
                 return Err(error);
@@ -201,16 +241,16 @@ impl Sqlite {
     /// One transaction: takes records up to the batch's size and forgets them when they are on disk.
     fn write_one(&mut self) -> Result<(), StoreError> {
         self.connect()?;
-        let (mut count, mut flows) = (0, 0);
+        let (mut count, mut rows) = (0, 0);
         for held in &self.held {
             count += 1;
-            flows += held.flows;
-            if flows >= self.limits.batch {
+            rows += held.rows();
+            if rows >= self.limits.batch {
                 break;
             }
         }
         let Some(mut db) = self.db.take() else { return Ok(()) };
-        let first = self.next_id;
+        let first = (self.next_id, self.next_record);
         match self.transact(&mut db, count) {
             Ok(()) => {
                 self.labels.committed();
@@ -220,7 +260,7 @@ impl Sqlite {
                 Ok(())
             }
             Err(source) => {
-                self.next_id = first;
+                (self.next_id, self.next_record) = first;
                 if !is_passing(&source) {
                     // These very records cannot be stored; the next ones can.
                     self.lost += self.drop_oldest(count);
@@ -246,15 +286,24 @@ impl Sqlite {
     fn transact(&mut self, db: &mut Connection, count: usize) -> rusqlite::Result<()> {
         let tx = db.transaction()?;
         self.labels.begin(self.next_id);
+        self.flow_index.begin(self.next_id);
+        self.record_index.begin(self.next_record);
+        let now = (self.clock)();
         {
             let mut writer = FlowWriter::new(&tx)?;
+            let mut records = RecordWriter::new(&tx)?;
             for held in self.held.iter().take(count) {
                 match &held.record {
                     Record::Events(batch) => {
                         for flow in ended(batch) {
                             writer.insert(self.next_id, flow, self.labels.of(&flow.uid))?;
                             self.labels.stored(&flow.uid, flow.start);
+                            self.flow_index.stored(flow.start, [flow.src.addr, flow.dst.addr], None);
                             self.next_id += 1;
+                        }
+                        for event in batch.iter().filter(|_| held.records > 0) {
+                            let is_one = records.insert(self.next_record, event, &mut self.record_index)?;
+                            self.next_record += i64::from(is_one);
                         }
                     }
                     Record::Evidence(evidence) => {
@@ -262,7 +311,7 @@ impl Sqlite {
                         self.labels.evidence(evidence);
                     }
                     Record::Alert(alert) => {
-                        findings::put_alert(&tx, alert, (self.clock)())?;
+                        findings::put_alert(&tx, alert, now)?;
                         for evidence in &alert.evidence {
                             self.labels.alert(evidence, alert.window_start);
                         }
@@ -272,8 +321,27 @@ impl Sqlite {
             }
         }
         self.labels.end(&tx)?;
+        self.flow_index.end(&tx, now)?;
+        self.record_index.end(&tx, now)?;
         self.retain(&tx)?;
         tx.commit()
+    }
+
+    /// Does a little of what keeps the database in order, beside what was written.
+    fn tend(&mut self) -> Result<(), StoreError> {
+        let Some(mut db) = self.db.take() else { return Ok(()) };
+        let tended =
+            [FLOWS, RECORDS].into_iter().try_for_each(|table| segments::merge(&mut db, table).map(drop));
+        match tended {
+            Ok(()) => {
+                self.db = Some(db);
+                Ok(())
+            }
+            Err(source) => {
+                drop(db);
+                Err(self.place.failed(source))
+            }
+        }
     }
 
     /// Deletes the oldest rows beyond the limits.
@@ -286,6 +354,7 @@ impl Sqlite {
                 "DELETE FROM flow_index WHERE first < (SELECT max(first) FROM flow_index WHERE first <= ?)",
             )?
             .execute([oldest])?;
+            segments::forget(db, FLOWS, oldest)?;
         }
         if self.held_findings == 0 {
             return Ok(());
@@ -313,7 +382,7 @@ impl Sqlite {
         for _ in 0..count {
             let Some(held) = self.held.pop_front() else { break };
             self.release(&held);
-            rows += held.flows.max(usize::from(held.events == 0)) as u64;
+            rows += held.rows().max(usize::from(held.events == 0)) as u64;
         }
         rows
     }
@@ -327,7 +396,7 @@ impl Sqlite {
             let Some(held) = self.held.get(at) else { break };
             if (held.events > 0 && over_events) || (held.events == 0 && over_findings) {
                 if let Some(held) = self.held.remove(at) {
-                    self.lost += held.flows.max(usize::from(held.events == 0)) as u64;
+                    self.lost += held.rows().max(usize::from(held.events == 0)) as u64;
                     self.release(&held);
                 }
             } else if over_events || over_findings {
@@ -356,7 +425,7 @@ impl RecordSink for Sqlite {
                 || self.held_findings > self.limits.waiting_findings;
             if self.pause > 0 && too_many {
                 self.make_room();
-            } else if self.pause == 0 && (too_many || self.held_flows >= self.limits.batch) {
+            } else if self.pause == 0 && (too_many || self.held_rows() >= self.limits.batch) {
                 let until = if too_many { Until::Empty } else { Until::LessThanABatch };
                 outcome = outcome.and(self.write(until));
             }

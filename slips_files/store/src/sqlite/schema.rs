@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
+use super::views;
 use crate::sink::StoreError;
 
 /// `SLPS`, in the file's header: whose database this is.
@@ -12,9 +13,13 @@ const APPLICATION_ID: i32 = 0x534c_5053;
 
 /// Element n takes a database of version n to n + 1. Elements are only ever added.
 ///
-/// Records of other protocols (dns, http, …) will get a table each, named like Zeek's log, with `uid` and `start` as here.
+/// Records of all protocols are one table with the fields as JSON, and a view for each kind, named like Zeek's log with its fields as
+/// columns (see [`super::views`]): one insert, one index and one order of age for all of them, no migration for a new field, and a question
+/// about an address finds its requests of DNS, HTTP and TLS in one look.
 ///
-/// Times are microseconds since the Unix epoch: packet time, except `alerts.created` and all of `blocks` (wall time).
+/// `flow_segments`, `flow_postings` and the two of records are the index of addresses: see [`super::segments`].
+///
+/// Times are microseconds since the Unix epoch: packet time, except `alerts.created` and all of `blocks` and `unblocks` (wall time).
 /// `flow_index` finds flows by uid without an index over the uids, whose random order would cost more than the rows themselves:
 /// each row holds a 4-byte fingerprint per flow, in the order of `flows.id`, for one transaction's worth of flows.
 const MIGRATIONS: &[&str] = &[
@@ -69,6 +74,27 @@ const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE alerts_due (number INTEGER PRIMARY KEY, id TEXT UNIQUE, alert TEXT);
 ",
+    "
+    CREATE TABLE records (
+        id INTEGER PRIMARY KEY, kind TEXT, uid TEXT, start INTEGER,
+        src TEXT, src_port INTEGER, dst TEXT, dst_port INTEGER, proto TEXT, interface INTEGER, fields TEXT);
+    CREATE TABLE flow_segments (
+        first INTEGER PRIMARY KEY, last INTEGER, number INTEGER, level INTEGER, parts BLOB);
+    CREATE TABLE flow_postings (id INTEGER PRIMARY KEY, postings BLOB);
+    CREATE TABLE record_segments (
+        first INTEGER PRIMARY KEY, last INTEGER, number INTEGER, level INTEGER, parts BLOB);
+    CREATE TABLE record_postings (id INTEGER PRIMARY KEY, postings BLOB);
+    CREATE TABLE unblocks (id INTEGER PRIMARY KEY, block INTEGER, net TEXT, at INTEGER, source TEXT, reason TEXT);
+    CREATE INDEX unblocks_block ON unblocks (block);
+    DROP INDEX evidence_attacker;
+    CREATE INDEX evidence_attacker ON evidence (attacker, window);
+    CREATE INDEX evidence_profile ON evidence (profile, window);
+    CREATE INDEX evidence_at ON evidence (at);
+    DROP INDEX alerts_attacker;
+    CREATE INDEX alerts_attacker ON alerts (attacker, window);
+    CREATE INDEX alerts_at ON alerts (at);
+    CREATE INDEX alert_evidence_of ON alert_evidence (evidence_id);
+",
 ];
 
 /// What a connection waits for. Both leave a whole database whatever happens, and what was committed outlives the process; a power cut
@@ -107,7 +133,9 @@ pub(super) const fn newest() -> i64 {
 
 /// Opens or makes the database and brings it to the current layout.
 pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
-    open_with(path, durability, MIGRATIONS)
+    let db = open_with(path, durability, MIGRATIONS)?;
+    views::keep(&db).map_err(|source| StoreError::Sqlite { doing: "open", path: path.to_owned(), source })?;
+    Ok(db)
 }
 
 pub(super) fn open_with(

@@ -220,7 +220,7 @@ impl Stories {
     }
 }
 
-fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
+pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<String> {
     Ok(iso(PacketTime(row.get(column)?)))
 }
 
@@ -265,7 +265,7 @@ fn evidence(row: &Row<'_>) -> rusqlite::Result<StoredEvidence> {
     })
 }
 
-fn flow(row: &Row<'_>) -> rusqlite::Result<StoredFlow> {
+pub(super) fn flow(row: &Row<'_>) -> rusqlite::Result<StoredFlow> {
     let text = |column: &str| row.get::<_, Option<String>>(column).map(Option::unwrap_or_default);
     let duration: Option<i64> = row.get("duration")?;
     Ok(StoredFlow {

@@ -14,7 +14,7 @@ use super::{community, dns_names, own_logs};
 /// The logs there are; [`LogKind::NAMES`] has their names at the same places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum LogKind {
+pub(crate) enum LogKind {
     Conn,
     Dns,
     Http,
@@ -38,7 +38,7 @@ pub(super) enum LogKind {
 }
 
 impl LogKind {
-    pub(super) const NAMES: [&'static str; 20] = [
+    pub(crate) const NAMES: [&'static str; 20] = [
         "conn",
         "dns",
         "http",
@@ -61,8 +61,31 @@ impl LogKind {
         "neighbour",
     ];
 
+    /// All but that of flows.
+    pub(crate) const RECORDS: [Self; 19] = [
+        Self::Dns,
+        Self::Http,
+        Self::Ssl,
+        Self::Quic,
+        Self::X509,
+        Self::Ssh,
+        Self::Arp,
+        Self::Dhcp,
+        Self::Smtp,
+        Self::Ftp,
+        Self::Files,
+        Self::Software,
+        Self::Weird,
+        Self::Tunnel,
+        Self::Notice,
+        Self::Login,
+        Self::Auth,
+        Self::Operation,
+        Self::Neighbour,
+    ];
+
     /// The log of an event; `None` for events that are no row (a flow that still lives, a tick).
-    pub(super) fn of(event: &Event) -> Option<Self> {
+    pub(crate) fn of(event: &Event) -> Option<Self> {
         match event {
             Event::Flow(flow) => (flow.phase == Phase::End).then_some(Self::Conn),
             Event::Dns(_) => Some(Self::Dns),
@@ -88,11 +111,11 @@ impl LogKind {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         Self::NAMES.get(self as usize).copied().unwrap_or_default()
     }
 
-    pub(super) const fn fields(self) -> &'static [Field] {
+    pub(crate) const fn fields(self) -> &'static [Field] {
         match self {
             Self::Conn => CONN,
             Self::Dns => DNS,

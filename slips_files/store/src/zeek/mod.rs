@@ -20,7 +20,7 @@ use crate::lines::{Limits, LineFile};
 use crate::output_dir::OutputDir;
 use crate::render;
 use crate::sink::{Clock, RecordSink, StoreError};
-use logs::LogKind;
+pub(crate) use logs::LogKind;
 use row::Row;
 
 /// Writes each event into the log of its kind: `conn.log`, `dns.log`, … A log is made with its first row.
@@ -82,6 +82,19 @@ impl ZeekLogs {
         }
         outcome
     }
+}
+
+/// Appends an event as a JSON object with the fields of its log, without those of which `without` says yes.
+pub(crate) fn fields(
+    out: &mut Vec<u8>,
+    event: &Event,
+    kind: LogKind,
+    without: fn(&str) -> bool,
+    local: &LocalNets,
+) {
+    let mut row = Row::begin_without(out, kind.fields(), without);
+    logs::fill(&mut row, event, local);
+    row.end();
 }
 
 fn open(path: PathBuf, format: ZeekFormat, kind: LogKind, clock: Clock) -> Result<LineFile, StoreError> {

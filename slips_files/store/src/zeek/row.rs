@@ -17,7 +17,7 @@ pub enum ZeekFormat {
 }
 
 /// Name and Zeek type of a column.
-pub(super) type Field = (&'static str, &'static str);
+pub(crate) type Field = (&'static str, &'static str);
 
 /// A list of fields; with `about;` those that most logs begin with.
 macro_rules! fields {
@@ -45,6 +45,8 @@ pub(super) struct Row<'a> {
     fields: &'static [Field],
     at: usize,
     any: bool,
+    /// Fields that are written elsewhere.
+    without: fn(&str) -> bool,
 }
 
 impl<'a> Row<'a> {
@@ -52,7 +54,16 @@ impl<'a> Row<'a> {
         if format == ZeekFormat::Json {
             out.push(b'{');
         }
-        Self { out, format, fields, at: 0, any: false }
+        Self { out, format, fields, at: 0, any: false, without: |_| false }
+    }
+
+    /// A JSON object without those fields of which `without` says yes.
+    pub(super) fn begin_without(
+        out: &'a mut Vec<u8>,
+        fields: &'static [Field],
+        without: fn(&str) -> bool,
+    ) -> Self {
+        Self { without, ..Self::begin(out, ZeekFormat::Json, fields) }
     }
 
     pub(super) fn end(mut self) {
@@ -94,7 +105,9 @@ impl<'a> Row<'a> {
     /// Something whose text has no character that needs escaping.
     pub(super) fn shown(&mut self, name: &str, value: Option<impl Display>) {
         let Some(value) = value else { return };
-        self.key(name);
+        if !self.key(name) {
+            return;
+        }
         // Writing to a vector cannot fail, here and below.
         let _ = match self.format {
             ZeekFormat::Json => write!(self.out, "\"{value}\""),
@@ -107,14 +120,18 @@ impl<'a> Row<'a> {
         if text.is_empty() {
             return;
         }
-        self.key(name);
+        if !self.key(name) {
+            return;
+        }
         self.value(text, Inside::Field);
     }
 
     /// Any text, of which the empty one is known to be empty.
     pub(super) fn known_text(&mut self, name: &str, text: Option<&str>) {
         let Some(text) = text else { return };
-        self.key(name);
+        if !self.key(name) {
+            return;
+        }
         match (self.format, text) {
             (ZeekFormat::Tsv, "") => self.out.extend_from_slice(EMPTY.as_bytes()),
             _ => self.value(text, Inside::Field),
@@ -148,7 +165,9 @@ impl<'a> Row<'a> {
         if empty && if_empty == IfEmpty::Unset {
             return;
         }
-        self.key(name);
+        if !self.key(name) {
+            return;
+        }
         match self.format {
             ZeekFormat::Json => self.out.push(b'['),
             ZeekFormat::Tsv if empty => self.out.extend_from_slice(EMPTY.as_bytes()),
@@ -167,7 +186,9 @@ impl<'a> Row<'a> {
 
     fn plain(&mut self, name: &str, value: Option<impl Display>) {
         let Some(value) = value else { return };
-        self.key(name);
+        if !self.key(name) {
+            return;
+        }
         let _ = write!(self.out, "{value}");
     }
 
@@ -180,12 +201,15 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Passes over to the field `name` and begins its value.
-    fn key(&mut self, name: &str) {
+    /// Passes over to the field `name` and begins its value. False when it is not to be written.
+    fn key(&mut self, name: &str) -> bool {
+        if (self.without)(name) {
+            return false;
+        }
         let rest = self.fields.get(self.at..).unwrap_or_default();
         let found = rest.iter().position(|(field, _)| *field == name);
         debug_assert!(found.is_some(), "{name} is not among the fields or comes too late");
-        let Some(ahead) = found else { return };
+        let Some(ahead) = found else { return false };
         self.skip_to(self.at + ahead);
         self.at += 1;
         if self.any {
@@ -195,6 +219,7 @@ impl<'a> Row<'a> {
         if self.format == ZeekFormat::Json {
             let _ = write!(self.out, "\"{name}\":");
         }
+        true
     }
 
     fn skip_to(&mut self, field: usize) {
