@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use slips_core::addr;
-use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
+use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Flow, Origin, Outcome, Phase, Proto};
@@ -288,6 +288,14 @@ impl Detector for Flood {
         }
     }
 
+    /// What is over, and was told of no later window, weighs nothing any more: whoever was busy once must not cost memory for as long as
+    /// he is known.
+    fn on_window_close(&mut self, out: &mut Closing<'_>, window: WindowId) {
+        let now = out.now();
+        let matters = |period: &Period| !period.is_over(now) || period.window > window;
+        self.victims.retain(|_, services| services.retain(matters));
+    }
+
     fn forget(&mut self, slot: Slot) {
         self.victims.forget(slot);
     }
@@ -340,6 +348,25 @@ mod tests {
         let told = told(1010, 101, |n| if n % 3 == 0 { anybody(n) } else { at("203.0.113.66") }, NONE);
         assert_eq!(levels(&told), ["medium 0.6", "high 0.7"]);
         assert!(told.iter().all(|finding| finding.attacker == Entity::Ip(at("203.0.113.66"))));
+    }
+
+    #[test]
+    fn a_flood_that_outlasts_a_window_is_told_in_the_next() {
+        let mut bench = bench(Flood::new(&Settings::default()));
+        let mut all = Vec::new();
+        let width = slips_core::time::WindowWidth::HOUR;
+        for n in 0..40_000u32 {
+            // Ten seconds before the end of the window until ten seconds after it.
+            let at = secs(3590) + Span(i64::from(n) * 500);
+            let mut flow = Talk::tcp("203.0.113.9", "192.168.1.10", 80).uid(&format!("C{n}")).flow();
+            (flow.src.addr, flow.start, flow.seen, flow.phase) = (anybody(n), at, at, Phase::Start);
+            all.extend(bench.feed(&Event::Flow(flow)));
+            if n == 22_000 {
+                all.extend(bench.close(width.window_of(secs(3590))));
+            }
+        }
+        assert_eq!(levels(&all), ["high 0.9", "critical 0.95", "high 0.9", "critical 0.95"]);
+        assert_eq!(all.iter().filter(|finding| finding.window == width.window_of(secs(3600))).count(), 2);
     }
 
     #[test]

@@ -101,6 +101,21 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         }
         Some(value)
     }
+
+    /// Keeps only the values that `keep` says; whether any are left. What the others took is given back.
+    pub fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|(_, value)| keep(value));
+        if self.entries.len() < before {
+            self.entries.shrink_to_fit();
+            self.hand = 0;
+            self.index = (self.entries.len() > LINEAR).then(|| {
+                let all = self.entries.iter().enumerate().map(|(at, (key, _))| (*key, at as u32));
+                Box::new(all.collect())
+            });
+        }
+        !self.entries.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +135,24 @@ mod tests {
         assert_eq!(table.remove(&99), Some(198));
         assert_eq!(table.get_mut(&98).copied(), Some(196));
         assert_eq!((table.entries.len(), table.get_mut(&99)), (98, None));
+    }
+
+    #[test]
+    fn what_is_not_kept_gives_its_room_back() {
+        let mut table: Table<u32, u64> = Table::default();
+        for key in 0..100 {
+            *table.get_or_insert(key, 200, |v| *v).expect("room") = u64::from(key);
+        }
+        for (kept, indexed) in [(50, true), (10, false)] {
+            assert!(table.retain(|value| *value < kept));
+            assert_eq!((table.len() as u64, table.entries.capacity() as u64), (kept, kept));
+            assert_eq!(table.index.is_some(), indexed);
+            let kept = kept as u32;
+            assert_eq!((table.get_mut(&(kept - 1)).is_some(), table.get_mut(&kept)), (true, None));
+        }
+        assert!(!table.retain(|_| false));
+        assert_eq!((table.len(), table.entries.capacity()), (0, 0));
+        assert!(table.get_or_insert(7, 200, |v| *v).is_some());
     }
 
     #[test]
