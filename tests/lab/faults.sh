@@ -10,6 +10,7 @@ fault_tests=(
     the_limits_of_its_control_group_are_found_told_and_kept
     a_journald_that_stands_still_holds_nothing_up_and_what_it_loses_is_counted
     memory_is_flat_and_every_alert_is_everywhere_after_a_soak
+    what_the_journal_was_told_is_in_the_database_after_every_kill
 )
 
 said() { grep -q "$1" "$dir/daemon-$runs.log"; }
@@ -193,4 +194,23 @@ memory_is_flat_and_every_alert_is_everywhere_after_a_soak() {
     note=$(tail -n 1 "$dir/soak.log")
     [ $status = 0 ] || why=$(head -n 3 "$dir/soak.log")
     return $status
+}
+
+# SLIPS_CRASHES says how many runs: few here, 200 by hand; SLIPS_SEED repeats one that failed.
+what_the_journal_was_told_is_in_the_database_after_every_kill() {
+    local storm status=0 here=$dir/crash load=${SLIPS_LOAD:-$(dirname "$slips")/examples/load}
+    [ -x "$load" ] || { why="no generator: cargo build --package slips-input --example load" && return 2; }
+    mkdir -p "$here"
+    ip -n "$A" address add 203.0.113.91/32 dev lo
+    ip -n "$A" route replace local 198.18.0.0/16 dev lo
+    start storm "$A" python3 "$lab/storm.py" $client 203.0.113.91 198.18.0.0/16 "$here/storming" 1000 "$load" out0
+    storm=$pid
+    start crash "$R" env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/crash.py" "$slips" "$here" "${SLIPS_CRASHES:-8}" \
+        "${SLIPS_SEED:-$RANDOM}" "$here/storming" wan0 lan0 lan1
+    attack=$pid
+    wait "$attack" || status=$?
+    kill "$storm" 2>/dev/null
+    wait "$storm" 2>/dev/null
+    note=$(tail -n 1 "$dir/crash.log")
+    [ $status = 0 ] || complain "$(head -n 3 "$dir/crash.log") $note"
 }

@@ -42,6 +42,13 @@ class Daemon:
         self.path = os.path.join(directory, "notify")
         self.process = None
 
+    def spawn(self):
+        """Starts it and waits for nothing."""
+        environment = {**os.environ, "NOTIFY_SOCKET": self.path}
+        self.process = subprocess.Popen(
+            self.command, stdout=self.log, stderr=self.log, env=environment, start_new_session=True
+        )
+
     def start(self):
         """Starts it and waits until it is ready; the time that took."""
         if os.path.exists(self.path):
@@ -50,9 +57,7 @@ class Daemon:
             notify.bind(self.path)
             notify.settimeout(READY_AT_MOST)
             began = time.monotonic()
-            self.process = subprocess.Popen(
-                self.command, stdout=self.log, stderr=self.log, env={**os.environ, "NOTIFY_SOCKET": self.path}
-            )
+            self.spawn()
             while b"READY=1" not in notify.recv(4096):
                 pass
             return time.monotonic() - began
@@ -169,4 +174,5 @@ def main():
     sys.exit(1 if bad else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
