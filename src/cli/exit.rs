@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use slips_store::StoreError;
+use slips_store::read::ReadError;
 
 /// What the caller learns from the exit code; systemd tells a bad configuration from a crash by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,5 +99,14 @@ impl From<StoreError> for Failure {
             StoreError::Io { .. } | StoreError::Sqlite { .. } | StoreError::Damaged { .. } => Exit::Software,
         };
         Self { exit, error: error.into() }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => error.into(),
+            ReadError::Cursor(_) => Self { exit: Exit::Usage, error: error.into() },
+        }
     }
 }

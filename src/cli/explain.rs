@@ -8,8 +8,9 @@ use serde_json::json;
 use slips_core::evidence::EvidenceKind;
 use slips_core::spec::Spec;
 use slips_detect::describe;
+use slips_store::read::{StoredBlock, StoredFlow};
 use slips_store::render::escape;
-use slips_store::{StoredBlock, StoredEvidence, StoredFlow, Stories, Story};
+use slips_store::{Stories, Story, ToldEvidence};
 
 use super::{Exit, Explain, Failure, print_out};
 use crate::config::Output;
@@ -61,7 +62,7 @@ fn detections(kind: &str) -> Vec<&'static Spec> {
 fn as_json(story: &Story) -> Result<String, Failure> {
     let mut told = serde_json::to_value(story).map_err(Failure::software)?;
     for (place, evidence) in told["evidence"].as_array_mut().into_iter().flatten().zip(&story.evidence) {
-        place["detections"] = detections(&evidence.kind)
+        place["detections"] = detections(&evidence.evidence.kind)
             .iter()
             .map(|spec| json!({ "name": spec.name, "attack": spec.header.attack }))
             .collect();
@@ -84,18 +85,19 @@ fn as_text(story: &Story) -> String {
     let _ = writeln!(text, "  why       {}", why(story));
     let mut sum = 0.0;
     for (n, evidence) in story.evidence.iter().enumerate() {
-        sum += evidence.weight;
-        tell(&mut text, n + 1, evidence, sum, alert.attacker == evidence.profile);
+        sum += evidence.evidence.weight;
+        tell(&mut text, n + 1, evidence, sum, alert.attacker == evidence.evidence.profile);
     }
     text.push_str("\nwhat was done\n");
-    if !story.blocks.iter().any(|block| block.by_this_alert) {
+    let by_this = |block: &StoredBlock| block.alert.as_deref() == Some(&*alert.id);
+    if !story.blocks.iter().any(by_this) {
         text.push_str(
             "  nothing was blocked because of this alert: it is from an analysis or from watching only, the attacker was\n  \
              blocked already, or is one that is never blocked (slips firewall explain tells)\n",
         );
     }
     for block in &story.blocks {
-        text.push_str(&done(block));
+        text.push_str(&done(block, by_this(block)));
     }
     text
 }
@@ -103,7 +105,7 @@ fn as_text(story: &Story) -> String {
 /// Why there is an alert, and why about this attacker.
 fn why(story: &Story) -> String {
     let alert = &story.alert;
-    let mut why = match (alert.cause.as_str(), story.evidence.last()) {
+    let mut why = match (alert.cause.as_str(), story.evidence.last().map(|told| &told.evidence)) {
         ("critical", Some(last)) => {
             format!("one critical evidence of confidence {:.2} is enough: {}", last.confidence, last.kind)
         }
@@ -124,7 +126,8 @@ fn why(story: &Story) -> String {
     why
 }
 
-fn tell(text: &mut String, n: usize, evidence: &StoredEvidence, sum: f64, own: bool) {
+fn tell(text: &mut String, n: usize, told: &ToldEvidence, sum: f64, own: bool) {
+    let evidence = &told.evidence;
     let _ = writeln!(text, "\n{n}. {} — {}", evidence.kind, escape(&evidence.description));
     let again =
         if evidence.count > 1 { format!(", counted {} times", evidence.count) } else { String::new() };
@@ -147,12 +150,12 @@ fn tell(text: &mut String, n: usize, evidence: &StoredEvidence, sum: f64, own: b
     for spec in detections(&evidence.kind) {
         let _ = writeln!(text, "   found by {}: {}", spec.name, spec.header.attack);
     }
-    for flow in evidence.flows.iter().take(SHOWN_FLOWS) {
+    for flow in told.flows.iter().take(SHOWN_FLOWS) {
         let _ = writeln!(text, "     {}", line(flow));
     }
-    let shown = evidence.flows.len().min(SHOWN_FLOWS);
-    if evidence.flows_named > shown {
-        let _ = writeln!(text, "     … {} flows in all", evidence.flows_named);
+    let shown = told.flows.len().min(SHOWN_FLOWS);
+    if told.flows_named > shown {
+        let _ = writeln!(text, "     … {} flows in all", told.flows_named);
     }
 }
 
@@ -176,18 +179,14 @@ fn end(addr: &str, port: u16) -> String {
     if addr.contains(':') { format!("[{addr}]:{port}") } else { format!("{addr}:{port}") }
 }
 
-fn done(block: &StoredBlock) -> String {
+fn done(block: &StoredBlock, by_this_alert: bool) -> String {
     let until = block.until.as_deref().unwrap_or("it is lifted");
     let how = match (block.state.as_str(), block.applied) {
         ("lifted", _) => ", lifted before its time",
         (_, true) => "",
         (_, false) => ", but the kernel did not take it",
     };
-    let by = if block.by_this_alert {
-        String::new()
-    } else {
-        format!(" (asked for by {})", escape(&block.source))
-    };
+    let by = if by_this_alert { String::new() } else { format!(" (asked for by {})", escape(&block.source)) };
     format!(
         "  {} blocked from {} until {until}, {}{how}{by}: {}\n",
         block.net,

@@ -44,37 +44,14 @@ pub(super) fn run(asked: &ProfileOf) -> Result<(), Failure> {
 /// `slips profiles`: who was seen lately.
 pub(super) fn list(asked: &Profiles) -> Result<(), Failure> {
     let config = configuration(&asked.place)?;
-    let rows = open(&asked.place, &config)?.profiles(asked.most)?;
-    let told = rows.iter().map(|(addr, facts, judged)| {
-        let names = facts.host_names.latest().map(|item| item.what.name.as_str());
-        let called = facts.called.latest().map(|item| item.what.name.as_str());
-        let resolved = facts.passive_dns.latest().map(|item| item.what.name.as_str());
-        json!({
-            "ip": addr,
-            "first_seen": iso(facts.first_seen),
-            "last_seen": iso(facts.last_seen),
-            "windows": facts.windows,
-            "mac": facts.macs.latest().map(|item| item.what.mac.as_str()),
-            "name": names.or(called).or(resolved),
-            "threat_level": judged.as_ref().map_or("info", |judged| judged.threat_level.as_str()),
-            "alerts": judged.as_ref().map_or(0, |judged| judged.alerts),
-        })
-    });
-    let told: Vec<Value> = told.collect();
+    let rows = open(&asked.place, &config)?.latest_profiles(asked.most)?;
     if asked.place.json {
-        return print_out(&format!("{}\n", Value::Array(told)));
+        return print_out(&format!("{}\n", json!(rows)));
     }
     let mut text = format!("{:<40}{:<29}{:<14}{}\n", "address", "last seen", "threat level", "name");
-    for row in &told {
-        let word = |key: &str| escape(row[key].as_str().unwrap_or_default()).into_owned();
-        let _ = writeln!(
-            text,
-            "{:<40}{:<29}{:<14}{}",
-            word("ip"),
-            word("last_seen"),
-            word("threat_level"),
-            word("name")
-        );
+    for row in &rows {
+        let name = row.name.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "{:<40}{:<29}{:<14}{}", row.ip, row.last_seen, row.threat_level, escape(name));
     }
     print_out(&text)
 }

@@ -25,8 +25,8 @@ pub use lines::{Limits, LineFile};
 pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, StoreError};
 pub use sqlite::{
-    Answer, Answers, Ask, Block, BlockId, BlockState, Blocks, Brief, Damaged, Filed, Found, Judged,
-    KeptEnvelope, NewBlock, Order, Outcome, PeerBook, PeerPlace, PeerStanding, Sqlite, SqliteLimits,
-    StoredAlert, StoredBlock, StoredEvidence, StoredFlow, StoredProfile, StoredRecord, Stories, Story,
+    Answer, Answers, Block, BlockId, BlockState, Blocks, Brief, Damaged, Filed, KeptEnvelope, NewBlock,
+    Outcome, PeerBook, PeerPlace, PeerStanding, Sqlite, SqliteLimits, StoredProfile, Stories, Story,
+    ToldEvidence, read,
 };
 pub use zeek::{ZeekFormat, ZeekLogs};

@@ -71,7 +71,7 @@ impl Profiles {
         settings: ProfileSettings,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let table = ProfileTable::open(path.into(), settings.kept, settings.damaged)?;
+        let table = ProfileTable::open(path.into(), settings.kept, settings.width, settings.damaged)?;
         Ok(Self {
             book: Book::new(settings.in_memory, settings.width),
             ground: Ground { local: settings.local, own_macs: settings.own_macs },

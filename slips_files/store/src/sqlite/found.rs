@@ -4,127 +4,117 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
 use slips_core::flow::Uid;
 use slips_core::time::PacketTime;
 
 use super::postings;
+use super::read::{FLOW, Order, RECORD, StoredFlow, StoredRecord, flow, record};
 use super::segments::{FLOWS, Indexed, Print, RECORDS, Segment};
-use super::story::{StoredFlow, Stories, flow, time};
-use crate::sink::StoreError;
+use super::story::Stories;
 
 /// Which rows are asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub(super) struct Ask<'a> {
     /// That started then or later.
-    pub from: PacketTime,
+    pub(super) from: PacketTime,
     /// That started before.
-    pub until: PacketTime,
+    pub(super) until: PacketTime,
+    /// Of this kind, or with this label.
+    pub(super) only: Option<&'a str>,
     /// In which order they come: that in which they were stored, when flows ended, or the other way round.
-    pub order: Order,
+    pub(super) order: Order,
     /// No more than so many.
-    pub limit: usize,
+    pub(super) limit: usize,
     /// Go on behind the page that said so.
-    pub after: Option<i64>,
-}
-
-impl Ask {
-    /// The newest `limit`.
-    pub const fn newest(limit: usize) -> Self {
-        Self {
-            from: PacketTime::MIN,
-            until: PacketTime(i64::MAX),
-            order: Order::NewestFirst,
-            limit,
-            after: None,
-        }
-    }
-}
-
-/// The order of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "they say it")]
-pub enum Order {
-    NewestFirst,
-    OldestFirst,
+    pub(super) after: Option<i64>,
+    /// No row that was stored after this one.
+    pub(super) up_to: i64,
 }
 
 /// A page of rows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found<T> {
+pub(super) struct Found<T> {
     /// The rows.
-    pub rows: Vec<T>,
+    pub(super) rows: Vec<T>,
     /// Where the next page begins; `None` when there is none. A page may have few rows, or none, and another behind it: no
-    /// question looks at more than 50,000 rows at once.
-    pub after: Option<i64>,
-}
-
-/// A row of `records`: what was seen of a protocol, with the fields of Zeek's log of that name.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StoredRecord {
-    /// `dns`, `http`, `ssl`, `quic`, `x509`, `ssh`, `arp`, `dhcp`, `smtp`, `ftp`, `files`, `software`, `weird`, `tunnel`, `notice`, `login`,
-    /// `auth`, `operation`, `neighbour`.
-    pub kind: String,
-    /// The flow it belongs to; empty where there is none.
-    pub uid: String,
-    /// When.
-    pub start: String,
-    /// Client, where the record tells.
-    pub src: Option<String>,
-    /// Its port.
-    pub src_port: Option<u16>,
-    /// Server.
-    pub dst: Option<String>,
-    /// Its port.
-    pub dst_port: Option<u16>,
-    /// Transport.
-    pub proto: Option<String>,
-    /// What else the record says; an object.
-    pub fields: serde_json::Value,
+    /// question looks at more than [`MOST_LOOKS`] rows at once.
+    pub(super) after: Option<i64>,
 }
 
 impl Stories {
     /// Flows that an address began or took.
-    pub fn flows_of(&self, addr: IpAddr, ask: &Ask) -> Result<Found<StoredFlow>, StoreError> {
-        let find = || {
-            let print = Print::of_addr(self.seed()?, addr);
-            let text = addr.to_string();
-            let sql =
-                "SELECT * FROM flows WHERE id = ?1 AND (src = ?2 OR dst = ?2) AND start >= ?3 AND start < ?4";
-            self.page(FLOWS, print, ask, sql, &text, flow)
-        };
-        find().map_err(|source| self.failed(source))
+    pub(super) fn flows_of(&self, addr: IpAddr, ask: &Ask<'_>) -> rusqlite::Result<Found<StoredFlow>> {
+        let print = Print::of_addr(self.seed()?, addr);
+        let sql = format!(
+            "SELECT {FLOW} FROM flows WHERE id = ?1 AND (src = ?2 OR dst = ?2) AND start >= ?3 AND start < ?4
+             AND (?5 IS NULL OR label = ?5)"
+        );
+        self.page(FLOWS, print, ask, &sql, &addr.to_string(), flow)
     }
 
     /// Records in which an address takes part.
-    pub fn records_of(&self, addr: IpAddr, ask: &Ask) -> Result<Found<StoredRecord>, StoreError> {
-        let find = || {
-            if !self.has_records()? {
-                return Ok(Found { rows: Vec::new(), after: None });
-            }
-            let print = Print::of_addr(self.seed()?, addr);
-            let text = addr.to_string();
-            let sql = "SELECT * FROM records WHERE id = ?1 AND (src = ?2 OR dst = ?2) AND start >= ?3 AND start < ?4";
-            self.page(RECORDS, print, ask, sql, &text, record)
-        };
-        find().map_err(|source| self.failed(source))
+    pub(super) fn records_of(&self, addr: IpAddr, ask: &Ask<'_>) -> rusqlite::Result<Found<StoredRecord>> {
+        if !self.has_records()? {
+            return Ok(Found { rows: Vec::new(), after: None });
+        }
+        let print = Print::of_addr(self.seed()?, addr);
+        let sql = format!(
+            "SELECT {RECORD} FROM records WHERE id = ?1 AND (src = ?2 OR dst = ?2) AND start >= ?3 AND start < ?4
+             AND (?5 IS NULL OR kind = ?5)"
+        );
+        self.page(RECORDS, print, ask, &sql, &addr.to_string(), record)
     }
 
     /// Records of one flow.
-    pub fn records_of_flow(&self, uid: &str, ask: &Ask) -> Result<Found<StoredRecord>, StoreError> {
-        let find = || {
-            if !self.has_records()? {
-                return Ok(Found { rows: Vec::new(), after: None });
-            }
-            let print = Print::of_uid(self.seed()?, &Uid::from(uid));
-            let sql = "SELECT * FROM records WHERE id = ?1 AND uid = ?2 AND start >= ?3 AND start < ?4";
-            self.page(RECORDS, print, ask, sql, uid, record)
+    pub(super) fn records_of_flow(&self, uid: &str, ask: &Ask<'_>) -> rusqlite::Result<Found<StoredRecord>> {
+        if !self.has_records()? {
+            return Ok(Found { rows: Vec::new(), after: None });
+        }
+        let print = Print::of_uid(self.seed()?, &Uid::from(uid));
+        let sql = format!(
+            "SELECT {RECORD} FROM records WHERE id = ?1 AND uid = ?2 AND start >= ?3 AND start < ?4
+             AND (?5 IS NULL OR kind = ?5)"
+        );
+        self.page(RECORDS, print, ask, &sql, uid, record)
+    }
+
+    /// The first and the last row among which all are that started in this time, as far as the index tells.
+    pub(super) fn between(
+        &self,
+        table: Indexed,
+        from: PacketTime,
+        until: PacketTime,
+    ) -> rusqlite::Result<(i64, i64)> {
+        let end = |which: &str| {
+            let sql = format!("SELECT {which}(id) FROM {}", table.rows);
+            self.db.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))
         };
-        find().map_err(|source| self.failed(source))
+        let (Some(first), Some(last)) = (end("min")?, end("max")?) else { return Ok((i64::MAX, i64::MIN)) };
+        if !self.has_records()? || (from == PacketTime::MIN && until == PacketTime(i64::MAX)) {
+            return Ok((first, last));
+        }
+        let sql = format!("SELECT {} FROM {} ORDER BY first", Segment::COLUMNS, table.segments);
+        let mut select = self.db.prepare_cached(&sql)?;
+        let (mut low, mut high, mut indexed) = (i64::MAX, i64::MIN, i64::MAX);
+        for segment in select.query_map([], Segment::read)? {
+            let segment = segment?;
+            indexed = indexed.min(segment.first);
+            let ends = segment.parts.iter().skip(1).map(|part| segment.first + i64::from(part.offset) - 1);
+            for (part, end) in segment.parts.iter().zip(ends.chain([segment.last])) {
+                if part.starts.0 < until.0 && part.starts.1 >= from.0 {
+                    low = low.min(segment.first + i64::from(part.offset));
+                    high = high.max(end);
+                }
+            }
+        }
+        // What was stored before there was an index may be anything.
+        let unindexed = first < indexed;
+        let high = if unindexed { high.max(indexed.saturating_sub(1).min(last)) } else { high };
+        Ok((if unindexed { first } else { low.max(first) }, high.min(last)))
     }
 
     /// A database of an earlier version has neither records nor an index of addresses.
-    fn has_records(&self) -> rusqlite::Result<bool> {
+    pub(super) fn has_records(&self) -> rusqlite::Result<bool> {
         let version: i64 = self.db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         Ok(version >= FIRST_WITH_RECORDS)
     }
@@ -140,7 +130,7 @@ impl Stories {
         &self,
         table: Indexed,
         print: Print,
-        ask: &Ask,
+        ask: &Ask<'_>,
         sql: &str,
         of: &str,
         read: fn(&Row<'_>) -> rusqlite::Result<T>,
@@ -151,21 +141,30 @@ impl Stories {
         if ask.limit == 0 || ask.from >= ask.until {
             return Ok(found);
         }
+        // Whoever goes backwards begins there.
+        let begin = ask.up_to.saturating_add(1);
+        let after = match ask.order {
+            Order::Newest => Some(ask.after.map_or(begin, |after| after.min(begin))),
+            Order::Oldest => ask.after,
+        };
+        let ask = &Ask { after, ..*ask };
         let mut select = db.prepare_cached(sql)?;
         let mut looks = 0;
+        let mut beyond = false;
         let indexed = self.has_records()?;
         walk(&db, table, print, ask, indexed, &mut |id| {
-            if found.rows.len() == ask.limit || looks == MOST_LOOKS {
+            beyond = id > ask.up_to;
+            if beyond || found.rows.len() == ask.limit || looks == MOST_LOOKS {
                 return Ok(ControlFlow::Break(()));
             }
             looks += 1;
             found.after = Some(id);
-            let row = select.query_map(params![id, of, ask.from.0, ask.until.0], read)?.next();
+            let row = select.query_map(params![id, of, ask.from.0, ask.until.0, ask.only], read)?.next();
             found.rows.extend(row.transpose()?);
             Ok(ControlFlow::Continue(()))
         })
         .map(|walked| {
-            if walked.is_continue() {
+            if beyond || walked.is_continue() {
                 found.after = None;
             }
             found
@@ -178,7 +177,7 @@ fn walk(
     db: &Connection,
     table: Indexed,
     print: Print,
-    ask: &Ask,
+    ask: &Ask<'_>,
     indexed: bool,
     visit: &mut dyn FnMut(i64) -> rusqlite::Result<ControlFlow<()>>,
 ) -> rusqlite::Result<ControlFlow<()>> {
@@ -189,13 +188,13 @@ fn walk(
         i64::MAX
     };
     let go_on = ControlFlow::Continue(());
-    if ask.order == Order::OldestFirst && unindexed(db, table, lowest, ask, visit)?.is_break() {
+    if ask.order == Order::Oldest && unindexed(db, table, lowest, ask, visit)?.is_break() {
         return Ok(ControlFlow::Break(()));
     }
     if indexed && segments(db, table, print, ask, visit)?.is_break() {
         return Ok(ControlFlow::Break(()));
     }
-    if ask.order == Order::NewestFirst { unindexed(db, table, lowest, ask, visit) } else { Ok(go_on) }
+    if ask.order == Order::Newest { unindexed(db, table, lowest, ask, visit) } else { Ok(go_on) }
 }
 
 /// Those below `lowest`, of which the index does not know yet: all of them.
@@ -203,12 +202,12 @@ fn unindexed(
     db: &Connection,
     table: Indexed,
     lowest: i64,
-    ask: &Ask,
+    ask: &Ask<'_>,
     visit: &mut dyn FnMut(i64) -> rusqlite::Result<ControlFlow<()>>,
 ) -> rusqlite::Result<ControlFlow<()>> {
     let (order, first, last) = match ask.order {
-        Order::NewestFirst => ("DESC", i64::MIN, ask.after.map_or(lowest, |after| lowest.min(after))),
-        Order::OldestFirst => ("ASC", ask.after.map_or(i64::MIN, |after| after.saturating_add(1)), lowest),
+        Order::Newest => ("DESC", i64::MIN, ask.after.map_or(lowest, |after| lowest.min(after))),
+        Order::Oldest => ("ASC", ask.after.map_or(i64::MIN, |after| after.saturating_add(1)), lowest),
     };
     let sql = format!("SELECT id FROM {} WHERE id >= ? AND id < ? ORDER BY id {order}", table.rows);
     let mut select = db.prepare(&sql)?;
@@ -225,12 +224,12 @@ fn segments(
     db: &Connection,
     table: Indexed,
     print: Print,
-    ask: &Ask,
+    ask: &Ask<'_>,
     visit: &mut dyn FnMut(i64) -> rusqlite::Result<ControlFlow<()>>,
 ) -> rusqlite::Result<ControlFlow<()>> {
     let (order, bound, after) = match ask.order {
-        Order::NewestFirst => ("DESC", "first < ?", ask.after.unwrap_or(i64::MAX)),
-        Order::OldestFirst => ("ASC", "last > ?", ask.after.unwrap_or(i64::MIN)),
+        Order::Newest => ("DESC", "first < ?", ask.after.unwrap_or(i64::MAX)),
+        Order::Oldest => ("ASC", "last > ?", ask.after.unwrap_or(i64::MIN)),
     };
     let sql =
         format!("SELECT {} FROM {} WHERE {bound} ORDER BY first {order}", Segment::COLUMNS, table.segments);
@@ -249,7 +248,7 @@ fn segments(
         let mut list = posting.query([from, from | i64::from(print.0)])?;
         let Some(list) = list.next()? else { continue };
         let mut positions = postings::find(list.get_ref(0)?.as_blob().unwrap_or_default(), print.0);
-        if ask.order == Order::NewestFirst {
+        if ask.order == Order::Newest {
             positions.reverse();
         }
         for position in positions {
@@ -257,8 +256,8 @@ fn segments(
             let part = part.checked_sub(1).and_then(|part| segment.parts.get(part));
             let id = segment.first + i64::from(position);
             let behind = ask.after.is_none_or(|after| match ask.order {
-                Order::NewestFirst => id < after,
-                Order::OldestFirst => id > after,
+                Order::Newest => id < after,
+                Order::Oldest => id > after,
             });
             let overlaps = part.is_none_or(|part| overlap(part.starts));
             if behind && overlaps && visit(id)?.is_break() {
@@ -269,26 +268,10 @@ fn segments(
     Ok(ControlFlow::Continue(()))
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<StoredRecord> {
-    let fields: String = row.get("fields")?;
-    Ok(StoredRecord {
-        kind: row.get("kind")?,
-        uid: row.get::<_, Option<String>>("uid")?.unwrap_or_default(),
-        start: time(row, "start")?,
-        src: row.get("src")?,
-        src_port: row.get("src_port")?,
-        dst: row.get("dst")?,
-        dst_port: row.get("dst_port")?,
-        proto: row.get("proto")?,
-        // We wrote it; a person may have changed it.
-        fields: serde_json::from_str(&fields).unwrap_or_default(),
-    })
-}
-
 /// The layout from which on there are records and the index of addresses.
 const FIRST_WITH_RECORDS: i64 = 7;
 /// So many rows are looked at for one page, some 100 ms of work.
-const MOST_LOOKS: u32 = 50_000;
+pub(super) const MOST_LOOKS: u32 = 50_000;
 
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
-use slips_core::time::PacketTime;
+use slips_core::time::{PacketTime, WindowWidth};
 
 use super::place::{Damaged, Place};
+use super::read::Judged;
 use super::schema::Durability;
 use super::story::Stories;
 use crate::profiles::Facts;
@@ -20,16 +21,22 @@ pub(crate) struct ProfileTable {
     /// `None` after a failure: the next attempt begins with a new connection.
     db: Option<Connection>,
     kept: u32,
+    width: WindowWidth,
     /// Profiles written since those beyond `kept` were taken out.
     written: u32,
 }
 
 impl ProfileTable {
     /// In the database at `path`, which is made if it is not there.
-    pub(crate) fn open(path: PathBuf, kept: u32, damaged: Damaged) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        path: PathBuf,
+        kept: u32,
+        width: WindowWidth,
+        damaged: Damaged,
+    ) -> Result<Self, StoreError> {
         let mut place = Place::new(path, Durability::Whole, damaged);
         let (db, _) = place.open()?;
-        Ok(Self { place, db: Some(db), kept, written: 0 })
+        Ok(Self { place, db: Some(db), kept, width, written: 0 })
     }
 
     /// Writes profiles in one transaction; with one that is marked as unread, what the database has of it is taken over first.
@@ -63,6 +70,12 @@ impl ProfileTable {
             return Ok(());
         }
         let tx = db.transaction()?;
+        // Whoever reads the numbers of windows asks when they were.
+        tx.prepare_cached(
+            "INSERT INTO meta VALUES ('window_seconds', ?)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value",
+        )?
+        .execute([self.width.span().0 / 1_000_000])?;
         {
             let mut read = tx.prepare_cached("SELECT facts FROM profiles WHERE addr = ?")?;
             let mut put = tx.prepare_cached("INSERT OR REPLACE INTO profiles VALUES (?, ?, ?)")?;
@@ -116,21 +129,6 @@ pub struct StoredProfile {
     pub alerts: Vec<String>,
 }
 
-/// A time window of an attacker.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Judged {
-    /// The window's number.
-    pub window: i64,
-    /// The highest level of its evidence.
-    pub threat_level: String,
-    /// The confidence of its alert, or the highest of its evidence.
-    pub confidence: f64,
-    /// The weight of its evidence.
-    pub weight: f64,
-    /// Alerts in it.
-    pub alerts: u32,
-}
-
 /// Evidence of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Brief {
@@ -148,31 +146,8 @@ impl Stories {
         self.read_profile(&addr.to_string()).map_err(|source| self.failed(source))
     }
 
-    /// The addresses that have a profile, those seen last in front, at most `most`, each with what traffic told of it and how its latest
-    /// window was judged.
-    pub fn profiles(&self, most: u32) -> Result<Vec<(IpAddr, Facts, Option<Judged>)>, StoreError> {
-        self.read_profiles(most).map_err(|source| self.failed(source))
-    }
-
-    fn read_profiles(&self, most: u32) -> rusqlite::Result<Vec<(IpAddr, Facts, Option<Judged>)>> {
-        if !self.has_profiles()? {
-            return Ok(Vec::new());
-        }
-        let mut rows = self.db.prepare("SELECT addr, facts FROM profiles ORDER BY last DESC LIMIT ?")?;
-        let rows = rows.query_map([most], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-        let mut found = Vec::new();
-        for row in rows {
-            let (addr, facts) = row?;
-            let judged = self.judged(&addr)?.into_iter().next();
-            if let (Ok(addr), Ok(facts)) = (addr.parse(), serde_json::from_str(&facts)) {
-                found.push((addr, facts, judged));
-            }
-        }
-        Ok(found)
-    }
-
     /// A database of an earlier version has no profiles yet.
-    fn has_profiles(&self) -> rusqlite::Result<bool> {
+    pub(super) fn has_profiles(&self) -> rusqlite::Result<bool> {
         let version: i64 = self.db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         Ok(version >= FIRST_WITH_PROFILES)
     }
@@ -200,7 +175,7 @@ impl Stories {
         for mac in facts.iter().flat_map(|facts| facts.gateways.items()) {
             gateways.extend(self.owners(&mac.what.mac)?);
         }
-        let windows = self.judged(addr)?;
+        let windows = self.judged(addr, None, WINDOWS)?;
         Ok(Some(StoredProfile { facts, siblings, gateways, windows, evidence, alerts }))
     }
 
@@ -226,31 +201,9 @@ impl Stories {
         };
         rows.query_map([addr], brief)?.collect()
     }
-
-    fn judged(&self, addr: &str) -> rusqlite::Result<Vec<Judged>> {
-        let mut rows = self.db.prepare(
-            "SELECT window,
-                max(CASE level WHEN 'critical' THEN 4 WHEN 'high' THEN 3 WHEN 'medium' THEN 2 WHEN 'low' THEN 1 ELSE 0 END),
-                max(confidence), sum(weight),
-                (SELECT count(*) FROM alerts WHERE alerts.attacker = ?1 AND alerts.window = evidence.window),
-                (SELECT max(confidence) FROM alerts WHERE alerts.attacker = ?1 AND alerts.window = evidence.window)
-             FROM evidence WHERE attacker = ?1 GROUP BY window ORDER BY window DESC LIMIT 168",
-        )?;
-        let judged = |row: &Row<'_>| {
-            let level: i64 = row.get(1)?;
-            let of_alert: Option<f64> = row.get(5)?;
-            Ok(Judged {
-                window: row.get(0)?,
-                threat_level: LEVELS.get(level.unsigned_abs() as usize).copied().unwrap_or("info").to_owned(),
-                confidence: of_alert.map_or_else(|| row.get(2), Ok)?,
-                weight: row.get(3)?,
-                alerts: row.get(4)?,
-            })
-        };
-        rows.query_map([addr], judged)?.collect()
-    }
 }
 
-const LEVELS: [&str; 5] = ["info", "low", "medium", "high", "critical"];
+/// Windows of a profile that are told: a week of hours.
+const WINDOWS: usize = 168;
 /// The layout from which on there are profiles.
 const FIRST_WITH_PROFILES: i64 = 5;

@@ -5,7 +5,7 @@ use super::*;
 use crate::wire::tests::{AT, alert, clock, evidence};
 use slips_core::evidence::ThreatLevel;
 use slips_core::flow::{ConnState, Endpoint, Label, MacAddr, Origin, Proto, Uid, Volume};
-use slips_core::time::Span;
+use slips_core::time::{Span, WindowWidth};
 
 fn flow(uid: &str) -> Flow {
     let end = |last, port| Endpoint { addr: IpAddr::from([192, 0, 2, last]), port };
@@ -364,8 +364,8 @@ fn a_database_torn_while_it_is_written_is_put_aside_and_findings_go_to_the_next(
     let path = dir.path().join("flows.sqlite");
     let mut sink: Box<dyn RecordSink> =
         Box::new(Sqlite::open_with(&path, SqliteLimits::default(), || 7, Damaged::PutAside).expect("opened"));
-    let mut profiles =
-        ProfileTable::open(path.clone(), 100, Damaged::PutAside).expect("the other one of the daemon");
+    let mut profiles = ProfileTable::open(path.clone(), 100, WindowWidth::HOUR, Damaged::PutAside)
+        .expect("the other one of the daemon");
     sink.accept(&[events([flow("C1")])]).expect("accept");
     sink.flush().expect("flush");
     // What SQLite holds of the journal must be in the file, or it would not look at it.

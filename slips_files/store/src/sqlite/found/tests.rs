@@ -10,6 +10,21 @@ use crate::sink::RecordSink;
 use crate::sqlite::{Sqlite, SqliteLimits};
 use crate::wire::tests::clock;
 
+impl Ask<'_> {
+    /// The newest `limit`.
+    const fn newest(limit: usize) -> Self {
+        Self {
+            from: PacketTime::MIN,
+            until: PacketTime(i64::MAX),
+            only: None,
+            order: Order::Newest,
+            limit,
+            after: None,
+            up_to: i64::MAX,
+        }
+    }
+}
+
 fn addr(n: u8) -> IpAddr {
     if n < 3 { IpAddr::from([192, 0, 2, n]) } else { IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into()]) }
 }
@@ -85,7 +100,7 @@ fn database(dir: &tempfile::TempDir, batches: Vec<Vec<Event>>) -> Stories {
 }
 
 /// All pages of a question, in one.
-fn all<T>(ask: Ask, page: impl Fn(&Ask) -> Found<T>) -> Vec<T> {
+fn all<T>(ask: Ask<'_>, page: impl Fn(&Ask<'_>) -> Found<T>) -> Vec<T> {
     let (mut rows, mut ask) = (Vec::new(), ask);
     loop {
         let found = page(&ask);
@@ -116,15 +131,15 @@ proptest! {
         let batches = batches.map(|(n, batch)| batch.into_iter().map(|it| event((n, it))).collect()).collect();
         let stories = database(&dir, batches);
         for (who, from, length, limit, newest) in asks {
-            let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
-            let ask = Ask { from: PacketTime(from), until: PacketTime(from + length), order, limit, after: None };
+            let order = if newest { Order::Newest } else { Order::Oldest };
+            let ask = Ask { from: PacketTime(from), until: PacketTime(from + length), order, limit, ..Ask::newest(1) };
             let naive = |table: &str| -> Vec<String> {
                 let sql = format!(
                     "SELECT start FROM {table} WHERE (src = ?1 OR dst = ?1) AND start >= ?2 AND start < ?3 ORDER BY id {}",
                     if newest { "DESC" } else { "ASC" }
                 );
                 let mut select = stories.db.prepare(&sql).expect("prepare");
-                let rows = select.query_map(params![addr(who).to_string(), from, from + length], |row| time(row, "start"));
+                let rows = select.query_map(params![addr(who).to_string(), from, from + length], |row| Ok(crate::render::iso(PacketTime(row.get(0)?))));
                 rows.expect("rows").collect::<Result<_, _>>().expect("rows")
             };
             let flows = all(ask, |ask| stories.flows_of(addr(who), ask).expect("flows"));
@@ -147,7 +162,7 @@ fn several_requests_of_one_connection_are_several_rows_with_their_fields() {
         ],
     );
     let found =
-        stories.records_of_flow("C1", &Ask { order: Order::OldestFirst, ..Ask::newest(9) }).expect("records");
+        stories.records_of_flow("C1", &Ask { order: Order::Oldest, ..Ask::newest(9) }).expect("records");
     assert_eq!((found.rows.len(), found.after), (2, None));
     assert_eq!(found.rows[1].fields["uri"], "/2");
     assert_eq!(found.rows[0].fields["user_agent"], "it's \"quoted\"\n");
@@ -187,7 +202,7 @@ fn a_page_that_looked_at_much_ends_and_the_next_goes_on() {
     batch.push(flow(1, 2, -5));
     let stories = database(&dir, vec![batch]);
     // All are in the times of the one segment, and but one do not match.
-    let ask = Ask { until: PacketTime(0), order: Order::OldestFirst, ..Ask::newest(5) };
+    let ask = Ask { until: PacketTime(0), order: Order::Oldest, ..Ask::newest(5) };
     let first = stories.flows_of(addr(1), &ask).expect("first");
     assert_eq!((first.rows.len(), first.after), (0, Some(i64::from(MOST_LOOKS))));
     let second = stories.flows_of(addr(1), &Ask { after: first.after, ..ask }).expect("second");

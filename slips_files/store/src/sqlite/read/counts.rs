@@ -1,0 +1,106 @@
+//! How much there is.
+
+use rusqlite::{OptionalExtension, Row};
+use serde::{Deserialize, Serialize};
+use slips_core::time::PacketTime;
+
+use super::ReadError;
+use crate::render::iso;
+use crate::sqlite::story::Stories;
+
+/// How much the database holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Flows.
+    pub flows: u64,
+    /// When the flow began that was written first of those.
+    pub first_flow: Option<String>,
+    /// When the flow began that was written last.
+    pub last_flow: Option<String>,
+    /// Evidence.
+    pub evidence: u64,
+    /// Alerts.
+    pub alerts: u64,
+    /// Addresses with a profile.
+    pub profiles: u64,
+    /// Blocks that stand.
+    pub blocks: u64,
+    /// Bytes on the disk, without the journal of what was written last.
+    pub bytes: u64,
+}
+
+/// How many of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindCount {
+    /// The kind.
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+}
+
+impl KindCount {
+    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { kind: row.get(0)?, count: row.get::<_, i64>(1)?.unsigned_abs() })
+    }
+}
+
+impl Stories {
+    /// How much there is at this moment of wall time. Reads no more than the ends of the long lists.
+    pub fn counts(&self, now: PacketTime) -> Result<Counts, ReadError> {
+        self.read_counts(now).map_err(|source| self.failed(source).into())
+    }
+
+    /// Evidence by kind, of what was last seen at `since` or later. Reads all of it: a million take most of a second.
+    pub fn kinds(&self, since: Option<PacketTime>) -> Result<Vec<KindCount>, ReadError> {
+        let read = || {
+            let mut kinds = self.db.prepare_cached(
+                "SELECT kind, count(*) FROM evidence WHERE last_seen >= ? GROUP BY kind ORDER BY kind",
+            )?;
+            kinds
+                .query_map([since.unwrap_or(PacketTime::MIN).0], KindCount::of)?
+                .collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|source| self.failed(source).into())
+    }
+
+    fn read_counts(&self, now: PacketTime) -> rusqlite::Result<Counts> {
+        let blocks = "SELECT count(*) FROM blocks WHERE state = 'live' AND (until IS NULL OR until > ?)";
+        let blocks: i64 = self.db.prepare_cached(blocks)?.query_row([now.0], |row| row.get(0))?;
+        let profiles = if self.has_profiles()? { self.number("SELECT count(*) FROM profiles")? } else { 0 };
+        let bytes = self.number("PRAGMA page_count")?.saturating_mul(self.number("PRAGMA page_size")?);
+        Ok(Counts {
+            flows: self.between_ends("flows", "id")?,
+            first_flow: self.flow_at("ASC")?,
+            last_flow: self.flow_at("DESC")?,
+            evidence: self.between_ends("evidence", "rowid")?,
+            alerts: self.between_ends("alerts", "rowid")?,
+            profiles: profiles.unsigned_abs(),
+            blocks: blocks.unsigned_abs(),
+            bytes: bytes.unsigned_abs(),
+        })
+    }
+
+    fn number(&self, sql: &str) -> rusqlite::Result<i64> {
+        self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))
+    }
+
+    /// Rows are numbered one after the other, and the oldest are taken out.
+    fn between_ends(&self, table: &str, key: &str) -> rusqlite::Result<u64> {
+        let (first, last) = self.ends(table, key)?;
+        Ok(last.saturating_sub(first).saturating_add(1).max(0).unsigned_abs())
+    }
+
+    /// The numbers of the first and the last row; of a table without rows, 1 and 0.
+    pub(super) fn ends(&self, table: &str, key: &str) -> rusqlite::Result<(i64, i64)> {
+        let first = self.number(&format!("SELECT coalesce(min({key}), 1) FROM {table}"))?;
+        Ok((first, self.number(&format!("SELECT coalesce(max({key}), 0) FROM {table}"))?))
+    }
+
+    /// When the first or the last flow began.
+    fn flow_at(&self, direction: &str) -> rusqlite::Result<Option<String>> {
+        let mut row =
+            self.db.prepare_cached(&format!("SELECT start FROM flows ORDER BY id {direction} LIMIT 1"))?;
+        let start: Option<i64> = row.query_row([], |row| row.get(0)).optional()?;
+        Ok(start.map(|start| iso(PacketTime(start))))
+    }
+}
