@@ -54,6 +54,11 @@ impl Shelf {
         self.current.clone()
     }
 
+    /// The lists of now.
+    pub fn lists(&self) -> Arc<Indicators> {
+        Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner).lists)
+    }
+
     /// Puts other lists in the place of those; says what is wrong with the databases of places.
     pub fn put_lists(&self, lists: Indicators) -> Vec<String> {
         let (networks, problems) = networks(&lists, &self.places);

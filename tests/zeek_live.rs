@@ -60,6 +60,8 @@ impl Daemon {
         let child = Command::new("unshare")
             .args(["-n", "--", env!("CARGO_BIN_EXE_slips"), "run", "--monitor", "-o"])
             .arg(dir.join("out"))
+            .arg("--control")
+            .arg(dir.join("control.sock"))
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -157,6 +157,9 @@ enum Command {
     /// Tell the journal how the daemon ended; slips.service runs it.
     #[command(hide = true)]
     Ended,
+    /// Print the description of the control API (OpenAPI 3.1).
+    #[command(hide = true)]
+    Openapi,
     /// The process that becomes Zeek; the daemon starts it.
     #[command(hide = true, name = "zeek-child")]
     ZeekChild {
@@ -314,6 +317,9 @@ struct Run {
     /// Where alerts.json, alerts.log and the databases go. Default: `output.directory` of the configuration.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// The socket of the control API. Default: `control.socket` of the configuration, /run/slips/control.sock.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
 }
 
 /// Turn packets into Zeek-compatible logs.
@@ -430,6 +436,7 @@ pub fn main() -> ExitCode {
             daemon::failure::tell(&Environment::read());
             Ok(())
         }
+        Command::Openapi => print_out(&crate::control::api::openapi::text()),
         Command::ZeekChild { command } => daemon::zeek::exec(&command),
         Command::Completions { shell } => manual::completions::<Cli>(shell),
         Command::Manual { dir } => manual::write::<Cli>(&dir),
@@ -473,6 +480,9 @@ fn run_config(options: &Run) -> Result<Config, Failure> {
     config.inputs.alone = options.interfaces.is_empty() && named;
     if let Some(directory) = &options.output {
         config.output.directory.clone_from(directory);
+    }
+    if let Some(socket) = &options.control {
+        config.control.socket.clone_from(socket);
     }
     Ok(config)
 }

@@ -1,6 +1,7 @@
 //! `slips.yaml`: read once into an immutable value. Every key has a default; an unknown key or a bad value stops the start
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
+mod control;
 mod detections;
 mod inputs;
 mod limits;
@@ -25,6 +26,7 @@ use slips_core::settings::{Direction, Settings};
 use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
+pub use control::Control;
 pub use detections::Detections;
 pub use inputs::{Inputs, SensorKind};
 pub use limits::LimitsSection;
@@ -75,6 +77,8 @@ pub struct Config {
     pub firewall: Firewall,
     #[serde(deserialize_with = "section")]
     pub output: Output,
+    #[serde(deserialize_with = "section")]
+    pub control: Control,
     #[serde(deserialize_with = "section")]
     pub limits: LimitsSection,
     #[serde(deserialize_with = "section")]

@@ -22,6 +22,8 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use slips_core::addr::Net;
 
+pub mod api;
+
 use crate::daemon::bell::Rope;
 use crate::daemon::peers::{NodeProcess, Word};
 
@@ -34,6 +36,8 @@ const MAX_ANSWER: u64 = 64 << 10;
 const LONGEST_PAUSE: u64 = 86_400;
 /// How long a client may take to say its line, and the daemon to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What is answered when it did not answer in time, or has no room for another ask.
+const BUSY: &str = "the daemon is too busy; try again";
 /// How often it is tried to get the name that somebody else has.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// Asks that may wait for the responder.
@@ -232,7 +236,7 @@ pub struct Server {
 impl Server {
     /// Listens and passes what it hears to whom it concerns, until stopped. Returns the thread's work to be spawned by the caller. Where somebody else has the name, returns who, and the work begins with getting it; `got` is called then.
     pub fn listen(
-        to: Ends,
+        to: Arc<Ends>,
         got: impl FnOnce() + Send,
     ) -> io::Result<(Self, Option<Squatter>, impl FnOnce() + Send)> {
         Self::listen_as(NAME, to, got)
@@ -240,7 +244,7 @@ impl Server {
 
     fn listen_as(
         name: &'static [u8],
-        to: Ends,
+        to: Arc<Ends>,
         got: impl FnOnce() + Send,
     ) -> io::Result<(Self, Option<Squatter>, impl FnOnce() + Send)> {
         let address = SocketAddr::from_abstract_name(name)?;
@@ -331,7 +335,7 @@ fn serve(client: UnixStream, to: &Ends) -> io::Result<()> {
 
 /// Gives what is asked to whom it concerns, and waits for the answer.
 fn hand_over(ask: Ask, to: &Ends) -> Answer {
-    let busy = || Err("the daemon is too busy; try again".into());
+    let busy = || Err(BUSY.into());
     let (answer, answered) = sync_channel(1);
     let lifted = if let Ask::Unblock(net) = ask { Some(net) } else { None };
     let given = match &ask {
@@ -461,12 +465,12 @@ mod tests {
         assert_eq!(evil.to_string().lines().count(), 1);
     }
 
-    fn ends() -> (Ends, std::sync::mpsc::Receiver<Pending>) {
+    fn ends() -> (Arc<Ends>, std::sync::mpsc::Receiver<Pending>) {
         let bell = crate::daemon::bell::Bell::new().expect("bell");
         let ((to, asks), (to_peers, _)) = (sync_channel(ASK_QUEUE), sync_channel(1));
         let (to_main, _) = sync_channel(1);
         let (responder, peers, main) = ((to, bell.rope()), (to_peers, bell.rope()), (to_main, bell.rope()));
-        (Ends { responder, peers, main, node: NodeProcess::default() }, asks)
+        (Arc::new(Ends { responder, peers, main, node: NodeProcess::default() }), asks)
     }
 
     #[test]
@@ -474,7 +478,7 @@ mod tests {
         const OURS: &[u8] = b"slips-control-of-a-node-test";
         let (mut ends, asks) = ends();
         let (to_peers, words) = sync_channel(1);
-        ends.peers.0 = to_peers;
+        Arc::get_mut(&mut ends).expect("ours alone").peers.0 = to_peers;
         let node = ends.node.clone();
         let (server, _, work) = Server::listen_as(OURS, ends, || ()).expect("listen");
         let listening = std::thread::spawn(work);

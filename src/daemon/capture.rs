@@ -142,6 +142,8 @@ pub struct Part {
 /// What of a thread's counters is in the common ones already.
 #[derive(Default)]
 struct Counted {
+    packets: u64,
+    bytes: u64,
     drops: u64,
     evicted: u64,
 }
@@ -222,11 +224,18 @@ impl Counted {
     /// Adds what came since the last time to the counters of all threads.
     fn add(&mut self, source: &mut LiveSource, pulse: &Pulse) {
         let numbers = 1..=u16::try_from(source.interfaces()).unwrap_or(u16::MAX);
-        let drops = numbers.filter_map(|number| Some(source.counters(number)?.drops)).sum();
+        let (mut packets, mut bytes, mut drops) = (0, 0, 0);
+        for counters in numbers.filter_map(|number| source.counters(number)) {
+            packets += counters.frames;
+            bytes += counters.bytes;
+            drops += counters.drops;
+        }
         let evicted = source.sensor_counters().flows_evicted;
         let move_on = |common: &AtomicU64, before: &mut u64, now: u64| {
             common.fetch_add(now.saturating_sub(std::mem::replace(before, now)), Ordering::Relaxed);
         };
+        move_on(&pulse.packets, &mut self.packets, packets);
+        move_on(&pulse.bytes, &mut self.bytes, bytes);
         move_on(&pulse.drops, &mut self.drops, drops);
         move_on(&pulse.evicted, &mut self.evicted, evicted);
     }

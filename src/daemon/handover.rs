@@ -1,23 +1,29 @@
 //! The sockets of the capture outlive the daemon: the service manager keeps duplicates from the moment on that they are opened, and passes
 //! them to the next process. What comes in while none runs lies in their rings.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use slips_input::capture::{Handover, Keeper, inherited};
 use slips_systemd::notify::{Environment, Keeping};
 
-/// What was left to this process; what it opens itself is kept in turn. Without a service manager nothing is, and nothing is kept.
-pub fn take(environment: &Environment) -> Handover {
-    let left = inherited(environment.passed(std::process::id()));
-    match Keeping::new(environment) {
+use crate::control::api;
+
+/// What was left to this process; what it opens itself is kept in turn. Without a service manager nothing is, and nothing is kept. And
+/// the socket of the control API, which is the service manager's own.
+pub fn take(environment: &Environment) -> (Handover, Option<OwnedFd>) {
+    let (control, left): (Vec<_>, Vec<_>) = inherited(environment.passed(std::process::id()))
+        .into_iter()
+        .partition(|(name, _)| name == api::NAME);
+    let captures = match Keeping::new(environment) {
         Ok(keeping) if keeping.is_heard() => Handover::new(Arc::new(Manager(keeping)), left),
         Ok(_) => Handover::default(),
         Err(error) => {
             eprintln!("slips: a restart will miss packets: cannot reach the service manager: {error}");
             Handover::default()
         }
-    }
+    };
+    (captures, control.into_iter().next().map(|(_, socket)| socket))
 }
 
 /// The service manager as a keeper.

@@ -1,5 +1,6 @@
 //! Builds the parts and keeps them running.
 
+mod api;
 mod aside;
 pub mod bell;
 pub mod build;
@@ -9,6 +10,7 @@ pub mod clocks;
 mod entries;
 pub mod failure;
 mod feeds;
+pub mod figures;
 mod handover;
 mod interfaces;
 mod leases;

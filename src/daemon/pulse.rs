@@ -15,8 +15,13 @@ pub struct Pulse {
     /// Turns of the responder, and of the thread that writes files.
     pub responder: Arc<AtomicU64>,
     pub sinks: AtomicU64,
+    /// Packets that were taken from interfaces, and their bytes on the wire.
+    pub packets: AtomicU64,
+    pub bytes: AtomicU64,
     /// Flows that ended.
     pub flows: AtomicU64,
+    /// Alerts.
+    pub alerts: AtomicU64,
     /// Events between two remote hosts that were shed because the engine was full.
     pub shed_remote: AtomicU64,
     /// Events of local hosts that were shed because the engine was full all the same.
@@ -88,6 +93,21 @@ const NAMES: [&str; 11] = [
     "events told by other devices shed",
 ];
 
+/// The same for programs.
+const CAUSES: [&str; NAMES.len()] = [
+    "kernel_drops",
+    "sensor_evictions",
+    "shed_remote",
+    "shed_local",
+    "flow_batches_unkept",
+    "findings_unkept",
+    "unwritten",
+    "skipped_blocked",
+    "coarse_remote",
+    "flow_rows_shed",
+    "shed_told",
+];
+
 impl Losses {
     /// As things are.
     pub fn read(pulse: &Pulse, lanes: &[Arc<Shed>]) -> Self {
@@ -107,6 +127,16 @@ impl Losses {
         ])
     }
 
+    /// Each with its name for people.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        NAMES.into_iter().zip(self.0)
+    }
+
+    /// Each with its name for programs.
+    pub fn causes(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        CAUSES.into_iter().zip(self.0)
+    }
+
     /// All of it.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
@@ -116,7 +146,7 @@ impl Losses {
 impl fmt::Display for Losses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
-        for (count, name) in self.0.iter().zip(NAMES).filter(|(count, _)| **count > 0) {
+        for (name, count) in self.named().filter(|(_, count)| *count > 0) {
             write!(f, "{}{count} {name}", if first { "" } else { ", " })?;
             first = false;
         }

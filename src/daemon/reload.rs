@@ -79,7 +79,7 @@ impl Reload {
 }
 
 /// The sections that are read at the start only, each as a text that differs when it does.
-fn sections(config: &Config) -> [(&'static str, String); 17] {
+fn sections(config: &Config) -> [(&'static str, String); 18] {
     // A section that is new has to be named here or above.
     let Config {
         interfaces,
@@ -99,6 +99,7 @@ fn sections(config: &Config) -> [(&'static str, String); 17] {
         services,
         firewall: _,
         output,
+        control,
         limits,
         sensor,
         p2p,
@@ -118,6 +119,7 @@ fn sections(config: &Config) -> [(&'static str, String); 17] {
         ("virustotal", format!("{virustotal:?}")),
         ("services", format!("{services:?}")),
         ("output", format!("{output:?}")),
+        ("control", format!("{control:?}")),
         ("limits", format!("{limits:?}")),
         ("sensor", format!("{sensor:?}")),
         ("p2p", format!("{p2p:?}")),

@@ -32,6 +32,7 @@ use slips_systemd::notify::{Environment, Notifier, State};
 use super::aside::Aside;
 use super::bell::Bell;
 use super::clocks::Clocks;
+use super::figures::Figures;
 use super::interfaces::Own;
 use super::leases::Leases;
 use super::lists::Follower;
@@ -50,11 +51,12 @@ use super::standstill::{Parts, Standstill};
 use super::tend::{self, Rate, Tender};
 use super::updates::Updates;
 use super::{
-    build, capture, entries, feeds, handover, interfaces, peers, protect, responder, sandbox, services,
+    api, build, capture, entries, feeds, handover, interfaces, peers, protect, responder, sandbox, services,
     sinks, whitelist,
 };
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config, SensorKind};
+use crate::control::api::Sources;
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
 use crate::outside::process::Restarting;
@@ -71,7 +73,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 ///
 /// `load` reads the configuration as `config` was read.
 pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environment) -> Result<(), Failure> {
-    let handover = handover::take(environment);
+    let (handover, control_socket) = handover::take(environment);
     let signals = Signals::take().map_err(Failure::software)?;
     // Members of the daemon's group read what it writes; what is secret says so of itself.
     umask(Mode::S_IWGRP | Mode::S_IRWXO);
@@ -205,16 +207,16 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let (to_asks, asks) = sync_channel(ASK_QUEUE);
     let main_bell = Bell::new().map_err(Failure::software)?;
     let (to_main, for_main) = sync_channel(ASK_QUEUE);
-    let ends = Ends {
+    let ends = Arc::new(Ends {
         main: (to_main, main_bell.rope()),
         responder: (to_asks, bell.rope()),
         peers: (to_words, peers_bell.rope()),
         node: peers.node_process(),
-    };
+    });
     let answers = || {
         open_journal().send(&entries::degraded("the command line", "is answered from now on"));
     };
-    let control = match Server::listen(ends, answers) {
+    let control = match Server::listen(Arc::clone(&ends), answers) {
         Ok((server, squatter, work)) => {
             if let Some(squatter) = &squatter {
                 responder.say(&entries::squatted(squatter));
@@ -233,6 +235,11 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         }
     };
     let all: Vec<String> = watched.iter().cloned().chain(feeds.iter().map(|feed| feed.name())).collect();
+    let (mode, connected) = (config.firewall.mode, peers.connected());
+    let figures = Figures::new(Arc::clone(&pulse), &shed, Arc::clone(&gauges), connected, mode, all.clone());
+    let vitals = Arc::clone(&figures.vitals);
+    let api_sources = Sources { figures, shelf: Arc::clone(&shelf), whitelist: Files::of(config) };
+    let api = api::open(&config.control, control_socket, ends, api_sources, |entry| responder.say(entry));
     responder.say(&entries::start(&all, config.firewall.mode, &sandbox::facts()));
     responder.say(&entries::memory(&memory.tell(config, build::default_shards())));
     let finder = spawn("protect", find)?;
@@ -300,6 +307,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         journal: open_journal(),
         rate: Rate::default(),
         peers: connected,
+        vitals,
         reload: Reload::new(load, given.clone(), settings.dial.clone(), policy, others),
     };
     let reason = tender.tend()?;
@@ -325,6 +333,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         join(listening)?;
     }
     responder.forget_filed(usize::MAX);
+    api::close(api)?;
     responder.say(&entries::stop(&stats, reason, &Losses::read(&pulse, &shed)));
     drop(responder);
     join(finder)?;
@@ -419,6 +428,8 @@ struct Outbox {
 impl Outbox {
     fn pass(&mut self, records: &[Record]) {
         self.pulse.flows.fetch_add(ended_flows(records), Ordering::Relaxed);
+        let alerts = records.iter().filter(|record| matches!(record, Record::Alert(_))).count();
+        self.pulse.alerts.fetch_add(alerts as u64, Ordering::Relaxed);
         let stopping = self.pulse.stopping.load(Ordering::Relaxed);
         let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };
         for lane in self.lanes.iter_mut().flatten() {

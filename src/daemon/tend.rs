@@ -1,9 +1,9 @@
 //! What the main thread does while the others work: signals, the watchdog, what the service manager and the journal are told of losses,
 //! and what is asked of the daemon as a whole.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use slips_systemd::journal::Journal;
@@ -12,6 +12,7 @@ use slips_systemd::notify::{Notifier, State};
 use super::bell::Bell;
 use super::clocks::Clocks;
 use super::entries;
+use super::figures::Vitals;
 use super::memory;
 use super::outbox::Shed;
 use super::overload::Step;
@@ -51,6 +52,8 @@ pub struct Tender<'a> {
     pub rate: Rate,
     /// How many peers are connected.
     pub peers: Arc<AtomicUsize>,
+    /// What is found out here, for who asks.
+    pub vitals: Arc<Vitals>,
 }
 
 /// How many flows end in a second, of the last seconds.
@@ -118,12 +121,33 @@ impl Tender<'_> {
                 standing = stand;
             }
             self.rate.look(now, self.pulse);
+            self.tell_vitals(&standing);
             let status = State::Status(&self.status(&standing, &losses));
             match standing.is_empty() {
                 true => self.notifier.say(&[State::Alive, status]),
                 // The watchdog bites.
                 false => self.notifier.say(&[status]),
             }
+        }
+    }
+
+    fn tell_vitals(&self, standing: &[String]) {
+        let vitals = &self.vitals;
+        let micros = u64::try_from(self.overload.lag().as_micros()).unwrap_or(u64::MAX);
+        let (used, limit) = self.memory.bytes();
+        let told = [
+            (&vitals.flows_per_second, self.rate.flows),
+            (&vitals.lag, micros),
+            (&vitals.memory, used),
+            (&vitals.memory_limit, limit),
+        ];
+        for (figure, value) in told {
+            figure.store(value, Ordering::Relaxed);
+        }
+        vitals.tables.store(self.pulse.share(), Ordering::Relaxed);
+        let mut told = vitals.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != standing {
+            *told = standing.to_vec();
         }
     }
 

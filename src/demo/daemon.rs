@@ -77,6 +77,7 @@ impl Daemon {
         let log = File::create(dir.join("daemon.log"))?;
         let mut command = stage.command(Place::Router, &std::env::current_exe()?);
         command.arg("run").arg("-c").arg(&config).args(["-i", "wan0", "-i", "lan0"]);
+        command.arg("--control").arg(dir.join("control.sock"));
         // It must not take our service manager, our journal stream or our ssh session for its own.
         for name in [
             "WATCHDOG_USEC",

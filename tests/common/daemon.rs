@@ -38,6 +38,8 @@ impl Daemon {
             .arg(config)
             .arg("-o")
             .arg(&out)
+            .arg("--control")
+            .arg(dir.join("control.sock"))
             .args(more)
             .env("NOTIFY_SOCKET", dir.join("notify"))
             .stdout(Stdio::null())

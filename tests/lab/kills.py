@@ -35,7 +35,7 @@ def ask(line):
 
 class Daemon:
     def __init__(self, slips, config, directory, interfaces):
-        self.command = [slips, "run", "-c", config]
+        self.command = [slips, "run", "-c", config, "--control", os.path.join(directory, "control.sock")]
         for interface in interfaces:
             self.command += ["-i", interface]
         self.log = open(os.path.join(directory, "daemon.log"), "ab")

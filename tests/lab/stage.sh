@@ -199,7 +199,7 @@ TEXT
     local ready=$!
     within 30 test -S "$out/notify" || return 1
     NOTIFY_SOCKET=$out/notify start "daemon-$runs" "$R" \
-        env -u SSH_CONNECTION -u SSH_CLIENT "$slips" run -c "$out/slips.yaml" -i wan0 -i lan0 -i lan1 "${options[@]}"
+        env -u SSH_CONNECTION -u SSH_CLIENT "$slips" run -c "$out/slips.yaml" -i wan0 -i lan0 -i lan1 --control "$out/control.sock" "${options[@]}"
     daemon=$pid
     if ! wait $ready; then
         complain "the daemon did not become ready: $(tail -n 3 "$dir/daemon-$runs.log")"

@@ -64,7 +64,7 @@ prepare
 inside systemctl enable --quiet slips-p2p.service slips.service || fail "the units cannot be enabled"
 inside systemctl start slips.service || fail "slips.service does not start"
 [ "$(of_unit slips.service ActiveState)" = active ] || fail "slips.service is $(of_unit slips.service ActiveState)"
-other systemd-run --quiet --unit=other -p NetworkNamespacePath=/run/netns/other slips run -c /etc/other/slips.yaml || fail "no other router"
+other systemd-run --quiet --unit=other -p NetworkNamespacePath=/run/netns/other slips run -c /etc/other/slips.yaml --control /run/other.sock || fail "no other router"
 until_so "the other daemon does not answer" other slips firewall status
 
 # Each names the other.

@@ -82,12 +82,12 @@ impl Memory {
         )
     }
 
-    /// What is in use, in percent, and for how much of the last ten seconds somebody waited for memory.
-    fn used(&self) -> (u8, f64) {
+    /// What is in use, in bytes and in percent, and for how much of the last ten seconds somebody waited for memory.
+    fn used(&self) -> (u64, u8, f64) {
         let limit = self.limit.as_ref();
         let bytes = limit.and_then(MemoryLimit::in_use).or_else(resident).unwrap_or(0);
         let percent = bytes.saturating_mul(100) / self.budget.bytes.max(1);
-        (u8::try_from(percent).unwrap_or(u8::MAX), limit.map_or(0.0, MemoryLimit::waited))
+        (bytes, u8::try_from(percent).unwrap_or(u8::MAX), limit.map_or(0.0, MemoryLimit::waited))
     }
 }
 
@@ -97,7 +97,7 @@ pub struct Watch {
     squeeze: Squeeze,
     dial: Dial,
     looked: Option<Duration>,
-    used: u8,
+    used: (u64, u8),
     /// When free memory was given back last.
     trimmed: Option<Duration>,
 }
@@ -105,12 +105,17 @@ pub struct Watch {
 impl Watch {
     /// Tables may use all of their size so far; `dial` is the engine's.
     pub fn new(memory: Memory, dial: Dial) -> Self {
-        Self { memory, squeeze: Squeeze::default(), dial, looked: None, used: 0, trimmed: None }
+        Self { memory, squeeze: Squeeze::default(), dial, looked: None, used: (0, 0), trimmed: None }
     }
 
     /// What is in use, in percent, as of the last look.
     pub const fn used(&self) -> u8 {
-        self.used
+        self.used.1
+    }
+
+    /// What is in use, and what may be, in bytes, as of the last look.
+    pub const fn bytes(&self) -> (u64, u64) {
+        (self.used.0, self.memory.budget.bytes)
     }
 
     /// Looks, if it is time to; what changes, for the journal.
@@ -119,8 +124,8 @@ impl Watch {
             return None;
         }
         self.looked = Some(now);
-        let (used, waited) = self.memory.used();
-        self.used = used;
+        let (bytes, used, waited) = self.memory.used();
+        self.used = (bytes, used);
         let rested = self.trimmed.is_none_or(|trimmed| now.saturating_sub(trimmed) >= TRIM_EVERY);
         if self.squeeze.is_tight() && rested {
             self.trimmed = Some(now);

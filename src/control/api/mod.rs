@@ -1,0 +1,173 @@
+//! The control API: HTTP/1.1 with JSON over a unix socket (docs/api.md).
+//!
+//! ```text
+//! socket ─▶ serve: who is it, is there room ─▶ routes: one table ─┬▶ figures in memory
+//!                                                                ├▶ reading threads ─▶ the database, read-only
+//!                                                                └▶ asking threads ─▶ responder, peers, main thread
+//! ```
+//! One thread with a runtime of its own serves all clients, and a few more read and ask; nobody in the daemon waits for any of them. Who may
+//! ask is told by the kernel. Everything is bounded: clients, sizes, times.
+
+mod access;
+mod call;
+mod clients;
+mod forms;
+mod listen;
+mod lookups;
+pub mod openapi;
+mod problem;
+mod routes;
+mod serve;
+mod table;
+pub mod types;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use self::access::Doorman;
+use self::clients::Clients;
+use self::types::{ClientCount, Status};
+use super::Ends;
+use crate::daemon::figures::Figures;
+use crate::daemon::peers::Word;
+use crate::shelf::Shelf;
+use crate::whitelist::Files;
+
+pub use self::listen::{NAME, Place};
+
+/// Clients of the socket that are served at once, and of the address of the figures.
+const CLIENTS: usize = 64;
+const FIGURES_CLIENTS: usize = 8;
+/// Requests that read the database at once, and those that wait for an answer of the daemon's parts.
+const READING: usize = 4;
+const ASKING: usize = 2;
+/// A thread's stack: what is deepest in it is SQLite.
+const STACK: usize = 512 << 10;
+/// How long who waits for an answer may still get it at the end.
+const ENDING: Duration = Duration::from_millis(300);
+
+/// What the daemon lets be read.
+pub struct Sources {
+    /// What is counted.
+    pub figures: Arc<Figures>,
+    /// The lists.
+    pub shelf: Arc<Shelf>,
+    /// The whitelist.
+    pub whitelist: Files,
+}
+
+/// What requests are answered from.
+pub struct Shared {
+    sources: Sources,
+    ends: Arc<Ends>,
+    doorman: Doorman,
+    clients: Arc<Clients>,
+    reading: Arc<Semaphore>,
+    asking: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn status(&self) -> Status {
+        let clients = ClientCount {
+            connected: self.clients.count() as u64,
+            following: self.clients.following() as u64,
+        };
+        self.sources.figures.status(clients)
+    }
+
+    fn metrics(&self) -> String {
+        self.sources.figures.metrics()
+    }
+
+    /// The process that talks with peers was refused; it may be no longer what it was.
+    fn node_asked(&self) {
+        self.ends.tell_peers(Word::NodeCommanded);
+    }
+}
+
+/// The API while it runs.
+pub struct Api {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Api {
+    /// Serves at `place`, and the figures at this address, too.
+    pub fn start(
+        place: Place,
+        metrics: Option<SocketAddr>,
+        ends: Arc<Ends>,
+        sources: Sources,
+    ) -> io::Result<Self> {
+        let metrics = metrics.map(TcpListener::bind).transpose()?;
+        let shared = Arc::new(Shared {
+            sources,
+            doorman: Doorman::new(ends.node.clone()),
+            ends,
+            clients: Arc::new(Clients::new(CLIENTS)),
+            reading: Arc::new(Semaphore::new(READING)),
+            asking: Arc::new(Semaphore::new(ASKING)),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            // One more finds out who somebody is.
+            .max_blocking_threads(READING + ASKING + 1)
+            .thread_name("api-worker")
+            .thread_stack_size(STACK)
+            .build()?;
+        let (stop, stopped) = watch::channel(false);
+        let thread = thread::Builder::new().name("api".into()).stack_size(STACK).spawn(move || {
+            runtime.block_on(run(place, metrics, shared, stopped));
+            runtime.shutdown_timeout(ENDING);
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it; who waits for an answer gets it, if it comes at once.
+    pub fn stop(self) -> thread::Result<()> {
+        // Nobody listens any more if the thread is gone.
+        let _ = self.stop.send(true);
+        self.thread.join()
+    }
+}
+
+async fn run(
+    place: Place,
+    metrics: Option<TcpListener>,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let all: Vec<&'static routes::Route> = table::TABLE.iter().collect();
+    let router = routes::router(&shared, &all);
+    if let Some(listener) = metrics.and_then(|listener| {
+        listener.set_nonblocking(true).ok()?;
+        tokio::net::TcpListener::from_std(listener).ok()
+    }) {
+        let router = routes::router(&shared, &table::figures().collect::<Vec<_>>());
+        let clients = Arc::new(Clients::new(FIGURES_CLIENTS));
+        tokio::spawn(serve::at_address(listener, router, clients, stopped.clone()));
+    }
+    let listener = place.listener.try_clone().and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(listener)
+    });
+    let clients = Arc::clone(&shared.clients);
+    match listener {
+        Ok(listener) => serve::at_socket(listener, shared, router, Arc::clone(&clients), stopped).await,
+        // Without it the figures may still be had.
+        Err(_) => drop(stopped.changed().await),
+    }
+    let answered = async {
+        while clients.close() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = tokio::time::timeout(ENDING, answered).await;
+    drop(place);
+}
