@@ -2,6 +2,7 @@
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
 mod control;
+mod database;
 mod detections;
 mod inputs;
 mod limits;
@@ -27,6 +28,7 @@ use slips_core::time::{Span, WindowWidth};
 use slips_input::filter::PacketFilter;
 
 pub use control::Control;
+pub use database::Database;
 pub use detections::Detections;
 pub use inputs::{Inputs, SensorKind};
 pub use limits::LimitsSection;
@@ -79,6 +81,8 @@ pub struct Config {
     pub output: Output,
     #[serde(deserialize_with = "section")]
     pub control: Control,
+    #[serde(deserialize_with = "section")]
+    pub database: Database,
     #[serde(deserialize_with = "section")]
     pub limits: LimitsSection,
     #[serde(deserialize_with = "section")]
@@ -495,7 +499,7 @@ impl Config {
         ] {
             check(url.starts_with("https://"), &format!("{key} must be a URL, https://"));
         }
-        for what in self.limits.problems() {
+        for what in self.limits.problems().chain(self.database.problems()) {
             check(false, what);
         }
         for key in self.sensor.zero_lengths() {

@@ -60,6 +60,8 @@ fn numbers_that_make_no_sense_are_refused() {
         "capture:\n  threads: 0\n",
         "capture:\n  filter: port http\n",
         "limits:\n  flows: 0\n",
+        "database:\n  size: 1MB\n",
+        "database:\n  evidence: 5m\n",
         "limits:\n  open_evidence: 0\n",
         "sensor:\n  udp_inactivity: 0s\n",
     ] {

@@ -40,6 +40,8 @@ pub struct Pulse {
     pub skipped_blocked: AtomicU64,
     /// Events between remote hosts that were not looked at.
     pub coarse_remote: AtomicU64,
+    /// Records of protocols that were not kept.
+    pub records_shed: AtomicU64,
     /// Flows whose rows were not kept.
     pub rows_shed: AtomicU64,
     /// Percent of their size that tables are not to use; see [`Pulse::share`].
@@ -79,7 +81,7 @@ impl Pulse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses([u64; NAMES.len()]);
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "packets dropped by the kernel",
     "connections given up by the full sensor",
     "events between remote hosts shed",
@@ -89,6 +91,7 @@ const NAMES: [&str; 11] = [
     "lines not written",
     "events of blocked addresses skipped",
     "events between remote hosts left out",
+    "records of protocols not kept",
     "rows of flows not kept",
     "events told by other devices shed",
 ];
@@ -104,6 +107,7 @@ const CAUSES: [&str; NAMES.len()] = [
     "unwritten",
     "skipped_blocked",
     "coarse_remote",
+    "records_shed",
     "flow_rows_shed",
     "shed_told",
 ];
@@ -122,6 +126,7 @@ impl Losses {
             load(&pulse.unwritten),
             load(&pulse.skipped_blocked),
             load(&pulse.coarse_remote),
+            load(&pulse.records_shed),
             load(&pulse.rows_shed),
             load(&pulse.shed_told),
         ])

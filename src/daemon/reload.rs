@@ -79,7 +79,7 @@ impl Reload {
 }
 
 /// The sections that are read at the start only, each as a text that differs when it does.
-fn sections(config: &Config) -> [(&'static str, String); 18] {
+fn sections(config: &Config) -> [(&'static str, String); 19] {
     // A section that is new has to be named here or above.
     let Config {
         interfaces,
@@ -100,6 +100,7 @@ fn sections(config: &Config) -> [(&'static str, String); 18] {
         firewall: _,
         output,
         control,
+        database,
         limits,
         sensor,
         p2p,
@@ -120,6 +121,7 @@ fn sections(config: &Config) -> [(&'static str, String); 18] {
         ("services", format!("{services:?}")),
         ("output", format!("{output:?}")),
         ("control", format!("{control:?}")),
+        ("database", format!("{database:?}")),
         ("limits", format!("{limits:?}")),
         ("sensor", format!("{sensor:?}")),
         ("p2p", format!("{p2p:?}")),

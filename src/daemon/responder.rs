@@ -253,7 +253,7 @@ impl Responder {
                     }
                 }
                 for (why, nets) in refused {
-                    self.end_all(&nets, &why);
+                    self.end_all(&nets, "firewall", &why);
                 }
             }
             Err(error) => self.degraded("the firewall", &error),
@@ -267,7 +267,11 @@ impl Responder {
         let size = usize::try_from(self.policy.size).unwrap_or(usize::MAX);
         let over = self.standing.over(|class| class.room(size));
         if !over.is_empty() {
-            self.end_all(&over, "there is no room for so many blocks; firewall.size says how many");
+            self.end_all(
+                &over,
+                "firewall",
+                "there is no room for so many blocks; firewall.size says how many",
+            );
         }
     }
 

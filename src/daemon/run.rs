@@ -121,7 +121,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     };
     let pulse = Arc::new(Pulse::new(sources.len() + usize::from(!feeds.is_empty())));
     let filed = Filed::default();
-    let reuse = sinks::Reuse::Continue { pulse: &pulse, filed: &filed };
+    let reuse = sinks::Reuse::Continue { pulse: &pulse, filed: &filed, database: &config.database };
     let (dir, mut sinks) = sinks::files(&config.output.directory, reuse, &settings)?;
     let bell = Bell::new().map_err(Failure::software)?;
     let known = peers::addresses(config, environment).sparing(whitelist.spared.clone());

@@ -26,6 +26,8 @@ pub enum Reuse<'a> {
         pulse: &'a Arc<Pulse>,
         /// Told which alerts the database has.
         filed: &'a Filed,
+        /// How much of it is kept.
+        database: &'a crate::config::Database,
     },
 }
 
@@ -47,11 +49,11 @@ pub fn files(
         ..ProfileSettings::new(settings.local_nets.clone(), settings.own_macs.clone(), settings.width)
     };
     let host = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let rows = Sqlite::open_with(dir.flows_sqlite(), SqliteLimits::default(), wall_clock, damaged)?;
+    let open = |limits| Sqlite::open_with(dir.flows_sqlite(), limits, wall_clock, damaged);
     let rows: Box<dyn RecordSink> = match reuse {
-        Reuse::Fresh => Box::new(rows),
-        Reuse::Continue { pulse, filed } => {
-            let mut rows = rows.telling(filed.clone());
+        Reuse::Fresh => Box::new(open(SqliteLimits::default())?),
+        Reuse::Continue { pulse, filed, database } => {
+            let mut rows = open(database.limits())?.telling(filed.clone());
             take_over(&mut rows, &dir.blocks_sqlite());
             Box::new(Rows::before(Box::new(rows), Arc::clone(pulse)))
         }

@@ -122,7 +122,7 @@ overload_is_answered_step_by_step_and_undone() {
     local attacker=203.0.113.104 steps
     daemon_up term=300s || return 1
     flood || return
-    within 60 said 'overload, step 1 of 3' || complain "a flood is no overload: $(last_words)"
+    within 60 said 'overload, step 1 of 4' || complain "a flood is no overload: $(last_words)"
     [ -n "$why" ] || { scan $attacker -sT && stage_blocked $attacker; } || complain "nobody is blocked under a flood: $(last_words)"
     end_flood
     end_attack

@@ -1,4 +1,5 @@
-//! How many flow rows a second one core stores, and what relabelling them costs: `cargo run --release -p slips-store --example flow_rows [FLOWS] [DIR]`.
+//! How many flow rows a second one core stores, what relabelling them costs, and how soon the flows of one address are found:
+//! `cargo run --release -p slips-store --example flow_rows [FLOWS] [DIR] [RECORDS]`, with a DNS record beside each RECORDS-th flow (0: none).
 #![expect(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -6,16 +7,18 @@
 )]
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slips_core::alert::{Alert, AlertId, Cause};
-use slips_core::event::Event;
+use slips_core::event::{About, Dns, DnsAnswer, DnsData, DnsFlags, Event};
 use slips_core::evidence::{Confidence, Evidence, EvidenceKind, Finding, Proof};
 use slips_core::flow::{ConnState, Endpoint, Flow, Proto, Volume};
 use slips_core::record::Record;
 use slips_core::time::{PacketTime, Span, WindowId};
-use slips_store::{RecordSink, Sqlite, SqliteLimits};
+use slips_store::read::{FlowQuery, Order, Page};
+use slips_store::{RecordSink, Sqlite, SqliteLimits, Stories};
 
 const BATCH: u64 = 1024;
 
@@ -76,11 +79,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let flows: u64 = args.next().map_or(Ok(1_000_000), |text| text.parse())?;
     let temp = tempfile::tempdir()?;
-    let dir = args.next().map_or(temp.path().to_owned(), Into::into);
+    let dir: PathBuf = args.next().map_or(temp.path().to_owned(), Into::into);
+    let records: u64 = args.next().map_or(Ok(0), |text| text.parse())?;
     let mut sink = Box::new(Sqlite::open(dir.join("flows.sqlite"), SqliteLimits::default(), || 0)?);
-    let mut busy = std::time::Duration::ZERO;
+    let mut busy = Duration::ZERO;
     for first in (0..flows).step_by(BATCH as usize) {
-        let batch = (first..(first + BATCH).min(flows)).map(|n| Event::Flow(flow(n))).collect();
+        let events = |n: u64| {
+            let flow = flow(n);
+            let dns = (records > 0 && n.is_multiple_of(records)).then(|| dns(&flow));
+            [dns, Some(Event::Flow(flow))].into_iter().flatten()
+        };
+        let batch = (first..(first + BATCH).min(flows)).flat_map(events).collect();
         let batch = [Record::Events(Arc::new(batch))];
         let start = Instant::now();
         sink.accept(&batch)?;
@@ -102,5 +111,59 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         flows as f64 / busy.as_secs_f64(),
         size / flows.max(1)
     );
+    ask(&dir, flows)
+}
+
+fn dns(flow: &Flow) -> Event {
+    let about = About {
+        at: flow.start,
+        uid: flow.uid,
+        src: flow.src,
+        dst: flow.dst,
+        proto: flow.proto,
+        interface: 0,
+        heard: true,
+        tunnelled: false,
+        src_mac: None,
+    };
+    Event::Dns(Box::new(Dns {
+        about,
+        trans_id: flow.src.port,
+        rtt: Some(Span(20_000)),
+        query: format!("host-{}.example.net", flow.src.port),
+        qclass: 1,
+        qtype: 1,
+        rcode: Some(0),
+        flags: DnsFlags { aa: false, tc: false, rd: true, ra: true, z: 0 },
+        answers: vec![DnsAnswer { data: DnsData::Addr(flow.dst.addr), ttl: Some(300) }],
+        rejected: false,
+    }))
+}
+
+/// Pages of 100 flows, each asked for a few times: of an address that is seen once and of one in 64, the newest and one hour back.
+fn ask(dir: &Path, flows: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let stories = Stories::open(dir.join("flows.sqlite"))?;
+    let middle = flow(flows / 2);
+    let all = FlowQuery::default();
+    let until = Some(middle.start + Span(3_600_000_000));
+    let window = FlowQuery { since: Some(middle.start), until, ..all };
+    let oldest = FlowQuery { order: Order::Oldest, ..window };
+    for (what, addr, ask) in [
+        ("an address that is seen once", middle.dst.addr, all),
+        ("one that is not there", IpAddr::from([255, 0, 0, 1]), all),
+        ("a busy one, the newest", middle.src.addr, all),
+        ("a busy one, the newest of an hour", middle.src.addr, window),
+        ("a busy one, the oldest of an hour", middle.src.addr, oldest),
+    ] {
+        let (mut slowest, mut quickest, mut rows) = (Duration::ZERO, Duration::MAX, 0);
+        for _ in 0..20 {
+            let start = Instant::now();
+            rows = stories.flows(&FlowQuery { profile: Some(addr), ..ask }, Page::default())?.rows.len();
+            let took = start.elapsed();
+            (slowest, quickest) = (slowest.max(took), quickest.min(took));
+        }
+        let millis = |took: Duration| took.as_secs_f64() * 1e3;
+        println!("{what}: {rows} flows in {:.2} ms, at most {:.2} ms", millis(quickest), millis(slowest));
+    }
     Ok(())
 }

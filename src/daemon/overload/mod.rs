@@ -1,4 +1,4 @@
-//! What is left out when more comes in than can be looked at: three steps, up and down, each told and counted. Evidence, alerts and
+//! What is left out when more comes in than can be looked at: four steps, up and down, each told and counted. Evidence, alerts and
 //! blocks are never left out. docs/troubleshooting.md tells users of it.
 //!
 //! [`controller`] decides, [`watch`] measures and tells, [`Thinner`] and [`Rows`] leave out.
@@ -31,12 +31,15 @@ pub enum Step {
     SkipBlocked,
     /// What is between two remote hosts, but for the ends of flows.
     CoarseRemote,
-    /// Rows of flows in the database.
+    /// Rows of what was seen of protocols in the database.
+    ShedRecords,
+    /// Rows of flows, too.
     ShedRows,
 }
 
 /// All steps, from the softest on.
-const STEPS: [Step; 4] = [Step::None, Step::SkipBlocked, Step::CoarseRemote, Step::ShedRows];
+const STEPS: [Step; 5] =
+    [Step::None, Step::SkipBlocked, Step::CoarseRemote, Step::ShedRecords, Step::ShedRows];
 
 impl Step {
     /// From its number; what is none is the last.
@@ -60,7 +63,8 @@ impl Step {
             Self::None => "nothing is left out",
             Self::SkipBlocked => "what blocked addresses do is not looked at",
             Self::CoarseRemote => "of what is between remote hosts only the ends of flows are looked at",
-            Self::ShedRows => "rows of flows are not kept",
+            Self::ShedRecords => "records of protocols are not kept",
+            Self::ShedRows => "neither rows of flows nor records of protocols are kept",
         }
     }
 }
@@ -118,7 +122,7 @@ impl Thinner {
     }
 }
 
-/// A sink that gets no flows from the last step on; whatever else there is it gets.
+/// A sink that gets no records of protocols from the last step but one on, and no flows from the last; whatever else there is it gets.
 pub struct Rows {
     sink: Box<dyn RecordSink>,
     pulse: Arc<Pulse>,
@@ -133,8 +137,14 @@ impl Rows {
 
 impl RecordSink for Rows {
     fn accept(&mut self, records: &[Record]) -> Result<(), StoreError> {
-        if self.pulse.step() < Step::ShedRows {
+        let step = self.pulse.step();
+        if step < Step::ShedRecords {
             return self.sink.accept(records);
+        }
+        let shed: u64 = records.iter().map(records_of).sum();
+        self.pulse.records_shed.fetch_add(shed, Ordering::Relaxed);
+        if step == Step::ShedRecords {
+            return self.sink.accept(&records.iter().map(only_flows).collect::<Vec<_>>());
         }
         self.pulse.rows_shed.fetch_add(super::run::ended_flows(records), Ordering::Relaxed);
         let kept = records.iter().filter(|record| !matches!(record, Record::Events(_)));
@@ -155,6 +165,23 @@ impl RecordSink for Rows {
 
     fn lost(&self) -> u64 {
         self.sink.lost()
+    }
+}
+
+/// How many records of protocols are in a batch of events.
+fn records_of(record: &Record) -> u64 {
+    let Record::Events(batch) = record else { return 0 };
+    batch.iter().filter(|event| slips_store::is_protocol_record(event)).count() as u64
+}
+
+/// The same without events that are not about flows.
+fn only_flows(record: &Record) -> Record {
+    match record {
+        Record::Events(batch) => {
+            let flows = batch.iter().filter(|event| matches!(event, Event::Flow(_)));
+            Record::Events(Arc::new(flows.cloned().collect()))
+        }
+        other => other.clone(),
     }
 }
 
@@ -213,6 +240,7 @@ mod tests {
             (Step::None, 7, 0, 0),
             (Step::SkipBlocked, 5, 2, 0),
             (Step::CoarseRemote, 4, 2, 1),
+            (Step::ShedRecords, 4, 2, 1),
             (Step::ShedRows, 4, 2, 1),
         ] {
             let pulse = Pulse::default();
@@ -265,19 +293,31 @@ mod tests {
     }
 
     #[test]
-    fn from_the_last_step_on_a_sink_gets_all_but_flows() {
+    fn records_of_protocols_are_left_out_before_flows_and_nothing_else_is() {
         let (pulse, taken) = (Arc::new(Pulse::default()), Arc::default());
         let mut rows = Rows::before(Box::new(Taken(Arc::clone(&taken))), Arc::clone(&pulse));
         let records = [
             Record::Events(Arc::new(events())),
             Record::WindowClosed { window: WindowId(1), at: PacketTime(1) },
         ];
-        for (step, got, shed) in [(Step::CoarseRemote, 2, 0), (Step::ShedRows, 1, 2), (Step::None, 2, 2)] {
+        // How many records, and how many events among them; the counts go on.
+        for (step, got, shed) in [
+            (Step::CoarseRemote, (2, 7), (0, 0)),
+            (Step::ShedRecords, (2, 5), (1, 0)),
+            (Step::ShedRows, (1, 0), (2, 2)),
+            (Step::None, (2, 7), (2, 2)),
+        ] {
             pulse.step.store(step as u8, Ordering::Relaxed);
             taken.lock().expect("lock").clear();
             rows.accept(&records).expect("taken");
-            let has_told = taken.lock().expect("lock").len();
-            assert_eq!((has_told, pulse.rows_shed.load(Ordering::Relaxed)), (got, shed), "{step:?}");
+            let taken = taken.lock().expect("lock");
+            let events = taken.iter().map(|record| match record {
+                Record::Events(batch) => batch.len(),
+                _ => 0,
+            });
+            assert_eq!((taken.len(), events.sum::<usize>()), got, "{step:?}");
+            let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+            assert_eq!((load(&pulse.records_shed), load(&pulse.rows_shed)), shed, "{step:?}");
         }
     }
 }

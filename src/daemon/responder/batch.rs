@@ -340,8 +340,8 @@ impl Responder {
     fn enter_once(&mut self, alerts: &[&Alert], wanted: &mut [Wanted], lifts: &[Lift]) -> bool {
         let wall = (self.clocks.wall)();
         let now = (self.clocks.steady)();
-        let lifted: Vec<BlockId> =
-            lifts.iter().filter_map(|lift| self.standing.get(lift.net)?.of(&lift.by)?.id).collect();
+        let id = |lift: &Lift| self.standing.get(lift.net)?.of(&lift.by)?.id;
+        let lifted: Vec<(BlockId, &Lift)> = lifts.iter().filter_map(|lift| Some((id(lift)?, lift))).collect();
         for Wanted { net, hold, .. } in wanted.iter_mut() {
             // The book may have been begun anew since it was decided.
             let known = self.standing.get(*net).and_then(|standing| standing.of(&hold.by));
@@ -353,8 +353,8 @@ impl Responder {
                 for alert in alerts {
                     book.enter_alert(alert)?;
                 }
-                for id in lifted {
-                    book.lift(id, wall)?;
+                for (id, lift) in lifted {
+                    book.lift_for(id, wall, &lift.by.source(), lift.why)?;
                 }
                 for Wanted { net, hold, ground, again } in wanted.iter() {
                     let until = wall.saturating_add(micros(hold.until.saturating_sub(now)));
@@ -429,7 +429,7 @@ impl Responder {
         if lent.is_empty() {
             return false;
         }
-        self.end_all(&lent, "a block of this host's own needs its room");
+        self.end_all(&lent, "firewall", "a block of this host's own needs its room");
         // A part of this batch that is in the kernel already may be among them: then it is brought in again.
         self.unrestored = true;
         self.exchange(&lent, &[]).is_ok()
@@ -514,15 +514,16 @@ impl Responder {
         }
     }
 
-    /// Ends blocks of which nobody is left that holds them, in memory, the book and the journal.
-    pub(super) fn end_all(&mut self, nets: &[Net], why: &str) {
+    /// Ends blocks of which nobody is left that holds them, in memory, the book and the journal. `by` is who ends them: `hand`, `whitelist`,
+    /// `protected` or `firewall`.
+    pub(super) fn end_all(&mut self, nets: &[Net], by: &str, why: &str) {
         let wall = (self.clocks.wall)();
         let gone: Vec<(Net, Standing)> =
             nets.iter().filter_map(|net| Some((*net, self.standing.remove(*net)?))).collect();
         let ids: Vec<BlockId> =
             gone.iter().flat_map(|(_, standing)| standing.holds()).filter_map(|hold| hold.id).collect();
         self.in_book(|book| {
-            book.all(|book| ids.into_iter().try_for_each(|id| book.lift(id, wall).map(drop)))
+            book.all(|book| ids.into_iter().try_for_each(|id| book.lift_for(id, wall, by, why).map(drop)))
         });
         for (net, _) in gone {
             self.journal.send(&entries::unblock(net, why));

@@ -73,14 +73,14 @@ impl Responder {
         let mut lifted = Vec::new();
         self.in_book(|book| {
             for block in book.live(wall)? {
-                book.lift(block.id, wall)?;
+                book.lift_for(block.id, wall, "configuration", WATCHES)?;
                 lifted.push(block.asked.net);
             }
             Ok(())
         });
         if swept {
             for net in lifted {
-                self.journal.send(&entries::unblock(net, "slips only watches from now on"));
+                self.journal.send(&entries::unblock(net, WATCHES));
             }
         }
     }
@@ -261,7 +261,7 @@ impl Responder {
                 }
             }
             if pieces.is_empty() || pieces.len() > MOST {
-                self.end_all(&[held], "it is protected now");
+                self.end_all(&[held], "protected", "it is protected now");
             } else {
                 self.keep_rest(held, &pieces);
             }
@@ -269,6 +269,8 @@ impl Responder {
     }
 }
 
+/// Why blocks of an earlier run end in monitor mode.
+const WATCHES: &str = "slips only watches from now on";
 /// How soon at the earliest after a book was begun anew there is another.
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 

@@ -44,7 +44,7 @@ impl Responder {
     }
 
     fn unblock_by_hand(&mut self, net: Net) -> Answer {
-        if self.let_in(net, "lifted by hand").map_err(text_of)? {
+        if self.let_in(net, "hand", "lifted by hand").map_err(text_of)? {
             Ok(format!("{net} is no longer blocked"))
         } else {
             Err(format!("{net} is not blocked"))
@@ -59,13 +59,13 @@ impl Responder {
         if by_hand.is_empty() || by_hand.contains(&true) {
             return;
         }
-        if let Err(error) = self.let_in(net, why) {
+        if let Err(error) = self.let_in(net, "whitelist", why) {
             self.degraded("the firewall", &error);
         }
     }
 
     /// Lets a network in, whoever keeps it out; whether anybody did.
-    fn let_in(&mut self, net: Net, why: &str) -> Result<bool, Error> {
+    fn let_in(&mut self, net: Net, by: &str, why: &str) -> Result<bool, Error> {
         let was = self.firewall().and_then(|firewall| firewall.unblock(net))?;
         self.failed.retain(|failed| !failed.touches(net));
         let touched: Vec<Net> = self.standing.nets().filter(|held| net.overlaps(*held)).collect();
@@ -79,7 +79,7 @@ impl Responder {
         if !was && lifted.is_empty() {
             return Ok(false);
         }
-        self.end_for_good(&lifted, why);
+        self.end_for_good(&lifted, by, why);
         if lifted.is_empty() {
             self.journal.send(&entries::unblock(net, why));
         }
@@ -87,8 +87,8 @@ impl Responder {
     }
 
     /// A person's word: it holds over a power cut, too.
-    fn end_for_good(&mut self, nets: &[Net], why: &str) {
-        self.end_all(nets, why);
+    fn end_for_good(&mut self, nets: &[Net], by: &str, why: &str) {
+        self.end_all(nets, by, why);
         self.in_book(|book| book.durably(|_| Ok(())));
     }
 
@@ -103,7 +103,7 @@ impl Responder {
         self.failed.clear();
         self.paused = None;
         let lifted: Vec<Net> = self.standing.nets().collect();
-        self.end_for_good(&lifted, "all blocks were lifted by hand");
+        self.end_for_good(&lifted, "hand", "all blocks were lifted by hand");
         Ok(format!("{} blocks lifted, nothing of slips is left in the firewall", lifted.len()))
     }
 

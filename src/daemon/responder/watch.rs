@@ -236,7 +236,7 @@ impl Responder {
                 self.cut_protected();
                 for net in freed {
                     let why = self.protected.check(net).map(|(_, why)| format!("it is protected now: {why}"));
-                    self.end_all(&[net], why.as_deref().unwrap_or("it is protected now"));
+                    self.end_all(&[net], "protected", why.as_deref().unwrap_or("it is protected now"));
                 }
             }
             Err(error) => self.degraded("the firewall", &error),

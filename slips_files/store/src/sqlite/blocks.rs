@@ -225,6 +225,18 @@ impl Blocks {
         self.change(LIFT, params![self.row(id), at])
     }
 
+    /// Takes a block back at `at`, and notes who did it (as [`NewBlock::source`]) and why. False when there is no such live block.
+    pub fn lift_for(&mut self, id: BlockId, at: i64, source: &str, reason: &str) -> Result<bool, StoreError> {
+        let lifted = self.lift(id, at)?;
+        if lifted {
+            self.change(
+                "INSERT INTO unblocks SELECT NULL, id, net, ?2, ?3, ?4 FROM blocks WHERE id = ?1",
+                params![self.row(id), at, source, reason],
+            )?;
+        }
+        Ok(lifted)
+    }
+
     /// Takes back every live block of this very network at `at`; how many.
     pub fn lift_all(&mut self, net: Net, at: i64) -> Result<usize, StoreError> {
         let lift = || {
@@ -327,6 +339,7 @@ impl Blocks {
     pub fn forget(&mut self, before: i64) -> Result<usize, StoreError> {
         let delete = || {
             self.db.prepare_cached("DELETE FROM logins WHERE last < ?")?.execute([before])?;
+            self.db.prepare_cached("DELETE FROM unblocks WHERE at < ?")?.execute([before])?;
             self.db.prepare_cached("DELETE FROM blocks WHERE until < ?")?.execute([before])
         };
         delete().map_err(|source| self.failed(source))
@@ -530,6 +543,24 @@ mod tests {
         assert_eq!(book.lift_all(pieces[0], 200).expect("lift"), 2);
         assert_eq!(book.live(250).expect("live").len(), 1);
         assert!(!book.lift(again, 250).expect("lifted already"));
+    }
+
+    #[test]
+    fn who_lifted_a_block_and_why_is_told_once_and_for_as_long_as_the_block() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = Blocks::open(dir.path().join("blocks.sqlite")).expect("open");
+        let id = book.insert(&block("192.0.2.1", Some(900))).expect("insert");
+        assert!(book.lift_for(id, 150, "hand", "my own phone").expect("lift"));
+        assert!(!book.lift_for(id, 160, "hand", "again").expect("lifted already"));
+        let unblocks = |book: &Blocks| -> Vec<(i64, String, i64, String, String)> {
+            let mut rows =
+                book.db.prepare("SELECT block, net, at, source, reason FROM unblocks").expect("select");
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+            rows.query_map([], read).expect("rows").collect::<Result<_, _>>().expect("rows")
+        };
+        assert_eq!(unblocks(&book), [(1, "192.0.2.1".into(), 150, "hand".into(), "my own phone".into())]);
+        book.forget(151).expect("forget");
+        assert_eq!(unblocks(&book), []);
     }
 
     #[test]

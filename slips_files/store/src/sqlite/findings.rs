@@ -11,16 +11,16 @@ use crate::wire::due;
 
 /// Newer is what was seen later: a revision starts at 0 again when the daemon restarts within a window.
 const EVIDENCE: &str = "
-    INSERT INTO evidence VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+    INSERT INTO evidence VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
     ON CONFLICT (id) DO UPDATE SET
         level = excluded.level, confidence = excluded.confidence, last_seen = excluded.last_seen,
         src_port = excluded.src_port, description = excluded.description, related = excluded.related,
         proven = excluded.proven, count = excluded.count, weight = excluded.weight,
-        accumulated = excluded.accumulated, revision = excluded.revision
+        accumulated = excluded.accumulated, revision = excluded.revision, stored = excluded.stored
     WHERE (excluded.last_seen, excluded.revision) >= (evidence.last_seen, evidence.revision)";
 
-/// Writes an evidence, or its new state if it is newer than what is stored.
-pub(super) fn put_evidence(db: &Connection, evidence: &Evidence) -> rusqlite::Result<()> {
+/// Writes an evidence, or its new state if it is newer than what is stored, at `now` of the wall clock.
+pub(super) fn put_evidence(db: &Connection, evidence: &Evidence, now: i64) -> rusqlite::Result<()> {
     let finding = &evidence.finding;
     let id = evidence.id.to_string();
     let victim = finding.victim.as_ref();
@@ -52,6 +52,7 @@ pub(super) fn put_evidence(db: &Connection, evidence: &Evidence) -> rusqlite::Re
         evidence.weight(),
         evidence.accumulated,
         evidence.revision,
+        now,
     ])?;
     let mut flow = db.prepare_cached("INSERT OR IGNORE INTO evidence_flows VALUES (?, ?)")?;
     for uid in finding.uids.iter().filter(|uid| !uid.is_empty()) {
@@ -83,7 +84,7 @@ pub(super) fn put_alert(db: &Connection, alert: &Alert, now: i64) -> rusqlite::R
     )?;
     let mut link = db.prepare_cached("INSERT OR IGNORE INTO alert_evidence VALUES (?, ?, ?)")?;
     for (position, evidence) in alert.evidence.iter().enumerate() {
-        put_evidence(db, evidence)?;
+        put_evidence(db, evidence, now)?;
         link.execute(params![id, position as i64, evidence.id.to_string()])?;
     }
     Ok(())

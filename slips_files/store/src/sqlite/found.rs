@@ -274,4 +274,4 @@ const FIRST_WITH_RECORDS: i64 = 7;
 pub(super) const MOST_LOOKS: u32 = 50_000;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

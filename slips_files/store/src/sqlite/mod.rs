@@ -16,6 +16,7 @@ mod postings;
 mod profiles;
 pub mod read;
 mod records;
+mod retain;
 mod schema;
 mod segments;
 mod story;
@@ -24,7 +25,7 @@ mod views;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode};
 use slips_core::event::Event;
 use slips_core::flow::{Flow, Phase};
 use slips_core::record::Record;
@@ -36,6 +37,7 @@ pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
 pub use place::Damaged;
 pub(crate) use profiles::ProfileTable;
 pub use profiles::{Brief, StoredProfile};
+pub use retain::Keep;
 pub use story::{Stories, Story, ToldEvidence};
 
 use crate::sink::{Clock, RecordSink, StoreError};
@@ -43,6 +45,7 @@ use flows::FlowWriter;
 use labels::Labels;
 use place::Place;
 use records::RecordWriter;
+pub use records::is_one as is_protocol_record;
 use schema::Durability;
 use segments::{FLOWS, Indexed, RECORDS, Segments};
 
@@ -55,21 +58,24 @@ pub struct SqliteLimits {
     pub waiting_events: usize,
     /// Evidence and alert records that may wait likewise.
     pub waiting_findings: usize,
-    /// Flows kept; older ones make room.
-    pub flows: u64,
+    /// Flows kept, and records kept; older ones make room.
+    pub rows: u64,
     /// Evidence kept, and alerts kept.
     pub findings: u64,
+    /// For how long, and how many bytes.
+    pub keep: Keep,
 }
 
 impl Default for SqliteLimits {
-    /// About 3.5 GB of database at most.
+    /// For an analysis: whatever its age, some ten gigabytes at most.
     fn default() -> Self {
         Self {
             batch: 5_000,
             waiting_events: 50_000,
             waiting_findings: 20_000,
-            flows: 20_000_000,
+            rows: 20_000_000,
             findings: 1_000_000,
+            keep: Keep::default(),
         }
     }
 }
@@ -228,7 +234,7 @@ impl Sqlite {
     /// Writes transactions of at least `batch` flows until too few wait for another, or none.
     fn write(&mut self, until: Until) -> Result<(), StoreError> {
         while !self.held.is_empty() && (until == Until::Empty || self.held_rows() >= self.limits.batch) {
-            if let Err(error) = self.write_one().and_then(|()| self.tend()) {
+            if let Err(error) = self.write_one().and_then(|()| self.tend(When::Written)) {
                 self.make_room();
                 self.pause = PAUSE_BATCHES * self.limits.batch;
                 return Err(error);
@@ -307,7 +313,7 @@ impl Sqlite {
                         }
                     }
                     Record::Evidence(evidence) => {
-                        findings::put_evidence(&tx, evidence)?;
+                        findings::put_evidence(&tx, evidence, now)?;
                         self.labels.evidence(evidence);
                     }
                     Record::Alert(alert) => {
@@ -321,18 +327,15 @@ impl Sqlite {
             }
         }
         self.labels.end(&tx)?;
-        self.flow_index.end(&tx, now)?;
-        self.record_index.end(&tx, now)?;
-        self.retain(&tx)?;
+        self.flow_index.end(&tx, now, 0)?;
+        self.record_index.end(&tx, now, 0)?;
         tx.commit()
     }
 
     /// Does a little of what keeps the database in order, beside what was written.
-    fn tend(&mut self) -> Result<(), StoreError> {
+    fn tend(&mut self, when: When) -> Result<(), StoreError> {
         let Some(mut db) = self.db.take() else { return Ok(()) };
-        let tended =
-            [FLOWS, RECORDS].into_iter().try_for_each(|table| segments::merge(&mut db, table).map(drop));
-        match tended {
+        match self.tend_to(&mut db, when) {
             Ok(()) => {
                 self.db = Some(db);
                 Ok(())
@@ -344,36 +347,23 @@ impl Sqlite {
         }
     }
 
-    /// Deletes the oldest rows beyond the limits.
-    fn retain(&self, db: &Connection) -> rusqlite::Result<()> {
-        let oldest = self.next_id.saturating_sub_unsigned(self.limits.flows);
-        if oldest > 1 {
-            db.prepare_cached("DELETE FROM flows WHERE id < ?")?.execute([oldest])?;
-            // A block of fingerprints goes when its successor begins with a flow that is gone too.
-            db.prepare_cached(
-                "DELETE FROM flow_index WHERE first < (SELECT max(first) FROM flow_index WHERE first <= ?)",
-            )?
-            .execute([oldest])?;
-            segments::forget(db, FLOWS, oldest)?;
+    fn tend_to(&self, db: &mut Connection, when: When) -> rusqlite::Result<()> {
+        let now = (self.clock)();
+        for table in [FLOWS, RECORDS] {
+            segments::merge(db, table)?;
         }
-        if self.held_findings == 0 {
-            return Ok(());
+        if when == When::Written {
+            return retain::rows(db, &self.limits, now).map(drop);
         }
-        for (table, links, key) in
-            [("evidence", "evidence_flows", "evidence_id"), ("alerts", "alert_evidence", "alert_id")]
-        {
-            let keep = i64::try_from(self.limits.findings).unwrap_or(i64::MAX);
-            let last = format!("SELECT coalesce(max(rowid), 0) FROM {table}");
-            let last: i64 = db.prepare_cached(&last)?.query_row([], |row| row.get(0))?;
-            if last > keep {
-                let old = format!("SELECT id FROM {table} WHERE rowid <= ?");
-                db.prepare_cached(&format!("DELETE FROM {links} WHERE {key} IN ({old})"))?
-                    .execute([last - keep])?;
-                db.prepare_cached(&format!("DELETE FROM {table} WHERE rowid <= ?"))?
-                    .execute(params![last - keep])?;
+        for table in [FLOWS, RECORDS] {
+            segments::index_older(db, table, self.labels.seed())?;
+        }
+        for _ in 0..STEPS_AT_REST {
+            if !retain::rows(db, &self.limits, now)? {
+                break;
             }
         }
-        Ok(())
+        retain::findings(db, &self.limits, now)
     }
 
     /// Drops the oldest held records; the number of rows that are gone with them.
@@ -387,25 +377,41 @@ impl Sqlite {
         rows
     }
 
-    /// After a failure: flows are dropped before evidence and alerts, always the oldest first.
+    /// After a failure: batches without flows are dropped before flows, and both before evidence and alerts, always the oldest first.
     fn make_room(&mut self) {
-        let mut at = 0;
-        while at < self.held.len() {
-            let over_events = self.held_events > self.limits.waiting_events;
-            let over_findings = self.held_findings > self.limits.waiting_findings;
-            let Some(held) = self.held.get(at) else { break };
-            if (held.events > 0 && over_events) || (held.events == 0 && over_findings) {
-                if let Some(held) = self.held.remove(at) {
-                    self.lost += held.rows().max(usize::from(held.events == 0)) as u64;
-                    self.release(&held);
+        for with_flows in [false, true] {
+            let mut at = 0;
+            while at < self.held.len() {
+                let over_events = self.held_events > self.limits.waiting_events;
+                let over_findings = self.held_findings > self.limits.waiting_findings;
+                let Some(held) = self.held.get(at) else { break };
+                let is_next = if held.events == 0 {
+                    over_findings
+                } else {
+                    over_events && (held.flows == 0 || with_flows)
+                };
+                if is_next {
+                    if let Some(held) = self.held.remove(at) {
+                        self.lost += held.rows().max(usize::from(held.events == 0)) as u64;
+                        self.release(&held);
+                    }
+                } else if over_events || over_findings {
+                    at += 1;
+                } else {
+                    return;
                 }
-            } else if over_events || over_findings {
-                at += 1;
-            } else {
-                break;
             }
         }
     }
+}
+
+/// When the database is tended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// After a transaction.
+    Written,
+    /// Once a second, when nothing waits.
+    AtRest,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -439,6 +445,7 @@ impl RecordSink for Sqlite {
             self.db = None;
         }
         self.write(Until::Empty)?;
+        self.tend(When::AtRest)?;
         self.untold.take().map_or(Ok(()), Err)
     }
 
@@ -465,6 +472,8 @@ impl RecordSink for Sqlite {
 /// A database that refuses is tried again after four batches' worth of records, or when it is flushed: not with every record,
 /// since each attempt may wait for a lock.
 const PAUSE_BATCHES: usize = 4;
+/// So many steps of making room are taken in a second in which nothing else is written.
+const STEPS_AT_REST: u32 = 4;
 
 fn ended(batch: &[Event]) -> impl Iterator<Item = &Flow> {
     batch.iter().filter_map(|event| match event {

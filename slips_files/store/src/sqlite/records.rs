@@ -12,8 +12,8 @@ use super::segments::Segments;
 use super::views;
 use crate::zeek::{self, LogKind};
 
-/// Whether an event becomes a row: what is said in a protocol does, flows have a table of their own.
-pub(super) fn is_one(event: &Event) -> bool {
+/// Whether an event becomes a row of `records`: what is said in a protocol does, flows have a table of their own.
+pub fn is_one(event: &Event) -> bool {
     LogKind::of(event).is_some_and(|kind| kind != LogKind::Conn)
 }
 

@@ -19,7 +19,7 @@ const APPLICATION_ID: i32 = 0x534c_5053;
 ///
 /// `flow_segments`, `flow_postings` and the two of records are the index of addresses: see [`super::segments`].
 ///
-/// Times are microseconds since the Unix epoch: packet time, except `alerts.created` and all of `blocks` and `unblocks` (wall time).
+/// Times are microseconds since the Unix epoch: packet time, except `alerts.created`, `evidence.stored` and all of `blocks` and `unblocks` (wall time).
 /// `flow_index` finds flows by uid without an index over the uids, whose random order would cost more than the rows themselves:
 /// each row holds a 4-byte fingerprint per flow, in the order of `flows.id`, for one transaction's worth of flows.
 const MIGRATIONS: &[&str] = &[
@@ -95,6 +95,9 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX alerts_at ON alerts (at);
     CREATE INDEX alert_evidence_of ON alert_evidence (evidence_id);
 ",
+    "
+    ALTER TABLE evidence ADD COLUMN stored INTEGER;
+",
 ];
 
 /// What a connection waits for. Both leave a whole database whatever happens, and what was committed outlives the process; a power cut
@@ -166,6 +169,12 @@ pub(super) fn open_with(
             Err(StoreError::Newer { path: path.to_owned(), found, known: migrations.len() as i64 })
         }
     }
+}
+
+/// A database of an earlier layout.
+#[cfg(test)]
+pub(super) fn open_layout(path: &Path, layout: usize) -> Result<Connection, StoreError> {
+    open_with(path, Durability::Whole, MIGRATIONS.get(..layout).unwrap_or_default())
 }
 
 enum Migrated {

@@ -182,7 +182,7 @@ impl Segments {
     }
 
     /// The transaction's rows are all stored, at `stored` of the wall clock: leaves their segment.
-    pub(super) fn end(&mut self, db: &Connection, stored: i64) -> rusqlite::Result<()> {
+    pub(super) fn end(&mut self, db: &Connection, stored: i64, level: i64) -> rusqlite::Result<()> {
         if self.last < self.first {
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl Segments {
             first: self.first,
             last: self.last,
             number: next_number(db, self.table)?,
-            level: 0,
+            level,
             parts: vec![part],
         };
         segment.write(db, self.table, &mut self.entries)
@@ -235,6 +235,64 @@ pub(super) fn forget(db: &Connection, table: Indexed, oldest: i64) -> rusqlite::
         rows.take_while(is_gone).collect::<rusqlite::Result<Vec<_>>>()?
     };
     gone.iter().try_for_each(|segment| segment.delete(db, table))
+}
+
+/// The first row of those that were stored at `since` or later, by the parts that are known; the one behind the last when there is none.
+pub(super) fn first_since(db: &Connection, table: Indexed, since: i64) -> rusqlite::Result<i64> {
+    let sql = format!("SELECT {} FROM {} ORDER BY first", Segment::COLUMNS, table.segments);
+    let mut select = db.prepare_cached(&sql)?;
+    let mut rows = select.query([])?;
+    let mut behind = i64::MIN;
+    while let Some(row) = rows.next()? {
+        let segment = Segment::read(row)?;
+        if let Some(part) = segment.parts.iter().find(|part| part.stored >= since) {
+            return Ok(if part.offset == 0 { behind } else { segment.first + i64::from(part.offset) });
+        }
+        behind = segment.last + 1;
+    }
+    Ok(behind)
+}
+
+/// Makes a segment of rows that have none, below those that have: of a database of an earlier version. Whether there were any.
+pub(super) fn index_older(db: &mut Connection, table: Indexed, seed: u64) -> rusqlite::Result<bool> {
+    let sql = format!(
+        "SELECT (SELECT min(id) FROM {}), coalesce((SELECT min(first) FROM {}), (SELECT max(id) + 1 FROM {}))",
+        table.rows, table.segments, table.rows
+    );
+    let ends = db.prepare_cached(&sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(lowest), Some(end)) = ends else { return Ok(false) };
+    let (lowest, end): (i64, i64) = (lowest, end);
+    if lowest >= end {
+        return Ok(false);
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut older = Segments::new(table);
+        older.use_seed(seed);
+        older.begin(lowest.max(end - OLDER));
+        let time = if table.rows == FLOWS.rows { "seen" } else { "start" };
+        let sql =
+            format!("SELECT id, src, dst, start, {time}, uid FROM {} WHERE id >= ? AND id < ?", table.rows);
+        let mut select = tx.prepare_cached(&sql)?;
+        let mut rows = select.query([older.first, end])?;
+        let mut stored = i64::MIN;
+        while let Some(row) = rows.next()? {
+            let addr = |column| {
+                let text: Option<String> = row.get(column)?;
+                Ok::<_, rusqlite::Error>(text.and_then(|text| text.parse::<IpAddr>().ok()))
+            };
+            // Ids may have gaps after a hand at the database.
+            older.last = row.get::<_, i64>(0)? - 1;
+            stored = stored.max(row.get(4)?);
+            let uid: Option<String> = row.get(5)?;
+            let uid = uid.filter(|_| table.rows != FLOWS.rows).map(|uid| Uid::from(uid.as_str()));
+            older.stored(PacketTime(row.get(3)?), addr(1)?.into_iter().chain(addr(2)?), uid.as_ref());
+        }
+        older.last = end - 1;
+        older.end(&tx, stored, 1)?;
+    }
+    tx.commit()?;
+    Ok(true)
 }
 
 /// Puts one segment in the place of neighbours, given from the last to the first.
@@ -284,5 +342,7 @@ fn coarser(mut parts: Vec<Part>) -> Vec<Part> {
 const FAN: usize = 16;
 /// A merge has no more rows than this: some 20 ms, for which the book of blocks may have to wait.
 const MOST_ROWS: i64 = 131_072;
+/// Rows of an earlier version that get their segment at once.
+const OLDER: i64 = 8_192;
 /// The parts of a segment: 1,792 bytes of the row at most.
 const MOST_PARTS: usize = 64;

@@ -311,7 +311,7 @@ fn a_full_disk_loses_nothing_at_first() {
 
 #[test]
 fn the_oldest_rows_make_room() {
-    let mut bench = Bench::new(SqliteLimits { batch: 10, flows: 25, findings: 3, ..SqliteLimits::default() });
+    let mut bench = Bench::new(SqliteLimits { batch: 10, rows: 25, findings: 3, ..SqliteLimits::default() });
     for n in 0..10 {
         bench.accept(&[
             events((0..10).map(|m| flow(&format!("C{n}x{m}")))),

@@ -12,7 +12,7 @@ use crate::wire::tests::clock;
 
 impl Ask<'_> {
     /// The newest `limit`.
-    const fn newest(limit: usize) -> Self {
+    pub(in crate::sqlite) const fn newest(limit: usize) -> Self {
         Self {
             from: PacketTime::MIN,
             until: PacketTime(i64::MAX),
@@ -62,6 +62,12 @@ fn question(about: About, query: &str) -> Event {
         answers: vec![DnsAnswer { data: DnsData::Addr(addr(1)), ttl: Some(60) }],
         rejected: false,
     }))
+}
+
+/// A question of an address at some time.
+pub(in crate::sqlite) fn question_of(src: IpAddr, start: i64) -> Event {
+    let about = about(1, 2, start, "C1");
+    question(About { src: Endpoint { addr: src, port: 5 }, ..about }, "example.net")
 }
 
 fn request(about: About, uri: &str) -> Event {

@@ -1,0 +1,147 @@
+//! How much flows.sqlite keeps. What is too old or too much goes in small steps, each a transaction of its own of some milliseconds, so
+//! neither the writer nor a reader waits for it.
+//!
+//! Age is counted from when a row was written, by the wall clock: what traffic says of the time is the sender's choice. Freed pages are
+//! taken for what comes next, so the file stays as large as it once was and no larger; giving them back to the system would mean to move
+//! pages for as long as rows come.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use slips_core::time::Span;
+
+use super::SqliteLimits;
+use super::segments::{self, FLOWS, Indexed, RECORDS};
+
+/// For how long rows are kept, and how many bytes they may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Flows; `None`: for ever.
+    pub flows: Option<Span>,
+    /// Records of protocols.
+    pub records: Option<Span>,
+    /// Evidence and alerts.
+    pub findings: Option<Span>,
+    /// All of the database, without its journal. Flows and records make room, evidence and alerts only when these are nearly gone.
+    pub bytes: Option<u64>,
+}
+
+/// One step for flows and one for records. Whether there is more to do.
+pub(super) fn rows(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusqlite::Result<bool> {
+    let larger = match limits.keep.bytes {
+        Some(most) if used(db)? > most => larger(db)?,
+        _ => None,
+    };
+    let mut more = false;
+    for (table, keep) in [(FLOWS, limits.keep.flows), (RECORDS, limits.keep.records)] {
+        let Some((lowest, highest)) = ids(db, table)? else { continue };
+        let mut below = highest.saturating_add(1).saturating_sub_unsigned(limits.rows);
+        if let Some(keep) = keep {
+            below = below.max(segments::first_since(db, table, now.saturating_sub(keep.0))?);
+        }
+        if larger.is_some_and(|larger| larger.rows == table.rows) {
+            below = below.max(lowest.saturating_add(STEP).saturating_add(1));
+        }
+        if below > lowest {
+            let step = below.min(lowest.saturating_add(STEP));
+            more |= step < below;
+            forget(db, table, step)?;
+        }
+    }
+    Ok(more)
+}
+
+/// Deletes the rows before this one.
+fn forget(db: &mut Connection, table: Indexed, below: i64) -> rusqlite::Result<()> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.prepare_cached(&format!("DELETE FROM {} WHERE id < ?", table.rows))?.execute([below])?;
+    if table.rows == FLOWS.rows {
+        // A block of fingerprints goes when its successor begins with a flow that is gone too.
+        tx.prepare_cached(
+            "DELETE FROM flow_index WHERE first < (SELECT max(first) FROM flow_index WHERE first <= ?)",
+        )?
+        .execute([below])?;
+    }
+    segments::forget(&tx, table, below)?;
+    tx.commit()
+}
+
+/// A step for evidence and alerts: those that are too old, too many, or that take what there is to take when nothing else does.
+pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusqlite::Result<()> {
+    let too_large = match limits.keep.bytes {
+        Some(most) => used(db)? > most && rows_take(db)?.iter().sum::<u64>() < most / 4,
+        None => false,
+    };
+    let since = if too_large {
+        i64::MAX
+    } else {
+        limits.keep.findings.map_or(i64::MIN, |keep| now.saturating_sub(keep.0))
+    };
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (table, links, key) in
+        [("evidence", "evidence_flows", "evidence_id"), ("alerts", "alert_evidence", "alert_id")]
+    {
+        let ends = format!("SELECT coalesce(min(rowid), 0), coalesce(max(rowid), 0) FROM {table}");
+        let (first, last): (i64, i64) =
+            tx.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let below = last.saturating_add(1).saturating_sub_unsigned(limits.findings).min(first + STEP);
+        let old = if below > first {
+            format!("SELECT id FROM {table} WHERE rowid < ?1")
+        } else if table == "alerts" {
+            "SELECT id FROM (SELECT * FROM alerts ORDER BY rowid LIMIT 100) WHERE created < ?1".to_owned()
+        } else {
+            // What an alert rests on stays as long as the alert.
+            "SELECT id FROM (SELECT * FROM evidence ORDER BY rowid LIMIT 500) WHERE coalesce(stored, last_seen) < ?1
+             AND NOT EXISTS (SELECT 1 FROM alert_evidence WHERE evidence_id = id)"
+                .to_owned()
+        };
+        let bound = if below > first { below } else { since };
+        tx.prepare_cached(&format!("DELETE FROM {links} WHERE {key} IN ({old})"))?.execute([bound])?;
+        tx.prepare_cached(&format!("DELETE FROM {table} WHERE id IN ({old})"))?.execute([bound])?;
+    }
+    tx.commit()
+}
+
+/// Bytes in use.
+fn used(db: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name: &str| db.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let pages = pragma("page_count")? - pragma("freelist_count")?;
+    Ok(pages.saturating_mul(pragma("page_size")?).unsigned_abs())
+}
+
+/// Which of the two tables is the larger one, if there are rows at all: it makes room. So a flood of flows costs flows, and what was
+/// said in the week before is still known.
+fn larger(db: &Connection) -> rusqlite::Result<Option<Indexed>> {
+    let [flows, records] = rows_take(db)?;
+    Ok(if flows + records == 0 { None } else { Some(if flows >= records { FLOWS } else { RECORDS }) })
+}
+
+/// About how many bytes flows and records take.
+fn rows_take(db: &Connection) -> rusqlite::Result<[u64; 2]> {
+    let count =
+        |ids: Option<(i64, i64)>| ids.map_or(0, |(lowest, highest)| (highest - lowest + 1).unsigned_abs());
+    let texts: Option<f64> = db
+        .prepare_cached("SELECT avg(length(fields)) FROM (SELECT fields FROM records ORDER BY id LIMIT 100)")?
+        .query_row(params![], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let record = RECORD_BYTES + texts.unwrap_or_default() as u64;
+    Ok([count(ids(db, FLOWS)?) * FLOW_BYTES, count(ids(db, RECORDS)?) * record])
+}
+
+/// The first and the last row of a table.
+fn ids(db: &Connection, table: Indexed) -> rusqlite::Result<Option<(i64, i64)>> {
+    let rows = table.rows;
+    let sql = format!("SELECT (SELECT min(id) FROM {rows}), (SELECT max(id) FROM {rows})");
+    let (lowest, highest): (Option<i64>, Option<i64>) =
+        db.prepare_cached(&sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(lowest.zip(highest))
+}
+
+/// So many rows are deleted at once: twice what a transaction brings.
+const STEP: i64 = 10_000;
+/// What a flow takes, with its part of the indexes,
+const FLOW_BYTES: u64 = 200;
+/// and a record without its fields.
+const RECORD_BYTES: u64 = 110;
+
+#[cfg(test)]
+mod tests;

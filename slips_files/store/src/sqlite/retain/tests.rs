@@ -1,0 +1,197 @@
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use slips_core::event::Event;
+use slips_core::flow::{Endpoint, Flow, Proto, Uid};
+use slips_core::record::Record;
+use slips_core::time::PacketTime;
+
+use super::*;
+use crate::sink::RecordSink;
+use crate::sqlite::found::{Ask, tests::question_of};
+use crate::sqlite::schema;
+use crate::sqlite::{Sqlite, Stories};
+use crate::wire::tests::{alert, evidence};
+
+thread_local! {
+    static NOW: Cell<i64> = const { Cell::new(0) };
+}
+
+fn now() -> i64 {
+    NOW.get()
+}
+
+const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+fn flow(n: i64) -> Event {
+    let end = |addr| Endpoint { addr, port: 1 };
+    let uid = Uid::from(format!("C{n}").as_str());
+    Event::Flow(Flow {
+        uid,
+        ..Flow::new(PacketTime(n), Proto::Tcp, end(ONE), end(IpAddr::from([192, 0, 2, 2])))
+    })
+}
+
+fn events(events: impl IntoIterator<Item = Event>) -> Record {
+    Record::Events(Arc::new(events.into_iter().collect()))
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    sink: Box<Sqlite>,
+}
+
+impl Bench {
+    fn new(keep: Keep) -> Self {
+        let dir = tempfile::tempdir().expect("dir");
+        let limits = SqliteLimits { keep, ..SqliteLimits::default() };
+        let sink = Box::new(Sqlite::open(dir.path().join("flows.sqlite"), limits, now).expect("open"));
+        Self { dir, sink }
+    }
+
+    fn write(&mut self, records: &[Record]) {
+        self.sink.accept(records).expect("accept");
+        self.sink.flush().expect("flush");
+    }
+
+    fn count(&self, table: &str) -> i64 {
+        let db = Connection::open(self.dir.path().join("flows.sqlite")).expect("open");
+        db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect(table)
+    }
+
+    fn counts(&self) -> [i64; 6] {
+        ["flows", "flow_segments", "records", "evidence", "evidence_flows", "alerts"]
+            .map(|table| self.count(table))
+    }
+}
+
+#[test]
+fn each_kind_goes_when_its_own_time_is_over() {
+    let keep =
+        Keep { flows: Some(Span(70)), records: Some(Span(30)), findings: Some(Span(900)), bytes: None };
+    let mut bench = Bench::new(keep);
+    NOW.set(1_000);
+    // What the flows say of the time is of no importance.
+    bench.write(&[
+        events([flow(5), flow(i64::MAX), question_of(ONE, 7)]),
+        Record::Evidence(Arc::new(evidence(1))),
+        Record::Alert(Arc::new(alert(vec![evidence(2)]))),
+    ]);
+    NOW.set(1_030);
+    bench.write(&[events([flow(6)])]);
+    assert_eq!(bench.counts(), [3, 2, 1, 2, 4, 1]);
+    for (at, left) in [
+        (1_031, [3, 2, 0, 2, 4, 1]),
+        (1_070, [3, 2, 0, 2, 4, 1]),
+        (1_071, [1, 1, 0, 2, 4, 1]),
+        (1_101, [0, 0, 0, 2, 4, 1]),
+        (1_900, [0, 0, 0, 2, 4, 1]),
+        // The evidence that nobody needs, then the alert, and then what it rested on.
+        (1_901, [0, 0, 0, 1, 2, 0]),
+        (1_902, [0, 0, 0, 0, 0, 0]),
+    ] {
+        NOW.set(at);
+        bench.sink.flush().expect("flush");
+        assert_eq!(bench.counts(), left, "at {at}");
+    }
+    assert_eq!(
+        bench.count("flow_postings") + bench.count("alert_evidence") + bench.count("record_postings"),
+        0
+    );
+    // Rows go on.
+    bench.write(&[events([flow(8), question_of(ONE, 9)])]);
+    let stories = Stories::open(bench.sink.path()).expect("reader");
+    assert_eq!(stories.flows_of(ONE, &Ask::newest(9)).expect("flows").rows.len(), 1);
+    assert_eq!(stories.records_of(ONE, &Ask::newest(9)).expect("records").rows.len(), 1);
+}
+
+#[test]
+fn a_flood_of_flows_keeps_to_the_size_and_costs_flows_alone() {
+    const MOST: u64 = 3_000_000;
+    let mut bench = Bench::new(Keep { bytes: Some(MOST), ..Keep::default() });
+    bench.write(&[
+        events((0..500).map(|n| question_of(ONE, n))),
+        Record::Alert(Arc::new(alert(vec![evidence(1)]))),
+    ]);
+    let mut largest = 0;
+    for n in 0..120 {
+        bench.write(&[events((n * 1000..(n + 1) * 1000).map(flow))]);
+        let file = std::fs::metadata(bench.sink.path()).expect("file").len();
+        largest = largest.max(file);
+    }
+    // A step more than the limit at most: what comes between two looks.
+    assert!(largest < MOST + 1_500_000, "{largest} bytes");
+    let [flows, _, records, evidence, _, alerts] = bench.counts();
+    assert!((1_000..=25_000).contains(&flows), "{flows} flows");
+    assert_eq!((records, evidence, alerts), (500, 1, 1));
+    let stories = Stories::open(bench.sink.path()).expect("reader");
+    let newest = stories.flows_of(ONE, &Ask::newest(1)).expect("flows").rows;
+    assert_eq!(newest[0].uid, "C119999");
+}
+
+#[test]
+fn evidence_makes_room_when_there_is_nothing_else() {
+    let mut bench = Bench::new(Keep { bytes: Some(400_000), ..Keep::default() });
+    for n in 0..200u8 {
+        let mut large = evidence(n);
+        large.finding.text = "x".repeat(6_000);
+        bench.write(&[Record::Evidence(Arc::new(large))]);
+    }
+    let left = bench.count("evidence");
+    assert!((0..70).contains(&left), "{left}");
+}
+
+#[test]
+fn a_database_of_layout_5_moves_up_with_its_rows_and_they_are_found() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("flows.sqlite");
+    let old = schema::open_layout(&path, 5).expect("layout 5");
+    old.execute_batch(
+        "INSERT INTO meta VALUES ('flow_index_seed', 42);
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+         INSERT INTO flows SELECT n, 'C' || n, n * 10, n * 10 + 5, 5, '192.0.2.1', 1, '198.51.100.' || (n % 200), 443, 'tcp', 'ssl',
+             'SF', 'ShAD', 1, 2, 3, 4, 5, 6, 0, NULL, NULL, NULL, 0, 'sensor', 'benign', NULL, NULL FROM n;
+         INSERT INTO evidence (id, kind, attacker, level, window, at, last_seen, profile) VALUES ('e', 'K', '192.0.2.1', 'high', 7, 1, 2, '192.0.2.1');
+         INSERT INTO blocks (net, reason, state) VALUES ('192.0.2.9', 'r', 'live');",
+    )
+    .expect("rows");
+    drop(old);
+    let asked = || {
+        let stories = Stories::open(&path).expect("reader");
+        let addr: IpAddr = "198.51.100.7".parse().expect("address");
+        let page =
+            stories.flows_of(addr, &Ask { from: PacketTime(100_000), ..Ask::newest(200) }).expect("flows");
+        page.rows.iter().map(|flow| flow.uid.clone()).collect::<Vec<_>>()
+    };
+    let expected: Vec<String> =
+        (10_000..=20_000).rev().filter(|n| n % 200 == 7).map(|n| format!("C{n}")).collect();
+    assert_eq!(asked(), expected, "by an older database");
+    let limits =
+        SqliteLimits { keep: Keep { flows: Some(Span(50)), ..Keep::default() }, ..SqliteLimits::default() };
+    NOW.set(50);
+    let mut sink = Box::new(Sqlite::open(&path, limits, now).expect("moved up"));
+    assert_eq!(asked(), expected, "before they are in the index");
+    // New rows come while the old ones get into the index, step by step.
+    let mut segments = Vec::new();
+    for n in 0..4 {
+        sink.accept(&[events([flow(n)])]).expect("accept");
+        sink.flush().expect("flush");
+        assert_eq!(asked(), expected, "meanwhile");
+        let db = Connection::open(&path).expect("open");
+        segments.push(
+            db.query_row("SELECT count(*) FROM flow_segments", [], |row| row.get::<_, i64>(0))
+                .expect("count"),
+        );
+    }
+    assert_eq!(segments, [2, 4, 6, 7]);
+    // They are as old as they were seen last.
+    NOW.set(200_005);
+    sink.flush().expect("flush");
+    let db = Connection::open(&path).expect("open");
+    let lowest: i64 = db.query_row("SELECT min(id) FROM flows", [], |row| row.get(0)).expect("min");
+    assert!((3_617..=11_809).contains(&lowest), "{lowest}");
+    let level: String = db.query_row("SELECT level FROM evidence", [], |row| row.get(0)).expect("evidence");
+    let net: String = db.query_row("SELECT net FROM blocks", [], |row| row.get(0)).expect("block");
+    assert_eq!((level.as_str(), net.as_str()), ("high", "192.0.2.9"));
+}
