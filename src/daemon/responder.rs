@@ -6,6 +6,7 @@ mod advice;
 mod batch;
 mod book;
 mod by_hand;
+mod catch_up;
 mod holds;
 mod later;
 mod line;
@@ -17,6 +18,7 @@ mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -94,6 +96,10 @@ pub struct Responder {
     ways: Ways,
     firewall: Option<Firewall>,
     book: Option<Blocks>,
+    /// Where it is.
+    shelf: Option<PathBuf>,
+    /// Steady time at which it is made equal to what stands: it could not be opened or written.
+    behind: Option<Duration>,
     /// Which alerts the database has.
     filed: Filed,
     /// Steady time at which it was begun anew while it was kept, and how often.
@@ -164,6 +170,8 @@ impl Responder {
             firewall: Some((ways.open)(protected.clone())?),
             ways,
             book: None,
+            shelf: None,
+            behind: None,
             filed: Filed::default(),
             renewed: None,
             renewals: 0,

@@ -17,17 +17,22 @@ impl Responder {
     /// Who only watches takes nothing over: see [`stand_down`](Self::stand_down).
     pub fn open_book(&mut self, path: &Path) {
         let wall = (self.clocks.wall)();
-        let opened =
-            Blocks::open_with(path, Damaged::PutAside).and_then(|(book, told)| match book.live(wall) {
+        self.shelf = Some(path.to_owned());
+        let opened = Blocks::open_with(path, Damaged::PutAside).and_then(|(book, told)| {
+            let book = book.numbered(self.renewals);
+            match book.live(wall) {
                 Err(error) if error.is_damage() => {
-                    book.renewed().map(|(book, told)| (Vec::new(), book, Some(told)))
+                    let (book, told) = book.renewed()?;
+                    Ok((Vec::new(), book.numbered(self.renewals), Some(told)))
                 }
                 live => Ok((live?, book, told)),
-            });
+            }
+        });
         let (live, book, told) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 self.degraded("the book of blocks", &error);
+                self.fall_behind();
                 return;
             }
         };
@@ -48,8 +53,13 @@ impl Responder {
             let manner = Manner::ALL.into_iter().find(|known| known.name() == manner).unwrap_or_default();
             let by = Holder::of(source);
             let same = self.standing.get(block.asked.net).and_then(|standing| standing.of(&by));
-            if same.is_none_or(|same| same.until < until) {
-                let hold = Hold { by, since: now, until, id: Some(block.id), unproven: *unproven, manner };
+            // Something stands already where the book could not be opened at the start, or renewed.
+            let is_known =
+                |same: &Hold| self.book.as_ref().is_some_and(|book| same.id.is_some_and(|id| book.is_of(id)));
+            if same.is_none_or(|same| !is_known(same) || same.until < until) {
+                let until = same.map_or(until, |same| same.until.max(until));
+                let since = same.map_or(now, |same| same.since);
+                let hold = Hold { by, since, until, id: Some(block.id), unproven: *unproven, manner };
                 self.standing.put(block.asked.net, hold);
             }
         }
@@ -92,6 +102,7 @@ impl Responder {
     ) -> bool {
         let Some(Err(error)) = self.book.as_mut().map(work) else { return false };
         self.degraded("the book of blocks", &error);
+        self.fall_behind();
         error.is_damage() && self.renew_book()
     }
 
@@ -108,7 +119,7 @@ impl Responder {
                 self.renewals = self.renewals.wrapping_add(1);
                 self.degraded("the book of blocks", &told);
                 self.enter_logins();
-                self.enter_all();
+                self.enter_all("taken over from a damaged book");
                 true
             }
             Some(Err(error)) => {
@@ -125,11 +136,12 @@ impl Responder {
         let entered = book.all(|book| logins.iter().try_for_each(|(addr, at)| book.logged_in(*addr, *at)));
         if let Err(error) = entered {
             self.degraded("the book of blocks", &error);
+            self.fall_behind();
         }
     }
 
-    /// Enters all that stands and is not in this book.
-    fn enter_all(&mut self) {
+    /// Enters all that stands and is not in this book, for this reason.
+    pub(super) fn enter_all(&mut self, reason: &str) {
         let Some(book) = self.book.as_mut().filter(|_| self.policy.mode != Mode::Monitor) else { return };
         let (now, wall) = ((self.clocks.steady)(), (self.clocks.wall)());
         let holds: Vec<(Net, Hold)> = self
@@ -143,7 +155,7 @@ impl Responder {
             let enter = |(net, hold): (Net, Hold)| {
                 let id = book.insert(&NewBlock {
                     net,
-                    reason: "taken over from a damaged book".into(),
+                    reason: reason.into(),
                     alert: None,
                     source: hold.by.source(),
                     from: wall.saturating_sub(micros(now.saturating_sub(hold.since))),
@@ -158,7 +170,10 @@ impl Responder {
         });
         match entered {
             Ok(holds) => holds.into_iter().for_each(|(net, hold)| self.standing.put(net, hold)),
-            Err(error) => self.degraded("the book of blocks", &error),
+            Err(error) => {
+                self.degraded("the book of blocks", &error);
+                self.fall_behind();
+            }
         }
     }
 
@@ -185,7 +200,7 @@ impl Responder {
             let hold = Hold { by, since: now, until, id: None, unproven, manner: block.manner };
             self.standing.put(block.net, hold);
         }
-        self.enter_all();
+        self.enter_all("taken over from the kernel");
         Ok(())
     }
 
@@ -239,7 +254,7 @@ impl Responder {
             }
         }
         if renewed {
-            self.enter_all();
+            self.enter_all("taken over from a damaged book");
         }
         self.count();
     }

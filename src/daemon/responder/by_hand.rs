@@ -45,7 +45,7 @@ impl Responder {
 
     fn unblock_by_hand(&mut self, net: Net) -> Answer {
         if self.let_in(net, "hand", "lifted by hand").map_err(text_of)? {
-            Ok(format!("{net} is no longer blocked"))
+            Ok(format!("{net} is no longer blocked{}", self.unless_behind()))
         } else {
             Err(format!("{net} is not blocked"))
         }
@@ -135,7 +135,9 @@ impl Responder {
         };
         batch.want(Wanted { net, hold, ground: Ground::Word(why.to_owned()), again: None });
         match self.commit(&mut batch).pop() {
-            Some(Done::Held) => Ok(format!("{net} is blocked for {} s", term.as_secs())),
+            Some(Done::Held) => {
+                Ok(format!("{net} is blocked for {} s{}", term.as_secs(), self.unless_behind()))
+            }
             Some(Done::Refused(refusal)) => Err(refusal.to_string()),
             Some(Done::Failed(error)) => Err(error),
             None => Err("nothing was done".into()),

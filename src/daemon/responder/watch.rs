@@ -51,6 +51,7 @@ impl Responder {
         if self.unrestored && protect {
             self.restore();
         }
+        self.catch_up();
         self.try_again();
         self.end_pause();
         self.test_blocking();
@@ -98,18 +99,7 @@ impl Responder {
         if passed.saturating_sub(micros(steady)).unsigned_abs() < NOTICEABLE.as_micros() as u64 {
             return;
         }
-        let holds = self.standing.iter().flat_map(|(_, standing)| standing.holds());
-        let dates: Vec<_> = holds.filter_map(|hold| Some((hold.id?, hold.since, hold.until))).collect();
-        self.in_book(|book| {
-            book.all(|book| {
-                for (id, since, until) in dates {
-                    let left = micros(until.saturating_sub(now.steady));
-                    let stood = micros(now.steady.saturating_sub(since));
-                    book.date(id, now.wall.saturating_sub(stood), now.wall.saturating_add(left))?;
-                }
-                Ok(())
-            })
-        });
+        self.date_all();
     }
 
     /// Tries at the start and every ten minutes whether blocking blocks, sooner when it did not.

@@ -103,6 +103,11 @@ impl Blocks {
         Ok((Self { place, db, number: 0 }, told))
     }
 
+    /// The same as the book of that number, counted from 0: others were open before it.
+    pub fn numbered(self, number: u32) -> Self {
+        Self { number, ..self }
+    }
+
     /// A new book in the place of this one, which is damaged and kept under another name; with the error that tells so. Blocks of
     /// the old one are not in it: to every call about one of these there is no such block.
     pub fn renewed(self) -> Result<(Self, StoreError), StoreError> {

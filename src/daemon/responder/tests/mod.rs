@@ -1,4 +1,5 @@
 mod alerts;
+mod behind;
 mod ear;
 mod protected;
 mod spared;
