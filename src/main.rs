@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod daemon;
 mod demo;
+mod export;
 mod lists;
 mod outside;
 mod peers;

@@ -39,7 +39,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     }
     let whitelist = Current::<dyn Whitelist>::new(rules);
     let settings = Settings { whitelist, ..config.engine(&[]) };
-    let (_lock, sinks) = match &options.output {
+    let (lock, sinks) = match &options.output {
         Some(dir) => {
             sinks::files(dir, sinks::Reuse::Fresh, &settings).map(|(dir, sinks)| (Some(dir), sinks))?
         }
@@ -83,6 +83,11 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     for report in &reports {
         summary.add_report(report);
     }
+    if let (Some(format), Some(dir)) = (options.export, &options.output) {
+        super::export::labelled(dir, format)?;
+    }
+    // Nobody else may write there before all of it is done.
+    drop(lock);
     summary.finish(&stats, started.elapsed().as_secs_f64());
     print(&summary, options.json)
 }

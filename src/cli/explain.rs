@@ -2,7 +2,6 @@
 //! when it does not.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use serde_json::json;
 use slips_core::evidence::EvidenceKind;
@@ -10,10 +9,10 @@ use slips_core::spec::Spec;
 use slips_detect::describe;
 use slips_store::read::{StoredBlock, StoredFlow};
 use slips_store::render::escape;
-use slips_store::{Stories, Story, ToldEvidence};
+use slips_store::{Story, ToldEvidence};
 
+use super::kept::end;
 use super::{Exit, Explain, Failure, print_out};
-use crate::config::Output;
 
 /// Flows of one evidence that are shown to people; `--json` has all.
 const SHOWN_FLOWS: usize = 8;
@@ -21,18 +20,16 @@ const SHOWN_FLOWS: usize = 8;
 const SHOWN_ALERTS: usize = 10;
 
 pub(super) fn run(asked: &Explain) -> Result<(), Failure> {
-    let path = database(asked);
-    if !path.is_file() {
-        let what =
-            format!("there is no {}; name the directory with -o, or the file with --db", path.display());
-        return Err(Failure::new(Exit::NoInput, what));
-    }
-    let stories = Stories::open(&path)?;
+    let stories = asked.place.open()?;
     let mut ids = stories.find(&asked.alert, SHOWN_ALERTS)?;
     let one = match ids.len() {
         1 => ids.pop().unwrap_or_default(),
         0 => {
-            let what = format!("no alert in {} has an id that begins with {}", path.display(), asked.alert);
+            let what = format!(
+                "no alert in {} has an id that begins with {}",
+                stories.path().display(),
+                asked.alert
+            );
             return Err(Failure::new(Exit::Data, what));
         }
         _ => {
@@ -43,15 +40,7 @@ pub(super) fn run(asked: &Explain) -> Result<(), Failure> {
     let Some(story) = stories.tell(&one)? else {
         return Err(Failure::new(Exit::Data, format!("alert {one} is gone")));
     };
-    print_out(&if asked.json { as_json(&story)? } else { as_text(&story) })
-}
-
-fn database(asked: &Explain) -> PathBuf {
-    match (&asked.db, &asked.output) {
-        (Some(file), _) => file.clone(),
-        (None, Some(dir)) => dir.join("flows.sqlite"),
-        (None, None) => Output::default().directory.join("flows.sqlite"),
-    }
+    print_out(&if asked.place.json { as_json(&story)? } else { as_text(&story) })
 }
 
 /// The detections that raise evidence of this name.
@@ -173,10 +162,6 @@ fn line(flow: &StoredFlow) -> String {
         flow.resp_bytes,
         escape(&flow.uid)
     )
-}
-
-fn end(addr: &str, port: u16) -> String {
-    if addr.contains(':') { format!("[{addr}]:{port}") } else { format!("{addr}:{port}") }
 }
 
 fn done(block: &StoredBlock, by_this_alert: bool) -> String {

@@ -4,14 +4,19 @@ mod analyze;
 mod detections;
 mod exit;
 mod explain;
+mod export;
 mod firewall;
 mod intel;
+mod kept;
 mod manual;
 mod peers;
+mod place;
 mod profile;
 mod score;
 mod sensor;
 mod summary;
+mod table;
+mod timeline;
 mod whitelist;
 
 use std::io::Write as _;
@@ -27,8 +32,10 @@ use slips_systemd::notify::Environment;
 use crate::config::{self, Config, FilterText, LoadError, Mode};
 use crate::control::Ask;
 use crate::daemon::build;
+use crate::export::Format;
 use crate::{daemon, demo, outside};
 pub use exit::{Exit, Failure};
+use place::Place;
 
 /// Host protection for Linux routers: watches traffic, gathers evidence, blocks attackers.
 #[derive(Parser, Debug)]
@@ -49,6 +56,7 @@ enum Command {
     #[command(
         after_help = "Examples:\n  slips analyze capture.pcap\n  slips analyze /var/log/zeek/current -o out\n  \
                             slips analyze conn.log --json | jq .alerts\n  \
+                            slips analyze capture.pcap -o out --export tsv\n  \
                             zcat eve.json.*.gz | slips analyze - --format suricata"
     )]
     Analyze(Analyze),
@@ -135,6 +143,35 @@ enum Command {
     /// List the addresses that were seen, those seen last in front.
     #[command(after_help = "Examples:\n  sudo slips profiles\n  slips profiles -o out --json | jq '.[].ip'")]
     Profiles(Profiles),
+    /// List evidence, the latest in front: what, by whom, how bad.
+    #[command(
+        after_help = "Examples:\n  sudo slips evidence --since 2h\n  sudo slips evidence --profile 203.0.113.9 --kind VERTICAL_PORT_SCAN\n  \
+                            slips evidence -o out --json | jq '.[].description'"
+    )]
+    Evidence(kept::Evidence),
+    /// List alerts, the latest in front; `slips explain` tells the story of one.
+    #[command(
+        after_help = "Examples:\n  sudo slips alerts --since 1d\n  slips alerts -o out --json | jq '.[].attacker'"
+    )]
+    Alerts(kept::Alerts),
+    /// List blocks that stand, and with --all those that ended; `slips firewall list` asks the kernel.
+    #[command(after_help = "Examples:\n  sudo slips blocks\n  sudo slips blocks --all --since 7d --json")]
+    Blocks(kept::Blocks),
+    /// List flows, those that ended last in front.
+    #[command(
+        after_help = "Examples:\n  sudo slips flows --profile 192.168.1.7 --since 1h\n  slips flows -o out --label malicious -n 1000"
+    )]
+    Flows(kept::Flows),
+    /// Tell what a host did, line by line: with whom it talked, what was said, what came of it.
+    #[command(
+        after_help = "Examples:\n  sudo slips timeline 192.168.1.7\n  sudo slips timeline 192.168.1.7 --since 2h\n  \
+                            slips timeline 192.168.1.7 -o out --window 472452 --json"
+    )]
+    Timeline(timeline::Timeline),
+    /// Write flows, evidence or alerts for other programs: tab- or comma-separated, or JSON lines.
+    #[command(after_help = "Examples:\n  sudo slips export flows --format tsv --since 1d -o flows.tsv\n  \
+                            slips export evidence --dir out --format json | jq .kind\n  sudo slips export alerts --format csv -o alerts.csv")]
+    Export(export::Export),
     /// List the detections; with a name, tell what it detects, from which numbers on, and how it is configured.
     #[command(after_help = "Examples:\n  slips detections\n  slips detections vertical_port_scan")]
     Detections {
@@ -205,6 +242,9 @@ struct Analyze {
     /// Write alerts.json, alerts.log and flows.sqlite to this directory.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Write the flows with their labels to labeled_flows.tsv, .json (one object a line) or .csv in that directory.
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
+    export: Option<Format>,
     /// Which packets of captures are read, in tcpdump's words: host, net, port, portrange, protocols, vlan, src, dst, and, or, not.
     #[arg(short = 'F', long, value_name = "TEXT")]
     filter: Option<PacketFilter>,
@@ -228,15 +268,8 @@ struct Explain {
     /// Id of the alert, or its beginning: SLIPS_ALERT_ID in the journal, ID in alerts.json.
     #[arg(value_name = "ALERT")]
     alert: String,
-    /// Output directory of the analysis or the daemon. Default: /var/lib/slips.
-    #[arg(short, long, value_name = "DIR", conflicts_with = "db")]
-    output: Option<PathBuf>,
-    /// The database itself.
-    #[arg(long, value_name = "FILE")]
-    db: Option<PathBuf>,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Tell what is known of an address.
@@ -257,23 +290,6 @@ struct Profiles {
     most: u32,
     #[command(flatten)]
     place: Place,
-}
-
-/// Which database is asked, and how its answer is printed.
-#[derive(Args, Debug)]
-struct Place {
-    /// Output directory of the analysis or the daemon. Default: that of the configuration, /var/lib/slips.
-    #[arg(short, long, value_name = "DIR", conflicts_with = "db")]
-    output: Option<PathBuf>,
-    /// The database itself.
-    #[arg(long, value_name = "FILE")]
-    db: Option<PathBuf>,
-    /// Configuration file. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Watch interfaces and block attackers.
@@ -429,6 +445,12 @@ pub fn main() -> ExitCode {
         Command::Explain(asked) => explain::run(&asked),
         Command::Profile(asked) => profile::run(&asked),
         Command::Profiles(asked) => profile::list(&asked),
+        Command::Evidence(asked) => kept::evidence(&asked),
+        Command::Alerts(asked) => kept::alerts(&asked),
+        Command::Blocks(asked) => kept::blocks(&asked),
+        Command::Flows(asked) => kept::flows(&asked),
+        Command::Timeline(asked) => timeline::run(&asked),
+        Command::Export(asked) => export::run(asked),
         Command::Detections { name, json } => detections::run(name.as_deref(), json),
         Command::P2pNode { socket } => daemon::peers::process::run(socket.as_deref()),
         Command::FetchNode => outside::process::run(),

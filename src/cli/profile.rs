@@ -15,12 +15,14 @@ use slips_core::user_agent::UserAgent;
 use slips_intel::{Geo, vendors};
 use slips_store::profiles::{Facts, Item};
 use slips_store::render::{escape, iso};
-use slips_store::{Answers, StoredProfile, Stories};
+use slips_store::{Answers, StoredProfile};
 
-use super::{Exit, Failure, Place, ProfileOf, Profiles, installed_config, print_out};
+use super::table::{Cell, Column, Look, Table};
+use super::{Exit, Failure, ProfileOf, Profiles, print_out};
 use crate::config::Config;
 use crate::daemon::build;
 use crate::daemon::sinks::wall_clock;
+use crate::export;
 use crate::lists::Copy;
 use crate::services::{ANSWERS, Opinion, Subject, jarm};
 
@@ -28,8 +30,8 @@ use crate::services::{ANSWERS, Opinion, Subject, jarm};
 const SHOWN: usize = 5;
 
 pub(super) fn run(asked: &ProfileOf) -> Result<(), Failure> {
-    let config = configuration(&asked.place)?;
-    let stories = open(&asked.place, &config)?;
+    let config = asked.place.configuration()?;
+    let stories = asked.place.open_of(&config)?;
     let addr = slips_core::addr::canonical(asked.addr);
     let Some(profile) = stories.profile(addr)? else {
         return Err(Failure::new(
@@ -43,35 +45,29 @@ pub(super) fn run(asked: &ProfileOf) -> Result<(), Failure> {
 
 /// `slips profiles`: who was seen lately.
 pub(super) fn list(asked: &Profiles) -> Result<(), Failure> {
-    let config = configuration(&asked.place)?;
-    let rows = open(&asked.place, &config)?.latest_profiles(asked.most)?;
+    let rows = asked.place.open()?.latest_profiles(asked.most)?;
     if asked.place.json {
-        return print_out(&format!("{}\n", json!(rows)));
+        return print_out(&format!("{}\n", export::json(&rows).map_err(Failure::software)?));
     }
-    let mut text = format!("{:<40}{:<29}{:<14}{}\n", "address", "last seen", "threat level", "name");
+    let mut table = Table::new([
+        Column::whole("address"),
+        Column::whole("last seen (UTC)"),
+        Column::number("windows"),
+        Column::whole("threat level"),
+        Column::number("alerts"),
+        Column::text("name"),
+    ]);
     for row in &rows {
-        let name = row.name.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "{:<40}{:<29}{:<14}{}", row.ip, row.last_seen, row.threat_level, escape(name));
+        table.row([
+            Cell::new(&row.ip),
+            Cell::time(&row.last_seen),
+            Cell::shown(row.windows),
+            Cell::new(&row.threat_level).look(Look::of_level(&row.threat_level)),
+            Cell::shown(row.alerts),
+            Cell::new(row.name.as_deref().unwrap_or_default()),
+        ]);
     }
-    print_out(&text)
-}
-
-fn configuration(place: &Place) -> Result<Config, Failure> {
-    installed_config(place.config.as_deref())
-}
-
-fn open(place: &Place, config: &Config) -> Result<Stories, Failure> {
-    let path = match (&place.db, &place.output) {
-        (Some(file), _) => file.clone(),
-        (None, Some(dir)) => dir.join("flows.sqlite"),
-        (None, None) => config.output.directory.join("flows.sqlite"),
-    };
-    if !path.is_file() {
-        let what =
-            format!("there is no {}; name the directory with -o, or the file with --db", path.display());
-        return Err(Failure::new(Exit::NoInput, what));
-    }
-    Ok(Stories::open(&path)?)
+    print_out(&if table.is_empty() { "no profiles\n".to_owned() } else { table.show() })
 }
 
 /// What is known of addresses before any traffic.

@@ -16,6 +16,7 @@ pub mod profiles;
 pub mod render;
 mod sink;
 mod sqlite;
+pub mod timeline;
 pub mod wire;
 mod zeek;
 

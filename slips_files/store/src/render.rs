@@ -25,15 +25,24 @@ pub fn iso(at: PacketTime) -> String {
 /// direction-changing characters become `\n`, `\x1b`, `\u{202e}`; a backslash becomes `\\`, so that nothing can pretend to be
 /// an escape; at most [`MAX_TEXT`] bytes.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if text.len() <= MAX_TEXT && text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'\\') {
+    escape_up_to(text, MAX_TEXT)
+}
+
+/// The same without an end: for files that programs read.
+pub fn escape_whole(text: &str) -> Cow<'_, str> {
+    escape_up_to(text, usize::MAX)
+}
+
+fn escape_up_to(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most && text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'\\') {
         return Cow::Borrowed(text);
     }
-    let mut safe = String::with_capacity(text.len().min(MAX_TEXT) + 16);
+    let mut safe = String::with_capacity(text.len().min(most) + 16);
     for c in text.chars() {
         let before = safe.len();
         // Writing to a String cannot fail.
         let _ = escape_char(&mut safe, c);
-        if safe.len() > MAX_TEXT {
+        if safe.len() > most {
             safe.truncate(before);
             safe.push('…');
             break;
@@ -107,7 +116,7 @@ fn escape_char(out: &mut String, c: char) -> fmt::Result {
 
 /// Characters that are not what they look like: C1 controls, line and paragraph separators, zero-width and
 /// direction-changing ones (Unicode categories Cc, Zl, Zp and the format characters of UAX #9 and #31), tags, non-characters.
-fn is_deceptive(c: char) -> bool {
+pub const fn is_deceptive(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e0fff}')

@@ -14,36 +14,36 @@ use super::story::Stories;
 
 /// Which rows are asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     /// That started then or later.
-    pub(super) from: PacketTime,
+    pub(crate) from: PacketTime,
     /// That started before.
-    pub(super) until: PacketTime,
+    pub(crate) until: PacketTime,
     /// Of this kind, or with this label.
-    pub(super) only: Option<&'a str>,
+    pub(crate) only: Option<&'a str>,
     /// In which order they come: that in which they were stored, when flows ended, or the other way round.
-    pub(super) order: Order,
+    pub(crate) order: Order,
     /// No more than so many.
-    pub(super) limit: usize,
+    pub(crate) limit: usize,
     /// Go on behind the page that said so.
-    pub(super) after: Option<i64>,
+    pub(crate) after: Option<i64>,
     /// No row that was stored after this one.
-    pub(super) up_to: i64,
+    pub(crate) up_to: i64,
 }
 
 /// A page of rows.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found<T> {
+pub(crate) struct Found<T> {
     /// The rows.
-    pub(super) rows: Vec<T>,
+    pub(crate) rows: Vec<T>,
     /// Where the next page begins; `None` when there is none. A page may have few rows, or none, and another behind it: no
     /// question looks at more than [`MOST_LOOKS`] rows at once.
-    pub(super) after: Option<i64>,
+    pub(crate) after: Option<i64>,
 }
 
 impl Stories {
     /// Flows that an address began or took.
-    pub(super) fn flows_of(&self, addr: IpAddr, ask: &Ask<'_>) -> rusqlite::Result<Found<StoredFlow>> {
+    pub(crate) fn flows_of(&self, addr: IpAddr, ask: &Ask<'_>) -> rusqlite::Result<Found<StoredFlow>> {
         let print = Print::of_addr(self.seed()?, addr);
         let sql = format!(
             "SELECT {FLOW} FROM flows WHERE id = ?1 AND (src = ?2 OR dst = ?2) AND start >= ?3 AND start < ?4

@@ -33,6 +33,7 @@ use slips_core::record::Record;
 pub use answers::{Answer, Answers};
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
 pub use due::Filed;
+pub(crate) use found::{Ask, Found};
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
 pub use place::Damaged;
 pub(crate) use profiles::ProfileTable;

@@ -42,7 +42,7 @@ pub struct ToldEvidence {
 /// Reads flows.sqlite of a daemon or of an analysis; writes nothing.
 pub struct Stories {
     path: PathBuf,
-    pub(super) db: Connection,
+    pub(crate) db: Connection,
 }
 
 impl Stories {
@@ -86,7 +86,7 @@ impl Stories {
         self.read(id).map_err(|source| self.failed(source))
     }
 
-    pub(super) fn failed(&self, source: rusqlite::Error) -> StoreError {
+    pub(crate) fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Sqlite { doing: "read", path: self.path.clone(), source }
     }
 

@@ -47,7 +47,7 @@ impl Page<'_> {
     /// Rows of a page where nobody says how many.
     pub const USUAL: u32 = 100;
 
-    fn rows(self) -> usize {
+    pub(crate) fn rows(self) -> usize {
         self.limit.clamp(1, Self::MOST) as usize
     }
 }
