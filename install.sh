@@ -208,10 +208,10 @@ install_files() {
         put_config "$file" "$etc/${file#"$here/config/"}"
     done < <(find "$here/config" -type f -print0 | sort -z)
     unit=$(mktemp)
-    for file in slips.service slips-blocks.service slips-p2p.service slips-failure@.service slips.catalog; do
+    for file in slips.service slips.socket slips-blocks.service slips-p2p.service slips-failure@.service slips.catalog; do
         sed "s|/usr/bin/slips|$bin|g; s|/usr/share/doc|$PREFIX/share/doc|g" "$here/systemd/$file" >"$unit"
         case $file in
-            *.service) put "$unit" "$lib/systemd/system/$file" 0644 ;;
+            *.service | *.socket) put "$unit" "$lib/systemd/system/$file" 0644 ;;
             *.catalog) put "$unit" "$lib/systemd/catalog/slips.catalog" 0644 ;;
         esac
     done
@@ -337,7 +337,7 @@ do_uninstall() {
         fi
     fi
     local file
-    for file in "$bin" "$PREFIX/share/bash-completion/completions/slips" "$lib/systemd/system/slips.service" "$lib/systemd/system/slips-blocks.service" "$lib/systemd/system/slips-p2p.service" "$lib/systemd/system/slips-failure@.service" "$lib/sysusers.d/slips.conf" "$lib/tmpfiles.d/slips.conf" \
+    for file in "$bin" "$PREFIX/share/bash-completion/completions/slips" "$lib/systemd/system/slips.service" "$lib/systemd/system/slips-blocks.service" "$lib/systemd/system/slips-p2p.service" "$lib/systemd/system/slips-failure@.service" "$lib/systemd/system/slips.socket" "$lib/sysusers.d/slips.conf" "$lib/tmpfiles.d/slips.conf" \
         "$lib/systemd/catalog/slips.catalog"; do
         rm -f "$DESTDIR$file"
     done

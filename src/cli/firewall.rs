@@ -72,7 +72,7 @@ fn show(ask: &Ask, json: bool, lines: fn(&Value) -> String) -> Result<(), Failur
     Ok(())
 }
 
-fn status_lines(status: &Value) -> String {
+pub(super) fn status_lines(status: &Value) -> String {
     let word = |key: &str| match &status[key] {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -8,6 +8,7 @@ mod export;
 mod firewall;
 mod intel;
 mod kept;
+mod live;
 mod manual;
 mod peers;
 mod place;
@@ -98,13 +99,23 @@ enum Command {
                             slips whitelist status"
     )]
     Whitelist(whitelist::Whitelist),
-    /// How blocking stands, and who is never blocked and why; the daemon must run. The same as `slips firewall status`.
-    #[command(after_help = "Examples:\n  sudo slips status\n  sudo slips status --json | jq .never_blocked")]
+    /// How the running daemon is: what it watches, how much goes through, what was lost, how blocking stands, and who is never blocked.
+    #[command(
+        after_help = "Examples:\n  sudo slips status\n  sudo slips status --json | jq .daemon.flows_per_second\n  sudo slips status --json | jq .never_blocked"
+    )]
     Status {
-        /// Print JSON.
+        /// Print JSON: as `slips firewall status --json`, and `daemon`.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        place: live::Where,
     },
+    /// Follow what happens, as it happens: alerts, evidence, blocks; the daemon must run. Tells where something is missing, and goes on after
+    /// a restart of the daemon.
+    #[command(
+        after_help = "Examples:\n  sudo slips watch\n  sudo slips watch --topics alert,block --json | jq .data.attacker"
+    )]
+    Watch(live::Watch),
     /// Show the main job on this machine, in network namespaces of its own: an attacker, a router that blocks it, a client.
     #[command(after_help = "Example:\n  sudo slips demo")]
     Demo,
@@ -435,7 +446,8 @@ pub fn main() -> ExitCode {
         Command::Peers(options) => peers::run(options),
         Command::Intel(options) => intel::run(options),
         Command::Whitelist(options) => whitelist::run(options),
-        Command::Status { json } => firewall::run(&FirewallCommand::Status { json }),
+        Command::Status { json, place } => live::status(&place, json),
+        Command::Watch(asked) => live::watch(&asked),
         Command::Demo => demo::run(),
         Command::Block { net, term, why } => {
             firewall::ask_daemon(&Ask::Block { net, secs: term.0.as_secs(), why })

@@ -23,6 +23,7 @@ use nix::sys::time::TimeVal;
 use slips_core::addr::Net;
 
 pub mod api;
+pub mod client;
 
 use crate::daemon::bell::Rope;
 use crate::daemon::peers::{NodeProcess, Word};
@@ -393,9 +394,7 @@ fn ask_as(name: &[u8], what: &Ask) -> Result<Answer, Unasked> {
         Err(error) => return Err(Unasked::Io(error)),
     };
     let peer = getsockopt(&daemon.as_fd(), PeerCredentials).map_err(|errno| Unasked::Io(errno.into()))?;
-    let service = nix::unistd::User::from_name(SERVICE_USER).ok().flatten().map(|user| user.uid.as_raw());
-    let own = nix::unistd::geteuid().as_raw();
-    if peer.uid() != 0 && peer.uid() != own && Some(peer.uid()) != service {
+    if !is_trusted(peer.uid()) {
         return Err(Unasked::Stranger(peer.uid()));
     }
     let mut line = String::new();
@@ -410,6 +409,12 @@ fn ask_as(name: &[u8], what: &Ask) -> Result<Answer, Unasked> {
         Some((_, text)) => Ok(Err(text.to_owned())),
         None => Err(Unasked::Io(io::ErrorKind::UnexpectedEof.into())),
     }
+}
+
+/// Whether one who answers as this user is believed to be the daemon.
+fn is_trusted(uid: u32) -> bool {
+    let service = || nix::unistd::User::from_name(SERVICE_USER).ok().flatten().map(|user| user.uid.as_raw());
+    uid == 0 || uid == nix::unistd::geteuid().as_raw() || Some(uid) == service()
 }
 
 /// The user of the systemd unit.

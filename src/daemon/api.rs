@@ -6,9 +6,25 @@ use std::sync::Arc;
 use slips_systemd::journal::Entry;
 
 use super::entries;
-use crate::config::Control;
+use super::figures::Figures;
+use crate::config::{Config, Control};
 use crate::control::Ends;
-use crate::control::api::{Api, Place, Sources};
+use crate::control::api::news::Desk;
+use crate::control::api::{Api, Place, Pool, Sources};
+use crate::shelf::Shelf;
+use crate::whitelist::Files;
+
+/// What it reads.
+pub fn sources(config: &Config, figures: Arc<Figures>, shelf: Arc<Shelf>) -> Sources {
+    let directory = &config.output.directory;
+    Sources {
+        figures,
+        shelf,
+        whitelist: Files::of(config),
+        flows: Pool::new(directory.join("flows.sqlite")),
+        book: Pool::new(directory.join("blocks.sqlite")),
+    }
+}
 
 /// Opens it; where that fails, `say` hears why.
 pub fn open(
@@ -16,10 +32,11 @@ pub fn open(
     handed_over: Option<OwnedFd>,
     ends: Arc<Ends>,
     sources: Sources,
+    desk: Desk,
     say: impl FnOnce(&Entry),
 ) -> Option<Api> {
     let place = Place::open(handed_over, &config.socket).map_err(anyhow::Error::from);
-    let opened = place.and_then(|place| Ok(Api::start(place, config.metrics, ends, sources)?));
+    let opened = place.and_then(|place| Ok(Api::start(place, config.metrics, ends, sources, desk)?));
     opened
         .map_err(|error| {
             say(&entries::degraded("the control API", &format!("it cannot be asked: {error:#}")))

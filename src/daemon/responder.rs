@@ -40,6 +40,7 @@ use super::entries;
 use super::overload::blocked::Blocked;
 use super::policy::Policy;
 use crate::config;
+use crate::control::api::news::Reporter;
 
 /// The same trouble is told once in this time, and so many different ones at most.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -106,6 +107,8 @@ pub struct Responder {
     renewed: Option<Duration>,
     renewals: u32,
     journal: Journal,
+    /// To those who follow over the control API.
+    reporter: Option<Reporter>,
     policy: config::Firewall,
     /// Where it comes from, and how often it had changed when it was looked at last.
     policies: (Policy, u64),
@@ -176,6 +179,7 @@ impl Responder {
             renewed: None,
             renewals: 0,
             journal,
+            reporter: None,
             policy: policy.now(),
             policies: (policy, 0),
             clocks,
@@ -209,6 +213,18 @@ impl Responder {
     /// The figures.
     pub fn gauges(&self) -> Arc<Gauges> {
         Arc::clone(&self.gauges)
+    }
+
+    /// Who hears of blocks beside the journal.
+    pub fn report_to(&mut self, reporter: Reporter) {
+        self.reporter = Some(reporter);
+    }
+
+    /// A block ended: whoever follows hears of it, also of those of peers that the journal sums up.
+    fn report_unblock(&self, net: Net, why: &str) {
+        if let Some(reporter) = &self.reporter {
+            reporter.unblocked(net, why);
+        }
     }
 
     /// Where its turns are counted.

@@ -56,7 +56,7 @@ use super::{
 };
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config, SensorKind};
-use crate::control::api::Sources;
+use crate::control::api::news::{self, Reporter};
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
 use crate::outside::process::Restarting;
@@ -146,6 +146,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     responder.open_book(&dir.blocks_sqlite());
     responder.follow(filed);
     let gauges = responder.gauges();
+    let (reporter, desk) = news::line();
+    responder.report_to(reporter.clone());
     responder.count_turns(Arc::clone(&pulse.responder));
     let blocked = responder.share();
     let overload = Watch::new(blocked.clone(), bell.rope(), sources.len());
@@ -194,6 +196,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let asking = services::build(config, &settings.local_nets, &shelf, to_engine.clone(), open_journal());
     let (to_services, for_services) = sync_channel(LANE_QUEUE);
     let mut outbox = Outbox {
+        reporter,
         lanes: Some(lanes),
         peers: Some(Lane::new(to_peers, peers::wants).ringing(peers_bell.rope())),
         has_peers: peers.active(),
@@ -238,8 +241,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let (mode, connected) = (config.firewall.mode, peers.connected());
     let figures = Figures::new(Arc::clone(&pulse), &shed, Arc::clone(&gauges), connected, mode, all.clone());
     let vitals = Arc::clone(&figures.vitals);
-    let api_sources = Sources { figures, shelf: Arc::clone(&shelf), whitelist: Files::of(config) };
-    let api = api::open(&config.control, control_socket, ends, api_sources, |entry| responder.say(entry));
+    let api_sources = api::sources(config, figures, Arc::clone(&shelf));
+    let api =
+        api::open(&config.control, control_socket, ends, api_sources, desk, |entry| responder.say(entry));
     responder.say(&entries::start(&all, config.firewall.mode, &sandbox::facts()));
     responder.say(&entries::memory(&memory.tell(config, build::default_shards())));
     let finder = spawn("protect", find)?;
@@ -416,6 +420,8 @@ pub(super) fn open_journal() -> Journal {
 
 /// Hands records to the lanes; when it is dropped with the judge, the lanes get what was held back.
 struct Outbox {
+    /// To those who follow over the control API.
+    reporter: Reporter,
     lanes: Option<[Lane; 2]>,
     peers: Option<Lane>,
     /// Only where a service is asked.
@@ -430,6 +436,7 @@ impl Outbox {
         self.pulse.flows.fetch_add(ended_flows(records), Ordering::Relaxed);
         let alerts = records.iter().filter(|record| matches!(record, Record::Alert(_))).count();
         self.pulse.alerts.fetch_add(alerts as u64, Ordering::Relaxed);
+        self.reporter.records(records);
         let stopping = self.pulse.stopping.load(Ordering::Relaxed);
         let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };
         for lane in self.lanes.iter_mut().flatten() {

@@ -9,7 +9,7 @@ slips=$(realpath "$1") name=slips-journald-$$ silence=$2
 
 install_slips() {
     local lib=$upper/usr/local/lib
-    install -D -m 0644 -t "$lib/systemd/system" "$repo"/systemd/slips.service "$repo"/systemd/slips-blocks.service
+    install -D -m 0644 -t "$lib/systemd/system" "$repo"/systemd/slips.service "$repo"/systemd/slips-blocks.service "$repo"/systemd/slips.socket
     install -D -m 0644 "$repo/systemd/sysusers.d/slips.conf" "$lib/sysusers.d/slips.conf"
     install -D -m 0644 "$repo/systemd/tmpfiles.d/slips.conf" "$lib/tmpfiles.d/slips.conf"
     install -D -m 0644 "$repo/systemd/slips.catalog" "$lib/systemd/catalog/slips.catalog"

@@ -9,7 +9,7 @@ slips=$(realpath "$1") name=slips-systemd-$$
 
 install_slips() {
     local lib=$upper/usr/local/lib
-    install -D -m 0644 -t "$lib/systemd/system" "$repo"/systemd/slips*.service
+    install -D -m 0644 -t "$lib/systemd/system" "$repo"/systemd/slips*.service "$repo"/systemd/slips.socket
     install -D -m 0644 "$repo/systemd/sysusers.d/slips.conf" "$lib/sysusers.d/slips.conf"
     install -D -m 0644 "$repo/systemd/tmpfiles.d/slips.conf" "$lib/tmpfiles.d/slips.conf"
     install -D -m 0644 "$repo/systemd/slips.catalog" "$lib/systemd/catalog/slips.catalog"
@@ -128,10 +128,24 @@ until_so "no other daemon comes" another_daemon "$daemon"
 blocked || fail "the next daemon lifted a block"
 [ "$(of_unit slips-blocks.service ActiveState)" = active ] || fail "slips-blocks.service is $(of_unit slips-blocks.service ActiveState)"
 
+# Who asks while it is restarted waits, and the next process answers. Members of the group may ask for all, others nothing.
+asks() { inside curl -sS --max-time 30 --unix-socket /run/slips/control.sock "$@"; }
+inside systemctl restart --no-block slips.service || fail "slips.service is not restarted"
+for _ in $(seq 40); do
+    asks -f http://localhost/v1/status >"$dir/asked" 2>&1 || fail "a request over a restart: $(cat "$dir/asked")"
+done
+another_daemon "$daemon" || until_so "no other daemon comes" another_daemon "$daemon"
+inside setpriv --reuid nobody --regid slips --clear-groups curl -sS -X POST --unix-socket /run/slips/control.sock http://localhost/v1/reload >"$dir/asked" 2>&1
+grep -q '"done"' "$dir/asked" || fail "a member of the group is not heard: $(cat "$dir/asked")"
+! inside setpriv --reuid nobody --regid nogroup --clear-groups curl -s --unix-socket /run/slips/control.sock http://localhost/v1/status >"$dir/asked" 2>&1 ||
+    fail "a stranger is heard: $(cat "$dir/asked")"
+
 # Who stops it lets everybody in, and who starts it again has them blocked before the daemon is there.
 inside systemctl stop slips.service || fail "slips.service does not stop"
 [ "$(of_unit slips.service Result)" = success ] || fail "slips.service ended with $(of_unit slips.service Result)"
 until_so "slips-blocks.service does not stop with it" is_inactive slips-blocks.service
+until_so "slips.socket does not stop with it" is_inactive slips.socket
+! inside test -e /run/slips/control.sock || fail "a stop leaves the socket"
 ! blocked || fail "a stop left a block"
 # The daemon holds the table itself: what is there without it was put there by the unit before it.
 inside systemctl mask --quiet --runtime slips.service
@@ -142,7 +156,7 @@ inside systemctl start slips.service || fail "slips.service does not start besid
 blocked || fail "the daemon lifted what had been restored for it"
 inside systemctl stop needs-it.service slips.service
 
-inside systemd-analyze verify --man=no slips.service slips-blocks.service slips-p2p.service slips-failure@slips.service.service >"$dir/verify" 2>&1 || fail "verify: $(cat "$dir/verify")"
+inside systemd-analyze verify --man=no slips.service slips.socket slips-blocks.service slips-p2p.service slips-failure@slips.service.service >"$dir/verify" 2>&1 || fail "verify: $(cat "$dir/verify")"
 [ ! -s "$dir/verify" ] || fail "verify: $(cat "$dir/verify")"
 exposed() { inside systemd-analyze security --no-pager "$1" 2>/dev/null | sed -n 's/.*level for .*: \([0-9.]*\) .*/\1/p'; }
 for most in slips.service=1.8 slips-p2p.service=1.1 slips-blocks.service=1.4; do

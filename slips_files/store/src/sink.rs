@@ -88,6 +88,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether somebody ended it, who had waited for long enough.
+    pub fn is_interrupted(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else { return false };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted)
+    }
+
     /// Whether the cause is a lack of space or of the right to write, which a person must mend.
     pub fn is_unwritable(&self) -> bool {
         match self {

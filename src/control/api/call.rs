@@ -1,8 +1,8 @@
 //! One request, and what is answered.
 
 use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,8 +13,12 @@ use super::problem::{JSON, Problem};
 pub struct Call {
     /// What stands in the path's places, in their order.
     pub path: Vec<String>,
+    /// The whole of it, with the query.
+    pub uri: Uri,
     /// What was sent.
     pub body: Bytes,
+    /// The last event that the client had.
+    pub last_event: Option<String>,
 }
 
 impl Call {
@@ -22,6 +26,15 @@ impl Call {
     pub fn place<T: std::str::FromStr<Err: std::fmt::Display>>(&self, number: usize) -> Result<T, Problem> {
         let text = self.path.get(number).map(String::as_str).unwrap_or_default();
         text.parse().map_err(|error| Problem::bad(format!("`{}`: {error}", text.escape_debug())))
+    }
+
+    /// The query; a key that is not known is an error.
+    pub fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let query = axum::extract::Query::<T>::try_from_uri(&self.uri);
+        query.map(|query| query.0).map_err(|error| {
+            let text = error.body_text();
+            Problem::bad(text.trim_start_matches("Failed to deserialize query string: "))
+        })
     }
 
     /// What was sent, as JSON.

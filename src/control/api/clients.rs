@@ -14,6 +14,9 @@ pub const BUSY: Duration = Duration::from_secs(30);
 /// How long a client that follows events may take to read what waits for it.
 pub const STALLED: Duration = Duration::from_secs(45);
 
+/// At the end, who has done something so lately is about to ask.
+const HAVING_COME: Duration = Duration::from_millis(100);
+
 /// What a client does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -154,14 +157,19 @@ impl Clients {
         seats.iter().filter(follows).count()
     }
 
-    /// Ends those who are not waited for; whether any is left.
+    /// Ends those who neither wait for us nor are about to ask; whether any is left.
     pub fn close(&self) -> bool {
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         seats.retain(|(client, task)| {
-            if client.doing() != Doing::Asks {
+            let asks = match client.doing() {
+                Doing::Asks => true,
+                Doing::Waits => client.silent() < HAVING_COME,
+                Doing::Follows => false,
+            };
+            if !asks {
                 task.abort();
             }
-            !task.is_finished() && client.doing() == Doing::Asks
+            !task.is_finished() && asks
         });
         !seats.is_empty()
     }

@@ -1,38 +1,63 @@
-//! Forms of text that JSON has no type for.
+//! Forms of text and numbers that Rust's types do not tell.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// An address or a network.
-pub struct NetForm;
+macro_rules! form {
+    ($(#[$about:meta])* $name:ident, $schema:expr) => {
+        $(#[$about])*
+        pub struct $name;
 
-/// Any text that is not empty.
-pub struct TextForm;
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
 
-impl JsonSchema for TextForm {
-    fn schema_name() -> Cow<'static, str> {
-        "Text".into()
-    }
+            fn inline_schema() -> bool {
+                true
+            }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "minLength": 1, "maxLength": 1000})
-    }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
 }
 
-impl JsonSchema for NetForm {
-    fn schema_name() -> Cow<'static, str> {
-        "Network".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "An IPv4 or IPv6 address, or a network: 203.0.113.0/24",
-            "type": "string",
-            "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}, {"pattern": V4_NET}, {"pattern": V6_NET}],
-        })
-    }
-}
+form!(
+    /// An address.
+    IpForm,
+    json_schema!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})
+);
+form!(
+    /// An address or a network.
+    NetForm,
+    json_schema!({
+        "type": "string",
+        "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}, {"pattern": V4_NET}, {"pattern": V6_NET}],
+    })
+);
+form!(
+    /// Any text that is not empty.
+    TextForm,
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 1000})
+);
+form!(
+    /// A moment.
+    MomentForm,
+    json_schema!({"type": "string", "format": "date-time"})
+);
+form!(
+    /// Rows of a page.
+    LimitForm,
+    json_schema!({"type": "integer", "minimum": 1, "maximum": slips_store::read::Page::MOST})
+);
+form!(
+    /// The identity of an alert or of an evidence, or its beginning.
+    IdForm,
+    json_schema!({"type": "string", "pattern": "^[0-9a-f-]{4,36}$"})
+);
 
 /// A network of IPv4, and one of IPv6 in its short form; the daemon takes every form of the latter.
 const V4_NET: &str = r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])/(3[0-2]|[12]?[0-9])$";

@@ -11,11 +11,15 @@
 mod access;
 mod call;
 mod clients;
+mod events;
 mod forms;
 mod listen;
 mod lookups;
+pub mod news;
 pub mod openapi;
+mod pool;
 mod problem;
+mod read;
 mod routes;
 mod serve;
 mod table;
@@ -31,6 +35,7 @@ use tokio::sync::{Semaphore, watch};
 
 use self::access::Doorman;
 use self::clients::Clients;
+use self::news::{Desk, Ring};
 use self::types::{ClientCount, Status};
 use super::Ends;
 use crate::daemon::figures::Figures;
@@ -39,6 +44,7 @@ use crate::shelf::Shelf;
 use crate::whitelist::Files;
 
 pub use self::listen::{NAME, Place};
+pub use self::pool::Pool;
 
 /// Clients of the socket that are served at once, and of the address of the figures.
 const CLIENTS: usize = 64;
@@ -48,6 +54,8 @@ const READING: usize = 4;
 const ASKING: usize = 2;
 /// A thread's stack: what is deepest in it is SQLite.
 const STACK: usize = 512 << 10;
+/// How often it is looked for what nobody needs any more.
+const REST: Duration = Duration::from_secs(30);
 /// How long who waits for an answer may still get it at the end.
 const ENDING: Duration = Duration::from_millis(300);
 
@@ -59,6 +67,10 @@ pub struct Sources {
     pub shelf: Arc<Shelf>,
     /// The whitelist.
     pub whitelist: Files,
+    /// What was seen.
+    pub flows: Pool,
+    /// The book of blocks.
+    pub book: Pool,
 }
 
 /// What requests are answered from.
@@ -67,6 +79,7 @@ pub struct Shared {
     ends: Arc<Ends>,
     doorman: Doorman,
     clients: Arc<Clients>,
+    ring: Arc<Ring>,
     reading: Arc<Semaphore>,
     asking: Arc<Semaphore>,
 }
@@ -78,6 +91,13 @@ impl Shared {
             following: self.clients.following() as u64,
         };
         self.sources.figures.status(clients)
+    }
+
+    fn pool(&self, database: routes::Database) -> &Pool {
+        match database {
+            routes::Database::Flows => &self.sources.flows,
+            routes::Database::Book => &self.sources.book,
+        }
     }
 
     fn metrics(&self) -> String {
@@ -103,13 +123,15 @@ impl Api {
         metrics: Option<SocketAddr>,
         ends: Arc<Ends>,
         sources: Sources,
+        desk: Desk,
     ) -> io::Result<Self> {
         let metrics = metrics.map(TcpListener::bind).transpose()?;
         let shared = Arc::new(Shared {
             sources,
             doorman: Doorman::new(ends.node.clone()),
             ends,
-            clients: Arc::new(Clients::new(CLIENTS)),
+            clients: Arc::new(Clients::new(clients())),
+            ring: desk.ring(),
             reading: Arc::new(Semaphore::new(READING)),
             asking: Arc::new(Semaphore::new(ASKING)),
         });
@@ -123,7 +145,7 @@ impl Api {
             .build()?;
         let (stop, stopped) = watch::channel(false);
         let thread = thread::Builder::new().name("api".into()).stack_size(STACK).spawn(move || {
-            runtime.block_on(run(place, metrics, shared, stopped));
+            runtime.block_on(run(place, metrics, shared, desk, stopped));
             runtime.shutdown_timeout(ENDING);
         })?;
         Ok(Self { stop, thread })
@@ -141,6 +163,7 @@ async fn run(
     place: Place,
     metrics: Option<TcpListener>,
     shared: Arc<Shared>,
+    desk: Desk,
     mut stopped: watch::Receiver<bool>,
 ) {
     let all: Vec<&'static routes::Route> = table::TABLE.iter().collect();
@@ -153,6 +176,8 @@ async fn run(
         let clients = Arc::new(Clients::new(FIGURES_CLIENTS));
         tokio::spawn(serve::at_address(listener, router, clients, stopped.clone()));
     }
+    tokio::spawn(desk.work());
+    tokio::spawn(rest(Arc::clone(&shared)));
     let listener = place.listener.try_clone().and_then(|listener| {
         listener.set_nonblocking(true)?;
         tokio::net::UnixListener::from_std(listener)
@@ -170,4 +195,22 @@ async fn run(
     };
     let _ = tokio::time::timeout(ENDING, answered).await;
     drop(place);
+}
+
+/// Lets go of what nobody has asked for in a while.
+async fn rest(shared: Arc<Shared>) {
+    let mut turns = tokio::time::interval(REST);
+    loop {
+        turns.tick().await;
+        shared.ring.tend();
+        shared.sources.flows.rest();
+        shared.sources.book.rest();
+    }
+}
+
+/// As many clients as there are descriptors for: the others are the capture's, the databases' and the firewall's.
+fn clients() -> usize {
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+    let descriptors = limit.map_or(0, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX));
+    (descriptors / 8).clamp(4, CLIENTS)
 }

@@ -5,6 +5,7 @@ use schemars::{Schema, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::access::Access;
+use super::events;
 use super::problem::{Code, ErrorReply};
 use super::routes::{Answers, Route, of};
 use super::table::TABLE;
@@ -134,6 +135,10 @@ fn without_null(mut field: Value) -> Value {
 fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let (media, schema) = match &route.answers {
         Answers::Json(of) => ("application/json", json!(of(generator))),
+        Answers::Events(of) => {
+            let data = of(generator);
+            (events::MEDIA, json!({"type": "string", "description": EVENTS, "x-events": data}))
+        }
         Answers::Text(media) => (media.split(';').next().unwrap_or(media), json!({"type": "string"})),
     };
     let mut all = Map::new();
@@ -161,6 +166,10 @@ fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
     }
     all.into()
 }
+
+/// What a stream is made of.
+const EVENTS: &str = "Server-sent events. `event` is a topic, or `gap` where some are missing; `data` is JSON of the type that `x-events` has \
+under that name; `id` may be sent as Last-Event-ID to go on after it.";
 
 #[cfg(test)]
 mod tests {

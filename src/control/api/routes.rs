@@ -1,33 +1,40 @@
 //! What may be asked: one table, of which the router and the description are made.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::to_bytes;
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use slips_store::Stories;
 use tokio::time::timeout;
 
-use super::Shared;
 use super::access::Access;
 use super::call::{Call, Outcome, Reply};
 use super::clients::Doing;
 use super::problem::{Code, Problem, not_allowed};
 use super::serve::Who;
+use super::{Shared, events};
 use crate::control::{Ask, hand_over};
 
 /// Longest body, in bytes.
 const MAX_BODY: usize = 64 << 10;
+/// How much of a longer one is read before it is refused.
+const MAX_DRAINED: usize = 1 << 20;
 /// How long a client may take to send it.
 const SENDING: Duration = Duration::from_secs(5);
 /// How long a request waits for its turn to read or to ask.
 const TURN: Duration = Duration::from_secs(2);
+/// How often it is ended that takes longer.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How long reading may take.
-pub const READING: Duration = Duration::from_secs(5);
+const READING: Duration = Duration::from_secs(5);
 
 /// The description of a type.
 pub type Described = fn(&mut SchemaGenerator) -> Schema;
@@ -41,10 +48,23 @@ pub fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 pub enum Work {
     /// From what is in memory.
     Now(fn(&Shared, &Call) -> Outcome),
-    /// By reading, in a thread for that.
+    /// By reading files, in a thread for that.
     Read(fn(&Shared, &Call) -> Outcome),
+    /// By reading a database, in such a thread.
+    Look(Database, fn(&Stories, &Call, &Shared) -> Outcome),
     /// By asking who is concerned; the answer is JSON already, or a sentence.
     Ask(fn(&Call) -> Result<Ask, Problem>, fn(String) -> Outcome),
+    /// By events as they happen.
+    Follow,
+}
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// What was seen.
+    Flows,
+    /// The book of blocks.
+    Book,
 }
 
 /// What is answered.
@@ -53,6 +73,8 @@ pub enum Answers {
     Json(Described),
     /// Text of this type of media.
     Text(&'static str),
+    /// Events, without end; the data of each by its name.
+    Events(Described),
 }
 
 /// How something is asked.
@@ -181,6 +203,8 @@ async fn answered(shared: Arc<Shared>, route: &'static Route, request: Request) 
         head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let too_large = || Problem::new(Code::TooLarge, format!("a body has {MAX_BODY} bytes at most"));
     if sent.is_some_and(|length| length > MAX_BODY) {
+        // Who is still sending when we close hears nothing of why.
+        let _ = timeout(SENDING, drain(body)).await;
         return Err(too_large());
     }
     let body = match route.body {
@@ -191,32 +215,99 @@ async fn answered(shared: Arc<Shared>, route: &'static Route, request: Request) 
         },
         None => Default::default(),
     };
-    let call = Call { path, body };
+    let last_event = head.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let call = Call { path, uri: head.uri, body, last_event };
     who.client.now(Doing::Asks);
     match route.work {
         Work::Now(work) => work(&shared, &call).map(Reply::into_response),
-        Work::Read(work) => read(shared, work, call).await.map(Reply::into_response),
+        Work::Read(work) => {
+            read(&shared, call, move |shared, call, _| work(shared, call)).await.map(Reply::into_response)
+        }
+        Work::Look(database, work) => {
+            let look = move |shared: &Shared, call: &Call, given: &GivenUp| {
+                shared.pool(database).read(|stories| {
+                    given.may_end(stories.interrupter());
+                    let outcome = work(stories, call, shared);
+                    given.done();
+                    outcome
+                })
+            };
+            read(&shared, call, look).await.map(Reply::into_response)
+        }
         Work::Ask(asked, said) => {
             let answer = ask(&shared, asked(&call)?).await?;
             said(answer).map(Reply::into_response)
+        }
+        Work::Follow => events::follow(&shared, &call, &who.client),
+    }
+}
+
+/// Reads a body and forgets it, up to a size beyond which nobody means it.
+async fn drain(mut body: Body) {
+    let mut left = MAX_DRAINED;
+    while let Some(Ok(part)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Some(rest) = left.checked_sub(part.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
+    }
+}
+
+/// What ends a reading that takes too long.
+#[derive(Default)]
+struct GivenUp(Mutex<Option<Box<dyn Fn() + Send>>>);
+
+impl GivenUp {
+    fn end(&self) -> MutexGuard<'_, Option<Box<dyn Fn() + Send>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn may_end(&self, end: impl Fn() + Send + 'static) {
+        *self.end() = Some(Box::new(end));
+    }
+
+    /// What is read with that connection next is somebody else's.
+    fn done(&self) {
+        *self.end() = None;
+    }
+
+    fn now(&self) {
+        if let Some(end) = &*self.end() {
+            end();
         }
     }
 }
 
 /// Reads in one of the few threads for that.
-async fn read(shared: Arc<Shared>, work: fn(&Shared, &Call) -> Outcome, call: Call) -> Outcome {
+async fn read(
+    shared: &Arc<Shared>,
+    call: Call,
+    work: impl FnOnce(&Shared, &Call, &GivenUp) -> Outcome + Send + 'static,
+) -> Outcome {
     let turn = timeout(TURN, Arc::clone(&shared.reading).acquire_owned()).await;
     let Ok(Ok(turn)) = turn else { return Err(busy()) };
+    let given = Arc::new(GivenUp::default());
+    let (of, up) = (Arc::clone(shared), Arc::clone(&given));
     let done = tokio::task::spawn_blocking(move || {
-        let outcome = work(&shared, &call);
+        let outcome = work(&of, &call, &up);
         drop(turn);
         outcome
     });
-    // The reading itself gives up before; this is for what cannot.
-    match timeout(READING * 2, done).await {
-        Ok(Ok(outcome)) => outcome,
-        _ => Err(Problem::new(Code::TooSlow, "the answer took too long")),
-    }
+    tokio::pin!(done);
+    let outcome = match timeout(READING, &mut done).await {
+        Ok(outcome) => outcome.ok(),
+        Err(_) => {
+            // Between two questions there is nothing to end.
+            let ended = async {
+                loop {
+                    given.now();
+                    if let Ok(outcome) = timeout(AGAIN, &mut done).await {
+                        return outcome.ok();
+                    }
+                }
+            };
+            timeout(READING, ended).await.ok().flatten()
+        }
+    };
+    outcome.unwrap_or_else(|| Err(Problem::new(Code::TooSlow, "the answer took too long")))
 }
 
 /// Asks who is concerned, and waits for the answer.

@@ -1,14 +1,21 @@
 //! All that may be asked. A new call is a row here, and a handler.
 
 use slips_core::addr::Net;
+use slips_store::Story;
+use slips_store::read::{AlertRow, Judged, ProfileRow, Rows, StoredBlock, StoredEvidence, StoredFlow};
 
 use super::access::Access;
 use super::call::Reply;
-use super::forms::{NetForm, TextForm};
+use super::events::Followed;
+use super::forms::{IdForm, IpForm, NetForm, TextForm};
 use super::lookups::{self, Checked, Detection, Lookup};
+use super::news::Events;
 use super::openapi;
 use super::problem::{Code, Problem};
-use super::routes::{Answers, Place, Route, Verb, Work, of};
+use super::read::{
+    self, AlertsAsked, BlocksAsked, EvidenceAsked, FlowsAsked, PageAsked, Profile, Statistics,
+};
+use super::routes::{Answers, Database, Place, Route, Verb, Work, of};
 use super::types::{Done, Explained, Firewall, NewBlock, Pause, Peers, Status};
 use crate::control::{Ask, PeersAsk};
 
@@ -47,6 +54,13 @@ pub static TABLE: &[Route] = &[
         ..post("/v1/firewall/flush", "flush")
     },
     Route {
+        summary: "Who is blocked, and who was",
+        query: Some(of::<BlocksAsked>),
+        work: Work::Look(Database::Book, read::blocks),
+        errors: LOOK,
+        ..get("/v1/blocks", "blocks", Answers::Json(of::<Rows<StoredBlock>>))
+    },
+    Route {
         summary: "Block an address or a network",
         body: Some(of::<NewBlock>),
         work: Work::Ask(
@@ -81,6 +95,69 @@ pub static TABLE: &[Route] = &[
         work: Work::Ask(|_| Ok(Ask::Peers(PeersAsk::Status)), json),
         errors: ASKED,
         ..get("/v1/peers", "peers", Answers::Json(of::<Peers>))
+    },
+    Route {
+        summary: "The addresses that were seen, in the order of their texts",
+        query: Some(of::<PageAsked>),
+        work: Work::Look(Database::Flows, read::profiles),
+        errors: LOOK,
+        ..get("/v1/profiles", "profiles", Answers::Json(of::<Rows<ProfileRow>>))
+    },
+    Route {
+        summary: "All that is known of an address",
+        places: IP,
+        work: Work::Look(Database::Flows, read::profile),
+        errors: FOUND,
+        ..get("/v1/profiles/{ip}", "profile", Answers::Json(of::<Profile>))
+    },
+    Route {
+        summary: "The time windows in which there is evidence about an address, the latest first",
+        places: IP,
+        query: Some(of::<PageAsked>),
+        work: Work::Look(Database::Flows, read::windows),
+        errors: LOOK,
+        ..get("/v1/profiles/{ip}/windows", "windows", Answers::Json(of::<Rows<Judged>>))
+    },
+    Route {
+        summary: "Flows that ended",
+        query: Some(of::<FlowsAsked>),
+        work: Work::Look(Database::Flows, read::flows),
+        errors: LOOK,
+        ..get("/v1/flows", "flows", Answers::Json(of::<Rows<StoredFlow>>))
+    },
+    Route {
+        summary: "Evidence",
+        query: Some(of::<EvidenceAsked>),
+        work: Work::Look(Database::Flows, read::evidence),
+        errors: LOOK,
+        ..get("/v1/evidence", "evidence", Answers::Json(of::<Rows<StoredEvidence>>))
+    },
+    Route {
+        summary: "Alerts",
+        query: Some(of::<AlertsAsked>),
+        work: Work::Look(Database::Flows, read::alerts),
+        errors: LOOK,
+        ..get("/v1/alerts", "alerts", Answers::Json(of::<Rows<AlertRow>>))
+    },
+    Route {
+        summary: "The story of an alert: its evidence, the flows behind each, what was done",
+        places: ID,
+        work: Work::Look(Database::Flows, read::alert),
+        errors: FOUND,
+        ..get("/v1/alerts/{id}", "alert", Answers::Json(of::<Story>))
+    },
+    Route {
+        summary: "What happens, as it happens",
+        query: Some(of::<Followed>),
+        work: Work::Follow,
+        errors: &[Code::Busy],
+        ..get("/v1/events", "events", Answers::Events(of::<Events>))
+    },
+    Route {
+        summary: "How much is kept, and how the daemon is",
+        work: Work::Look(Database::Flows, read::statistics),
+        errors: LOOK,
+        ..get("/v1/statistics", "statistics", Answers::Json(of::<Statistics>))
     },
     Route {
         summary: "What the lists say of an address, a name, a URL, a file's hash or a fingerprint",
@@ -129,6 +206,14 @@ pub fn figures() -> impl Iterator<Item = &'static Route> {
 const ASKED: &[Code] = &[Code::Refused, Code::Busy];
 /// What comes of reading.
 const READ: &[Code] = &[Code::Busy, Code::TooSlow];
+const LOOK: &[Code] = &[Code::Busy, Code::TooSlow, Code::Unavailable];
+const FOUND: &[Code] = &[Code::NotFound, Code::Busy, Code::TooSlow, Code::Unavailable];
+const IP: &[Place] = &[Place { name: "ip", about: "An address", of: of::<IpForm> }];
+const ID: &[Place] = &[Place {
+    name: "id",
+    about: "An alert's identity, or at least four of its first characters",
+    of: of::<IdForm>,
+}];
 const WHAT: &[Place] = &[Place { name: "what", about: "What to look for", of: of::<TextForm> }];
 const NET: &[Place] = &[Place {
     name: "net",

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+pub use super::problem::ErrorReply;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use slips_core::addr::Net;
 use slips_core::alert::Alert;
-use slips_core::time::PacketTime;
+use slips_core::time::{PacketTime, Span};
 use slips_firewall::{BlockRequest, Error, Outcome, Pending, Refusal, provider};
-use slips_store::{BlockId, NewBlock};
+use slips_store::{BlockId, NewBlock, render};
 
 use super::holds::{Hold, Holder, Standing, hosts_in};
 use super::{Responder, micros, reason_of, text_of};
 use crate::config::Mode;
+use crate::control::api::news::Blocked;
 use crate::daemon::entries;
 use crate::daemon::verdict::{self, Sentence, Verdict};
 
@@ -487,6 +488,7 @@ impl Responder {
                     if let (Some(lift), Some(true)) = (lifts.get(*at), lifted.get(*at))
                         && self.standing.get(lift.net).is_none()
                     {
+                        self.report_unblock(lift.net, lift.why);
                         self.say_of(&lift.by, &entries::unblock(lift.net, lift.why));
                     }
                 }
@@ -497,6 +499,9 @@ impl Responder {
     fn tell_of(&mut self, Wanted { net, hold, ground, .. }: &Wanted, done: &Done) {
         let (wall, mode) = (PacketTime((self.clocks.wall)()), self.policy.mode);
         let term = hold.until.saturating_sub((self.clocks.steady)());
+        if let (Done::Held, Some(reporter)) = (done, &self.reporter) {
+            reporter.blocked(|| told_block(*net, hold, ground, wall + Span(micros(term)), mode));
+        }
         match (done, ground) {
             (Done::Held, Ground::Alert(alert, _)) => {
                 self.journal.send(&entries::block(*net, alert, term, wall, mode));
@@ -526,6 +531,7 @@ impl Responder {
             book.all(|book| ids.into_iter().try_for_each(|id| book.lift_for(id, wall, by, why).map(drop)))
         });
         for (net, _) in gone {
+            self.report_unblock(net, why);
             self.journal.send(&entries::unblock(net, why));
         }
         self.count();
@@ -547,5 +553,21 @@ fn row(net: Net, hold: &Hold, ground: &Ground, wall: i64, until: i64) -> NewBloc
         until: Some(until),
         unproven: hold.unproven,
         manner: hold.manner.name().into(),
+    }
+}
+
+/// A block as those hear of it who follow.
+fn told_block(net: Net, hold: &Hold, ground: &Ground, until: PacketTime, mode: Mode) -> Blocked {
+    let (reason, alert) = match ground {
+        Ground::Alert(alert, _) => (reason_of(alert), Some(alert.id.to_string())),
+        Ground::Word(why) => (why.clone(), None),
+    };
+    Blocked {
+        net: net.to_string(),
+        until: render::iso(until),
+        source: hold.by.source(),
+        reason,
+        alert,
+        enforced: mode == Mode::Enforce,
     }
 }

@@ -90,6 +90,7 @@ impl Responder {
         });
         if swept {
             for net in lifted {
+                self.report_unblock(net, WATCHES);
                 self.journal.send(&entries::unblock(net, WATCHES));
             }
         }

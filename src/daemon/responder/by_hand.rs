@@ -81,6 +81,7 @@ impl Responder {
         }
         self.end_for_good(&lifted, by, why);
         if lifted.is_empty() {
+            self.report_unblock(net, why);
             self.journal.send(&entries::unblock(net, why));
         }
         Ok(true)

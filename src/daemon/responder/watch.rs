@@ -198,6 +198,7 @@ impl Responder {
                 self.degraded("the firewall", &error);
             }
             for (net, by) in ended {
+                self.report_unblock(net, "its time is over");
                 self.say_of(&by, &entries::unblock(net, "its time is over"));
             }
         }

@@ -2,20 +2,21 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::time::PacketTime;
 
 use super::seen::Seen;
 
 /// A hardware address that frames of the host came with, on a link of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mac {
     /// `aa:bb:cc:dd:ee:ff`.
     pub mac: String,
 }
 
 /// A name that the host goes by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostName {
     /// The name.
     pub name: String,
@@ -24,10 +25,11 @@ pub struct HostName {
 }
 
 /// The latest address that the host was given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lease {
     /// When.
     #[serde(with = "super::iso")]
+    #[schemars(with = "String")]
     pub at: PacketTime,
     /// Who gave it.
     pub server: Option<IpAddr>,
@@ -44,14 +46,14 @@ pub struct Lease {
 }
 
 /// What an HTTP client calls itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Agent {
     /// In its own words.
     pub user_agent: String,
 }
 
 /// A program on the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Program {
     /// `SSH::SERVER`, `HTTP::BROWSER` …, as Zeek names them.
     pub kind: String,
@@ -62,7 +64,7 @@ pub struct Program {
 }
 
 /// A name by which clients called the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Called {
     /// The name.
     pub name: String,
@@ -71,7 +73,7 @@ pub struct Called {
 }
 
 /// A name that a DNS answer gave the address to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Resolved {
     /// The name that was asked for.
     pub name: String,
@@ -80,14 +82,14 @@ pub struct Resolved {
 }
 
 /// A name that a reverse lookup gave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reverse {
     /// The name.
     pub name: String,
 }
 
 /// A certificate that the host showed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Certificate {
     /// Whose it is.
     pub subject: String,
@@ -109,14 +111,14 @@ impl PartialEq for Certificate {
 }
 
 /// How the host's TLS looks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Handshake {
     /// JA4 of its client, or JA3 where there is no JA4.
     pub fingerprint: String,
 }
 
 /// A service that others really talked to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     /// Port.
     pub port: u16,
@@ -127,21 +129,23 @@ pub struct Service {
 }
 
 /// A part that the host plays on its network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Role {
     /// `router`, `dhcp server`, `dns server`.
     pub role: String,
 }
 
 /// All that traffic told of one address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Facts {
     /// When it was seen first.
     #[serde(with = "super::iso")]
+    #[schemars(with = "String")]
     pub first_seen: PacketTime,
     /// When it was seen last.
     #[serde(with = "super::iso")]
+    #[schemars(with = "String")]
     pub last_seen: PacketTime,
     /// Time windows in which it was seen.
     pub windows: u64,

@@ -1,26 +1,29 @@
 //! What was seen of a host, each thing once, with its first and its latest time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::time::PacketTime;
 
 /// A thing and when it was seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Item<T> {
     /// The thing.
     #[serde(flatten)]
     pub what: T,
     /// When it was seen first.
     #[serde(with = "super::iso")]
+    #[schemars(with = "String")]
     pub first_seen: PacketTime,
     /// When it was seen last.
     #[serde(with = "super::iso")]
+    #[schemars(with = "String")]
     pub last_seen: PacketTime,
     /// How often.
     pub times: u64,
 }
 
 /// A bounded list of things: the first one ever seen stays, beyond that the one unseen for longest makes room.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Seen<T>(Vec<Item<T>>);
 

@@ -90,7 +90,7 @@ pub(super) fn put_alert(db: &Connection, alert: &Alert, now: i64) -> rusqlite::R
     Ok(())
 }
 
-const fn entity_type(entity: &Entity) -> &'static str {
+pub(super) const fn entity_type(entity: &Entity) -> &'static str {
     match entity {
         Entity::Ip(_) => "ip",
         Entity::Domain(_) => "domain",

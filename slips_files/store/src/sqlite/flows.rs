@@ -159,7 +159,7 @@ impl fmt::Display for ProtoText {
     }
 }
 
-const fn origin_name(origin: Origin) -> &'static str {
+pub(super) const fn origin_name(origin: Origin) -> &'static str {
     match origin {
         Origin::Sensor => "sensor",
         Origin::Zeek => "zeek",

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 use slips_core::time::{PacketTime, WindowWidth};
 
@@ -113,7 +114,7 @@ impl ProfileTable {
 const LOOK_EVERY: u32 = 10_000;
 
 /// All that the database knows of one address.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StoredProfile {
     /// What traffic told; `None` when the address has no profile and only its evidence is known.
     pub facts: Option<Facts>,
@@ -130,7 +131,7 @@ pub struct StoredProfile {
 }
 
 /// Evidence of one kind.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Brief {
     /// The kind.
     pub kind: String,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::addr::Net;
 use slips_core::flow::Uid;
@@ -17,7 +18,7 @@ use super::schema;
 use crate::sink::StoreError;
 
 /// An alert with all that led to it and followed from it. Times are ISO 8601.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Story {
     /// The alert.
     pub alert: StoredAlert,
@@ -28,7 +29,7 @@ pub struct Story {
 }
 
 /// An evidence of an alert, with what is stored of the flows behind it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToldEvidence {
     /// The evidence, as it stands now: it may have grown since the alert.
     #[serde(flatten)]
@@ -62,6 +63,12 @@ impl Stories {
             return Err(StoreError::Newer { path, found: version, known: schema::newest() });
         }
         Ok(Self { path, db })
+    }
+
+    /// Ends what is read at that moment, from another thread; it fails then. See [`StoreError::is_interrupted`].
+    pub fn interrupter(&self) -> impl Fn() + Send + Sync + use<> {
+        let handle = self.db.get_interrupt_handle();
+        move || handle.interrupt()
     }
 
     /// The database.

@@ -1,6 +1,7 @@
 //! Blocks.
 
 use rusqlite::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::addr::Net;
 use slips_core::time::PacketTime;
@@ -11,7 +12,7 @@ use crate::render::iso;
 use crate::sqlite::story::Stories;
 
 /// A block of the firewall's book. Times are wall time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "named as in NewBlock")]
 pub struct StoredBlock {
     pub id: String,

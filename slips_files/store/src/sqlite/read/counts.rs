@@ -1,6 +1,7 @@
 //! How much there is.
 
 use rusqlite::{OptionalExtension, Row};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::time::PacketTime;
 
@@ -9,7 +10,7 @@ use crate::render::iso;
 use crate::sqlite::story::Stories;
 
 /// How much the database holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// Flows.
     pub flows: u64,
@@ -30,7 +31,7 @@ pub struct Counts {
 }
 
 /// How many of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KindCount {
     /// The kind.
     pub kind: String,

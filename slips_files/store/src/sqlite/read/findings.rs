@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use rusqlite::{Row, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::evidence::MAX_UIDS;
 use slips_core::time::PacketTime;
@@ -13,7 +14,7 @@ use super::{List, Order, Page, ReadError, Rows, Select};
 use crate::sqlite::story::Stories;
 
 /// An evidence, as it stands now: it may have grown since it was first told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "named as in slips_core::evidence::Evidence")]
 pub struct StoredEvidence {
     pub id: String,
@@ -47,7 +48,7 @@ pub struct StoredEvidence {
 }
 
 /// An alert.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "named as in slips_core::alert::Alert")]
 pub struct StoredAlert {
     pub id: String,
@@ -70,7 +71,7 @@ pub struct StoredAlert {
 }
 
 /// An alert in a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertRow {
     /// The alert.
     #[serde(flatten)]

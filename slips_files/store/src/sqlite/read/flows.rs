@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use rusqlite::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::time::PacketTime;
 
@@ -14,7 +15,7 @@ use crate::sqlite::segments::FLOWS;
 use crate::sqlite::story::Stories;
 
 /// A flow that ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "named as in slips_core::flow::Flow")]
 pub struct StoredFlow {
     pub uid: String,
@@ -52,7 +53,7 @@ pub struct StoredFlow {
 }
 
 /// What an alert makes of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum FlowLabel {
@@ -61,7 +62,7 @@ pub enum FlowLabel {
 }
 
 impl FlowLabel {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Benign => Label::Benign.name(),
             Self::Malicious => Label::Malicious.name(),

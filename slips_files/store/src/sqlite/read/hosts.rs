@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use rusqlite::{OptionalExtension, Row, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::time::{PacketTime, WindowId, WindowWidth};
 
@@ -12,7 +13,7 @@ use crate::render::iso;
 use crate::sqlite::story::Stories;
 
 /// A profile in a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProfileRow {
     /// The address.
     pub ip: String,
@@ -35,7 +36,7 @@ pub struct ProfileRow {
 }
 
 /// A time window of an attacker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judged {
     /// The window's number.
     pub window: i64,

@@ -9,11 +9,13 @@ mod counts;
 mod findings;
 mod flows;
 mod hosts;
+mod of;
 mod records;
 mod rows;
 
 use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -59,7 +61,7 @@ impl Default for Page<'_> {
 }
 
 /// A page.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rows<T> {
     /// The rows.
     pub rows: Vec<T>,
@@ -70,7 +72,7 @@ pub struct Rows<T> {
 
 /// Which rows come first. They are ordered by when they were first written; what was written in between two pages is on none of them with
 /// `Newest`, and at the end with `Oldest`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// The last one written.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use rusqlite::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slips_core::time::PacketTime;
 
@@ -13,7 +14,7 @@ use crate::sqlite::segments::RECORDS;
 use crate::sqlite::story::Stories;
 
 /// A row of `records`: what was seen of a protocol, with the fields of Zeek's log of that name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoredRecord {
     /// `dns`, `http`, `ssl`, `quic`, `x509`, `ssh`, `arp`, `dhcp`, `smtp`, `ftp`, `files`, `software`, `weird`, `tunnel`, `notice`, `login`,
     /// `auth`, `operation`, `neighbour`.
