@@ -20,6 +20,10 @@ use crate::config::Config;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often free memory is given back while tables are smaller than usual: those who free it go on doing so meanwhile.
 const TRIM_EVERY: Duration = Duration::from_secs(3);
+/// How often it is given back at most otherwise, and then only where one part in so many came in since: a flood frees in other places than it
+/// took from, and a third of what the process held after some millions of flows was free.
+const TRIM_SELDOM: Duration = Duration::from_secs(10);
+const TRIM_PART: u64 = 32;
 /// Where nobody sets a limit, one part in so many of the machine's memory.
 const PART: u64 = 4;
 
@@ -98,8 +102,8 @@ pub struct Watch {
     dial: Dial,
     looked: Option<Duration>,
     used: (u64, u8),
-    /// When free memory was given back last.
-    trimmed: Option<Duration>,
+    /// When free memory was given back last, and what was in use then.
+    trimmed: Option<(Duration, u64)>,
 }
 
 impl Watch {
@@ -126,10 +130,9 @@ impl Watch {
         self.looked = Some(now);
         let (bytes, used, waited) = self.memory.used();
         self.used = (bytes, used);
-        let rested = self.trimmed.is_none_or(|trimmed| now.saturating_sub(trimmed) >= TRIM_EVERY);
-        if self.squeeze.is_tight() && rested {
-            self.trimmed = Some(now);
+        if is_to_trim(self.squeeze.is_tight(), self.trimmed, now, bytes) {
             slips_systemd::heap::trim();
+            self.trimmed = Some((now, self.memory.used().0));
         }
         let before = self.squeeze.share();
         let share = self.squeeze.look(now, used, waited)?;
@@ -146,6 +149,14 @@ impl Watch {
         let mib = self.memory.budget.bytes >> 20;
         Some(format!("{used} % of {mib} MiB are in use: tables may use {share} % of their size; {what}"))
     }
+}
+
+/// Whether free memory is to be given back, of which `bytes` are in use.
+fn is_to_trim(is_tight: bool, trimmed: Option<(Duration, u64)>, now: Duration, bytes: u64) -> bool {
+    let Some((at, left)) = trimmed else { return true };
+    let rested = now.saturating_sub(at);
+    let has_grown = bytes > left.saturating_add(left / TRIM_PART);
+    if is_tight { rested >= TRIM_EVERY } else { rested >= TRIM_SELDOM && has_grown }
 }
 
 /// What the machine has.
@@ -205,6 +216,22 @@ mod tests {
             "384 MiB of memory may be used (limits.memory): room for 100000 remote and 65536 local profiles, 50000 open findings, 131072 \
              connections, 8 MiB in each ring; 1 threads of detections, of 1.5 processors (cpu.max)"
         );
+    }
+
+    #[test]
+    fn free_memory_is_given_back_often_while_it_is_tight_and_else_when_it_grew() {
+        let at = Duration::from_secs;
+        let trimmed = Some((at(100), 3200));
+        for (tight, now, bytes, expected) in [
+            (true, 102, 9000, false),
+            (true, 103, 0, true),
+            (false, 109, 9000, false),
+            (false, 110, 3300, false),
+            (false, 110, 3301, true),
+        ] {
+            assert_eq!(is_to_trim(tight, trimmed, at(now), bytes), expected, "{tight} {now} {bytes}");
+        }
+        assert!(is_to_trim(false, None, at(0), 0), "after the start");
     }
 
     #[test]
