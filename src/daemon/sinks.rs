@@ -53,7 +53,7 @@ pub fn files(
     let rows: Box<dyn RecordSink> = match reuse {
         Reuse::Fresh => Box::new(open(SqliteLimits::default())?),
         Reuse::Continue { pulse, filed, database } => {
-            let mut rows = open(database.limits())?.telling(filed.clone());
+            let mut rows = open(database.limits(file_system(dir.path())))?.telling(filed.clone());
             take_over(&mut rows, &dir.blocks_sqlite());
             Box::new(Rows::before(Box::new(rows), Arc::clone(pulse)))
         }
@@ -65,6 +65,14 @@ pub fn files(
         Box::new(Profiles::open(dir.flows_sqlite(), profiles, wall_clock)?),
     ];
     Ok((dir, sinks))
+}
+
+/// The size of the file system that the directory is on.
+fn file_system(dir: &Path) -> Option<u64> {
+    let facts = nix::sys::statvfs::statvfs(dir).ok()?;
+    // Both are as wide as the machine's words.
+    #[allow(clippy::useless_conversion, reason = "their types differ between machines")]
+    u64::from(facts.blocks()).checked_mul(u64::from(facts.fragment_size()))
 }
 
 /// Files the alerts that the journal was told of when the process was killed before they were in the database: the book has them.

@@ -25,6 +25,7 @@ with sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True, timeout=2) as book
 PY
 }
 has_alert_row() { [ "$(rows "select count(*) from alerts where attacker = '$1'")" -gt 0 ]; }
+has_more_records() { [ "$(rows "select count(*) from records")" -gt "$1" ]; }
 stage_blocked() { within 60 said "event=block msg=\"$1 blocked" && within 20 silent "$1"; }
 
 an_interface_that_goes_and_comes_back_is_watched_again() {
@@ -67,9 +68,12 @@ full_disk() {
     stage_blocked $attacker || complain "nobody is blocked: $(last_words)" || return 1
     within 60 said 'event=degraded msg="the files' || complain "nobody says that files cannot be written: $(last_words)" || return 1
     end_attack
+    local before
+    before=$(rows "select count(*) from records")
     rm "$out/files/filler"
     within 60 alerted $attacker || complain "the alert is not in alerts.json when there is room again" || return 1
     within 60 has_alert_row $attacker || complain "the alert is not in the database when there is room again: $(last_words)" || return 1
+    within 60 has_more_records "$before" || complain "no record of a protocol was written when there was room again: $(last_words)" || return 1
     note=$(grep -o 'msg="the files[^"]*' "$dir/daemon-$runs.log" | head -n 1 | cut -c 6-150)
     within 20 silent $attacker || complain "the block ended"
 }

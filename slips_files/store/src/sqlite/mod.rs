@@ -351,7 +351,8 @@ impl Sqlite {
     fn tend_to(&self, db: &mut Connection, when: When) -> rusqlite::Result<()> {
         let now = (self.clock)();
         for table in [FLOWS, RECORDS] {
-            segments::merge(db, table)?;
+            // One that was made may be the sixteenth of the next level.
+            while segments::merge(db, table)? {}
         }
         if when == When::Written {
             return retain::rows(db, &self.limits, now).map(drop);

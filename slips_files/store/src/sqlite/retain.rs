@@ -70,34 +70,44 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
         Some(most) => used(db)? > most && rows_take(db)?.iter().sum::<u64>() < most / 4,
         None => false,
     };
-    let since = if too_large {
-        i64::MAX
+    let (after, since) = if too_large {
+        (i64::MIN, i64::MAX)
     } else {
-        limits.keep.findings.map_or(i64::MIN, |keep| now.saturating_sub(keep.0))
+        (PLAUSIBLE, limits.keep.findings.map_or(i64::MIN, |keep| now.saturating_sub(keep.0)))
     };
-    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (table, links, key) in
-        [("evidence", "evidence_flows", "evidence_id"), ("alerts", "alert_evidence", "alert_id")]
-    {
-        let ends = format!("SELECT coalesce(min(rowid), 0), coalesce(max(rowid), 0) FROM {table}");
-        let (first, last): (i64, i64) =
-            tx.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (table, links, key, time) in [
+        ("evidence", "evidence_flows", "evidence_id", "coalesce(stored, last_seen)"),
+        ("alerts", "alert_evidence", "alert_id", "created"),
+    ] {
+        let ends = format!("SELECT min(rowid), max(rowid) FROM {table}");
+        let ends = db.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (Some(first), Some(last)): (Option<i64>, Option<i64>) = ends else { continue };
         let below = last.saturating_add(1).saturating_sub_unsigned(limits.findings).min(first + STEP);
-        let old = if below > first {
-            format!("SELECT id FROM {table} WHERE rowid < ?1")
-        } else if table == "alerts" {
-            "SELECT id FROM (SELECT * FROM alerts ORDER BY rowid LIMIT 100) WHERE created < ?1".to_owned()
+        let oldest = format!("SELECT {time} FROM {table} WHERE rowid = ?");
+        let oldest: i64 = db.prepare_cached(&oldest)?.query_row([first], |row| row.get(0))?;
+        // What is too many goes first, then what is too old; nothing is written where there is neither.
+        let (old, bound) = if below > first {
+            (format!("SELECT id FROM {table} WHERE rowid < ?1"), below)
+        } else if oldest >= since {
+            continue;
         } else {
             // What an alert rests on stays as long as the alert.
-            "SELECT id FROM (SELECT * FROM evidence ORDER BY rowid LIMIT 500) WHERE coalesce(stored, last_seen) < ?1
-             AND NOT EXISTS (SELECT 1 FROM alert_evidence WHERE evidence_id = id)"
-                .to_owned()
+            let free = if table == "evidence" {
+                "AND NOT EXISTS (SELECT 1 FROM alert_evidence WHERE evidence_id = id)"
+            } else {
+                ""
+            };
+            let some = format!(
+                "SELECT *, {time} AS time FROM {table} WHERE {time} >= {after} ORDER BY rowid LIMIT {FINDINGS}"
+            );
+            (format!("SELECT id FROM ({some}) WHERE time < ?1 {free}"), since)
         };
-        let bound = if below > first { below } else { since };
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.prepare_cached(&format!("DELETE FROM {links} WHERE {key} IN ({old})"))?.execute([bound])?;
         tx.prepare_cached(&format!("DELETE FROM {table} WHERE id IN ({old})"))?.execute([bound])?;
+        tx.commit()?;
     }
-    tx.commit()
+    Ok(())
 }
 
 /// Bytes in use.
@@ -138,6 +148,10 @@ fn ids(db: &Connection, table: Indexed) -> rusqlite::Result<Option<(i64, i64)>> 
 
 /// So many rows are deleted at once: twice what a transaction brings.
 const STEP: i64 = 10_000;
+/// So many evidence or alerts, which have many rows each beside their own.
+const FINDINGS: u32 = 500;
+/// The beginning of 2020: a clock that says less was not set yet.
+const PLAUSIBLE: i64 = 1_577_836_800_000_000;
 /// What a flow takes, with its part of the indexes,
 const FLOW_BYTES: u64 = 200;
 /// and a record without its fields.

@@ -202,6 +202,26 @@ fn several_requests_of_one_connection_are_several_rows_with_their_fields() {
 }
 
 #[test]
+fn many_small_transactions_leave_few_segments() {
+    let dir = tempfile::tempdir().expect("dir");
+    let stories = database(&dir, (0..300).map(|n| vec![flow(1, 2, n)]).collect());
+    let mut select = stories
+        .db
+        .prepare("SELECT level, last - first + 1 FROM flow_segments ORDER BY first")
+        .expect("select");
+    let sizes = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+    let sizes: Vec<(i64, i64)> = sizes.collect::<Result<_, _>>().expect("rows");
+    // 300 is 256 and two times 16 and 12.
+    let expected = [(2, 256), (1, 16), (1, 16)].into_iter().chain([(0, 1); 12]);
+    assert_eq!(sizes, expected.collect::<Vec<_>>());
+    let parts: i64 = stories
+        .db
+        .query_row("SELECT max(length(parts)) FROM flow_segments", [], |row| row.get(0))
+        .expect("parts");
+    assert!(parts <= 64 * 28, "{parts}");
+}
+
+#[test]
 fn a_page_that_looked_at_much_ends_and_the_next_goes_on() {
     let dir = tempfile::tempdir().expect("dir");
     let mut batch: Vec<Event> = (0..i64::from(MOST_LOOKS) + 10).map(|n| flow(1, 2, n)).collect();
