@@ -56,11 +56,9 @@ impl Frames {
 }
 
 fn read_length(text: &[u8]) -> Option<usize> {
-    let digits = text.trim_ascii();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    // Blanks only: `trim` of a text knows more kinds of space.
+    let digits = std::str::from_utf8(text).ok()?.trim_matches(' ');
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// A message as it is sent; `None` where it is too long.
@@ -90,6 +88,9 @@ mod tests {
             (b"00003{}", Ok(vec![])),
             (b"     {}", Err(NoLength)),
             (b"-0002{}", Err(NoLength)),
+            // However it is cut: a newline is no blank.
+            (b"\n4704", Err(NoLength)),
+            (b"\n47", Err(NoLength)),
             (b"{", Err(NoLength)),
             (b"12", Ok(vec![])),
         ] {
