@@ -10,7 +10,7 @@ use slips_p2p::moment::Moment;
 use slips_p2p::roster::Roster;
 use slips_p2p::trust::Standing;
 use slips_p2p::wire;
-use slips_store::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding, StoreError};
+use slips_store::{Damaged, KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding, StoreError};
 
 use super::{Ids, Peers, gate_of};
 
@@ -25,6 +25,8 @@ const LIST_ABOUT: &str = "list ";
 const SPARE_ABOUT: &str = "unfollowed ";
 /// What moved the trust in peers is kept for 90 days.
 const OUTCOMES_FOR: u64 = 90 * 86_400_000;
+/// How soon at the earliest after a book was begun anew there is another, in milliseconds.
+const RENEW_EVERY: u64 = 60_000;
 
 /// What is to be written.
 #[derive(Default)]
@@ -83,8 +85,13 @@ impl Peers {
         };
         let mut gate = gate_of(&psk, own);
         if self.book.is_none() {
-            match PeerBook::open(&self.settings.book) {
-                Ok(book) => self.book = Some(book),
+            match PeerBook::open_with(&self.settings.book, Damaged::PutAside) {
+                Ok((book, told)) => {
+                    self.book = Some(book);
+                    if let Some(told) = told {
+                        self.book_failed(&told);
+                    }
+                }
                 Err(error) => self.book_failed(&error),
             }
         }
@@ -280,7 +287,9 @@ impl Peers {
         };
         // A number that was used must never be used again: others would take what it stands for as said already.
         let durable = unwritten.said;
-        self.in_book(|book| if durable { book.durably(work) } else { book.all(work) });
+        if self.in_book(|book| if durable { book.durably(work) } else { book.all(work) }) {
+            self.write();
+        }
     }
 
     /// Drops from the book what holds no longer.
@@ -288,12 +297,42 @@ impl Peers {
         self.in_book(|book| book.forget(now.0, now.0.saturating_sub(OUTCOMES_FOR), MOST));
     }
 
-    /// Does something in the book, if there is one; a book that fails stops nothing.
-    pub(super) fn in_book(&mut self, work: impl FnOnce(&mut PeerBook) -> Result<(), StoreError>) {
-        if let Some(book) = &mut self.book
-            && let Err(error) = work(book)
-        {
-            self.book_failed(&error);
+    /// Does something in the book, if there is one; a book that fails stops nothing. Whether there is a new one now, and all to be written.
+    pub(super) fn in_book(&mut self, work: impl FnOnce(&mut PeerBook) -> Result<(), StoreError>) -> bool {
+        let Some(Err(error)) = self.book.as_mut().map(work) else { return false };
+        self.book_failed(&error);
+        error.is_damage() && self.renew_book()
+    }
+
+    /// The book is damaged: a new one is begun, and what is known here is to be written into it; but not at once again, where the disk is
+    /// bad. What peers said and holds still they say again.
+    fn renew_book(&mut self) -> bool {
+        let now = self.now();
+        if self.renewed.is_some_and(|renewed| now.0.saturating_sub(renewed.0) < RENEW_EVERY) {
+            return false;
+        }
+        match self.book.take().map(PeerBook::renewed) {
+            Some(Ok((book, told))) => {
+                self.book = Some(book);
+                self.renewed = Some(now);
+                self.book_failed(&told);
+                self.unwritten.standings.extend(self.council.standings().map(|(peer, _)| peer));
+                let authors =
+                    self.gate.iter().flat_map(|gate| gate.replay.persist().map(|(author, _)| author));
+                self.unwritten.taken.extend(authors);
+                let refuted =
+                    self.council.refuted().map(|(accused, until)| (indicator_bytes(accused), until.0));
+                self.unwritten.refuted.extend(refuted);
+                self.unwritten.breaker = self.council.breaker(now).map(|until| until.0);
+                self.unwritten.rests = self.council.rests(now).map(|until| until.0);
+                self.unwritten.said = true;
+                true
+            }
+            Some(Err(error)) => {
+                self.book_failed(&error);
+                false
+            }
+            None => false,
         }
     }
 

@@ -163,6 +163,8 @@ pub struct Peers {
     sharing: Sharing,
     node: Node,
     book: Option<PeerBook>,
+    /// When it was begun anew while it was kept.
+    renewed: Option<Moment>,
     /// The epoch and number of our last message.
     said: (u64, u64),
     /// What we saw ourselves, for the questions of peers; and in what order.
@@ -243,6 +245,7 @@ impl Peers {
             sharing: Sharing::default(),
             node: Node::new(Origin::Child),
             book: None,
+            renewed: None,
             said: (0, 0),
             seen: BTreeMap::new(),
             seen_order: VecDeque::new(),

@@ -392,3 +392,52 @@ fn blocks_that_cut_this_router_off_are_lifted_and_rest_and_others_are_put_back()
     bench.stage.later(HOUR);
     assert_eq!(bench.say(3, &order(15)).len(), 1);
 }
+
+/// All behind the header of a file goes.
+fn tear(path: &std::path::Path) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(path).expect("open");
+    let length = file.metadata().expect("length").len() as usize;
+    file.write_all_at(&vec![0xff; length.saturating_sub(100)], 100).expect("tear");
+}
+
+#[test]
+fn a_book_of_peers_that_is_damaged_is_kept_aside_and_begun_anew_with_what_is_known() {
+    let mut bench = Bench::new();
+    bench.reloaded();
+    bench.say(1, &order(1));
+    bench.peers.refuted_by_owner("45.83.64.9".parse().expect("net"));
+    bench.peers.write();
+    let said = bench.peers.said;
+    let path = bench.stage.dir.path().join("peers.sqlite");
+    // Another process that writes makes the daemon look at the file again.
+    PeerBook::open(&path).expect("open").set_counter("of another", 1).expect("written");
+    tear(&path);
+    tear(&bench.stage.dir.path().join("peers.sqlite-wal"));
+    bench.say(2, &order(2));
+    bench.peers.write();
+    bench.say(3, &order(3));
+    bench.peers.write();
+    assert!(bench.stage.lines().iter().any(|line| line.contains("was damaged")), "nobody is told");
+    assert!(bench.stage.dir.path().join("peers.sqlite.damaged").exists());
+    let book = PeerBook::open(&path).expect("a new one");
+    let authors: Vec<NodeId> =
+        book.replay().expect("replay").into_iter().map(|(author, _)| NodeId(author)).collect();
+    assert_eq!(authors.into_iter().collect::<Ids>(), [id(1), id(2), id(3)].into());
+    assert_eq!(
+        (book.counter("epoch").expect("epoch"), book.counter("seq").expect("seq")),
+        (Some(said.0), Some(said.1))
+    );
+    assert_eq!(book.refuted().expect("refuted").len(), 1);
+
+    // At the start.
+    drop(book);
+    let (peers, given) = bench.stage.peers();
+    (bench.peers, bench.given) = (peers, given);
+    std::fs::write(&path, "no book at all ".repeat(500)).expect("write");
+    bench.reloaded();
+    assert!(bench.stage.lines().iter().any(|line| line.contains("was damaged")), "nobody is told");
+    assert_eq!(bench.say(1, &order(4)).len(), 1, "and all goes on");
+    bench.peers.write();
+    assert_eq!(PeerBook::open(&path).expect("a new one").replay().expect("replay").len(), 1);
+}

@@ -3,10 +3,11 @@
 //! It can be deleted: trust begins again from the configured weights, and what holds still comes back from the peers. Only our own
 //! messages would then seem replayed to them, which is why the epoch is kept elsewhere and must grow with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::place::{Damaged, Place};
 use super::schema::{self, Durability};
 use crate::sink::StoreError;
 
@@ -111,8 +112,12 @@ pub struct Outcome {
 
 /// The database.
 pub struct PeerBook {
-    path: PathBuf,
+    place: Place,
     db: Connection,
+}
+
+fn open(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
+    schema::open_with(path, durability, MIGRATIONS)
 }
 
 fn signed(n: u64) -> i64 {
@@ -127,11 +132,34 @@ impl PeerBook {
     /// Opens or makes the database.
     ///
     /// # Errors
-    /// When it is not ours or cannot be opened.
+    /// When it is not ours, is damaged or cannot be opened.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let path = path.into();
-        let db = schema::open_with(&path, Durability::Whole, MIGRATIONS)?;
-        Ok(Self { path, db })
+        Self::open_with(path, Damaged::Refused).map(|(book, _)| book)
+    }
+
+    /// The same; where a damaged database is put aside for a new one, with the error that tells so.
+    ///
+    /// # Errors
+    /// When it is not ours or cannot be opened.
+    pub fn open_with(
+        path: impl Into<PathBuf>,
+        damaged: Damaged,
+    ) -> Result<(Self, Option<StoreError>), StoreError> {
+        let mut place = Place::new(path.into(), Durability::Whole, damaged).laid_out(open);
+        let (db, told) = place.open()?;
+        Ok((Self { place, db }, told))
+    }
+
+    /// A new book, which is empty, in the place of this one, which is damaged and kept under another name; with the error that tells so.
+    ///
+    /// # Errors
+    /// When it cannot be put aside, or no new one be made.
+    pub fn renewed(self) -> Result<(Self, StoreError), StoreError> {
+        let Self { mut place, db } = self;
+        drop(db);
+        let told = place.put_aside()?;
+        let (db, _) = place.open()?;
+        Ok((Self { place, db }, told))
     }
 
     /// Does several things in one transaction, or none of them.
@@ -183,7 +211,7 @@ impl PeerBook {
     }
 
     fn failed(&self, doing: &'static str, source: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { doing, path: self.path.clone(), source }
+        StoreError::Sqlite { doing, path: self.place.path().to_owned(), source }
     }
 
     /// A number that was kept under this name.

@@ -23,12 +23,17 @@ pub enum Damaged {
     PutAside,
 }
 
+/// Opens or makes a database, and brings it to the current layout.
+pub(super) type Layout = fn(&Path, Durability) -> Result<Connection, StoreError>;
+
 /// A database file, and which file of that name is open.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
     durability: Durability,
     damaged: Damaged,
+    /// How it is opened, and brought to its layout.
+    layout: Layout,
     /// Device and number of the file that was opened.
     opened: Option<(u64, u64)>,
     /// When one was put aside last.
@@ -37,7 +42,12 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) const fn new(path: PathBuf, durability: Durability, damaged: Damaged) -> Self {
-        Self { path, durability, damaged, opened: None, put_aside: None }
+        Self { path, durability, damaged, layout: schema::open, opened: None, put_aside: None }
+    }
+
+    /// The same for a database of another layout.
+    pub(super) fn laid_out(self, layout: Layout) -> Self {
+        Self { layout, ..self }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -46,10 +56,10 @@ impl Place {
 
     /// Opens the database, or makes it. The second is the error to tell of where a damaged one was put aside for it.
     pub(super) fn open(&mut self) -> Result<(Connection, Option<StoreError>), StoreError> {
-        let (db, told) = match schema::open(&self.path, self.durability) {
+        let (db, told) = match (self.layout)(&self.path, self.durability) {
             Err(error) if self.may_put_aside() && is_unreadable(&error, &self.path) => {
                 let told = self.put_aside()?;
-                (schema::open(&self.path, self.durability)?, Some(told))
+                ((self.layout)(&self.path, self.durability)?, Some(told))
             }
             other => (other?, None),
         };
