@@ -488,7 +488,11 @@ pub fn main() -> ExitCode {
 fn run(options: Run) -> Result<(), Failure> {
     let interfaces = options.interfaces.clone();
     let config = run_config(&options)?;
-    daemon::run::run(&config, Box::new(move || run_config(&options)), &interfaces, &Environment::read())
+    let environment = Environment::read();
+    let alive = daemon::failure::Alive::begin(&environment);
+    let ended = daemon::run::run(&config, Box::new(move || run_config(&options)), &interfaces, &environment);
+    alive.end();
+    ended
 }
 
 /// What the file says, and what the command line says over it.

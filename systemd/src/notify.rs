@@ -62,6 +62,8 @@ pub struct Environment {
     pub watchdog_pid: Option<OsString>,
     /// `CREDENTIALS_DIRECTORY`: secrets that the unit was given.
     pub credentials_directory: Option<OsString>,
+    /// `RUNTIME_DIRECTORY`: the unit's own below /run, which outlives a process.
+    pub runtime_directory: Option<OsString>,
     /// `SERVICE_RESULT`, `EXIT_CODE`, `EXIT_STATUS`: how the service ended, for what is run after it.
     pub ended: [Option<OsString>; 3],
     /// `LISTEN_PID`: for whom the descriptors are meant.
@@ -80,6 +82,7 @@ impl Environment {
             watchdog_usec: std::env::var_os("WATCHDOG_USEC"),
             watchdog_pid: std::env::var_os("WATCHDOG_PID"),
             credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY"),
+            runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
             ended: ["SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"].map(std::env::var_os),
             listen_pid: std::env::var_os("LISTEN_PID"),
             listen_fds: std::env::var_os("LISTEN_FDS"),

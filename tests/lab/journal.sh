@@ -102,6 +102,12 @@ until_so "nobody minds that the daemon was killed" there_is failure
 has SLIPS_EVENT=failure SLIPS_REASON
 is_watched() { [ "$(of_unit slips.service SubState)" = running ] && [ "$(of_unit slips.service MainPID)" != "$daemon" ]; }
 until_so "no other daemon comes" is_watched
+# With all its processes: then a newer systemd runs nothing after it, and the next daemon tells.
+daemon=$(of_unit slips.service MainPID)
+inside systemctl kill -s KILL slips.service || fail "slips.service cannot be killed"
+until_so "no other daemon comes" is_watched
+failures() { [ "$(entries SLIPS_EVENT=failure | wc -l)" = 2 ]; }
+until_so "two kills are told as: $(inside journalctl -t slips -o cat --no-pager SLIPS_EVENT=failure | tr '\n' ';')" failures
 
 # What it says of itself while it runs.
 says() { [[ $(of_unit slips.service StatusText) =~ ^watching:\ [0-9]+\ flows,\ [0-9]+\ a\ second,\ [0-9]+\ blocks.*,\ lag\ [0-9]+\ ms ]]; }
