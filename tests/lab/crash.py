@@ -29,6 +29,7 @@ MOMENTS = {
     "after a reload": 2,
     "while it starts": 4,
     "while it moves an old database to the new layout": 3,
+    "while it deletes old rows": 3,
 }
 
 
@@ -220,7 +221,19 @@ def until_written(path, at_most):
         time.sleep(0.0002)
 
 
-def write_config(directory, output):
+def too_much(path):
+    """A size of this database at which flows make room, some fifth of them, and alerts do not."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
+        rows = db.execute("SELECT count(*) FROM flows").fetchone()[0]
+    db.close()
+    used = (pages - free) * size
+    # As the daemon counts them.
+    flows = rows * 200
+    return max(16 << 20, used - flows // 5) if flows > used // 2 else None
+
+
+def write_config(directory, output, size=2_000_000_000):
     lists = os.path.join(directory, "lists")
     os.makedirs(lists, exist_ok=True)
     with open(os.path.join(lists, "listed.csv"), "w") as listed:
@@ -230,6 +243,8 @@ def write_config(directory, output):
         text.write(
             f"threatintelligence:\n  local_threat_intelligence_files: {lists}\n"
             "firewall:\n  unproven_term: 600s\n  shortest_term: 600s\n"
+            # Flows end, and become rows, since others take their places.
+            f"limits:\n  flows: 2048\ndatabase:\n  size: {size}\n"
             f"output:\n  directory: {output}\n"
         )
     return config
@@ -237,7 +252,7 @@ def write_config(directory, output):
 
 class Crashes:
     def __init__(self, slips, directory, seed, flag, interfaces):
-        self.slips, self.flag, self.seed = slips, flag, seed
+        self.slips, self.directory, self.flag, self.seed = slips, directory, flag, seed
         self.output = os.path.join(directory, "files")
         self.flows, self.blocks = (os.path.join(self.output, name) for name in ("flows.sqlite", "blocks.sqlite"))
         at = os.path.join(directory, "journal")
@@ -283,8 +298,11 @@ class Crashes:
         """One run; what is wrong after it."""
         chance = random.Random(self.seed * 1000 + number)
         moment = chance.choices(list(MOMENTS), MOMENTS.values())[0]
-        self.moments[moment] += 1
         self.end(moment, chance)
+        if moment == "while it deletes old rows" and not self.delete_rows(chance):
+            # There are too few yet.
+            moment = "under load"
+        self.moments[moment] += 1
         old = moment == "while it moves an old database to the new layout"
         before = set()
         if old:
@@ -313,6 +331,17 @@ class Crashes:
             self.old.put_back()
             self.starts.append(self.daemon.start())
         return moment, wrong
+
+    def delete_rows(self, chance):
+        """The database may be no larger than some of it from now on: rows go, in steps, each second until it fits. Whether there are enough."""
+        size = too_much(self.flows)
+        if size is None:
+            return False
+        write_config(self.directory, self.output, size)
+        self.starts.append(self.daemon.start())
+        self.end("under load", chance)
+        write_config(self.directory, self.output)
+        return True
 
     def told_since(self, before):
         return {name: count for name, count in self.journal.alerts.items() if name not in before}
