@@ -48,7 +48,7 @@ use place::Place;
 use records::RecordWriter;
 pub use records::is_one as is_protocol_record;
 use schema::Durability;
-use segments::{FLOWS, Indexed, RECORDS, Segments};
+use segments::{FLOWS, RECORDS, Segments};
 
 /// Bounds of the database.
 #[derive(Clone, Copy, Debug)]
@@ -181,11 +181,7 @@ impl Sqlite {
         }
         let (db, told) = self.place.open()?;
         self.untold = told.or(self.untold.take());
-        let last = |table: Indexed| {
-            let sql = format!("SELECT coalesce(max(id), 0) FROM {}", table.rows);
-            db.query_row(&sql, [], |row| row.get::<_, i64>(0))
-        };
-        let last = || Ok((last(FLOWS)?, last(RECORDS)?));
+        let last = || Ok((FLOWS.last_id(&db)?, RECORDS.last_id(&db)?));
         let (last, last_record) = match self.labels.load_seed(&db).and_then(|()| last()) {
             Ok(last) => last,
             Err(source) => {

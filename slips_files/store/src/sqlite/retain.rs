@@ -20,7 +20,7 @@ pub struct Keep {
     pub records: Option<Span>,
     /// Evidence and alerts.
     pub findings: Option<Span>,
-    /// All of the database, without its journal. Flows and records make room, evidence and alerts only when these are nearly gone.
+    /// All of the database, without its journal. Flows and records make room; profiles, evidence and alerts only when these are nearly gone.
     pub bytes: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn rows(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusq
         if let Some(keep) = keep {
             below = below.max(segments::first_since(db, table, now.saturating_sub(keep.0))?);
         }
-        if larger.is_some_and(|larger| larger.rows == table.rows) {
+        if larger.is_some_and(|larger| larger.rows == table.rows) && highest - lowest >= STEP {
             below = below.max(lowest.saturating_add(STEP).saturating_add(1));
         }
         if below > lowest {
@@ -52,6 +52,11 @@ pub(super) fn rows(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusq
 /// Deletes the rows before this one.
 fn forget(db: &mut Connection, table: Indexed, below: i64) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some((_, highest)) = ids(&tx, table)?.filter(|(_, highest)| *highest < below) {
+        // All go: ids go on where they are, since cursors and what stays of the indexes know them.
+        tx.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?, ?)")?
+            .execute(params![table.last_key(), highest])?;
+    }
     tx.prepare_cached(&format!("DELETE FROM {} WHERE id < ?", table.rows))?.execute([below])?;
     if table.rows == FLOWS.rows {
         // A block of fingerprints goes when its successor begins with a flow that is gone too.
@@ -64,17 +69,18 @@ fn forget(db: &mut Connection, table: Indexed, below: i64) -> rusqlite::Result<(
     tx.commit()
 }
 
-/// A step for evidence and alerts: those that are too old, too many, or that take what there is to take when nothing else does.
+/// A step for evidence and alerts: those that are too old or too many. When flows and records are nearly gone and all is too large still,
+/// profiles make room, which are learnt again, then the oldest evidence and the oldest alerts; the latest of each stay.
 pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusqlite::Result<()> {
     let too_large = match limits.keep.bytes {
         Some(most) => used(db)? > most && rows_take(db)?.iter().sum::<u64>() < most / 4,
         None => false,
     };
-    let (after, since) = if too_large {
-        (i64::MIN, i64::MAX)
-    } else {
-        (PLAUSIBLE, limits.keep.findings.map_or(i64::MIN, |keep| now.saturating_sub(keep.0)))
-    };
+    if too_large && forget_profiles(db)? {
+        return Ok(());
+    }
+    let aged = limits.keep.findings.map_or(i64::MIN, |keep| now.saturating_sub(keep.0));
+    let mut made_room = false;
     for (table, links, key, time) in [
         ("evidence", "evidence_flows", "evidence_id", "coalesce(stored, last_seen)"),
         ("alerts", "alert_evidence", "alert_id", "created"),
@@ -83,6 +89,8 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
         let ends = db.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (Some(first), Some(last)): (Option<i64>, Option<i64>) = ends else { continue };
         let below = last.saturating_add(1).saturating_sub_unsigned(limits.findings).min(first + STEP);
+        let makes_room = too_large && !made_room && last - first >= LATEST + FINDINGS;
+        let (after, since) = if makes_room { (i64::MIN, i64::MAX) } else { (PLAUSIBLE, aged) };
         let oldest = format!("SELECT {time} FROM {table} WHERE rowid = ?");
         let oldest: i64 = db.prepare_cached(&oldest)?.query_row([first], |row| row.get(0))?;
         // What is too many goes first, then what is too old; nothing is written where there is neither.
@@ -98,16 +106,34 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
                 ""
             };
             let some = format!(
-                "SELECT *, {time} AS time FROM {table} WHERE {time} >= {after} ORDER BY rowid LIMIT {FINDINGS}"
+                "SELECT *, {time} AS time FROM {table} WHERE {time} >= {after} ORDER BY rowid LIMIT {LOOKS}"
             );
-            (format!("SELECT id FROM ({some}) WHERE time < ?1 {free}"), since)
+            (format!("SELECT id FROM ({some}) WHERE time < ?1 {free} LIMIT {FINDINGS}"), since)
         };
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.prepare_cached(&format!("DELETE FROM {links} WHERE {key} IN ({old})"))?.execute([bound])?;
-        tx.prepare_cached(&format!("DELETE FROM {table} WHERE id IN ({old})"))?.execute([bound])?;
+        let gone =
+            tx.prepare_cached(&format!("DELETE FROM {table} WHERE id IN ({old})"))?.execute([bound])?;
         tx.commit()?;
+        made_room = gone > 0;
     }
     Ok(())
+}
+
+/// Forgets the profiles that were seen longest ago, if there are more than a few. Whether there were.
+fn forget_profiles(db: &mut Connection) -> rusqlite::Result<bool> {
+    let count: i64 = db.prepare_cached("SELECT count(*) FROM profiles")?.query_row([], |row| row.get(0))?;
+    if count <= LATEST {
+        return Ok(false);
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.prepare_cached(
+        "DELETE FROM profiles WHERE addr IN (SELECT addr FROM profiles ORDER BY last LIMIT ?)",
+    )?
+    .execute([LATEST])?;
+    tx.execute("DELETE FROM profile_macs WHERE addr NOT IN (SELECT addr FROM profiles)", [])?;
+    tx.commit()?;
+    Ok(true)
 }
 
 /// Bytes in use.
@@ -148,8 +174,12 @@ fn ids(db: &Connection, table: Indexed) -> rusqlite::Result<Option<(i64, i64)>> 
 
 /// So many rows are deleted at once: twice what a transaction brings.
 const STEP: i64 = 10_000;
-/// So many evidence or alerts, which have many rows each beside their own.
-const FINDINGS: u32 = 500;
+/// So many evidence or alerts, which have many rows each beside their own,
+const FINDINGS: i64 = 500;
+/// of as many that are looked at.
+const LOOKS: i64 = 5_000;
+/// So many evidence, alerts and profiles stay however large the database is.
+const LATEST: i64 = 1_000;
 /// The beginning of 2020: a clock that says less was not set yet.
 const PLAUSIBLE: i64 = 1_577_836_800_000_000;
 /// What a flow takes, with its part of the indexes,

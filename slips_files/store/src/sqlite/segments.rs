@@ -27,6 +27,22 @@ pub(super) const FLOWS: Indexed =
 pub(super) const RECORDS: Indexed =
     Indexed { rows: "records", segments: "record_segments", postings: "record_postings" };
 
+impl Indexed {
+    /// Under which key `meta` has the last id that was given, once its row is gone.
+    pub(super) fn last_key(self) -> String {
+        format!("{}_last", self.rows)
+    }
+
+    /// The last id that was given.
+    pub(super) fn last_id(self, db: &Connection) -> rusqlite::Result<i64> {
+        let sql = format!(
+            "SELECT max(coalesce((SELECT max(id) FROM {}), 0), coalesce((SELECT value FROM meta WHERE key = ?), 0))",
+            self.rows
+        );
+        db.query_row(&sql, [self.last_key()], |row| row.get(0))
+    }
+}
+
 /// What rows are found by, as a number: two that share one cost a look at the row, nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Print(pub(super) u32);

@@ -104,11 +104,14 @@ fn each_kind_goes_when_its_own_time_is_over() {
         bench.count("flow_postings") + bench.count("alert_evidence") + bench.count("record_postings"),
         0
     );
-    // Rows go on.
+    // Rows go on, and their ids too.
+    *bench.sink = Sqlite::open(bench.sink.path(), SqliteLimits::default(), now).expect("open again");
     bench.write(&[events([flow(8), question_of(ONE, 9)])]);
     let stories = Stories::open(bench.sink.path()).expect("reader");
     assert_eq!(stories.flows_of(ONE, &Ask::newest(9)).expect("flows").rows.len(), 1);
     assert_eq!(stories.records_of(ONE, &Ask::newest(9)).expect("records").rows.len(), 1);
+    let ids = (bench.count("flows WHERE id = 4"), bench.count("records WHERE id = 2"));
+    assert_eq!(ids, (1, 1));
 }
 
 #[test]
@@ -138,13 +141,31 @@ fn a_flood_of_flows_keeps_to_the_size_and_costs_flows_alone() {
 #[test]
 fn evidence_makes_room_when_there_is_nothing_else() {
     let mut bench = Bench::new(Keep { bytes: Some(400_000), ..Keep::default() });
-    for n in 0..200u8 {
-        let mut large = evidence(n);
-        large.finding.text = "x".repeat(6_000);
-        bench.write(&[Record::Evidence(Arc::new(large))]);
+    let db = Connection::open(bench.sink.path()).expect("open");
+    // Those that an alert rests on, and as many that none does.
+    db.execute_batch(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2200)
+         INSERT INTO evidence (id, description, stored) SELECT 'e' || n, hex(zeroblob(100)), 5 FROM n;
+         INSERT INTO evidence_flows SELECT id, 'C1' FROM evidence;
+         INSERT INTO alerts (id, created) SELECT 'a' || rowid, 5 FROM evidence;
+         INSERT INTO alert_evidence SELECT 'a' || rowid, 0, id FROM evidence WHERE rowid % 2 = 0;
+         INSERT INTO profiles SELECT id, rowid, '{}' FROM evidence;",
+    )
+    .expect("rows");
+    let counts =
+        |bench: &Bench| ["profiles", "evidence", "evidence_flows", "alerts"].map(|table| bench.count(table));
+    let mut told = vec![counts(&bench)];
+    for _ in 0..20 {
+        bench.sink.flush().expect("flush");
+        told.push(counts(&bench));
     }
-    let left = bench.count("evidence");
-    assert!((0..70).contains(&left), "{left}");
+    told.dedup();
+    let expected = [[2200, 2200, 2200, 2200], [1200, 2200, 2200, 2200], [200, 2200, 2200, 2200]];
+    assert_eq!(told.get(..3), Some(&expected[..]), "{told:?}");
+    // The oldest evidence that no alert needs is gone before the first alert is, and enough of both stays.
+    let first = told.iter().find(|counts| counts[3] < 2200).expect("alerts make room");
+    assert_eq!(first[1..], [1100, 1100, 1700]);
+    assert_eq!(told.last(), Some(&[200, 600, 600, 1200]), "{told:?}");
 }
 
 #[test]
