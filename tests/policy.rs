@@ -57,7 +57,7 @@ const RUNS_C: &[(&str, &str)] = &[
     ("nftnl-sys", "libnftnl of the distribution: nftables"),
     (
         "ring",
-        "hashes and ciphers of snow, the Noise of libp2p, and of rustls; in the processes of the peers and of what is fetched only",
+        "hashes and ciphers of snow, the Noise of libp2p, and of rustls; in the processes of the peers and of what is fetched, and for rediss:// only in the daemon",
     ),
 ];
 

@@ -9,6 +9,7 @@ mod limits;
 mod outside;
 mod p2p;
 mod profiles;
+mod redis;
 mod sensor;
 mod services;
 mod units;
@@ -35,6 +36,7 @@ pub use limits::LimitsSection;
 pub use outside::Outside;
 pub use p2p::{P2p, PeerMode, PeerNode};
 pub use profiles::Profiles;
+pub use redis::Redis;
 pub use sensor::Sensor;
 pub use services::{Services, VirusTotal};
 pub use units::{Amount, Auto, Length, NetText};
@@ -89,6 +91,8 @@ pub struct Config {
     pub sensor: Sensor,
     #[serde(deserialize_with = "section")]
     pub p2p: P2p,
+    #[serde(deserialize_with = "section")]
+    pub redis: Redis,
 }
 
 /// `capture`
@@ -501,6 +505,9 @@ impl Config {
         }
         for what in self.limits.problems().chain(self.database.problems()) {
             check(false, what);
+        }
+        for what in self.redis.problems() {
+            check(false, &what);
         }
         for key in self.sensor.zero_lengths() {
             check(false, &format!("sensor.{key} must be above 0"));

@@ -114,7 +114,7 @@ impl Services {
 const KEY: usize = 256;
 
 /// The first line of a file that not everybody reads.
-fn read_key(path: &Path) -> Result<String, String> {
+pub(super) fn read_key(path: &Path) -> Result<String, String> {
     let told = |error: std::io::Error| format!("{}: {error}", path.display());
     let file = File::open(path).map_err(told)?;
     let mode = file.metadata().map_err(told)?.mode();

@@ -335,7 +335,7 @@ fn serve(client: UnixStream, to: &Ends) -> io::Result<()> {
 }
 
 /// Gives what is asked to whom it concerns, and waits for the answer.
-fn hand_over(ask: Ask, to: &Ends) -> Answer {
+pub(crate) fn hand_over(ask: Ask, to: &Ends) -> Answer {
     let busy = || Err(BUSY.into());
     let (answer, answered) = sync_channel(1);
     let lifted = if let Ask::Unblock(net) = ask { Some(net) } else { None };

@@ -19,11 +19,16 @@ pub struct Clocks {
 impl Default for Clocks {
     fn default() -> Self {
         Self {
-            steady: Box::new(|| read(ClockId::CLOCK_BOOTTIME)),
+            steady: Box::new(steady),
             awake: Box::new(|| read(ClockId::CLOCK_MONOTONIC)),
             wall: Box::new(wall_clock),
         }
     }
+}
+
+/// Time since some moment, also while the machine sleeps.
+pub fn steady() -> Duration {
+    read(ClockId::CLOCK_BOOTTIME)
 }
 
 /// Neither clock fails on a Linux that has them, which all do.

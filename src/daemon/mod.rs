@@ -22,6 +22,7 @@ pub mod peers;
 mod policy;
 mod protect;
 mod pulse;
+mod redis;
 pub mod reload;
 mod responder;
 pub mod restore;

@@ -40,7 +40,7 @@ pub struct Shed {
 /// held back up to [`MAX_HELD`]. The engine never waits for a consumer.
 pub struct Lane {
     to: SyncSender<Vec<Record>>,
-    wants: fn(&Record) -> bool,
+    wants: Box<dyn Fn(&Record) -> bool + Send>,
     held: VecDeque<Record>,
     shed: Arc<Shed>,
     // The last, so that it is dropped after the sender: see `Rope`.
@@ -49,8 +49,8 @@ pub struct Lane {
 
 impl Lane {
     /// A lane that passes on what `wants` says.
-    pub fn new(to: SyncSender<Vec<Record>>, wants: fn(&Record) -> bool) -> Self {
-        Self { to, wants, held: VecDeque::new(), shed: Arc::default(), rope: None }
+    pub fn new(to: SyncSender<Vec<Record>>, wants: impl Fn(&Record) -> bool + Send + 'static) -> Self {
+        Self { to, wants: Box::new(wants), held: VecDeque::new(), shed: Arc::default(), rope: None }
     }
 
     /// The lane of a consumer that waits for a bell.

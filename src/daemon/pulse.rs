@@ -54,6 +54,8 @@ pub struct Pulse {
     pub lag: AtomicU64,
     /// How the inputs besides interfaces stand, for people; empty where there are none.
     pub inputs: Mutex<String>,
+    /// How the mirror in Redis stands, for people; empty where there is none, or all is well.
+    pub redis: Mutex<String>,
     /// The run is to end: from now on everybody waits instead of shedding.
     pub stopping: AtomicBool,
     /// A thread has ended; nothing more will come.

@@ -79,7 +79,7 @@ impl Reload {
 }
 
 /// The sections that are read at the start only, each as a text that differs when it does.
-fn sections(config: &Config) -> [(&'static str, String); 19] {
+fn sections(config: &Config) -> [(&'static str, String); 20] {
     // A section that is new has to be named here or above.
     let Config {
         interfaces,
@@ -104,6 +104,7 @@ fn sections(config: &Config) -> [(&'static str, String); 19] {
         limits,
         sensor,
         p2p,
+        redis,
     } = config;
     [
         ("interfaces", format!("{interfaces:?}")),
@@ -125,6 +126,7 @@ fn sections(config: &Config) -> [(&'static str, String); 19] {
         ("limits", format!("{limits:?}")),
         ("sensor", format!("{sensor:?}")),
         ("p2p", format!("{p2p:?}")),
+        ("redis", format!("{redis:?}")),
     ]
 }
 

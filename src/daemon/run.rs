@@ -51,8 +51,8 @@ use super::standstill::{Parts, Standstill};
 use super::tend::{self, Rate, Tender};
 use super::updates::Updates;
 use super::{
-    api, build, capture, entries, feeds, handover, interfaces, peers, protect, responder, sandbox, services,
-    sinks, whitelist,
+    api, build, capture, entries, feeds, handover, interfaces, peers, protect, redis, responder, sandbox,
+    services, sinks, whitelist,
 };
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config, SensorKind};
@@ -94,6 +94,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let Sizes { config: mut sized, later_ring } = memory.fit(config, rings);
     if let Some(directory) = &environment.credentials_directory {
         sized.virustotal.find_key(Path::new(directory));
+        sized.redis.find_keys(Path::new(directory));
     }
     let config = &sized;
     let (own, newcomers) = (Own::default(), Newcomers::default());
@@ -195,12 +196,15 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let shed = lanes.each_ref().map(Lane::shed);
     let asking = services::build(config, &settings.local_nets, &shelf, to_engine.clone(), open_journal());
     let (to_services, for_services) = sync_channel(LANE_QUEUE);
+    let voices = Arc::default();
+    let (mirror, to_mirror) =
+        redis::build(config, &settings, &gauges, &pulse, &voices, open_journal()).unzip();
     let mut outbox = Outbox {
         reporter,
         lanes: Some(lanes),
         peers: Some(Lane::new(to_peers, peers::wants).ringing(peers_bell.rope())),
         has_peers: peers.active(),
-        services: asking.as_ref().map(|_| Lane::new(to_services, services::wants)),
+        asides: [asking.as_ref().map(|_| Lane::new(to_services, services::wants)), to_mirror],
         pulse: Arc::clone(&pulse),
     };
     let (input, engine) =
@@ -216,6 +220,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         peers: (to_words, peers_bell.rope()),
         node: peers.node_process(),
     });
+    let bus = redis::bus(config, to_engine.clone(), Arc::clone(&ends), voices, open_journal());
     let answers = || {
         open_journal().send(&entries::degraded("the command line", "is answered from now on"));
     };
@@ -263,6 +268,12 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         spawn("services", move || asking.run(&for_services, &mut asks, &stop))
     });
     let asking = asking.transpose()?;
+    let mirror = mirror.map(|mirror| spawn("redis", move || mirror.run())).transpose()?;
+    let bus = bus.map(|bus| {
+        let stop = Arc::clone(&stop_updates);
+        spawn("redis-bus", move || bus.run(&stop))
+    });
+    let bus = bus.transpose()?;
     let follower = spawn("lists", move || follower.run(&for_lists))?;
     let (to_whitelist, for_whitelist) = sync_channel(1);
     let whitelist = spawn("whitelist", move || whitelist.run(&for_whitelist))?;
@@ -343,7 +354,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     join(finder)?;
     join(updates)?;
     asking.map_or(Ok(()), join)?;
-    for reader in [follower, whitelist] {
+    for reader in [Some(follower), Some(whitelist), mirror, bus].into_iter().flatten() {
         join_shortly(reader)?;
     }
     captured?;
@@ -424,8 +435,8 @@ struct Outbox {
     reporter: Reporter,
     lanes: Option<[Lane; 2]>,
     peers: Option<Lane>,
-    /// Only where a service is asked.
-    services: Option<Lane>,
+    /// Where a service is asked, and where there is a Redis: for neither is waited, also at the end.
+    asides: [Option<Lane>; 2],
     /// Without peers nobody is woken for them.
     has_peers: Arc<AtomicBool>,
     pulse: Arc<Pulse>,
@@ -442,8 +453,7 @@ impl Outbox {
         for lane in self.lanes.iter_mut().flatten() {
             lane.offer(records, when_full);
         }
-        if let Some(lane) = &mut self.services {
-            // An answer that comes after the end is nobody's.
+        for lane in self.asides.iter_mut().flatten() {
             lane.offer(records, WhenFull::Shed);
         }
         if let Some(lane) = self.peers.as_mut().filter(|_| self.has_peers.load(Ordering::Relaxed)) {

@@ -166,7 +166,7 @@ impl Tender<'_> {
     fn status(&self, standing: &[String], losses: &Losses) -> String {
         let unhealthy = self.gauges.unhealthy.load(Ordering::Relaxed);
         format!(
-            "{}{}watching: {} flows, {} a second, {} blocks{}, lag {} ms{}{}{}{losses}{}",
+            "{}{}watching: {} flows, {} a second, {} blocks{}, lag {} ms{}{}{}{losses}{}{}",
             if unhealthy { "UNHEALTHY, blocking does not block; " } else { "" },
             if standing.is_empty() {
                 String::new()
@@ -189,6 +189,7 @@ impl Tender<'_> {
             },
             if losses.total() > 0 { "; lost: " } else { "" },
             self.pulse.inputs.lock().map(|inputs| inputs.clone()).unwrap_or_default(),
+            self.pulse.redis.lock().map(|redis| redis.clone()).unwrap_or_default(),
         )
     }
 }

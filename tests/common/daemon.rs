@@ -22,6 +22,11 @@ impl Daemon {
     /// As root this thread, and what it opens and starts from now on, has a network of its own with nothing but loopback: other tests
     /// would ask this daemon where they expect none.
     pub fn start(dir: &Path, more: &[&str]) -> Self {
+        Self::start_with(dir, "", more)
+    }
+
+    /// The same, with more in its configuration.
+    pub fn start_with(dir: &Path, sections: &str, more: &[&str]) -> Self {
         if geteuid().is_root() {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
             let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
@@ -32,7 +37,7 @@ impl Daemon {
         let notify = UnixDatagram::bind(dir.join("notify")).expect("a socket");
         notify.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
         let out = dir.join("out");
-        let config = super::write(dir, "slips.yaml", "firewall:\n  mode: monitor\n");
+        let config = super::write(dir, "slips.yaml", format!("firewall:\n  mode: monitor\n{sections}"));
         let child = Command::new(env!("CARGO_BIN_EXE_slips"))
             .args(["run", "--monitor", "-c"])
             .arg(config)

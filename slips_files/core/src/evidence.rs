@@ -427,6 +427,8 @@ pub struct Finding {
     pub proof: Proof,
     /// What telling it again means.
     pub again: Again,
+    /// The program outside that told it, whose evidence is its own and changes none of ours; none for what we found.
+    pub told_by: Option<Box<str>>,
 }
 
 impl Finding {
@@ -449,6 +451,7 @@ impl Finding {
             related: Vec::new(),
             proof: Proof::Unproven,
             again: Again::Counts,
+            told_by: None,
         }
     }
 
@@ -470,6 +473,9 @@ impl Finding {
                 }
             });
             hasher.write_i64(self.window.0);
+            if let Some(module) = &self.told_by {
+                hasher.write(module.as_bytes());
+            }
             hasher.finish()
         };
         EvidenceId((u128::from(half(0x736c_6970_7365_7669)) << 64) | u128::from(half(0x6465_6e63_6569_6431)))

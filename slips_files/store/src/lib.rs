@@ -13,6 +13,7 @@ mod alerts_log;
 mod lines;
 mod output_dir;
 pub mod profiles;
+pub mod redis;
 pub mod render;
 mod sink;
 mod sqlite;

@@ -11,6 +11,7 @@ use slips_core::alert::AlertId;
 
 use super::place::{Damaged, Place};
 use super::schema::Durability;
+use super::story::Stories;
 use crate::sink::StoreError;
 
 /// Number of a block in the book, and which book that is: one that was begun anew knows nothing of the numbers of the one before it.
@@ -365,6 +366,18 @@ impl Blocks {
 
     pub(super) fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Sqlite { doing: "write", path: self.path().to_owned(), source }
+    }
+}
+
+impl Stories {
+    /// The blocks that stand at `now`, in wall time, of a book that somebody else writes; oldest first.
+    pub fn standing(&self, now: i64) -> Result<Vec<Block>, StoreError> {
+        let sql = "SELECT * FROM blocks WHERE state = 'live' AND (until IS NULL OR until > ?) ORDER BY id";
+        let read = || {
+            let mut rows = self.db.prepare(sql)?;
+            rows.query_map([now], |row| block_of(row, 0))?.collect::<Result<Vec<_>, _>>()
+        };
+        read().map_err(|source| self.failed(source))
     }
 }
 

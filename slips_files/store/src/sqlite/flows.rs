@@ -148,7 +148,7 @@ impl<'c> FlowWriter<'c> {
 }
 
 /// Zeek's name, or the number of a protocol that has none.
-pub(super) struct ProtoText(pub(super) Proto);
+pub(crate) struct ProtoText(pub(crate) Proto);
 
 impl fmt::Display for ProtoText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,6 +10,7 @@ mod findings;
 mod flows;
 mod found;
 mod labels;
+mod mirrored;
 mod peers;
 mod place;
 mod postings;
@@ -43,6 +44,7 @@ pub use story::{Stories, Story, ToldEvidence};
 
 use crate::sink::{Clock, RecordSink, StoreError};
 use flows::FlowWriter;
+pub(crate) use flows::ProtoText;
 use labels::Labels;
 use place::Place;
 use records::RecordWriter;

@@ -168,6 +168,8 @@ impl Part {
             related: related?,
             proof: proof(self.proven),
             again: if self.grows { Again::Grows } else { Again::Counts },
+            // It is in the identity, which is kept, and in the text.
+            told_by: None,
         };
         Some(Evidence {
             id: EvidenceId(number(&self.id)?),

@@ -105,6 +105,16 @@ fn open(path: PathBuf, format: ZeekFormat, kind: LogKind, clock: Clock) -> Resul
     Ok(log)
 }
 
+/// An event as a row of its log, in JSON; `None` for events that are no row.
+pub(crate) fn json(event: &Event, local: &LocalNets) -> Option<String> {
+    let kind = LogKind::of(event)?;
+    let mut out = Vec::with_capacity(512);
+    let mut row = Row::begin(&mut out, ZeekFormat::Json, kind.fields());
+    logs::fill(&mut row, event, local);
+    row.end();
+    String::from_utf8(out).ok()
+}
+
 /// `2026-01-02-10-00-00`, as in Zeek's headers.
 fn day_and_time(micros: i64) -> String {
     let iso = render::iso(PacketTime(micros));

@@ -1,0 +1,522 @@
+//! What becomes of a record: commands for Redis. No I/O, no clock: whoever has the connection takes the commands and sends them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+
+use ::redis::{Cmd, cmd};
+use slips_core::addr::{LocalNets, Net};
+use slips_core::alert::Alert;
+use slips_core::event::Event;
+use slips_core::evidence::Evidence;
+use slips_core::record::{Record, Stats};
+use slips_core::time::{PacketTime, WindowId, WindowWidth};
+
+use super::keys::{Channel, Keys, profile, profile_window, timewindow};
+use super::message::{self, AlertTold, BlockTold, EvidenceTold, json};
+use super::{VERSION, Word};
+use crate::profiles::Facts;
+use crate::render::iso;
+use crate::sqlite::Block;
+
+/// Attackers in open windows whose sums are mirrored; of more, the sums are not.
+const MOST_SUMS: usize = 65_536;
+/// Changes that are remembered while what the database has is sent anew.
+const MOST_TOUCHED: usize = 65_536;
+/// Messages about traffic in a second: whoever wants all of a large network's flows reads the database.
+const MOST_TRAFFIC: u32 = 2_000;
+
+/// What does not change while the daemon runs.
+#[derive(Clone, Debug)]
+pub struct MirrorSettings {
+    /// Where everything is.
+    pub keys: Keys,
+    /// How long a key outlives its last change, in seconds.
+    pub ttl: u64,
+    /// How wide time windows are.
+    pub width: WindowWidth,
+    /// Which networks are ours.
+    pub local: LocalNets,
+}
+
+/// See the module.
+pub struct Mirror {
+    settings: MirrorSettings,
+    /// Weight that no alert has used, of the windows that are open.
+    sums: HashMap<(IpAddr, WindowId), f64>,
+    evidence: u64,
+    alerts: u64,
+    stats: Stats,
+    /// The blocks that were told, with a mark of how each stood.
+    blocks: BTreeMap<Net, (i64, bool)>,
+    listened: HashSet<Channel>,
+    /// Messages about traffic that may still be made in this second.
+    traffic: u32,
+    untold: u64,
+    /// Evidence that changed since a replay began: what the database says of it may be older.
+    touched: Option<HashSet<String>>,
+}
+
+impl Mirror {
+    /// A mirror of a daemon that begins.
+    pub fn new(settings: MirrorSettings) -> Self {
+        Self {
+            settings,
+            sums: HashMap::new(),
+            evidence: 0,
+            alerts: 0,
+            stats: Stats::default(),
+            blocks: BTreeMap::new(),
+            listened: HashSet::new(),
+            traffic: MOST_TRAFFIC,
+            untold: 0,
+            touched: None,
+        }
+    }
+
+    /// What does not change.
+    pub const fn settings(&self) -> &MirrorSettings {
+        &self.settings
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.settings.keys
+    }
+
+    fn router(&self) -> &Word {
+        self.settings.keys.router()
+    }
+
+    /// Which records become something.
+    pub fn wants(record: &Record) -> bool {
+        !matches!(record, Record::Spared { .. })
+    }
+
+    /// On which channels somebody listens, of those about traffic.
+    pub fn listened(&mut self, channels: HashSet<Channel>) {
+        self.listened = channels;
+    }
+
+    /// Whether events are to be told to anybody.
+    pub fn wants_traffic(&self) -> bool {
+        !self.listened.is_empty()
+    }
+
+    /// Messages about traffic that were not made, because there were too many.
+    pub const fn untold(&self) -> u64 {
+        self.untold
+    }
+
+    /// Takes a record.
+    pub fn take(&mut self, record: &Record, out: &mut Vec<Cmd>) {
+        match record {
+            Record::Evidence(evidence) => self.evidence(evidence, out),
+            Record::Alert(alert) => self.alert(alert, out),
+            Record::WindowClosed { window, at } => self.closed(*window, *at, out),
+            Record::ProfileNew { addr, at } => self.new_profile(*addr, *at, out),
+            Record::Stats(stats) => self.stats = Stats::clone(stats),
+            Record::Events(batch) => batch.iter().for_each(|event| self.event(event, out)),
+            Record::Spared { .. } => {}
+        }
+    }
+
+    fn evidence(&mut self, evidence: &Evidence, out: &mut Vec<Cmd>) {
+        let told = EvidenceTold::new(evidence, self.router(), self.settings.width);
+        self.put_evidence(&told, evidence.finding.attacker.ip(), out);
+        out.push(publish(Channel::Evidence, &json(&told)));
+        if evidence.revision == 0 {
+            self.evidence += 1;
+            self.put(self.keys().number_of_evidence(), &self.evidence.to_string(), out);
+        }
+        if let Some(attacker) = evidence.finding.attacker.ip() {
+            self.put_sum(attacker, evidence.finding.window, evidence.accumulated, out);
+        }
+        self.touch(told.id);
+    }
+
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<Cmd>) {
+        // It names evidence as it stood then, which may be more than was told.
+        for evidence in &alert.evidence {
+            let told = EvidenceTold::new(evidence, self.router(), self.settings.width);
+            let (key, text) = (self.keys().evidence(alert.attacker, alert.window), json(&told));
+            out.push(hset(&key, &told.id, &text));
+            self.touch(told.id);
+        }
+        self.expire(&self.keys().evidence(alert.attacker, alert.window), out);
+        let mut told = AlertTold::new(alert, self.router());
+        self.put_alert(&told, alert.at, out);
+        self.alerts += 1;
+        self.put(self.keys().number_of_alerts(), &self.alerts.to_string(), out);
+        self.put_sum(alert.attacker, alert.window, 0.0, out);
+        let last = alert.evidence.last();
+        told.last_evidence = last.map(|last| EvidenceTold::new(last, self.router(), self.settings.width));
+        out.push(publish(Channel::Alert, &json(&told)));
+    }
+
+    /// An evidence as it stands, wherever that is known from.
+    pub(super) fn put_evidence(&self, told: &EvidenceTold, attacker: Option<IpAddr>, out: &mut Vec<Cmd>) {
+        let window = WindowId(told.timewindow.number);
+        let Some(attacker) = attacker else {
+            let key = self.keys().evidence_of_none(window);
+            out.push(hset(&key, &told.id, &json(told)));
+            return self.expire(&key, out);
+        };
+        let key = self.keys().evidence(attacker, window);
+        out.push(hset(&key, &told.id, &json(told)));
+        self.expire(&key, out);
+        self.put_window(attacker, window, out);
+    }
+
+    fn put_window(&self, attacker: IpAddr, window: WindowId, out: &mut Vec<Cmd>) {
+        let width = self.settings.width;
+        let (all, one) = (self.keys().windows(attacker), self.keys().window(attacker, window));
+        out.push(zadd(&all, seconds(width.start_of(window)), &timewindow(window)));
+        self.expire(&all, out);
+        let mut hset = cmd("HSET");
+        hset.arg(&one).arg("start_time").arg(iso(width.start_of(window)));
+        hset.arg("end_time").arg(iso(width.end_of(window)));
+        out.push(hset);
+        self.expire(&one, out);
+    }
+
+    /// An alert, wherever it is known from.
+    pub(super) fn put_alert(&self, told: &AlertTold, at: PacketTime, out: &mut Vec<Cmd>) {
+        let (alerts, alert) = (self.keys().alerts(), self.keys().alert_named(&told.id));
+        self.put(alert, &json(told), out);
+        out.push(zadd(&alerts, seconds(at), &told.id));
+        self.expire(&alerts, out);
+        let Ok(attacker) = told.profile.ip.parse() else { return };
+        let window = WindowId(told.timewindow.number);
+        self.put_window(attacker, window, out);
+        out.push(hset(&self.keys().window(attacker, window), &format!("alert_{}", told.id), &iso(at)));
+    }
+
+    fn put_sum(&mut self, attacker: IpAddr, window: WindowId, sum: f64, out: &mut Vec<Cmd>) {
+        if self.sums.len() >= MOST_SUMS && !self.sums.contains_key(&(attacker, window)) {
+            return;
+        }
+        self.sums.insert((attacker, window), sum);
+        let key = self.keys().accumulated();
+        out.push(zadd(&key, sum, &profile_window(attacker, window)));
+        self.expire(&key, out);
+    }
+
+    fn closed(&mut self, window: WindowId, at: PacketTime, out: &mut Vec<Cmd>) {
+        let key = self.keys().accumulated();
+        self.sums.retain(|(attacker, of), _| {
+            let stays = *of != window;
+            if !stays {
+                let mut zrem = cmd("ZREM");
+                zrem.arg(&key).arg(profile_window(*attacker, window));
+                out.push(zrem);
+            }
+            stays
+        });
+        let told = format!(
+            "{{\"version\":{VERSION},\"router\":\"{}\",\"twid\":\"{}\",\"start_time\":\"{}\",\"end_time\":\"{}\",\"at\":\"{}\"}}",
+            self.router(),
+            timewindow(window),
+            iso(self.settings.width.start_of(window)),
+            iso(self.settings.width.end_of(window)),
+            iso(at),
+        );
+        out.push(publish(Channel::WindowClosed, &told));
+    }
+
+    fn new_profile(&mut self, addr: IpAddr, at: PacketTime, out: &mut Vec<Cmd>) {
+        if !self.may_tell(Channel::Profile) {
+            return;
+        }
+        let told = format!(
+            "{{\"version\":{VERSION},\"router\":\"{}\",\"profileid\":\"{}\",\"ip\":\"{addr}\",\"at\":\"{}\"}}",
+            self.router(),
+            profile(addr),
+            iso(at),
+        );
+        out.push(publish(Channel::Profile, &told));
+    }
+
+    fn event(&mut self, event: &Event, out: &mut Vec<Cmd>) {
+        let Some(channel) = message::channel_of(event) else { return };
+        if !self.listened.contains(&channel) {
+            return;
+        }
+        let Some((channel, told)) =
+            message::traffic(event, &self.settings.local, self.router(), self.settings.width)
+        else {
+            return;
+        };
+        if self.may_tell(channel) {
+            out.push(publish(channel, &told));
+        }
+    }
+
+    /// Whether one more message about traffic may be made, for somebody who listens.
+    fn may_tell(&mut self, channel: Channel) -> bool {
+        if !self.listened.contains(&channel) {
+            return false;
+        }
+        if self.traffic == 0 {
+            self.untold += 1;
+            return false;
+        }
+        self.traffic -= 1;
+        true
+    }
+
+    /// A second has passed: what is told each second. `figures` go into the statistics beside those of the engine; `alive` is what is told of
+    /// the router, JSON without its braces. Times are wall time, in microseconds.
+    pub fn beat(&mut self, now: i64, alive: &str, figures: &[(&str, u64)], out: &mut Vec<Cmd>) {
+        self.traffic = MOST_TRAFFIC;
+        let router = self.router().to_string();
+        let comma = if alive.is_empty() { "" } else { "," };
+        let told = format!(
+            "{{\"version\":{VERSION},\"router\":\"{router}\",\"at\":\"{}\"{comma}{alive}}}",
+            iso(PacketTime(now))
+        );
+        out.push(set(&self.keys().alive(), &told, ALIVE));
+        let routers = self.keys().routers();
+        out.push(zadd(&routers, seconds(PacketTime(now)), &router));
+        self.expire(&routers, out);
+        let statistics = self.keys().statistics();
+        let mut hset = cmd("HSET");
+        hset.arg(&statistics);
+        let stats = &self.stats;
+        for (name, figure) in [
+            ("events", stats.events),
+            ("flows", stats.flows),
+            ("profiles", stats.profiles),
+            ("profile_windows", stats.profile_windows),
+            ("evidence", self.evidence),
+            ("evidence_whitelisted", stats.evidence_whitelisted),
+            ("alerts", self.alerts),
+        ]
+        .iter()
+        .filter(|(name, _)| !figures.iter().any(|(other, _)| other == name))
+        .chain(figures)
+        {
+            hset.arg(name).arg(*figure);
+        }
+        out.push(hset);
+        self.expire(&statistics, out);
+    }
+
+    /// Each minute: what in the long sorted sets was not heard of for longer than keys live is taken out, and what only stands still lives on.
+    pub fn sweep(&self, now: i64, out: &mut Vec<Cmd>) {
+        let before = seconds(PacketTime(now)) - self.settings.ttl as f64;
+        for key in [self.keys().profiles(), self.keys().alerts(), self.keys().routers()] {
+            let mut sweep = cmd("ZREMRANGEBYSCORE");
+            sweep.arg(key).arg("-inf").arg(format!("({before}"));
+            out.push(sweep);
+        }
+        for key in [
+            self.keys().analysis(),
+            self.keys().accumulated(),
+            self.keys().number_of_evidence(),
+            self.keys().number_of_alerts(),
+        ] {
+            self.expire(&key, out);
+        }
+    }
+
+    /// What is analysed.
+    pub fn analysis(&self, facts: &[(&str, String)], out: &mut Vec<Cmd>) {
+        let key = self.keys().analysis();
+        let mut hset = cmd("HSET");
+        hset.arg(&key).arg("version").arg(VERSION).arg("name").arg(self.router().as_str());
+        for (name, fact) in facts {
+            hset.arg(name).arg(fact);
+        }
+        out.push(hset);
+        self.expire(&key, out);
+    }
+
+    /// Profiles as the database has them.
+    pub fn profiles(&self, profiles: &[(PacketTime, IpAddr, Facts)], out: &mut Vec<Cmd>) {
+        let all = self.keys().profiles();
+        for (last, addr, facts) in profiles {
+            let key = self.keys().profile(*addr);
+            let mut hset = cmd("HSET");
+            hset.arg(&key);
+            for (name, fact) in fields(facts) {
+                hset.arg(name).arg(fact);
+            }
+            out.push(hset);
+            self.expire(&key, out);
+            out.push(zadd(&all, seconds(*last), &addr.to_string()));
+        }
+        if !profiles.is_empty() {
+            self.expire(&all, out);
+        }
+    }
+
+    /// The blocks that stand, as the book has them: what is new, changed or over is told. Wall time, in microseconds.
+    pub fn blocks(&mut self, standing: &[Block], now: i64, out: &mut Vec<Cmd>) {
+        let mut strongest: BTreeMap<Net, &Block> = BTreeMap::new();
+        for block in standing {
+            let held = strongest.entry(block.asked.net).or_insert(block);
+            if until(block) > until(held) {
+                *held = block;
+            }
+        }
+        let over: Vec<Net> = self.blocks.keys().filter(|net| !strongest.contains_key(net)).copied().collect();
+        for net in over {
+            let lifted = self.blocks.remove(&net).is_some_and(|(until, _)| until > now);
+            self.unblock(net, if lifted { "lifted" } else { "its time is over" }, out);
+        }
+        for (net, block) in strongest {
+            let mark = (until(block), block.asked.unproven);
+            if self.blocks.insert(net, mark) != Some(mark) {
+                let told = BlockTold::new(block, self.router());
+                out.push(publish(Channel::Blocking, &json(&told)));
+                self.put_block(block, now, out);
+            }
+        }
+        out.push(self.sweep_blocks(now));
+    }
+
+    fn put_block(&self, block: &Block, now: i64, out: &mut Vec<Cmd>) {
+        let (all, key) = (self.keys().blocked(), self.keys().block(block.asked.net));
+        let until = until(block);
+        // One without an end lives as long as other keys, and is set anew before that.
+        let left = u64::try_from(until.saturating_sub(now) / 1_000_000).unwrap_or(0).saturating_add(1);
+        let told = BlockTold::new(block, self.router());
+        out.push(set(&key, &json(&told), left.min(self.settings.ttl.max(1))));
+        out.push(zadd(&all, seconds(PacketTime(until)), &block.asked.net.to_string()));
+        self.expire(&all, out);
+    }
+
+    fn unblock(&self, net: Net, why: &str, out: &mut Vec<Cmd>) {
+        self.take_block(&net.to_string(), out);
+        let told = format!(
+            "{{\"version\":{VERSION},\"router\":\"{}\",\"ip\":\"{net}\",\"block\":false,\"reason\":\"{why}\"}}",
+            self.router(),
+        );
+        out.push(publish(Channel::Blocking, &told));
+    }
+
+    fn sweep_blocks(&self, now: i64) -> Cmd {
+        let mut sweep = cmd("ZREMRANGEBYSCORE");
+        sweep.arg(self.keys().blocked()).arg("-inf").arg(seconds(PacketTime(now)));
+        sweep
+    }
+
+    fn take_block(&self, net: &str, out: &mut Vec<Cmd>) {
+        let mut zrem = cmd("ZREM");
+        zrem.arg(self.keys().blocked()).arg(net);
+        out.push(zrem);
+        if let Ok(net) = net.parse() {
+            let mut del = cmd("DEL");
+            del.arg(self.keys().block(net));
+            out.push(del);
+        }
+    }
+
+    /// Sends all blocks anew, and takes out what Redis has beside them.
+    pub(super) fn renew_blocks(&self, standing: &[Block], had: &[String], now: i64, out: &mut Vec<Cmd>) {
+        let stands: HashSet<String> = standing.iter().map(|block| block.asked.net.to_string()).collect();
+        had.iter().filter(|net| !stands.contains(*net)).for_each(|net| self.take_block(net, out));
+        let mut sorted: Vec<&Block> = standing.iter().collect();
+        // Of several of one network the last to end is put last.
+        sorted.sort_by_key(|block| until(block));
+        sorted.into_iter().for_each(|block| self.put_block(block, now, out));
+    }
+
+    /// From now on until the end of the [`Replay`](super::Replay) that follows it is remembered what changes.
+    pub fn remember(&mut self) {
+        self.touched = Some(HashSet::new());
+    }
+
+    /// What is known here alone is sent anew.
+    pub fn renew(&self, out: &mut Vec<Cmd>) {
+        let key = self.keys().accumulated();
+        let mut del = cmd("DEL");
+        del.arg(&key);
+        out.push(del);
+        for ((attacker, window), sum) in &self.sums {
+            out.push(zadd(&key, *sum, &profile_window(*attacker, *window)));
+        }
+        self.expire(&key, out);
+        self.put(self.keys().number_of_evidence(), &self.evidence.to_string(), out);
+        self.put(self.keys().number_of_alerts(), &self.alerts.to_string(), out);
+    }
+
+    /// Whether this evidence changed since the replay began.
+    pub(super) fn is_touched(&self, id: &str) -> bool {
+        self.touched.as_ref().is_some_and(|touched| touched.contains(id))
+    }
+
+    /// A replay is over.
+    pub(super) fn renewed(&mut self) {
+        self.touched = None;
+    }
+
+    fn touch(&mut self, id: String) {
+        if let Some(touched) = &mut self.touched
+            && touched.len() < MOST_TOUCHED
+        {
+            touched.insert(id);
+        }
+    }
+
+    fn put(&self, key: String, text: &str, out: &mut Vec<Cmd>) {
+        out.push(set(&key, text, self.settings.ttl));
+    }
+
+    fn expire(&self, key: &str, out: &mut Vec<Cmd>) {
+        let mut expire = cmd("EXPIRE");
+        expire.arg(key).arg(self.settings.ttl);
+        out.push(expire);
+    }
+}
+
+/// So many seconds after its last word a router is not there any more.
+pub const ALIVE: u64 = 4;
+
+/// What is known of an address, a field for each that is known; lists are JSON.
+pub(super) fn fields(facts: &Facts) -> Vec<(String, String)> {
+    let Ok(serde_json::Value::Object(all)) = serde_json::to_value(facts) else { return Vec::new() };
+    let known = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => false,
+        serde_json::Value::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    let text = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    all.into_iter().filter(|(_, value)| known(value)).map(|(name, value)| (name, text(value))).collect()
+}
+
+/// When a block ends, in microseconds; one without an end does so in the far future.
+fn until(block: &Block) -> i64 {
+    block.asked.until.unwrap_or(i64::MAX / 2)
+}
+
+/// As Redis' sorted sets take it.
+fn seconds(at: PacketTime) -> f64 {
+    at.0 as f64 / 1e6
+}
+
+fn publish(channel: Channel, text: &str) -> Cmd {
+    let mut publish = cmd("PUBLISH");
+    publish.arg(channel.name()).arg(text);
+    publish
+}
+
+fn set(key: &str, text: &str, seconds: u64) -> Cmd {
+    let mut set = cmd("SET");
+    set.arg(key).arg(text).arg("EX").arg(seconds);
+    set
+}
+
+fn hset(key: &str, field: &str, text: &str) -> Cmd {
+    let mut hset = cmd("HSET");
+    hset.arg(key).arg(field).arg(text);
+    hset
+}
+
+fn zadd(key: &str, score: f64, member: &str) -> Cmd {
+    let mut zadd = cmd("ZADD");
+    zadd.arg(key).arg(score).arg(member);
+    zadd
+}

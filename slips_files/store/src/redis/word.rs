@@ -1,0 +1,597 @@
+//! What outside programs say over Redis: evidence and commands. Whoever reaches Redis can say anything, so nothing is believed without a
+//! signature, or a channel that Redis' access list keeps for its module; everything is bounded, and who says too much is not heard.
+//!
+//! Pure: bytes and a time come in, what was said comes out.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use sha2::Sha256;
+use slips_core::addr::Net;
+use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
+use slips_core::flow::{Proto, Uid};
+use slips_core::time::{PacketTime, WindowId};
+use thiserror::Error;
+
+use super::Word;
+use super::keys::Channel;
+use crate::render::escape;
+
+/// Longest message, in bytes.
+pub const MOST_BYTES: usize = 16 << 10;
+/// Longest description, in letters, and most flows of an evidence.
+const MOST_TEXT: usize = 500;
+const MOST_UIDS: usize = 16;
+/// How far a clock may be off, in seconds.
+pub const SKEW: i64 = 60;
+/// Words of one module at once, and in a second.
+const BURST: f64 = 100.0;
+const PER_SECOND: f64 = 10.0;
+/// Messages that are looked at in a second, of all together.
+const LOOKED_AT: u32 = 2_000;
+/// Modules that are heard, and words that are remembered lest they are said twice: all that may come within the time that they are good for.
+const MOST_MODULES: usize = 64;
+const MOST_NONCES: usize = 65_536;
+/// A command blocks for so long at most, in seconds.
+const LONGEST_BLOCK: u64 = 7 * 86_400;
+
+/// Why something that was said is not heard.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// It is longer than [`MOST_BYTES`].
+    #[error("longer than {MOST_BYTES} bytes")]
+    TooLong,
+    /// More than may be said.
+    #[error("says too much")]
+    TooMany,
+    /// It is not what such a message looks like.
+    #[error("{0}")]
+    Wrong(String),
+    /// It is not signed as it must be, or there is no secret.
+    #[error("not signed, or not by our secret")]
+    Unsigned,
+    /// Its time is not now.
+    #[error("its time is more than {SKEW} s off, or before the start of the daemon")]
+    Stale,
+    /// It was said before.
+    #[error("said before")]
+    Repeated,
+}
+
+/// What was said, and by which module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// Who.
+    pub module: String,
+    /// By which an answer is found again; empty on a channel that needs none.
+    pub nonce: String,
+    /// What.
+    pub said: Said,
+}
+
+/// What a module may say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// It found something. Window and time are the judge's.
+    Evidence(Box<Finding>),
+    /// Somebody is to be blocked.
+    Block {
+        /// Whom.
+        net: Net,
+        /// How long.
+        seconds: u64,
+        /// Why.
+        why: String,
+    },
+    /// Somebody is not to be blocked any more.
+    Unblock(Net),
+    /// Configuration, lists and peers are to be read again.
+    Reload,
+}
+
+/// Who may say what.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Our own name.
+    pub router: Word,
+    /// Whether evidence is heard.
+    pub evidence: bool,
+    /// Whether commands are.
+    pub commands: bool,
+    /// By which words are signed.
+    pub secret: Option<String>,
+    /// Modules with a channel of their own.
+    pub by_channel: BTreeSet<String>,
+    /// Modules whose evidence counts as proven.
+    pub proven: BTreeSet<String>,
+    /// Wall time of our start, in seconds: what was said before is not heard again.
+    pub since: i64,
+}
+
+/// Looks at all that is said.
+pub struct Doorkeeper {
+    rules: Rules,
+    /// What each module may still say, and when that was counted.
+    modules: HashMap<String, (f64, Duration)>,
+    /// What was said, and until when it must not be again: those of this time, and of the time before.
+    nonces: [BTreeSet<(String, String)>; 2],
+    turned: i64,
+    /// How many messages were looked at in which second.
+    looked: (u64, u32),
+}
+
+/// A signed message.
+#[derive(Deserialize)]
+struct Envelope {
+    module: String,
+    router: String,
+    time: i64,
+    nonce: String,
+    body: String,
+    signature: String,
+}
+
+/// What our own messages, and those of other routers, have; all else is passed over.
+#[derive(Deserialize)]
+struct Told {
+    version: Option<u32>,
+    router: Option<String>,
+    module: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutsideEvidence {
+    evidence_type: String,
+    attacker: IpAddr,
+    victim: Option<IpAddr>,
+    threat_level: String,
+    confidence: f64,
+    #[serde(default)]
+    description: String,
+    proto: Option<String>,
+    src_port: Option<u16>,
+    dst_port: Option<u16>,
+    #[serde(default)]
+    uid: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Command {
+    command: String,
+    net: Option<String>,
+    seconds: Option<u64>,
+    #[serde(default)]
+    why: String,
+}
+
+impl Doorkeeper {
+    /// One that knows these rules.
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, modules: HashMap::new(), nonces: Default::default(), turned: 0, looked: (0, 0) }
+    }
+
+    /// Our own name.
+    pub const fn router(&self) -> &Word {
+        &self.rules.router
+    }
+
+    /// The channels on which somebody may say something.
+    pub fn channels(&self) -> Vec<String> {
+        let mut channels = Vec::new();
+        for (is_heard, channel) in
+            [(self.rules.evidence, Channel::Evidence), (self.rules.commands, Channel::Control)]
+        {
+            if !is_heard {
+                continue;
+            }
+            if self.rules.secret.is_some() {
+                channels.push(channel.name().to_owned());
+            }
+            channels
+                .extend(self.rules.by_channel.iter().map(|module| format!("{}:{module}", channel.name())));
+        }
+        channels
+    }
+
+    /// Looks at a message; none is what a router tells of itself. `wall` is in seconds since 1970, `steady` since some moment.
+    ///
+    /// # Errors
+    /// Says why it is not heard.
+    pub fn hear(
+        &mut self,
+        channel: &str,
+        text: &[u8],
+        wall: i64,
+        steady: Duration,
+    ) -> Result<Option<Heard>, Refused> {
+        let looked = &mut self.looked;
+        *looked = if looked.0 == steady.as_secs() {
+            (looked.0, looked.1.saturating_add(1))
+        } else {
+            (steady.as_secs(), 1)
+        };
+        if looked.1 > LOOKED_AT {
+            return Err(Refused::TooMany);
+        }
+        let (name, module) = channel.split_once(':').map_or((channel, None), |(name, of)| (name, Some(of)));
+        let is_evidence = name == Channel::Evidence.name();
+        if text.len() > MOST_BYTES {
+            return Err(Refused::TooLong);
+        }
+        let text = std::str::from_utf8(text).map_err(|_| Refused::Wrong("no UTF-8".into()))?;
+        let (module, nonce, body) = match module {
+            Some(module) if self.rules.by_channel.contains(module) => {
+                self.may_say(module, steady)?;
+                (module.to_owned(), String::new(), text.to_owned())
+            }
+            Some(_) => return Err(Refused::Unsigned),
+            None => {
+                let Some(envelope) = self.open(channel, text, wall, steady)? else { return Ok(None) };
+                (envelope.module, envelope.nonce, envelope.body)
+            }
+        };
+        let said = match is_evidence {
+            true => Said::Evidence(Box::new(self.evidence(&module, &body)?)),
+            false => command(&body)?,
+        };
+        Ok(Some(Heard { module, nonce, said }))
+    }
+
+    /// Opens a signed message; none where it is for another router, or told by one.
+    fn open(
+        &mut self,
+        channel: &str,
+        text: &str,
+        wall: i64,
+        steady: Duration,
+    ) -> Result<Option<Envelope>, Refused> {
+        let wrong = |error: serde_json::Error| Refused::Wrong(format!("no message: {error}"));
+        let told: Told = serde_json::from_str(text).map_err(wrong)?;
+        if told.module.is_none() && told.version.is_some() && told.router.is_some() {
+            return Ok(None);
+        }
+        let envelope: Envelope = serde_json::from_str(text).map_err(wrong)?;
+        let is_nonce = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if Word::new(&envelope.module).is_none()
+            || !(8..=64).contains(&envelope.nonce.len())
+            || !envelope.nonce.bytes().all(is_nonce)
+        {
+            return Err(Refused::Wrong("module or nonce is not made of what it may be made of".into()));
+        }
+        let Some(secret) = &self.rules.secret else { return Err(Refused::Unsigned) };
+        let signed = signed(
+            channel,
+            &envelope.module,
+            &envelope.router,
+            envelope.time,
+            &envelope.nonce,
+            &envelope.body,
+        );
+        let good = unhex(&envelope.signature).is_some_and(|signature| verifies(secret, &signed, &signature));
+        if !good {
+            return Err(Refused::Unsigned);
+        }
+        if envelope.router != "*" && envelope.router != self.rules.router.as_str() {
+            return Ok(None);
+        }
+        if wall.abs_diff(envelope.time) > SKEW.unsigned_abs() || envelope.time < self.rules.since {
+            return Err(Refused::Stale);
+        }
+        self.may_say(&envelope.module, steady)?;
+        self.is_new(&envelope, wall)?;
+        Ok(Some(envelope))
+    }
+
+    /// What a module may say fills up again with time.
+    fn may_say(&mut self, module: &str, steady: Duration) -> Result<(), Refused> {
+        if !self.modules.contains_key(module) {
+            if self.modules.len() >= MOST_MODULES {
+                return Err(Refused::TooMany);
+            }
+            self.modules.insert(module.to_owned(), (BURST, steady));
+        }
+        let Some((left, at)) = self.modules.get_mut(module) else { return Ok(()) };
+        *left = (*left + steady.saturating_sub(*at).as_secs_f64() * PER_SECOND).min(BURST);
+        *at = steady;
+        if *left < 1.0 {
+            return Err(Refused::TooMany);
+        }
+        *left -= 1.0;
+        Ok(())
+    }
+
+    /// Whether this was not said before, within the time for which its signature is good.
+    fn is_new(&mut self, envelope: &Envelope, wall: i64) -> Result<(), Refused> {
+        if wall.abs_diff(self.turned) > (2 * SKEW).unsigned_abs() {
+            self.turned = wall;
+            self.nonces.rotate_right(1);
+            let [now, _] = &mut self.nonces;
+            now.clear();
+        }
+        let name = (envelope.module.clone(), envelope.nonce.clone());
+        let [now, before] = &mut self.nonces;
+        if before.contains(&name) || now.contains(&name) {
+            return Err(Refused::Repeated);
+        }
+        if now.len() >= MOST_NONCES {
+            return Err(Refused::TooMany);
+        }
+        now.insert(name);
+        Ok(())
+    }
+
+    fn evidence(&self, module: &str, body: &str) -> Result<Finding, Refused> {
+        let wrong = |what: &str| Refused::Wrong(what.into());
+        let said: OutsideEvidence =
+            serde_json::from_str(body).map_err(|error| Refused::Wrong(format!("no evidence: {error}")))?;
+        let kind = EvidenceKind::from_name(&said.evidence_type)
+            .filter(|kind| !kind.is_hearsay())
+            .ok_or_else(|| wrong("its evidence_type is not known"))?;
+        let level = ThreatLevel::from_name(&said.threat_level)
+            .ok_or_else(|| wrong("its threat_level is not known"))?;
+        if !(0.0..=1.0).contains(&said.confidence) {
+            return Err(wrong("its confidence is not from 0 to 1"));
+        }
+        if !is_host(said.attacker) || !said.victim.is_none_or(is_host) {
+            return Err(wrong("its attacker or victim is no address of a host"));
+        }
+        if said.description.chars().count() > MOST_TEXT || said.uid.len() > MOST_UIDS {
+            return Err(wrong("its description or its list of flows is too long"));
+        }
+        let is_uid = |uid: &String| {
+            (1..=30).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        if !said.uid.iter().all(is_uid) {
+            return Err(wrong("a uid is none"));
+        }
+        let proto = match said.proto.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            None => None,
+            Some("tcp") => Some(Proto::Tcp),
+            Some("udp") => Some(Proto::Udp),
+            Some("icmp") => Some(Proto::Icmp),
+            Some(_) => return Err(wrong("its proto is not tcp, udp or icmp")),
+        };
+        let text = if said.description.is_empty() { kind.name() } else { &said.description };
+        Ok(Finding {
+            victim: said.victim.map(Entity::Ip),
+            level,
+            confidence: Confidence::new(said.confidence),
+            proto,
+            src_port: said.src_port,
+            dst_port: said.dst_port,
+            text: format!("module {module}: {}", escape(text)),
+            uids: said.uid.iter().map(|uid| Uid::from(uid.as_str())).collect(),
+            proof: if self.rules.proven.contains(module) { Proof::Proven } else { Proof::Unproven },
+            told_by: Some(module.into()),
+            ..Finding::new(kind, said.attacker, WindowId(0), PacketTime(0))
+        })
+    }
+}
+
+fn command(body: &str) -> Result<Said, Refused> {
+    let wrong = |what: &str| Refused::Wrong(what.into());
+    let said: Command =
+        serde_json::from_str(body).map_err(|error| Refused::Wrong(format!("no command: {error}")))?;
+    let net = || -> Result<Net, Refused> {
+        let net = said.net.as_deref().ok_or_else(|| wrong("whom? net is missing"))?;
+        net.parse().map_err(|_| wrong("its net is no address or network"))
+    };
+    match said.command.as_str() {
+        "block" => {
+            let seconds = said.seconds.filter(|seconds| (1..=LONGEST_BLOCK).contains(seconds));
+            let seconds = seconds.ok_or_else(|| wrong("for how many seconds? 1 to 604800"))?;
+            let why = escape(&said.why).chars().take(100).collect();
+            Ok(Said::Block { net: net()?, seconds, why })
+        }
+        "unblock" => Ok(Said::Unblock(net()?)),
+        "reload" => Ok(Said::Reload),
+        _ => Err(wrong("its command is not block, unblock or reload")),
+    }
+}
+
+/// Whether an address can be that of one host.
+fn is_host(addr: IpAddr) -> bool {
+    let broadcast = matches!(addr, IpAddr::V4(addr) if addr.is_broadcast());
+    !addr.is_unspecified() && !addr.is_multicast() && !addr.is_loopback() && !broadcast
+}
+
+/// What is signed: channel, module, router, time, nonce and body, each but the last ended by a line feed, which none of them has.
+fn signed(channel: &str, module: &str, router: &str, time: i64, nonce: &str, body: &str) -> String {
+    format!("{channel}\n{module}\n{router}\n{time}\n{nonce}\n{body}")
+}
+
+fn verifies(secret: &str, text: &str, signature: &[u8]) -> bool {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return false };
+    mac.update(text.as_bytes());
+    mac.verify_slice(signature).is_ok()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    (0..32).map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef0123";
+    const NOW: i64 = 1_800_000_000;
+    const EVIDENCE: &str = r#"{"evidence_type":"PASSWORD_GUESSING","attacker":"203.0.113.9","victim":"192.168.1.5","threat_level":"high","confidence":0.8,"description":"40 logins\nfail","proto":"tcp","dst_port":22}"#;
+
+    fn keeper() -> Doorkeeper {
+        Doorkeeper::new(Rules {
+            router: Word::new("gw1").expect("a word"),
+            evidence: true,
+            commands: true,
+            secret: Some(SECRET.into()),
+            by_channel: ["honeypot".to_owned()].into(),
+            proven: ["honeypot".to_owned()].into(),
+            since: NOW - 10,
+        })
+    }
+
+    fn message(channel: &str, router: &str, time: i64, nonce: &str, body: &str, secret: &str) -> Vec<u8> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
+        mac.update(signed(channel, "sandbox", router, time, nonce, body).as_bytes());
+        let signature: String =
+            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        serde_json::json!({"module": "sandbox", "router": router, "time": time, "nonce": nonce, "body": body, "signature": signature})
+            .to_string()
+            .into_bytes()
+    }
+
+    fn hear(keeper: &mut Doorkeeper, channel: &str, text: &[u8]) -> Result<Option<Heard>, Refused> {
+        keeper.hear(channel, text, NOW, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn signed_evidence_is_heard_attributed_and_unproven() {
+        let mut keeper = keeper();
+        let text = message("evidence_added", "*", NOW, "nonce-0001", EVIDENCE, SECRET);
+        let heard = hear(&mut keeper, "evidence_added", &text).expect("heard").expect("for us");
+        let Said::Evidence(finding) = heard.said else { panic!("evidence") };
+        assert_eq!((heard.module.as_str(), finding.proof), ("sandbox", Proof::Unproven));
+        assert_eq!(finding.text, "module sandbox: 40 logins\\nfail");
+        assert_eq!(finding.kind, EvidenceKind::PasswordGuessing);
+        // Another one's evidence of the same is not its.
+        let own = Finding { told_by: None, ..(*finding).clone() };
+        assert_ne!(own.id(), finding.id());
+        assert_eq!(hear(&mut keeper, "evidence_added", &text), Err(Refused::Repeated));
+    }
+
+    #[test]
+    fn a_module_with_a_channel_of_its_own_needs_no_signature() {
+        let mut keeper = keeper();
+        let heard = hear(&mut keeper, "evidence_added:honeypot", EVIDENCE.as_bytes())
+            .expect("heard")
+            .expect("for us");
+        let Said::Evidence(finding) = heard.said else { panic!("evidence") };
+        assert_eq!(finding.proof, Proof::Proven, "as configured");
+        assert_eq!(hear(&mut keeper, "evidence_added:other", EVIDENCE.as_bytes()), Err(Refused::Unsigned));
+        let mut channels = keeper.channels();
+        channels.sort_unstable();
+        assert_eq!(
+            channels,
+            ["control_channel", "control_channel:honeypot", "evidence_added", "evidence_added:honeypot"]
+        );
+    }
+
+    #[test]
+    fn commands_are_heard_by_the_router_that_they_are_for() {
+        let mut keeper = keeper();
+        let mut say = |router: &str, nonce: &str, body: &str| {
+            let text = message("control_channel", router, NOW, nonce, body, SECRET);
+            hear(&mut keeper, "control_channel", &text).map(|heard| heard.map(|heard| heard.said))
+        };
+        let net = "203.0.113.9".parse().expect("a network");
+        let block = r#"{"command":"block","net":"203.0.113.9","seconds":60,"why":"a test"}"#;
+        assert_eq!(
+            say("gw1", "nonce-0001", block),
+            Ok(Some(Said::Block { net, seconds: 60, why: "a test".into() }))
+        );
+        assert_eq!(say("gw2", "nonce-0002", block), Ok(None));
+        assert_eq!(
+            say("*", "nonce-0003", r#"{"command":"unblock","net":"203.0.113.9"}"#),
+            Ok(Some(Said::Unblock(net)))
+        );
+        assert_eq!(say("gw1", "nonce-0004", r#"{"command":"reload"}"#), Ok(Some(Said::Reload)));
+        for wrong in [
+            r#"{"command":"stop_slips"}"#,
+            r#"{"command":"block","net":"203.0.113.9"}"#,
+            r#"{"command":"block","net":"203.0.113.9","seconds":99999999}"#,
+            r#"{"command":"block","net":"all","seconds":60}"#,
+            r#"{"command":"unblock"}"#,
+            r#"{"command":"reload","more":1}"#,
+            "stop_slips",
+        ] {
+            let nonce = format!("nonce-{}-{}", wrong.len(), wrong.as_bytes()[wrong.len() - 3]);
+            assert!(matches!(say("gw1", &nonce, wrong), Err(Refused::Wrong(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_signed_as_it_must_be_is_not_heard() {
+        let mut keeper = keeper();
+        let wrong_secret =
+            message("evidence_added", "*", NOW, "nonce-0001", EVIDENCE, "another secret, as long");
+        let other_channel = message("control_channel", "*", NOW, "nonce-0001", EVIDENCE, SECRET);
+        for text in [wrong_secret, other_channel] {
+            assert_eq!(hear(&mut keeper, "evidence_added", &text), Err(Refused::Unsigned));
+        }
+        for time in [NOW - SKEW - 1, NOW + SKEW + 1, NOW - 11] {
+            let text = message("evidence_added", "*", time, "nonce-0001", EVIDENCE, SECRET);
+            assert_eq!(hear(&mut keeper, "evidence_added", &text), Err(Refused::Stale));
+        }
+        // What routers tell is none of it, and is no error either.
+        assert_eq!(
+            hear(&mut keeper, "evidence_added", br#"{"version":1,"router":"gw2","id":"x"}"#),
+            Ok(None)
+        );
+        assert!(matches!(hear(&mut keeper, "evidence_added", EVIDENCE.as_bytes()), Err(Refused::Wrong(_))));
+        assert_eq!(hear(&mut keeper, "evidence_added", &vec![b' '; MOST_BYTES + 1]), Err(Refused::TooLong));
+        keeper.rules.secret = None;
+        let text = message("evidence_added", "*", NOW, "nonce-0009", EVIDENCE, SECRET);
+        assert_eq!(hear(&mut keeper, "evidence_added", &text), Err(Refused::Unsigned));
+    }
+
+    #[test]
+    fn evidence_that_makes_no_sense_is_not_heard() {
+        let mut keeper = keeper();
+        for (from, to) in [
+            ("PASSWORD_GUESSING", "NO_SUCH"),
+            ("PASSWORD_GUESSING", "P2P_REPORT"),
+            ("203.0.113.9", "224.0.0.1"),
+            ("203.0.113.9", "127.0.0.1"),
+            ("203.0.113.9", "0.0.0.0"),
+            ("203.0.113.9", "attic"),
+            ("0.8", "1.5"),
+            ("0.8", "-1"),
+            ("\"high\"", "\"worse\""),
+            ("\"tcp\"", "\"sctp\""),
+            ("22", "70000"),
+            ("\"proto\"", "\"protocol\""),
+            ("40 logins", &"x".repeat(MOST_TEXT + 1)),
+        ] {
+            let text = EVIDENCE.replace(from, to);
+            let said = hear(&mut keeper, "evidence_added:honeypot", text.as_bytes());
+            assert!(matches!(said, Err(Refused::Wrong(_))), "{to}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_module_that_says_too_much_is_not_heard_and_others_are() {
+        let mut keeper = keeper();
+        let mut heard = 0;
+        for _ in 0..500 {
+            heard += usize::from(hear(&mut keeper, "evidence_added:honeypot", EVIDENCE.as_bytes()).is_ok());
+        }
+        assert_eq!(heard, BURST as usize);
+        let text = message("evidence_added", "*", NOW, "nonce-0001", EVIDENCE, SECRET);
+        assert!(hear(&mut keeper, "evidence_added", &text).is_ok());
+        let later = keeper.hear("evidence_added:honeypot", EVIDENCE.as_bytes(), NOW, Duration::from_secs(2));
+        assert!(later.is_ok(), "a second later ten more");
+        for _ in 0..LOOKED_AT {
+            let _ = keeper.hear("evidence_added", b"{}", NOW, Duration::from_secs(2));
+        }
+        let text = message("evidence_added", "*", NOW, "nonce-0002", EVIDENCE, SECRET);
+        assert_eq!(keeper.hear("evidence_added", &text, NOW, Duration::from_secs(2)), Err(Refused::TooMany));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_at_all_does_harm(text in "\\PC*|[{}\":,a-z0-9]{0,200}") {
+            let mut keeper = keeper();
+            let _ = hear(&mut keeper, "evidence_added", text.as_bytes());
+            let _ = hear(&mut keeper, "evidence_added:honeypot", text.as_bytes());
+            let _ = hear(&mut keeper, "control_channel:honeypot", text.as_bytes());
+        }
+    }
+}

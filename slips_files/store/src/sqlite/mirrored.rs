@@ -1,0 +1,177 @@
+//! What is mirrored elsewhere, read page by page, so that no reader holds up the writer for long.
+
+use std::net::IpAddr;
+
+use rusqlite::{OptionalExtension, Row, params};
+use slips_core::time::{PacketTime, WindowId, WindowWidth};
+
+use super::story::Stories;
+use crate::profiles::Facts;
+use crate::redis::{AlertTold, EvidenceTold, OfProfile, Party, TimeWindow, VERSION, Word};
+use crate::render::{escape, iso};
+use crate::sink::StoreError;
+
+/// An evidence, its place in the order in which rows came, and its attacker, where that is an address.
+pub(crate) struct EvidenceRow {
+    pub(crate) place: i64,
+    pub(crate) attacker: Option<IpAddr>,
+    pub(crate) told: EvidenceTold,
+}
+
+/// An alert, its place in the order in which rows came, and when it was.
+pub(crate) struct AlertRow {
+    pub(crate) place: i64,
+    pub(crate) at: PacketTime,
+    pub(crate) told: AlertTold,
+}
+
+impl Stories {
+    /// Evidence that was last seen at `since` or later, with the address of its attacker where it is one: of those before this place, at most
+    /// `most`, the newest first.
+    pub(crate) fn mirrored_evidence(
+        &self,
+        before: i64,
+        since: PacketTime,
+        most: u32,
+        router: &Word,
+        width: WindowWidth,
+    ) -> Result<Vec<EvidenceRow>, StoreError> {
+        let read = || {
+            let mut rows = self.db.prepare_cached(
+                "SELECT rowid, * FROM evidence WHERE rowid < ? AND last_seen >= ? ORDER BY rowid DESC LIMIT ?",
+            )?;
+            let mut uids = self
+                .db
+                .prepare_cached("SELECT uid FROM evidence_flows WHERE evidence_id = ? ORDER BY uid")?;
+            let mut found = Vec::new();
+            let mut rows = rows.query(params![before, since.0, most])?;
+            while let Some(row) = rows.next()? {
+                let mut told = evidence(row, router, width)?;
+                told.uid = uids.query_map([&told.id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+                let attacker = match told.attacker.ioc_type.as_str() {
+                    "ip" => told.attacker.value.parse().ok(),
+                    _ => None,
+                };
+                found.push(EvidenceRow { place: row.get("rowid")?, attacker, told });
+            }
+            Ok(found)
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// Alerts, likewise, with when each was.
+    pub(crate) fn mirrored_alerts(
+        &self,
+        before: i64,
+        since: PacketTime,
+        most: u32,
+        router: &Word,
+    ) -> Result<Vec<AlertRow>, StoreError> {
+        let read = || {
+            let mut rows = self.db.prepare_cached(
+                "SELECT rowid, * FROM alerts WHERE rowid < ? AND at >= ? ORDER BY rowid DESC LIMIT ?",
+            )?;
+            let mut of = self.db.prepare_cached(
+                "SELECT evidence_id FROM alert_evidence WHERE alert_id = ? ORDER BY position",
+            )?;
+            let mut found = Vec::new();
+            let mut rows = rows.query(params![before, since.0, most])?;
+            while let Some(row) = rows.next()? {
+                let (at, mut told) = alert(row, router)?;
+                told.correl_id =
+                    of.query_map([&told.id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+                found.push(AlertRow { place: row.get("rowid")?, at, told });
+            }
+            Ok(found)
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// Profiles that were seen after this moment and, of those seen at it, after this address; at most `most`, the longest unseen first.
+    pub(crate) fn mirrored_profiles(
+        &self,
+        after: (PacketTime, &str),
+        most: u32,
+    ) -> Result<Vec<(PacketTime, IpAddr, Facts)>, StoreError> {
+        let read = || {
+            let mut rows = self.db.prepare_cached(
+                "SELECT last, addr, facts FROM profiles WHERE last >= ?1 AND (last > ?1 OR addr > ?2)
+                 ORDER BY last, addr LIMIT ?3",
+            )?;
+            let mut found = Vec::new();
+            let mut rows = rows.query(params![after.0.0, after.1, most])?;
+            while let Some(row) = rows.next()? {
+                let (addr, facts): (String, String) = (row.get("addr")?, row.get("facts")?);
+                if let (Ok(addr), Ok(facts)) = (addr.parse(), serde_json::from_str(&facts)) {
+                    found.push((PacketTime(row.get("last")?), addr, facts));
+                }
+            }
+            Ok(found)
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// When the one was seen last before which so many were not seen for longer.
+    pub(crate) fn mirrored_from(&self, newest: u32) -> Result<Option<PacketTime>, StoreError> {
+        let sql = "SELECT last FROM profiles ORDER BY last DESC LIMIT 1 OFFSET ?";
+        let read = || self.db.query_row(sql, [newest], |row| row.get(0)).optional();
+        read().map(|last| last.map(PacketTime)).map_err(|source| self.failed(source))
+    }
+}
+
+fn evidence(row: &Row<'_>, router: &Word, width: WindowWidth) -> rusqlite::Result<EvidenceTold> {
+    let time = |column: &str| row.get(column).map(|at| iso(PacketTime(at)));
+    let victim: Option<String> = row.get("victim")?;
+    let kind_of_victim: Option<String> = row.get("victim_type")?;
+    let (description, related): (String, Option<String>) = (row.get("description")?, row.get("related")?);
+    Ok(EvidenceTold {
+        version: VERSION,
+        router: router.to_string(),
+        id: row.get("id")?,
+        evidence_type: row.get("kind")?,
+        description: escape(&description).into_owned(),
+        attacker: Party { ioc_type: row.get("attacker_type")?, value: row.get("attacker")? },
+        victim: victim.zip(kind_of_victim).map(|(value, ioc_type)| Party { ioc_type, value }),
+        threat_level: row.get("level")?,
+        confidence: row.get("confidence")?,
+        profile: OfProfile { ip: row.get("profile")? },
+        timewindow: TimeWindow::new(WindowId(row.get("window")?), width),
+        uid: Vec::new(),
+        timestamp: time("at")?,
+        last_seen: time("last_seen")?,
+        proto: row.get("proto")?,
+        src_port: row.get("src_port")?,
+        dst_port: row.get("dst_port")?,
+        rel_id: related.iter().flat_map(|ids| ids.split(',')).map(str::to_owned).collect(),
+        count: row.get("count")?,
+        weight: row.get("weight")?,
+        accumulated_threat_level: row.get("accumulated")?,
+        proven: row.get("proven")?,
+    })
+}
+
+fn alert(row: &Row<'_>, router: &Word) -> rusqlite::Result<(PacketTime, AlertTold)> {
+    let time = |column: &str| row.get(column).map(|at| iso(PacketTime(at)));
+    let told = AlertTold {
+        version: VERSION,
+        router: router.to_string(),
+        id: row.get("id")?,
+        profile: OfProfile { ip: row.get("attacker")? },
+        timewindow: TimeWindow {
+            number: row.get("window")?,
+            start_time: time("window_start")?,
+            end_time: time("window_end")?,
+        },
+        accumulated_threat_level: row.get("accumulated")?,
+        correl_id: Vec::new(),
+        last_flow_datetime: time("at")?,
+        threat_level: row.get("level")?,
+        confidence: row.get("confidence")?,
+        cause: row.get("cause")?,
+        proven: row.get("proven")?,
+        in_conversation: row.get("in_conversation")?,
+        attacker_is_local: row.get("attacker_is_local")?,
+        last_evidence: None,
+    };
+    Ok((PacketTime(row.get("at")?), told))
+}

@@ -1,0 +1,499 @@
+//! The mirror in Redis as a part of the daemon: a thread that takes records as far as there is room, and sends what becomes of them. Redis slow,
+//! full, restarted, absent or hostile harms the mirror alone; when it is well again, all is sent anew from the database.
+
+mod bus;
+mod line;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, RedisError, cmd};
+use slips_core::record::Record;
+use slips_core::settings::Settings;
+use slips_store::Stories;
+use slips_store::redis::{Channel, Follow, Keys, Mirror, MirrorSettings, Replay};
+use slips_systemd::journal::Journal;
+
+use super::clocks::Clocks;
+use super::entries;
+use super::outbox::{Lane, Shed};
+use super::pulse::Pulse;
+use super::responder::Gauges;
+use crate::config::Config;
+pub use bus::{Voices, build as bus};
+use line::{Line, Sent};
+
+/// Record batches that may wait for the thread.
+const QUEUE: usize = 64;
+/// Commands that are gathered before they are sent, if more wait.
+const GATHERED: usize = 512;
+/// How long the thread waits for records, and what comes each so often.
+const BEAT: Duration = Duration::from_secs(1);
+const LISTENERS: Duration = Duration::from_secs(2);
+const SWEEP: Duration = Duration::from_secs(60);
+/// Between two pages of what is sent anew the processor is somebody else's.
+const BREATH: Duration = Duration::from_millis(1);
+/// How long is waited; tests wait less.
+struct Pace {
+    /// The database is at most this old: what is sent anew is read so long after the first record that is mirrored again.
+    settled: Duration,
+    /// How often profiles are read that changed.
+    follow: Duration,
+    /// After an answer that Redis takes nothing it is tried again to send all anew after so long, twice as long each time.
+    first_pause: Duration,
+    longest_pause: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        Self { settled: secs(3), follow: secs(5), first_pause: secs(1), longest_pause: secs(30) }
+    }
+}
+
+/// What is sent anew.
+enum Playing {
+    /// All is equal, as far as is known.
+    Not,
+    /// It begins then.
+    From(Duration),
+    /// It goes on.
+    Goes(Box<Replay>),
+}
+
+/// Why the mirror is not equal to what it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Gone,
+    Refuses,
+}
+
+/// When each of the regular things is to be done next.
+#[derive(Default)]
+struct Due {
+    beat: Duration,
+    listeners: Duration,
+    follow: Duration,
+    sweep: Duration,
+}
+
+/// What the thread takes from others.
+struct From {
+    records: Receiver<Vec<Record>>,
+    /// What had no room on the way, and what of it was seen.
+    shed: (Arc<Shed>, u64),
+    /// Whether events are wanted at all.
+    traffic: Arc<AtomicBool>,
+    gauges: Arc<Gauges>,
+    pulse: Arc<Pulse>,
+    voices: Arc<Voices>,
+}
+
+/// See the module.
+pub struct Mirroring {
+    line: Line,
+    mirror: Mirror,
+    flows: PathBuf,
+    blocks: PathBuf,
+    facts: Vec<(&'static str, String)>,
+    from: From,
+    journal: Journal,
+    clocks: Clocks,
+    playing: Playing,
+    pace: Pace,
+    pause: Duration,
+    follow: Option<Follow>,
+    due: Due,
+    trouble: Option<Trouble>,
+    unread: bool,
+    /// Something was lost while all was sent anew.
+    again: bool,
+    /// Which change of the blocks was mirrored.
+    changes: Option<u64>,
+    /// Records that were not mirrored when they came.
+    missed: u64,
+}
+
+/// The thread's work and the way to it, where there is a Redis. `say` hears what keeps it from being used.
+pub fn build(
+    config: &Config,
+    settings: &Settings,
+    gauges: &Arc<Gauges>,
+    pulse: &Arc<Pulse>,
+    voices: &Arc<Voices>,
+    mut journal: Journal,
+) -> Option<(Mirroring, Lane)> {
+    if !config.redis.is_on() {
+        return None;
+    }
+    let server = match config.redis.server() {
+        Ok(server) => server,
+        Err(problem) => {
+            journal.send(&entries::degraded("redis", &problem));
+            return None;
+        }
+    };
+    let mirror = Mirror::new(MirrorSettings {
+        keys: Keys::new(config.redis.prefix(), config.redis.router()),
+        ttl: config.redis.ttl.0.as_secs(),
+        width: settings.width,
+        local: settings.local_nets.clone(),
+    });
+    let traffic = Arc::new(AtomicBool::new(false));
+    let wanted = Arc::clone(&traffic);
+    let (to, records) = sync_channel(QUEUE);
+    let lane = Lane::new(to, move |record| match record {
+        Record::Events(_) | Record::ProfileNew { .. } => wanted.load(Ordering::Relaxed),
+        other => Mirror::wants(other),
+    });
+    let (clocks, pace) = (Clocks::default(), Pace::default());
+    let started = slips_store::render::iso(slips_core::time::PacketTime((clocks.wall)()));
+    let mirroring = Mirroring {
+        line: Line::new(server),
+        mirror,
+        flows: config.output.directory.join("flows.sqlite"),
+        blocks: config.output.directory.join("blocks.sqlite"),
+        facts: vec![
+            ("slips_version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("analysis_start", started),
+            ("input_type", "interface".to_owned()),
+            ("width", settings.width.span().as_secs_f64().to_string()),
+            ("evidence_detection_threshold", settings.threshold.to_string()),
+            (
+                "mode",
+                if config.firewall.mode == crate::config::Mode::Monitor { "monitor" } else { "enforce" }
+                    .into(),
+            ),
+        ],
+        from: From {
+            records,
+            shed: (lane.shed(), 0),
+            traffic,
+            gauges: Arc::clone(gauges),
+            pulse: Arc::clone(pulse),
+            voices: Arc::clone(voices),
+        },
+        journal,
+        clocks,
+        playing: Playing::Not,
+        pause: pace.first_pause,
+        pace,
+        follow: None,
+        due: Due::default(),
+        trouble: None,
+        unread: false,
+        again: false,
+        changes: None,
+        missed: 0,
+    };
+    Some((mirroring, lane))
+}
+
+impl Mirroring {
+    /// Goes on until the engine is gone.
+    pub fn run(mut self) {
+        let mut out = Vec::new();
+        loop {
+            let now = (self.clocks.steady)();
+            self.reach(now, &mut out);
+            let plays = matches!(self.playing, Playing::Goes(_)) && self.line.is_up();
+            let wait = if plays { BREATH } else { self.idle(now) };
+            let more = match self.from.records.recv_timeout(wait) {
+                Ok(batch) => {
+                    self.take(&batch, &mut out);
+                    self.gather(&mut out);
+                    true
+                }
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            if self.line.is_up() {
+                self.regularly(&mut out);
+                self.play(&mut out);
+            }
+            self.send(&mut out);
+            self.show();
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, records: &[Record], out: &mut Vec<Cmd>) {
+        for record in records {
+            self.mirror.take(record, out);
+        }
+        if !self.line.is_up() {
+            // What stands in open windows is known all the same.
+            out.clear();
+            self.missed +=
+                records.iter().filter(|record| !matches!(record, Record::Events(_))).count() as u64;
+        }
+    }
+
+    /// Takes what waits already, until it is enough to be sent.
+    fn gather(&mut self, out: &mut Vec<Cmd>) {
+        while out.len() < GATHERED {
+            let Ok(batch) = self.from.records.try_recv() else { return };
+            self.take(&batch, out);
+        }
+    }
+
+    /// How long nothing has to be done.
+    fn idle(&self, now: Duration) -> Duration {
+        let next = match self.line.next_try() {
+            Some(at) => at,
+            None => self.due.beat,
+        };
+        next.saturating_sub(now).min(BEAT)
+    }
+
+    /// Connects, if it is time.
+    fn reach(&mut self, now: Duration, out: &mut Vec<Cmd>) {
+        match self.line.reach(now) {
+            None => {}
+            Some(Err(error)) => self.went(Trouble::Gone, &format!("{} is not reached: {error}", self.line)),
+            Some(Ok(())) => {
+                out.clear();
+                self.due = Due::default();
+                self.changes = None;
+                self.mirror.remember();
+                self.mirror.analysis(&self.facts, out);
+                self.playing = Playing::From(now.saturating_add(self.pace.settled));
+            }
+        }
+    }
+
+    /// Sends; what is not taken is sent anew later.
+    fn send(&mut self, out: &mut Vec<Cmd>) {
+        match self.line.send(out) {
+            Sent::All => {}
+            Sent::Refused(why) => {
+                self.went(Trouble::Refuses, &format!("{} does not take what is mirrored: {why}", self.line));
+                self.changes = None;
+                self.renew_later();
+            }
+            Sent::Broken(error) => {
+                self.playing = Playing::Not;
+                self.went(Trouble::Gone, &format!("{} is lost: {error}", self.line));
+            }
+        }
+        let lost = self.from.shed.0.records.load(Ordering::Relaxed);
+        if lost != self.from.shed.1 {
+            self.missed += lost - self.from.shed.1;
+            self.from.shed.1 = lost;
+            match self.playing {
+                Playing::Goes(_) => self.again = true,
+                Playing::Not if self.line.is_up() => self.renew_later(),
+                Playing::Not | Playing::From(_) => {}
+            }
+        }
+    }
+
+    /// Everything is to be sent anew, after a pause that grows: what is sent from now on is newer than what will be read, all else is not.
+    fn renew_later(&mut self) {
+        self.mirror.remember();
+        self.again = false;
+        let now = (self.clocks.steady)();
+        let pause = self.pause;
+        self.pause = (pause * 2).min(self.pace.longest_pause);
+        self.playing = Playing::From(now.saturating_add(pause.max(self.pace.settled)));
+    }
+
+    /// Tells of trouble once, whatever is tried meanwhile.
+    fn went(&mut self, trouble: Trouble, what: &str) {
+        if self.trouble.replace(trouble).is_none() {
+            let text = format!("{what}; detection goes on, and the mirror follows when it can");
+            self.journal.send(&entries::degraded("redis", &text));
+        }
+    }
+
+    /// Sends some of what is sent anew.
+    fn play(&mut self, out: &mut Vec<Cmd>) {
+        let now = (self.clocks.steady)();
+        match &mut self.playing {
+            Playing::Not => {}
+            Playing::From(at) if *at > now => {}
+            Playing::From(_) => self.begin(out),
+            Playing::Goes(replay) => match replay.step(&mut self.mirror, out) {
+                Ok(None) => {}
+                Ok(Some(follow)) => {
+                    self.follow = Some(follow);
+                    // Before its end is believed the last of it is sent.
+                    self.playing = Playing::Not;
+                    self.send(out);
+                    match self.playing {
+                        Playing::Not if self.again => self.renew_later(),
+                        Playing::Not if self.line.is_up() => self.is_equal(),
+                        _ => {}
+                    }
+                }
+                Err(error) => {
+                    self.unread(&error);
+                    self.renew_later();
+                }
+            },
+        }
+    }
+
+    fn begin(&mut self, out: &mut Vec<Cmd>) {
+        let wall = (self.clocks.wall)();
+        // What came meanwhile is sent before it is asked what there is.
+        self.mirror.renew(out);
+        self.playing = Playing::Not;
+        self.send(out);
+        if !matches!(self.playing, Playing::Not) {
+            return;
+        }
+        let had =
+            self.line.ask(cmd("ZRANGE").arg(self.mirror.settings().keys.blocked()).arg(0).arg(MOST_BLOCKS));
+        let had: Vec<String> = match had.and_then(|had| Ok(Vec::from_redis_value(had)?)) {
+            Ok(had) => had,
+            Err(error) => return self.failed(&error),
+        };
+        match Stories::open(&self.blocks).and_then(|book| book.standing(wall)) {
+            Ok(standing) => {
+                let all = (had.as_slice(), standing.as_slice());
+                let replay = Replay::begin(&mut self.mirror, &self.flows, all, wall, out);
+                self.playing = Playing::Goes(Box::new(replay));
+            }
+            Err(error) => {
+                self.unread(&error);
+                self.renew_later();
+            }
+        }
+    }
+
+    /// An answer was none.
+    fn failed(&mut self, error: &RedisError) {
+        match self.line.is_up() {
+            true => {
+                self.went(Trouble::Refuses, &format!("{} does not answer: {error}", self.line));
+                self.renew_later();
+            }
+            false => self.went(Trouble::Gone, &format!("{} is lost: {error}", self.line)),
+        }
+    }
+
+    fn is_equal(&mut self) {
+        self.pause = self.pace.first_pause;
+        self.unread = false;
+        if self.trouble.take().is_some() {
+            let text = format!("{} is there again, and the mirror is equal to what it shows", self.line);
+            self.journal.send(&entries::degraded("redis", &text));
+        }
+    }
+
+    /// The database cannot be read: told once until it can.
+    fn unread(&mut self, error: &slips_store::StoreError) {
+        if !std::mem::replace(&mut self.unread, true) {
+            self.journal
+                .send(&entries::degraded("redis", &format!("what is mirrored cannot be read: {error}")));
+        }
+    }
+
+    /// What comes each so often.
+    fn regularly(&mut self, out: &mut Vec<Cmd>) {
+        let (now, wall) = ((self.clocks.steady)(), (self.clocks.wall)());
+        if now >= self.due.beat {
+            self.due.beat = now.saturating_add(BEAT);
+            self.beat(wall, out);
+        }
+        if now >= self.due.listeners {
+            self.due.listeners = now.saturating_add(LISTENERS);
+            self.listeners();
+        }
+        if now >= self.due.sweep {
+            self.due.sweep = now.saturating_add(SWEEP);
+            self.mirror.sweep(wall, out);
+            // Blocks without an end live on.
+            self.changes = None;
+        }
+        if now >= self.due.follow && !matches!(self.playing, Playing::Goes(_)) {
+            let Some(follow) = &mut self.follow else { return };
+            match follow.step(&self.mirror, &self.flows, out) {
+                // The rest at the next turn.
+                Ok(true) => {}
+                Ok(false) => {
+                    follow.again();
+                    self.due.follow = now.saturating_add(self.pace.follow);
+                }
+                Err(error) => {
+                    self.due.follow = now.saturating_add(self.pace.follow);
+                    self.unread(&error);
+                }
+            }
+        }
+    }
+
+    fn beat(&mut self, wall: i64, out: &mut Vec<Cmd>) {
+        let changes = self.from.gauges.changes.load(Ordering::Relaxed);
+        if self.changes != Some(changes) {
+            match Stories::open(&self.blocks).and_then(|book| book.standing(wall)) {
+                Ok(standing) => {
+                    self.changes = Some(changes);
+                    self.mirror.blocks(&standing, wall, out);
+                }
+                Err(error) => self.unread(&error),
+            }
+        }
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let (flows, blocks) =
+            (load(&self.from.pulse.flows), self.from.gauges.blocks.load(Ordering::Relaxed) as u64);
+        let alive = format!("\"flows\":{flows},\"blocks\":{blocks}");
+        let figures = [
+            ("flows", flows),
+            ("blocks", blocks),
+            ("packets_dropped", load(&self.from.pulse.drops)),
+            ("not_mirrored", self.missed),
+            ("outside_heard", load(&self.from.voices.heard)),
+            ("outside_refused", load(&self.from.voices.refused)),
+            ("messages_not_made", self.mirror.untold()),
+        ];
+        self.mirror.beat(wall, &alive, &figures, out);
+    }
+
+    /// Finds out on which channels about traffic somebody listens.
+    fn listeners(&mut self) {
+        let traffic: Vec<Channel> =
+            Channel::ALL.iter().copied().filter(|channel| channel.is_traffic()).collect();
+        let mut ask = cmd("PUBSUB");
+        ask.arg("NUMSUB");
+        for channel in &traffic {
+            ask.arg(channel.name());
+        }
+        // Whom the access list does not let ask has no listeners.
+        let told =
+            self.line.ask(&ask).ok().and_then(|told| Vec::<(String, u64)>::from_redis_value(told).ok());
+        let heard: HashSet<Channel> = traffic
+            .into_iter()
+            .filter(|channel| told.iter().flatten().any(|(name, count)| name == channel.name() && *count > 0))
+            .collect();
+        self.mirror.listened(heard);
+        self.from.traffic.store(self.mirror.wants_traffic(), Ordering::Relaxed);
+    }
+
+    /// How the mirror stands, for the status of the daemon.
+    fn show(&self) {
+        let text = match self.trouble {
+            None => String::new(),
+            Some(Trouble::Gone) => format!("; redis is not reached, {} records not mirrored", self.missed),
+            Some(Trouble::Refuses) => "; redis takes nothing".to_owned(),
+        };
+        if let Ok(mut shown) = self.from.pulse.redis.lock()
+            && *shown != text
+        {
+            *shown = text;
+        }
+    }
+}
+
+/// Blocks of ours that Redis is asked for; what is beyond ends by itself.
+const MOST_BLOCKS: u32 = 100_000;
+
+#[cfg(test)]
+mod tests;
