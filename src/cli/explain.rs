@@ -13,6 +13,7 @@ use slips_store::{Story, ToldEvidence};
 
 use super::kept::end;
 use super::{Exit, Explain, Failure, print_out};
+use crate::export;
 
 /// Flows of one evidence that are shown to people; `--json` has all.
 const SHOWN_FLOWS: usize = 8;
@@ -57,7 +58,7 @@ fn as_json(story: &Story) -> Result<String, Failure> {
             .collect();
     }
     told["why"] = why(story).into();
-    Ok(format!("{told}\n"))
+    Ok(export::json(&told).map_err(Failure::software)? + "\n")
 }
 
 fn as_text(story: &Story) -> String {

@@ -7,7 +7,8 @@ use serde_json::Value;
 use slips_firewall::{Origin, flush_all, list_all};
 use slips_systemd::notify::Environment;
 
-use super::{Exit, Failure, FirewallCommand};
+use super::table::{Cell, Column, Table};
+use super::{Exit, Failure, FirewallCommand, print_out};
 use crate::control::{self, Answer, Ask, Unasked};
 use crate::daemon::restore::restore;
 
@@ -175,16 +176,47 @@ fn list(json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     if lines.is_empty() {
-        println!("nothing is blocked");
+        return print_out("nothing is blocked\n");
     }
+    let mut table = Table::new([
+        Column::whole("network"),
+        Column::number("time left"),
+        Column::whole("by"),
+        Column::whole("how"),
+        Column::text("why"),
+    ]);
     for line in lines {
-        let Line { net, seconds_left, reason, by, manner } = line;
-        println!("{net:<43} {seconds_left:>8} s left  {by:<6} {manner:<7} {reason}");
+        let cells = [&line.net, &left(line.seconds_left), line.by, line.manner, &line.reason];
+        table.row(cells.map(Cell::new));
     }
-    Ok(())
+    print_out(&table.show())
+}
+
+/// `45s`, `9m 58s`, `23h 59m`, `6d 23h`.
+fn left(secs: u64) -> String {
+    match secs {
+        0..60 => format!("{secs}s"),
+        60..3_600 => format!("{}m {:02}s", secs / 60, secs % 60),
+        3_600..86_400 => format!("{}h {:02}m", secs / 3_600, secs / 60 % 60),
+        _ => format!("{}d {:02}h", secs / 86_400, secs / 3_600 % 24),
+    }
 }
 
 fn failure(error: slips_firewall::Error) -> Failure {
     let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };
     Failure { exit, error: anyhow::Error::from(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left;
+
+    #[test]
+    fn time_left_is_told_in_two_units() {
+        for (secs, text) in
+            [(0, "0s"), (59, "59s"), (598, "9m 58s"), (86_399, "23h 59m"), (604_799, "6d 23h")]
+        {
+            assert_eq!(left(secs), text);
+        }
+    }
 }

@@ -216,10 +216,18 @@ pub(super) fn blocks(asked: &Blocks) -> Result<(), Failure> {
             Cell::new(state).look(look),
             Cell::new(&block.manner),
             Cell::new(&block.source),
-            Cell::new(&block.reason),
+            Cell::new(why(block)),
         ]
     };
     asked.list.print("nothing is blocked", &columns, row, |page| stories.blocks(&query, page))
+}
+
+/// Why it was made, and why it was lifted.
+fn why(block: &StoredBlock) -> String {
+    match &block.unblock {
+        None => block.reason.clone(),
+        Some(unblock) => format!("{}; lifted by {}: {}", block.reason, unblock.source, unblock.reason),
+    }
 }
 
 fn state(block: &StoredBlock, now: &str) -> &'static str {

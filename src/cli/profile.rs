@@ -40,7 +40,11 @@ pub(super) fn run(asked: &ProfileOf) -> Result<(), Failure> {
         ));
     };
     let told = tell(addr, &profile, &Known::of(&config)?);
-    print_out(&if asked.place.json { format!("{told}\n") } else { as_text(&told) })
+    print_out(&if asked.place.json {
+        export::json(&told).map_err(Failure::software)? + "\n"
+    } else {
+        as_text(&told)
+    })
 }
 
 /// `slips profiles`: who was seen lately.

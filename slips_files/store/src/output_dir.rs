@@ -19,7 +19,7 @@ pub struct OutputDir {
 
 impl OutputDir {
     /// The files that a run may leave in the directory, besides Zeek-compatible logs.
-    const FILES: [&'static str; 7] = [
+    const FILES: [&'static str; 10] = [
         "alerts.json",
         "alerts.log",
         "flows.sqlite",
@@ -27,6 +27,9 @@ impl OutputDir {
         "flows.sqlite-shm",
         "slips.log",
         "errors.log",
+        "labeled_flows.tsv",
+        "labeled_flows.json",
+        "labeled_flows.csv",
     ];
 
     /// Makes the directory (and its parents) or goes on in one that is ours: files are appended to. For the daemon.

@@ -12,6 +12,7 @@ use slips_p2p::roster::Roster;
 use super::invites::time;
 use super::{Desk, Done, find_peer, said, short, wrong};
 use crate::cli::Failure;
+use crate::cli::table::{Cell, Column, Table};
 use crate::control::{self, Ask, PeersAsk};
 use crate::peers::State;
 
@@ -183,14 +184,19 @@ fn org_json(state: &State, now: Moment) -> Vec<Value> {
 }
 
 fn table(told: &Value) -> String {
-    let mut rows = vec![
-        ["NAME", "ID", "GROUP", "ROLE", "WEIGHT", "CONFIRMED", "CONNECTED", "LAST SEEN", "TRUST"]
-            .map(str::to_owned),
+    let columns = [
+        Column::text("name"),
+        Column::whole("id"),
+        Column::text("group"),
+        Column::whole("role"),
+        Column::number("weight"),
+        Column::whole("confirmed"),
+        Column::whole("connected"),
+        Column::whole("last seen"),
+        Column::number("trust"),
     ];
-    for peer in told["peers"].as_array().into_iter().flatten() {
-        rows.push(cells(peer));
-    }
-    let mut text = if rows.len() == 1 { "no peers\n".to_owned() } else { align(&rows) };
+    let rows: Vec<_> = told["peers"].as_array().into_iter().flatten().map(cells).collect();
+    let mut text = if rows.is_empty() { "no peers\n".to_owned() } else { align(columns, rows) };
     for org in told["organisations"].as_array().into_iter().flatten() {
         text += &org_line(org);
     }
@@ -255,17 +261,13 @@ fn cells(peer: &Value) -> [String; 9] {
     ]
 }
 
-fn align<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..N).map(|at| width(at).unwrap_or(0)).collect();
-    let mut text = String::new();
+/// A table of texts.
+fn align<const N: usize>(columns: [Column; N], rows: Vec<[String; N]>) -> String {
+    let mut table = Table::new(columns);
     for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text += line.trim_end();
-        text.push('\n');
+        table.row(row.map(Cell::new));
     }
-    text
+    table.show()
 }
 
 fn org_line(org: &Value) -> String {
@@ -297,8 +299,17 @@ fn report_lines(told: &Value, state: &State) -> String {
         row.map_or_else(|| id.to_owned(), crate::peers::table::PeerRow::called)
     };
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let mut rows =
-        vec![["ABOUT", "BY", "KIND", "SCORE", "SURE", "SINCE", "UNTIL", "EVIDENCE"].map(str::to_owned)];
+    let columns = [
+        Column::whole("about"),
+        Column::text("by"),
+        Column::whole("kind"),
+        Column::number("score"),
+        Column::number("sure"),
+        Column::whole("since"),
+        Column::whole("until"),
+        Column::text("evidence"),
+    ];
+    let mut rows = Vec::new();
     for report in told["reports"].as_array().into_iter().flatten() {
         let evidence = report["evidence"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let when = |key: &str| report[key].as_u64().map_or_else(|| "-".into(), |ms| time(Moment(ms)));
@@ -316,7 +327,7 @@ fn report_lines(told: &Value, state: &State) -> String {
             evidence.collect::<Vec<_>>().join(" "),
         ]);
     }
-    let mut text = if rows.len() == 1 { "no peer says anything\n".to_owned() } else { align(&rows) };
+    let mut text = if rows.is_empty() { "no peer says anything\n".to_owned() } else { align(columns, rows) };
     if told["more"] == true {
         text += "there are more: ask about one address\n";
     }

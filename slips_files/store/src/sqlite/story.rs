@@ -1,6 +1,7 @@
 //! The story of an alert as flows.sqlite knows it: the evidence in it, the flows behind each, what was blocked.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
@@ -50,13 +51,11 @@ impl Stories {
     /// Opens a database that exists.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+        let (db, version) = connect(&path).map_err(|source| match source.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.clone() },
             _ => StoreError::Sqlite { doing: "open", path: path.clone(), source },
-        };
-        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-        let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-        if !schema::is_ours(&db).map_err(failed)? || version == 0 {
+        })?;
+        if version == 0 {
             return Err(StoreError::Foreign { path });
         }
         if version > schema::newest() {
@@ -90,7 +89,11 @@ impl Stories {
 
     /// The story of one alert; `None` when there is no such alert.
     pub fn tell(&self, id: &str) -> Result<Option<Story>, StoreError> {
-        self.read(id).map_err(|source| self.failed(source))
+        let Some(mut story) = self.read(id).map_err(|source| self.failed(source))? else { return Ok(None) };
+        let attacker = &story.alert.attacker;
+        let net = attacker.parse::<Net>().map_or_else(|_| attacker.clone(), |net| net.to_string());
+        story.blocks = self.blocks_of(id, &net)?;
+        Ok(Some(story))
     }
 
     pub(crate) fn failed(&self, source: rusqlite::Error) -> StoreError {
@@ -118,10 +121,7 @@ impl Stories {
             flows.sort_by(|a, b| (&a.start, &a.uid).cmp(&(&b.start, &b.uid)));
             ToldEvidence { flows, flows_named: evidence.uids.len(), evidence }
         });
-        let net =
-            alert.attacker.parse::<Net>().map_or_else(|_| alert.attacker.clone(), |net| net.to_string());
-        let blocks = self.blocks_of(id, &net)?;
-        Ok(Some(Story { alert, evidence: told.collect(), blocks }))
+        Ok(Some(Story { alert, evidence: told.collect(), blocks: Vec::new() }))
     }
 
     /// The stored flows of these names that began at `since` or later, by their names: one pass over the fingerprints (see the schema).
@@ -155,5 +155,61 @@ impl Stories {
             }
         }
         Ok(found)
+    }
+}
+
+/// Opens a database to read; the second is its layout, 0 where it is none of ours.
+fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
+    let look = |db: Connection| {
+        let version = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let ours = schema::is_ours(&db)?;
+        Ok((db, if ours { version } else { 0 }))
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let opened = Connection::open_with_flags(path, flags).and_then(look);
+    let Err(error) = opened else { return opened };
+    // Whoever may read the file and not write beside it cannot take part in the journal's locks. Where there is no journal nobody writes.
+    let is_shut = matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly));
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-wal");
+    if !is_shut || !path.is_file() || Path::new(&journal).exists() {
+        return Err(error);
+    }
+    Connection::open_with_flags(unchanging(path), flags | OpenFlags::SQLITE_OPEN_URI).and_then(look)
+}
+
+/// The name of a file for SQLite that says that nobody changes it.
+fn unchanging(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut name = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                name.push(char::from(*byte))
+            }
+            // Writing to a String cannot fail.
+            other => drop(write!(name, "%{other:02x}")),
+        }
+    }
+    name + "?immutable=1"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_beside_which_nothing_may_be_written_is_read_by_any_name() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("a b?c#%41.sqlite");
+        drop(schema::open(&path, schema::Durability::Whole).expect("made"));
+        let db = Connection::open_with_flags(
+            unchanging(&path),
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
+        );
+        let version: i64 =
+            db.expect("opened").query_row("PRAGMA user_version", [], |row| row.get(0)).expect("its layout");
+        assert_eq!(version, schema::newest());
+        assert_eq!(connect(&path).expect("opened").1, schema::newest());
     }
 }

@@ -53,27 +53,40 @@ impl Stories {
         let last = flows.iter().map(|(start, _)| start.0).max().unwrap_or(told);
         // What was found up to the last connection of this page; after the last page, all that is left.
         let upto = if next.is_some() { last.max(told) } else { until.saturating_sub(1) };
-        let lines = self.lines(query.profile, flows, (told, upto))?;
-        let next = next.map(|id| format!("{CURSOR}{id}_{upto}"));
-        Ok(Rows { rows: lines, next })
+        let own = query.profile.to_string();
+        let found = self.found_of(&own, "at > ?4 AND at <= ?5", (told, upto), (told, upto))?;
+        let alerts = self.alerts_of(&own, (told, upto))?;
+        let ends = [found.last().map(|it| it.at), alerts.last().map(|(at, _)| *at)];
+        let full = [found.len(), alerts.len()].map(|length| length >= FINDINGS as usize);
+        // Where there is more than a page takes, the next one goes on before the last that was read: it may have had others beside it.
+        let cut = ends.into_iter().zip(full).filter(|(_, full)| *full).filter_map(|(end, _)| end).min();
+        let cut = cut.map(|at| at.0.saturating_sub(1)).filter(|at| *at > told);
+        let upto = cut.unwrap_or(upto);
+        let here = |at: &PacketTime| told < at.0 && at.0 <= upto;
+        let mut lines = self.connections(query.profile, flows)?;
+        lines.extend(found.iter().filter(|it| here(&it.at)).map(|it| (it.at, it.line(&own))));
+        lines.extend(alerts.into_iter().filter(|(at, _)| here(at)));
+        lines.sort_by_key(|(at, _)| *at);
+        let next = next.or_else(|| cut.map(|_| i64::MAX)).map(|id| format!("{CURSOR}{id}_{upto}"));
+        Ok(Rows { rows: lines.into_iter().map(|(_, line)| line).collect(), next })
     }
 
-    fn lines(
+    fn connections(
         &self,
         profile: IpAddr,
         flows: Vec<(PacketTime, StoredFlow)>,
-        (told, upto): (i64, i64),
-    ) -> Result<Vec<TimelineLine>, ReadError> {
-        let mut said = self.said(profile, &flows)?;
+    ) -> Result<Vec<(PacketTime, TimelineLine)>, ReadError> {
         let starts = flows.iter().map(|(start, _)| start.0);
-        let times = (starts.clone().min().unwrap_or(told).min(told), starts.max().unwrap_or(upto).max(upto));
-        let found = self.found_of(profile, times)?;
+        let (Some(first), Some(last)) = (starts.clone().min(), starts.max()) else { return Ok(Vec::new()) };
+        let own = profile.to_string();
+        let mut said = self.said(profile, &flows)?;
+        // A scan names its flows while it goes on, so it may have been found before and after them.
+        let found = self.found_of(&own, "last_seen >= ?4 AND ?5 = ?5", (first, last), (first, last))?;
         let mut by_flow: HashMap<&str, Vec<&Mention>> = HashMap::new();
         for mention in &found {
             mention.uids.iter().for_each(|uid| by_flow.entry(uid).or_default().push(mention));
         }
         let mut names = Names { stories: self, known: HashMap::new() };
-        let own = profile.to_string();
         let mut connections = Vec::with_capacity(flows.len());
         for (start, flow) in flows {
             let records = said.remove(&flow.uid).unwrap_or_default();
@@ -85,12 +98,7 @@ impl Stories {
             connections.push(connection);
         }
         connections.sort_by_key(|connection| connection.start);
-        let mut lines: Vec<(PacketTime, TimelineLine)> = fold(connections);
-        let here = found.iter().filter(|mention| told < mention.at.0 && mention.at.0 <= upto);
-        lines.extend(here.map(|mention| (mention.at, mention.line(&own))));
-        lines.extend(self.alerts_of(&own, (told, upto))?);
-        lines.sort_by_key(|(at, _)| *at);
-        Ok(lines.into_iter().map(|(_, line)| line).collect())
+        Ok(fold(connections))
     }
 
     /// What was said in these flows: all of the short ones in one look at their time, a few of the long ones by their names.
@@ -139,37 +147,43 @@ impl Stories {
         Ok(said)
     }
 
-    /// Evidence by, against or seen at this address in the windows of this time, with the flows that it names.
-    fn found_of(&self, profile: IpAddr, (from, to): (i64, i64)) -> Result<Vec<Mention>, ReadError> {
+    /// Evidence by, against or seen at this address in the windows of this time, with the flows that it names: what `condition` says of
+    /// `?4` and `?5`, which are `of`.
+    fn found_of(
+        &self,
+        own: &str,
+        condition: &'static str,
+        (from, to): (i64, i64),
+        of: (i64, i64),
+    ) -> Result<Vec<Mention>, ReadError> {
         let width = self.window_width()?;
         let window = |at| width.map(|width| width.window_of(PacketTime(at)).0);
         let windows = (window(from).unwrap_or(i64::MIN), window(to).unwrap_or(i64::MAX));
         let read = || {
-            let mut rows = self.db.prepare_cached(
+            let mut rows = self.db.prepare_cached(&format!(
                 "SELECT id, kind, level, description, attacker, victim, at FROM evidence
                  WHERE rowid IN (
                     SELECT rowid FROM evidence WHERE attacker = ?1 AND window BETWEEN ?2 AND ?3
                     UNION SELECT rowid FROM evidence WHERE profile = ?1 AND window BETWEEN ?2 AND ?3
                     UNION SELECT rowid FROM evidence WHERE victim = ?1 AND window BETWEEN ?2 AND ?3)
-                 ORDER BY at LIMIT ?4",
-            )?;
+                 AND {condition} ORDER BY at LIMIT {FINDINGS}"
+            ))?;
             let mut uids =
                 self.db.prepare_cached("SELECT uid FROM evidence_flows WHERE evidence_id = ? LIMIT 64")?;
-            let found =
-                rows.query_map(params![profile.to_string(), windows.0, windows.1, FINDINGS], |row| {
-                    let id: String = row.get(0)?;
-                    let uids = uids.query_map([&id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-                    Ok(Mention {
-                        kind: row.get(1)?,
-                        level: row.get(2)?,
-                        description: row.get(3)?,
-                        attacker: row.get(4)?,
-                        victim: row.get(5)?,
-                        at: PacketTime(row.get(6)?),
-                        id,
-                        uids,
-                    })
-                })?;
+            let found = rows.query_map(params![own, windows.0, windows.1, of.0, of.1], |row| {
+                let id: String = row.get(0)?;
+                let uids = uids.query_map([&id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+                Ok(Mention {
+                    kind: row.get(1)?,
+                    level: row.get(2)?,
+                    description: row.get(3)?,
+                    attacker: row.get(4)?,
+                    victim: row.get(5)?,
+                    at: PacketTime(row.get(6)?),
+                    id,
+                    uids,
+                })
+            })?;
             found.collect::<rusqlite::Result<Vec<_>>>()
         };
         Ok(read().map_err(|source| self.failed(source))?)

@@ -183,6 +183,7 @@ fn similar_neighbours_are_one_line_with_what_came_of_them() {
     bench.events(flows);
     let mut scan = evidence(1);
     scan.finding.at = AT + Span::from_secs(100);
+    scan.last_seen = scan.finding.at;
     scan.finding.uids = vec!["C1".into(), "C2".into()];
     let mut of_another = evidence(9);
     of_another.finding.attacker = Entity::Ip(IpAddr::from([203, 0, 113, 9]));
@@ -213,6 +214,26 @@ fn similar_neighbours_are_one_line_with_what_came_of_them() {
     for word in ["evidence, high: vertical", "alert: ", "evidence, high: odd"] {
         assert_eq!(small.iter().filter(|line| line.starts_with(word)).count(), 1, "{word} in {small:#?}");
     }
+}
+
+#[test]
+fn more_findings_than_a_page_takes_are_all_told_once() {
+    let mut bench = Bench::new();
+    let many: Vec<Record> = (0..2_500u32)
+        .map(|n| {
+            let mut found = evidence(1);
+            found.finding.victim = Some(Entity::Ip(IpAddr::from(n.to_be_bytes())));
+            // Three at a time.
+            found.finding.at = AT + Span(i64::from(n / 3));
+            found.id = found.finding.id();
+            Record::Evidence(Arc::new(found))
+        })
+        .collect();
+    bench.put(&many);
+    let (lines, pages) = bench.told(100);
+    let different: std::collections::HashSet<_> = lines.iter().collect();
+    assert_eq!((lines.len(), different.len()), (2_500, 2_500));
+    assert_eq!(pages, 3);
 }
 
 #[test]

@@ -48,7 +48,8 @@ impl KindCount {
 impl Stories {
     /// How much there is at this moment of wall time. Reads no more than the ends of the long lists.
     pub fn counts(&self, now: PacketTime) -> Result<Counts, ReadError> {
-        self.read_counts(now).map_err(|source| self.failed(source).into())
+        let blocks = self.blocks_at(now)?;
+        self.read_counts(blocks).map_err(|source| self.failed(source).into())
     }
 
     /// Evidence by kind, of what was last seen at `since` or later. Reads all of it: a million take most of a second.
@@ -64,9 +65,7 @@ impl Stories {
         read().map_err(|source| self.failed(source).into())
     }
 
-    fn read_counts(&self, now: PacketTime) -> rusqlite::Result<Counts> {
-        let blocks = "SELECT count(*) FROM blocks WHERE state = 'live' AND (until IS NULL OR until > ?)";
-        let blocks: i64 = self.db.prepare_cached(blocks)?.query_row([now.0], |row| row.get(0))?;
+    fn read_counts(&self, blocks: u64) -> rusqlite::Result<Counts> {
         let profiles = if self.has_profiles()? { self.number("SELECT count(*) FROM profiles")? } else { 0 };
         let bytes = self.number("PRAGMA page_count")?.saturating_mul(self.number("PRAGMA page_size")?);
         Ok(Counts {
@@ -76,7 +75,7 @@ impl Stories {
             evidence: self.between_ends("evidence", "rowid")?,
             alerts: self.between_ends("alerts", "rowid")?,
             profiles: profiles.unsigned_abs(),
-            blocks: blocks.unsigned_abs(),
+            blocks,
             bytes: bytes.unsigned_abs(),
         })
     }

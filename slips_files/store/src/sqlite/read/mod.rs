@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use blocks::{BlockQuery, StoredBlock};
+pub use blocks::{BlockQuery, StoredBlock, StoredUnblock};
 pub use counts::{Counts, KindCount};
 pub use findings::{AlertQuery, AlertRow, EvidenceQuery, StoredAlert, StoredEvidence};
 pub use flows::{FlowLabel, FlowQuery, StoredFlow};

@@ -279,18 +279,53 @@ fn blocks_are_listed_with_what_still_stands() {
     {
         book.insert(&block(net, until)).expect("insert");
     }
+    let lifted = book.insert(&block("192.0.2.4", Some(99_000_000))).expect("insert");
+    assert!(book.lift_for(lifted, 20_000_000, "hand", "my own phone").expect("lift"));
     let reader = bench.reader();
+    let newest = reader.blocks(&BlockQuery::default(), Page { limit: 1, after: None }).expect("page").rows;
+    let unblock = StoredUnblock {
+        at: "1970-01-01T00:00:20.000000Z".into(),
+        source: "hand".into(),
+        reason: "my own phone".into(),
+    };
+    assert_eq!((newest[0].state.as_str(), newest[0].unblock.as_ref()), ("lifted", Some(&unblock)));
     let nets = |query: BlockQuery| {
         let found = all(2, |page| reader.blocks(&query, page), || {});
         found.into_iter().map(|block| block.net).collect::<Vec<_>>()
     };
-    assert_eq!(nets(BlockQuery::default()), ["192.0.2.3", "192.0.2.2", "192.0.2.1"]);
+    assert_eq!(nets(BlockQuery::default()), ["192.0.2.4", "192.0.2.3", "192.0.2.2", "192.0.2.1"]);
     let live_at = Some(PacketTime(50_000_000));
     assert_eq!(nets(BlockQuery { live_at, ..BlockQuery::default() }), ["192.0.2.3", "192.0.2.2"]);
     let net = "192.0.2.2".parse().ok();
     assert_eq!(nets(BlockQuery { net, ..BlockQuery::default() }), ["192.0.2.2"]);
     let counts = reader.counts(PacketTime(50_000_000)).expect("counts");
     assert_eq!((counts.blocks, counts.flows, counts.first_flow), (2, 0, None));
+}
+
+#[test]
+fn the_book_of_a_daemon_lies_beside_its_flows() {
+    let mut bench = Bench::new();
+    let told = alert(vec![one_evidence(1)]);
+    bench.put(&[Record::Alert(Arc::new(told.clone()))]);
+    let reader = bench.reader();
+    assert!(reader.tell(&told.id.to_string()).expect("read").expect("story").blocks.is_empty());
+    let mut book = Blocks::open(bench.dir.path().join("blocks.sqlite")).expect("book");
+    let block = NewBlock {
+        net: "192.0.2.1".parse().expect("net"),
+        reason: "a scan".into(),
+        alert: Some(told.id),
+        source: "alert".into(),
+        from: 1_000_000,
+        until: None,
+        unproven: false,
+        manner: "drop".into(),
+    };
+    book.insert(&block).expect("insert");
+    let story = reader.tell(&told.id.to_string()).expect("read").expect("story");
+    assert_eq!(story.blocks.iter().map(|block| block.net.as_str()).collect::<Vec<_>>(), ["192.0.2.1"]);
+    assert_eq!(story.blocks[0].alert, Some(told.id.to_string()));
+    assert_eq!(reader.blocks(&BlockQuery::default(), Page::default()).expect("page").rows, story.blocks);
+    assert_eq!(reader.counts(PacketTime(clock())).expect("counts").blocks, 1);
 }
 
 #[test]
