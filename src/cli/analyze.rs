@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use slips_core::engine::pipeline::{self, Input};
 use slips_core::event::Event;
 use slips_core::intel::Current;
-use slips_core::moving::OwnMacs;
+use slips_core::moving::{Gateways, OwnMacs};
 use slips_core::record::Record;
 use slips_core::settings::Settings;
 use slips_core::whitelist::Whitelist;
@@ -57,7 +57,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     for problem in problems {
         eprintln!("slips: {problem}");
     }
-    let registry = build::registry(&config, &intel, leak_rules, Vec::new(), OwnMacs::default());
+    let registry = build::registry(&config, &intel, leak_rules, Gateways::default(), OwnMacs::default());
     let (records_in, records) = sync_channel(RECORD_QUEUE);
     let (input, pipeline) = pipeline::start(&settings, &*registry, jobs, move |batch| {
         // The collector ends only when this sender is gone, or by a panic that its join reports.

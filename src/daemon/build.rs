@@ -9,7 +9,7 @@ use std::thread;
 use slips_core::addr::LocalNets;
 use slips_core::detector::Detector;
 use slips_core::intel::Current;
-use slips_core::moving::OwnMacs;
+use slips_core::moving::{Gateways, OwnMacs};
 use slips_detect::leak_detector;
 use slips_intel::Rules;
 use slips_sensor::{PayloadSettings, Settings as SensorSettings};
@@ -94,7 +94,7 @@ pub fn registry(
     config: &Config,
     intel: &Current,
     leak_rules: Option<leak_detector::Rules>,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     own_macs: OwnMacs,
 ) -> Box<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync> {
     // Loading a configuration has told what is wrong with it.

@@ -5,7 +5,8 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use slips_core::addr::LocalNets;
+use slips_core::addr::{LocalNets, Net};
+use slips_core::moving::{Gateways, Moving};
 use slips_firewall::{DiscoverError, Protected, Sources, Why};
 
 use super::bell::Rope;
@@ -27,14 +28,20 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 const MAX_PEERS: usize = 1024;
 
 /// Where peers are reached, as the administrator says; what peers say of themselves would let them protect anybody. The thread that reads
-/// the directory of peers tells those that find out who is protected. With them goes whom the whitelist leaves alone.
+/// the directory of peers tells those that find out who is protected. With them goes whom the whitelist leaves alone, and who of those that
+/// were found are gateways.
 #[derive(Clone, Debug, Default)]
-pub struct PeerAddresses(Arc<Mutex<Vec<IpAddr>>>, Spared);
+pub struct PeerAddresses(Arc<Mutex<Vec<IpAddr>>>, Spared, Arc<Moving>);
 
 impl PeerAddresses {
     /// Together with whom the whitelist leaves alone.
     pub fn sparing(self, spared: Spared) -> Self {
-        Self(self.0, spared)
+        Self(self.0, spared, self.2)
+    }
+
+    /// The gateways that were found last, followed from then on.
+    pub fn gateways(&self) -> Gateways {
+        Gateways::moving(Arc::clone(&self.2))
     }
 
     /// From now on these, as many as may be.
@@ -67,6 +74,7 @@ pub fn discover(policy: &Firewall, peers: &PeerAddresses) -> Result<Protected, D
         ..Sources::default()
     })?;
     peers.1.found(resolvers(&protected));
+    peers.2.set(&gateways(&protected));
     peers.protect(&mut protected);
     Ok(protected)
 }
@@ -128,9 +136,13 @@ pub fn resolvers(protected: &Protected) -> Vec<IpAddr> {
 }
 
 /// The gateways among the protected, for detections that judge them otherwise. To the hosts behind this router it is one itself.
-pub fn gateways(protected: &Protected) -> Vec<IpAddr> {
-    let is_gateway = |why| matches!(why, Why::Gateway | Why::Own);
-    protected.iter().filter(|(_, why)| is_gateway(*why)).map(|(net, _)| net.addr()).collect()
+fn gateways(protected: &Protected) -> Vec<Net> {
+    let of = |kind| {
+        let of_kind = protected.iter().filter(move |(_, why)| *why == kind);
+        of_kind.map(|(net, _)| Net::host(net.addr()))
+    };
+    // There may be more than can be followed: then of our own addresses.
+    of(Why::Gateway).chain(of(Why::Own)).collect()
 }
 
 #[cfg(test)]
@@ -169,7 +181,7 @@ mod tests {
         let peer: IpAddr = [203, 0, 113, 9].into();
         let why = |peers: &PeerAddresses| {
             let found = discover(&policy, peers).expect("found");
-            found.check(slips_core::addr::Net::host(peer)).map(|(_, why)| why)
+            found.check(Net::host(peer)).map(|(_, why)| why)
         };
         assert_eq!(why(&peers), None);
         peers.set([peer]);
@@ -189,6 +201,6 @@ mod tests {
         protected.add_host([192, 168, 1, 53].into(), Why::Resolver);
         let mut found = gateways(&protected);
         found.sort_unstable();
-        assert_eq!(found, [IpAddr::from([192, 168, 1, 1]), IpAddr::from([192, 168, 1, 254])]);
+        assert_eq!(found, [[192, 168, 1, 1], [192, 168, 1, 254]].map(|addr| Net::host(addr.into())));
     }
 }

@@ -142,7 +142,6 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     };
     let (protect, find) = protect::finder(policy.clone(), known.clone(), leases, bell.rope(), look);
     let (mut responder, found) = open_responder(config, policy.clone(), protect, &known, &own)?;
-    let gateways = protect::gateways(&found);
     whitelist.know(protect::resolvers(&found));
     responder.open_book(&dir.blocks_sqlite());
     responder.follow(filed);
@@ -172,7 +171,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     for problem in problems {
         responder.say(&entries::degraded("leak detector", &problem));
     }
-    let registry = build::registry(config, &shelf.current(), leak_rules, gateways, settings.own_macs.clone());
+    let registry =
+        build::registry(config, &shelf.current(), leak_rules, known.gateways(), settings.own_macs.clone());
 
     let (to_responder, for_responder) = sync_channel(LANE_QUEUE);
     let (to_sinks, for_sinks) = sync_channel(LANE_QUEUE);

@@ -21,6 +21,8 @@ from kills import Daemon, ask, book, calm, differences, kernel
 
 # So much later than the wall clock said here an acknowledged block may end, in seconds.
 BLUR = 2.0
+# What the daemon takes a row of flows for, in bytes.
+FLOW = 200
 # How a run ends, and how often of all.
 MOMENTS = {
     "under load": 8,
@@ -222,15 +224,21 @@ def until_written(path, at_most):
 
 
 def too_much(path):
-    """A size of this database at which flows make room, some fifth of them, and alerts do not."""
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+    """A size of this database, of which nobody has it open, at which some flows make room and alerts do not. There are so many by then."""
+    with sqlite3.connect(path) as db:
         pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
         rows = db.execute("SELECT count(*) FROM flows").fetchone()[0]
+        used = (pages - free) * size
+        # As the daemon counts them: two fifths are flows from here on, and alerts are spared down to a quarter.
+        more = max(used * 2 // 5 - rows * FLOW, 0) * 5 // 3 // FLOW
+        columns = ", ".join(f'"{row[1]}"' for row in db.execute("PRAGMA table_info(flows)") if row[1] != "id")
+        while rows and more > 0:
+            db.execute(f"INSERT INTO flows ({columns}) SELECT {columns} FROM flows ORDER BY id LIMIT ?", (more,))
+            more -= rows
+        rows = db.execute("SELECT count(*) FROM flows").fetchone()[0]
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.close()
-    used = (pages - free) * size
-    # As the daemon counts them.
-    flows = rows * 200
-    return max(16 << 20, used - flows // 5) if flows > used // 2 else None
+    return max(16 << 20, pages * size - rows * FLOW // 8) if rows * FLOW > 8 << 20 else None
 
 
 def write_config(directory, output, size=2_000_000_000):

@@ -148,6 +148,41 @@ impl From<Vec<MacAddr>> for OwnMacs {
     }
 }
 
+/// The gateways of this host: those that stay, and those that come and go with its routes.
+#[derive(Clone, Debug, Default)]
+pub struct Gateways {
+    stay: Vec<IpAddr>,
+    moving: Option<Arc<Moving>>,
+}
+
+impl Gateways {
+    /// Those that come and go alone: of a machine that is watched while it runs.
+    pub const fn moving(moving: Arc<Moving>) -> Self {
+        Self { stay: Vec::new(), moving: Some(moving) }
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(&self, addr: &IpAddr) -> bool {
+        self.stay.contains(addr) || self.moving.as_ref().is_some_and(|moving| moving.contains(*addr))
+    }
+}
+
+impl PartialEq for Gateways {
+    /// The same ones stay, and the same others are followed.
+    fn eq(&self, other: &Self) -> bool {
+        self.stay == other.stay
+            && self.moving.as_ref().map(Arc::as_ptr) == other.moving.as_ref().map(Arc::as_ptr)
+    }
+}
+
+impl Eq for Gateways {}
+
+impl From<Vec<IpAddr>> for Gateways {
+    fn from(stay: Vec<IpAddr>) -> Self {
+        Self { stay, moving: None }
+    }
+}
+
 fn number(mac: MacAddr) -> u64 {
     let [a, b, c, d, e, f] = mac.0;
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
@@ -172,6 +207,18 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
+    }
+
+    #[test]
+    fn gateways_stay_or_follow_the_routes() {
+        let moving = Arc::new(Moving::new());
+        let fixed = Gateways::from(vec![ip("192.0.2.1")]);
+        let ours = Gateways::moving(Arc::clone(&moving));
+        moving.set(&nets(&["192.0.2.1", "fe80::1"]));
+        assert!(ours.contains(&ip("192.0.2.1")) && ours.contains(&ip("fe80::1")));
+        moving.set(&nets(&["192.0.2.254"]));
+        assert!(ours.contains(&ip("192.0.2.254")) && !ours.contains(&ip("192.0.2.1")));
+        assert!(fixed.contains(&ip("192.0.2.1")) && !fixed.contains(&ip("192.0.2.254")));
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! ARP poisoning: a machine claims the address of another one that is there (`MITM_ARP_ATTACK`).
 
-use std::net::IpAddr;
-
 use slips_core::addr;
 use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
-use slips_core::moving::OwnMacs;
+use slips_core::moving::{Gateways, OwnMacs};
 use slips_core::state::PerSlot;
 
 use crate::Settings;
@@ -75,7 +73,7 @@ const MEDIUM_STEP: u8 = 2;
 pub struct ArpPoisoning {
     claims: Ladder,
     gateway_claims: Ladder,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     own: OwnMacs,
     holdings: PerSlot<Holding>,
 }

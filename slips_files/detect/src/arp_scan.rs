@@ -7,6 +7,7 @@ use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Thre
 use slips_core::event::{Arp, ArpOp, Event, EventKind};
 use slips_core::evidence::{EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto};
+use slips_core::moving::Gateways;
 use slips_core::state::Windowed;
 use slips_core::time::{Span, WindowId};
 
@@ -72,7 +73,7 @@ struct Asked {
 pub struct ArpScan {
     within: Span,
     targets: Ladder,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     state: Windowed<Asked>,
 }
 

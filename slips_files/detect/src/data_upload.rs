@@ -6,6 +6,7 @@ use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Thre
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Flow;
+use slips_core::moving::Gateways;
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
@@ -69,7 +70,7 @@ struct Sent {
 pub struct DataUpload {
     flow: u32,
     megabytes: Ladder,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     state: Windowed<Table<IpAddr, Sent>>,
 }
 

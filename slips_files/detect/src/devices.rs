@@ -7,6 +7,7 @@ use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Un
 use slips_core::event::{ArpOp, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto};
+use slips_core::moving::Gateways;
 use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, Span, WindowId};
 
@@ -81,7 +82,7 @@ struct Net {
 #[derive(Debug)]
 pub struct Devices {
     addresses: Ladder,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     links: PerSlot<Table<u16, Net>>,
 }
 

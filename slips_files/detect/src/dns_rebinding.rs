@@ -7,6 +7,7 @@ use slips_core::addr;
 use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec, Threshold, Unit};
 use slips_core::event::{Dns, DnsData, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, ThreatLevel};
+use slips_core::moving::Gateways;
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
@@ -126,7 +127,7 @@ impl Client {
 #[derive(Debug)]
 pub struct DnsRebinding {
     changes: Ladder,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     clients: Windowed<Client>,
 }
 

@@ -7,7 +7,7 @@ use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof};
 use slips_core::flow::{MacAddr, Proto};
-use slips_core::moving::OwnMacs;
+use slips_core::moving::{Gateways, OwnMacs};
 use slips_core::neighbour::{Discovery, Neighbour};
 use slips_core::state::PerSlot;
 
@@ -55,7 +55,7 @@ struct Address {
 pub struct NdpSpoofing {
     claims: Ladder,
     gateway_claims: Ladder,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     own: OwnMacs,
     addresses: PerSlot<Address>,
 }

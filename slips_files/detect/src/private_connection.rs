@@ -7,6 +7,7 @@ use slips_core::detector::{Closing, Cx, Detector, Header, Role, Slot, Spec};
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, ThreatLevel};
 use slips_core::flow::Flow;
+use slips_core::moving::Gateways;
 use slips_core::state::Windowed;
 use slips_core::time::WindowId;
 
@@ -40,7 +41,7 @@ const HOUSEKEEPING: [u16; 3] = [53, 67, 68];
 /// See the module.
 #[derive(Debug)]
 pub struct PrivateConnection {
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     told: Windowed<Vec<IpAddr>>,
 }
 

@@ -7,6 +7,7 @@ use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Un
 use slips_core::event::{Dhcp, Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{MacAddr, Proto};
+use slips_core::moving::Gateways;
 use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, Span, WindowId};
 
@@ -117,7 +118,7 @@ struct Net {
 pub struct RogueDhcp {
     clients: Ladder,
     asking: Ladder,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     links: PerSlot<Table<(u16, bool), Net>>,
 }
 

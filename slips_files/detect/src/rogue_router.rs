@@ -6,6 +6,7 @@ use slips_core::detector::{Cx, Detector, Header, Role, Slot, Spec, Threshold, Un
 use slips_core::event::{Event, EventKind};
 use slips_core::evidence::{Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::Proto;
+use slips_core::moving::Gateways;
 use slips_core::neighbour::{Discovery, Neighbour, RouterAdvertisement};
 use slips_core::state::PerSlot;
 use slips_core::time::{PacketTime, Span, WindowId};
@@ -108,7 +109,7 @@ struct Net {
 pub struct RogueRouter {
     advertised: Ladder,
     senders: Ladder,
-    gateways: Vec<IpAddr>,
+    gateways: Gateways,
     links: PerSlot<Table<u16, Net>>,
 }
 

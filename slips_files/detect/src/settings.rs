@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use slips_core::moving::OwnMacs;
+use slips_core::moving::{Gateways, OwnMacs};
 use slips_core::spec::{Spec, Threshold, Usual};
 use slips_core::time::Span;
 
@@ -15,7 +15,7 @@ use crate::leak_detector::Rules;
 pub struct Settings {
     /// Default gateways, and on a router its own addresses: they ask by ARP for whomever others look for, and uploads to them are
     /// not judged (default none).
-    pub gateways: Vec<IpAddr>,
+    pub gateways: Gateways,
     /// Hardware addresses of this router: several of its interfaces may answer for one address (default none).
     pub own_macs: OwnMacs,
     /// What the leak detector looks for, if the owner has rules of his own (default: what is built in).
@@ -45,7 +45,7 @@ pub fn threshold_of(spec: &'static Spec, key: &str) -> Result<&'static Threshold
 impl Settings {
     /// The defaults, with these gateways.
     pub fn with_gateways(gateways: Vec<IpAddr>) -> Self {
-        Self { gateways, ..Self::default() }
+        Self { gateways: gateways.into(), ..Self::default() }
     }
 
     /// Turns a detection off.
