@@ -156,6 +156,7 @@ pub(super) fn open_with(
     if !is_ours(&db).map_err(failed)? {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
     let checkpoint = durability.checkpoint();
     db.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;
@@ -220,6 +221,8 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Statements that a connection keeps ready: all that a transaction of the sink makes use of.
+const STATEMENTS: usize = 48;
 /// Page cache of a connection.
 const CACHE_KIB: u32 = 4096;
 /// The log is copied back into the database when it has this many pages (16 MiB).
