@@ -79,6 +79,7 @@ struct Due {
     listeners: Duration,
     follow: Duration,
     sweep: Duration,
+    blocks: Duration,
 }
 
 /// What the thread takes from others.
@@ -410,8 +411,14 @@ impl Mirroring {
         if now >= self.due.sweep {
             self.due.sweep = now.saturating_add(SWEEP);
             self.mirror.sweep(wall, out);
-            // Blocks without an end live on.
-            self.changes = None;
+        }
+        if now >= self.due.blocks {
+            let ttl = Duration::from_secs(self.mirror.settings().ttl);
+            self.due.blocks = now.saturating_add(ttl / 3);
+            match Stories::open(&self.blocks).and_then(|book| book.standing(wall)) {
+                Ok(standing) => self.mirror.renew_blocks(&standing, &[], wall, out),
+                Err(error) => self.unread(&error),
+            }
         }
         if now >= self.due.follow && !matches!(self.playing, Playing::Goes(_)) {
             let Some(follow) = &mut self.follow else { return };

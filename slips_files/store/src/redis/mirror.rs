@@ -311,6 +311,7 @@ impl Mirror {
         for key in [
             self.keys().analysis(),
             self.keys().accumulated(),
+            self.keys().blocked(),
             self.keys().number_of_evidence(),
             self.keys().number_of_alerts(),
         ] {
@@ -411,8 +412,8 @@ impl Mirror {
         }
     }
 
-    /// Sends all blocks anew, and takes out what Redis has beside them.
-    pub(super) fn renew_blocks(&self, standing: &[Block], had: &[String], now: i64, out: &mut Vec<Cmd>) {
+    /// Sends all blocks anew, and takes out what Redis has beside them; also because some stand for longer than keys live.
+    pub fn renew_blocks(&self, standing: &[Block], had: &[String], now: i64, out: &mut Vec<Cmd>) {
         let stands: HashSet<String> = standing.iter().map(|block| block.asked.net.to_string()).collect();
         had.iter().filter(|net| !stands.contains(*net)).for_each(|net| self.take_block(net, out));
         let mut sorted: Vec<&Block> = standing.iter().collect();

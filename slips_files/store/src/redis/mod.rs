@@ -9,6 +9,7 @@ mod message;
 mod mirror;
 mod replay;
 mod server;
+mod signature;
 mod wire;
 mod word;
 

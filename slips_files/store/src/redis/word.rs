@@ -7,9 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
-use sha2::Sha256;
 use slips_core::addr::Net;
 use slips_core::evidence::{Confidence, Entity, EvidenceKind, Finding, Proof, ThreatLevel};
 use slips_core::flow::{Proto, Uid};
@@ -18,6 +16,7 @@ use thiserror::Error;
 
 use super::Word;
 use super::keys::Channel;
+use super::signature::{signed, unhex, verifies};
 use crate::render::escape;
 
 /// Longest message, in bytes.
@@ -37,6 +36,8 @@ const MOST_MODULES: usize = 64;
 const MOST_NONCES: usize = 65_536;
 /// A command blocks for so long at most, in seconds.
 const LONGEST_BLOCK: u64 = 7 * 86_400;
+/// The widest network that a command may name, of IPv4 and of IPv6: half of the Internet is a person's to block.
+const WIDEST: (u8, u8) = (16, 32);
 
 /// Why something that was said is not heard.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -379,7 +380,12 @@ fn command(body: &str) -> Result<Said, Refused> {
         serde_json::from_str(body).map_err(|error| Refused::Wrong(format!("no command: {error}")))?;
     let net = || -> Result<Net, Refused> {
         let net = said.net.as_deref().ok_or_else(|| wrong("whom? net is missing"))?;
-        net.parse().map_err(|_| wrong("its net is no address or network"))
+        let net: Net = net.parse().map_err(|_| wrong("its net is no address or network"))?;
+        let widest = if net.addr().is_ipv4() { WIDEST.0 } else { WIDEST.1 };
+        if net.prefix() < widest {
+            return Err(wrong("its net is wider than a /16, or a /32 of IPv6"));
+        }
+        Ok(net)
     };
     match said.command.as_str() {
         "block" => {
@@ -400,26 +406,11 @@ fn is_host(addr: IpAddr) -> bool {
     !addr.is_unspecified() && !addr.is_multicast() && !addr.is_loopback() && !broadcast
 }
 
-/// What is signed: channel, module, router, time, nonce and body, each but the last ended by a line feed, which none of them has.
-fn signed(channel: &str, module: &str, router: &str, time: i64, nonce: &str, body: &str) -> String {
-    format!("{channel}\n{module}\n{router}\n{time}\n{nonce}\n{body}")
-}
-
-fn verifies(secret: &str, text: &str, signature: &[u8]) -> bool {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return false };
-    mac.update(text.as_bytes());
-    mac.verify_slice(signature).is_ok()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    (0..32).map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::Sha256;
+
     use super::*;
 
     const SECRET: &str = "0123456789abcdef0123";
@@ -508,6 +499,7 @@ mod tests {
             r#"{"command":"block","net":"203.0.113.9"}"#,
             r#"{"command":"block","net":"203.0.113.9","seconds":99999999}"#,
             r#"{"command":"block","net":"all","seconds":60}"#,
+            r#"{"command":"block","net":"0.0.0.0/1","seconds":60}"#,
             r#"{"command":"unblock"}"#,
             r#"{"command":"reload","more":1}"#,
             "stop_slips",
