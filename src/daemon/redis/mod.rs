@@ -473,9 +473,14 @@ impl Mirroring {
         for channel in &traffic {
             ask.arg(channel.name());
         }
+        let told = self.line.ask(&ask);
+        if let Err(error) = &told
+            && !self.line.is_up()
+        {
+            return self.went(Trouble::Gone, &format!("{} is lost: {error}", self.line));
+        }
         // Whom the access list does not let ask has no listeners.
-        let told =
-            self.line.ask(&ask).ok().and_then(|told| Vec::<(String, u64)>::from_redis_value(told).ok());
+        let told = told.ok().and_then(|told| Vec::<(String, u64)>::from_redis_value(told).ok());
         let heard: HashSet<Channel> = traffic
             .into_iter()
             .filter(|channel| told.iter().flatten().any(|(name, count)| name == channel.name() && *count > 0))
