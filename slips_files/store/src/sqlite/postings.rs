@@ -18,6 +18,10 @@ impl Entries {
         self.0.clear();
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn add(&mut self, print: u32, position: u32) {
         self.0.push(u64::from(print) << 32 | u64::from(position));
     }

@@ -56,6 +56,10 @@ fn forget(db: &mut Connection, table: Indexed, below: i64) -> rusqlite::Result<(
         // All go: ids go on where they are, since cursors and what stays of the indexes know them.
         tx.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?, ?)")?
             .execute(params![table.last_key(), highest])?;
+        if table.rows == FLOWS.rows {
+            // Of the block that the next one would have taken out, too.
+            tx.execute("DELETE FROM flow_index", [])?;
+        }
     }
     tx.prepare_cached(&format!("DELETE FROM {} WHERE id < ?", table.rows))?.execute([below])?;
     if table.rows == FLOWS.rows {

@@ -33,11 +33,17 @@ impl Indexed {
         format!("{}_last", self.rows)
     }
 
-    /// The last id that was given.
+    /// The last id that was given, also when only the indexes have it: whoever deletes rows by hand need not know of them.
     pub(super) fn last_id(self, db: &Connection) -> rusqlite::Result<i64> {
+        let prints = if self.rows == FLOWS.rows {
+            "(SELECT first + length(fingerprints) / 4 - 1 FROM flow_index ORDER BY first DESC LIMIT 1)"
+        } else {
+            "0"
+        };
+        let Self { rows, segments, .. } = self;
         let sql = format!(
-            "SELECT max(coalesce((SELECT max(id) FROM {}), 0), coalesce((SELECT value FROM meta WHERE key = ?), 0))",
-            self.rows
+            "SELECT max(coalesce((SELECT max(id) FROM {rows}), 0), coalesce((SELECT value FROM meta WHERE key = ?), 0),
+                coalesce((SELECT last FROM {segments} ORDER BY first DESC LIMIT 1), 0), coalesce({prints}, 0))"
         );
         db.query_row(&sql, [self.last_key()], |row| row.get(0))
     }
@@ -184,16 +190,10 @@ impl Segments {
         self.starts = (self.starts.0.min(start.0), self.starts.1.max(start.0));
         // More rows than that are in no transaction.
         let position = u32::try_from(self.last - self.first).unwrap_or(u32::MAX);
-        let mut any = false;
         let addrs = addrs.into_iter().map(|addr| Print::of_addr(self.seed, addr));
         let uid = uid.filter(|uid| !uid.is_empty()).map(|uid| Print::of_uid(self.seed, uid));
         for print in addrs.chain(uid) {
             self.entries.add(print.0, position);
-            any = true;
-        }
-        if !any {
-            // Each segment has postings: the next one's number follows from them.
-            self.entries.add(0, position);
         }
     }
 
@@ -201,6 +201,10 @@ impl Segments {
     pub(super) fn end(&mut self, db: &Connection, stored: i64, level: i64) -> rusqlite::Result<()> {
         if self.last < self.first {
             return Ok(());
+        }
+        if self.entries.is_empty() {
+            // Each segment has postings: the next one's number follows from them.
+            self.entries.add(0, 0);
         }
         let part = Part { offset: 0, starts: self.starts, stored };
         let segment = Segment {
