@@ -9,6 +9,7 @@ use slips_core::time::PacketTime;
 use slips_store::read::{
     AlertQuery, BlockQuery, Counts, EvidenceQuery, FlowLabel, FlowQuery, Order, Page, ReadError,
 };
+use slips_store::timeline::TimelineQuery;
 use slips_store::{StoredProfile, Stories};
 
 use super::Shared;
@@ -63,6 +64,24 @@ pub struct PageAsked {
     limit: Limit,
     /// `next` of the page before.
     after: Option<String>,
+}
+
+/// Of when a story is told.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimelineAsked {
+    /// Connections that are looked at, at most; 100 where nothing is said. Similar ones become one row, and findings are rows besides.
+    #[serde(default)]
+    #[schemars(with = "Option<LimitForm>")]
+    limit: Limit,
+    /// `next` of the page before.
+    after: Option<String>,
+    /// From this moment on.
+    #[schemars(with = "Option<MomentForm>")]
+    since: Option<Moment>,
+    /// Up to this moment.
+    #[schemars(with = "Option<MomentForm>")]
+    until: Option<Moment>,
 }
 
 /// Which flows.
@@ -316,6 +335,17 @@ pub fn profile(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
 pub fn windows(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
     let asked: PageAsked = call.query()?;
     told(stories.windows(address(call)?, page(asked.limit, &asked.after)))
+}
+
+/// What it did, in lines.
+pub fn timeline(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
+    let asked: TimelineAsked = call.query()?;
+    let query = TimelineQuery {
+        profile: address(call)?,
+        since: asked.since.map(|at| at.0),
+        until: asked.until.map(|at| at.0),
+    };
+    told(stories.timeline(&query, page(asked.limit, &asked.after)))
 }
 
 /// How much there is.

@@ -3,6 +3,7 @@
 use slips_core::addr::Net;
 use slips_store::Story;
 use slips_store::read::{AlertRow, Judged, ProfileRow, Rows, StoredBlock, StoredEvidence, StoredFlow};
+use slips_store::timeline::TimelineLine;
 
 use super::access::Access;
 use super::call::Reply;
@@ -13,7 +14,7 @@ use super::news::Events;
 use super::openapi;
 use super::problem::{Code, Problem};
 use super::read::{
-    self, AlertsAsked, BlocksAsked, EvidenceAsked, FlowsAsked, PageAsked, Profile, Statistics,
+    self, AlertsAsked, BlocksAsked, EvidenceAsked, FlowsAsked, PageAsked, Profile, Statistics, TimelineAsked,
 };
 use super::routes::{Answers, Database, Place, Route, Verb, Work, of};
 use super::types::{Done, Explained, Firewall, NewBlock, Pause, Peers, Status};
@@ -109,6 +110,14 @@ pub static TABLE: &[Route] = &[
         work: Work::Look(Database::Flows, read::profile),
         errors: FOUND,
         ..get("/v1/profiles/{ip}", "profile", Answers::Json(of::<Profile>))
+    },
+    Route {
+        summary: "What a host did, line by line, in the order of time: its connections with what was said in them, evidence and alerts",
+        places: IP,
+        query: Some(of::<TimelineAsked>),
+        work: Work::Look(Database::Flows, read::timeline),
+        errors: LOOK,
+        ..get("/v1/profiles/{ip}/timeline", "timeline", Answers::Json(of::<Rows<TimelineLine>>))
     },
     Route {
         summary: "The time windows in which there is evidence about an address, the latest first",
