@@ -40,6 +40,7 @@ export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 target=${CARGO_TARGET_DIR:-$repo/target}
 scratch=$(mktemp -d)
+venv=$target/schemathesis
 guard=/usr/sbin/policy-rc.d guarded=no
 trap 'lift_guard; rm -rf "$scratch"' EXIT
 failed=() skipped=() summary=
@@ -129,6 +130,15 @@ install_suricata() {
     if [ -d /run/systemd/system ]; then as_root systemctl disable --quiet suricata 2>/dev/null || true; fi
 }
 
+# From PyPI, in a place of its own; the lab asks the control API by it.
+install_schemathesis() {
+    [ ! -x "$venv/bin/schemathesis" ] || return 0
+    python3 -c 'import ensurepip' 2>/dev/null || as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+        python3-venv >/dev/null 2>&1 || true
+    { python3 -m venv "$venv" && "$venv/bin/pip" install -q 'schemathesis==4.*'; } >"$scratch/schemathesis.log" 2>&1 ||
+        echo "   schemathesis cannot be installed here; the test that runs it is skipped by name"
+}
+
 if [ "$install" = yes ]; then
     step "Installing what the tests need"
     ./install.sh --build-deps
@@ -141,6 +151,7 @@ if [ "$install" = yes ]; then
         CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off cargo install --locked $tool ||
             echo "   $tool cannot be built here"
     done
+    install_schemathesis
     if ! have cargo-nextest; then
         echo "   building cargo-nextest (once)"
         cargo install --locked cargo-nextest || echo "   cargo-nextest cannot be built here; cargo test takes its place"
@@ -208,7 +219,7 @@ lab_tests() {
         echo "   no binary: the tests above did not compile"
         return 1
     }
-    as_root env PATH="$PATH:/usr/sbin:/sbin" CI="$CI" SLIPS_BIN="${SLIPS_BIN:-$target/debug/slips}" \
+    as_root env PATH="$PATH:/usr/sbin:/sbin" CI="$CI" SLIPS_BIN="${SLIPS_BIN:-$target/debug/slips}" SCHEMATHESIS="$venv/bin/schemathesis" \
         bash tests/lab/run.sh 2>&1 | tee "$scratch/lab.log" || status=$?
     collect_skips "$scratch/lab.log"
     return $status

@@ -31,6 +31,11 @@ pub fn steady() -> Duration {
     read(ClockId::CLOCK_BOOTTIME)
 }
 
+/// The clock of a [`Meter`](slips_core::engine::meter::Meter).
+pub fn nanos() -> u64 {
+    u64::try_from(read(ClockId::CLOCK_MONOTONIC).as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Neither clock fails on a Linux that has them, which all do.
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map(Duration::from).unwrap_or_default()

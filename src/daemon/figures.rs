@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use slips_core::engine::meter::Meter;
+use slips_core::engine::progress::Progress;
 use slips_core::time::PacketTime;
 use slips_store::render;
 
@@ -33,12 +35,20 @@ pub struct Vitals {
     pub standing: Mutex<Vec<String>>,
 }
 
+/// What others count.
+pub struct Counted {
+    pub pulse: Arc<Pulse>,
+    /// Of the lanes to the responder and to the files.
+    pub shed: Vec<Arc<Shed>>,
+    pub gauges: Arc<Gauges>,
+    pub peers: Arc<AtomicUsize>,
+    pub engine: Progress,
+    pub meter: Meter,
+}
+
 /// See the module.
 pub struct Figures {
-    pulse: Arc<Pulse>,
-    shed: Vec<Arc<Shed>>,
-    gauges: Arc<Gauges>,
-    peers: Arc<AtomicUsize>,
+    counted: Counted,
     pub vitals: Arc<Vitals>,
     mode: Mode,
     watching: Vec<String>,
@@ -48,28 +58,14 @@ pub struct Figures {
 
 impl Figures {
     /// Of a daemon that starts now.
-    pub fn new(
-        pulse: Arc<Pulse>,
-        shed: &[Arc<Shed>],
-        gauges: Arc<Gauges>,
-        peers: Arc<AtomicUsize>,
-        mode: config::Mode,
-        watching: Vec<String>,
-    ) -> Arc<Self> {
+    pub fn new(counted: Counted, mode: config::Mode, watching: Vec<String>) -> Arc<Self> {
         let clocks = Clocks::default();
-        Arc::new(Self {
-            pulse,
-            shed: shed.to_vec(),
-            gauges,
-            peers,
-            vitals: Arc::default(),
-            mode: match mode {
-                config::Mode::Enforce => Mode::Enforce,
-                config::Mode::Monitor => Mode::Monitor,
-            },
-            watching,
-            started: ((clocks.wall)(), (clocks.steady)()),
-        })
+        let mode = match mode {
+            config::Mode::Enforce => Mode::Enforce,
+            config::Mode::Monitor => Mode::Monitor,
+        };
+        let started = ((clocks.wall)(), (clocks.steady)());
+        Arc::new(Self { counted, vitals: Arc::default(), mode, watching, started })
     }
 
     fn uptime(&self) -> Duration {
@@ -78,10 +74,10 @@ impl Figures {
 
     /// All of it that a person wants to see.
     pub fn status(&self, clients: ClientCount) -> Status {
-        let (pulse, vitals) = (&self.pulse, &self.vitals);
+        let (Counted { pulse, shed, gauges, peers, .. }, vitals) = (&self.counted, &self.vitals);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let standing = vitals.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let losses = Losses::read(pulse, &self.shed);
+        let losses = Losses::read(pulse, shed);
         let lost: BTreeMap<String, u64> = losses
             .named()
             .filter(|(_, count)| *count > 0)
@@ -92,7 +88,7 @@ impl Figures {
             started: render::iso(PacketTime(self.started.0)),
             uptime_seconds: self.uptime().as_secs(),
             mode: self.mode,
-            healthy: standing.is_empty() && !self.gauges.unhealthy.load(Ordering::Relaxed),
+            healthy: standing.is_empty() && !gauges.unhealthy.load(Ordering::Relaxed),
             watching: self.watching.clone(),
             inputs: pulse
                 .inputs
@@ -103,9 +99,9 @@ impl Figures {
             flows: load(&pulse.flows),
             flows_per_second: load(&vitals.flows_per_second),
             alerts: load(&pulse.alerts),
-            blocks: self.gauges.blocks.load(Ordering::Relaxed) as u64,
-            blocks_refused: load(&self.gauges.refused),
-            peers: self.peers.load(Ordering::Relaxed) as u64,
+            blocks: gauges.blocks.load(Ordering::Relaxed) as u64,
+            blocks_refused: load(&gauges.refused),
+            peers: peers.load(Ordering::Relaxed) as u64,
             lag_ms: load(&vitals.lag) / 1000,
             memory: Memory {
                 used_bytes: load(&vitals.memory),
@@ -123,50 +119,53 @@ impl Figures {
     }
 
     /// All of it as Prometheus reads it; docs/metrics.md has each name.
-    pub fn metrics(&self) -> String {
-        let (pulse, vitals) = (&self.pulse, &self.vitals);
+    pub fn metrics(&self, clients: &ClientFigures) -> String {
+        let mut text = Text(String::with_capacity(16 << 10));
+        self.of_the_daemon(&mut text);
+        self.of_the_traffic(&mut text);
+        self.of_detections(&mut text);
+        let ClientFigures { count, refused, evicted } = clients;
+        text.one("slips_api_clients", "gauge", "Clients of the control API.", count.connected);
+        text.one("slips_api_followers", "gauge", "Those of them that follow events.", count.following);
+        text.one("slips_api_refused_total", "counter", "Clients that found no room.", refused);
+        text.one(
+            "slips_api_evicted_total",
+            "counter",
+            "Clients that were ended because they stalled.",
+            evicted,
+        );
+        text.0
+    }
+
+    fn of_the_daemon(&self, text: &mut Text) {
+        let (Counted { gauges, peers, pulse, .. }, vitals) = (&self.counted, &self.vitals);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut text = Text(String::with_capacity(8 << 10));
         text.family("slips_build_info", "gauge", "Always 1; its label is the version.");
         text.line("slips_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         text.one("slips_uptime_seconds", "gauge", "Seconds since the start.", self.uptime().as_secs());
-        text.one("slips_packets_total", "counter", "Packets that were looked at.", load(&pulse.packets));
-        text.one("slips_bytes_total", "counter", "Their bytes on the wire.", load(&pulse.bytes));
-        text.one("slips_flows_total", "counter", "Flows that ended.", load(&pulse.flows));
-        text.one("slips_alerts_total", "counter", "Alerts.", load(&pulse.alerts));
-        text.one(
-            "slips_blocks",
-            "gauge",
-            "Networks that are blocked now.",
-            self.gauges.blocks.load(Ordering::Relaxed),
-        );
+        let blocks = gauges.blocks.load(Ordering::Relaxed);
+        text.one("slips_blocks", "gauge", "Networks that are blocked now.", blocks);
+        let refused = load(&gauges.refused);
         text.one(
             "slips_blocks_refused_total",
             "counter",
             "Blocks that were refused, to protect somebody.",
-            load(&self.gauges.refused),
+            refused,
         );
-        text.one(
-            "slips_peers_connected",
-            "gauge",
-            "Peers that are connected now.",
-            self.peers.load(Ordering::Relaxed),
-        );
-        text.one(
-            "slips_lag_seconds",
-            "gauge",
-            "How old packets were at most when they were read, in the last second.",
-            load(&vitals.lag) as f64 / 1e6,
-        );
+        let works = u8::from(!gauges.unhealthy.load(Ordering::Relaxed));
+        text.one("slips_blocking_works", "gauge", "0 when a blocked address was not kept out.", works);
+        let peers = peers.load(Ordering::Relaxed);
+        text.one("slips_peers_connected", "gauge", "Peers that are connected now.", peers);
         text.one("slips_memory_used_bytes", "gauge", "Memory in use.", load(&vitals.memory));
         text.one("slips_memory_limit_bytes", "gauge", "Memory that may be used.", load(&vitals.memory_limit));
+        let share = f64::from(vitals.tables.load(Ordering::Relaxed)) / 100.0;
+        text.one("slips_tables_share", "gauge", "Part of their size that tables may use, 0 to 1.", share);
         text.one(
-            "slips_tables_share",
+            "slips_overload_step",
             "gauge",
-            "Part of their size that tables may use, 0 to 1.",
-            f64::from(vitals.tables.load(Ordering::Relaxed)) / 100.0,
+            "How much is left out: 0 (nothing) to 3.",
+            pulse.step() as u8,
         );
-        text.one("slips_overload_step", "gauge", "What is left out: 0 (nothing) to 3.", pulse.step() as u8);
         let standing = vitals.standing.lock().unwrap_or_else(PoisonError::into_inner).len();
         text.one(
             "slips_standing_still",
@@ -174,14 +173,102 @@ impl Figures {
             "Parts that have not moved for longer than they may.",
             standing,
         );
-        let healthy = u8::from(!self.gauges.unhealthy.load(Ordering::Relaxed));
-        text.one("slips_blocking_works", "gauge", "0 when a blocked address was not kept out.", healthy);
+    }
+
+    fn of_the_traffic(&self, text: &mut Text) {
+        let Counted { pulse, shed, engine, .. } = &self.counted;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        text.one(
+            "slips_packets_total",
+            "counter",
+            "Packets that were taken from interfaces.",
+            load(&pulse.packets),
+        );
+        text.one("slips_bytes_total", "counter", "Their bytes on the wire.", load(&pulse.bytes));
+        text.one("slips_flows_total", "counter", "Flows that ended.", load(&pulse.flows));
+        let lag = load(&self.vitals.lag) as f64 / 1e6;
+        text.one(
+            "slips_lag_seconds",
+            "gauge",
+            "How old packets were at most when they were read, in the last second.",
+            lag,
+        );
+        let waited = load(&pulse.waited) as f64 / 1e6;
+        text.one(
+            "slips_capture_waited_seconds_total",
+            "counter",
+            "Time that the capture waited for the detections.",
+            waited,
+        );
         text.family("slips_lost_total", "counter", "What was lost or left out, by its cause.");
-        for (cause, count) in Losses::read(pulse, &self.shed).causes() {
+        for (cause, count) in Losses::read(pulse, shed).causes() {
             text.line("slips_lost_total", &[("cause", cause)], count);
         }
-        text.0
+        text.family(
+            "slips_queue_depth",
+            "gauge",
+            "Batches that wait for a thread of the engine, or are at work in it.",
+        );
+        for part in engine.parts() {
+            let moment = part.look();
+            text.line(
+                "slips_queue_depth",
+                &[("part", part.name())],
+                moment.given.saturating_sub(moment.done),
+            );
+        }
+        text.family("slips_held_records", "gauge", "Alerts and evidence that wait because a queue is full.");
+        for (lane, shed) in ["responder", "files"].into_iter().zip(shed) {
+            text.line("slips_held_records", &[("lane", lane)], load(&shed.held));
+        }
     }
+
+    fn of_detections(&self, text: &mut Text) {
+        let Counted { pulse, meter, .. } = &self.counted;
+        text.one("slips_alerts_total", "counter", "Alerts.", pulse.alerts.load(Ordering::Relaxed));
+        text.family(
+            "slips_evidence_total",
+            "counter",
+            "Evidence that was new, by its kind; kinds without any are left out.",
+        );
+        for (kind, count) in pulse.evidence.counts().filter(|(_, count)| *count > 0) {
+            text.line("slips_evidence_total", &[("kind", kind.name())], count);
+        }
+        let spent = meter.spent();
+        text.family(
+            "slips_detector_seconds_total",
+            "counter",
+            "Time that a detection took, of one batch in 64, times 64.",
+        );
+        for spent in &spent {
+            text.line("slips_detector_seconds_total", &[("detector", spent.name)], spent.nanos as f64 / 1e9);
+        }
+        text.family(
+            "slips_detector_events_total",
+            "counter",
+            "Events that a detection looked at, of one batch in 64, times 64.",
+        );
+        for spent in &spent {
+            text.line("slips_detector_events_total", &[("detector", spent.name)], spent.events);
+        }
+        text.family(
+            "slips_detector_findings_total",
+            "counter",
+            "What a detection found, before it was put together or left out.",
+        );
+        for spent in &spent {
+            text.line("slips_detector_findings_total", &[("detector", spent.name)], spent.findings);
+        }
+    }
+}
+
+/// How the clients of the API are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClientFigures {
+    pub count: ClientCount,
+    /// How many found no room, and how many had to go.
+    pub refused: u64,
+    pub evicted: u64,
 }
 
 /// Prometheus' text format.
@@ -202,5 +289,51 @@ impl Text {
     fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.line(name, &[], value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_figure_is_told_in_the_form_of_prometheus_and_stands_in_the_document() {
+        let engine = slips_core::engine::pipeline::start(
+            &slips_core::settings::Settings::default(),
+            &Vec::new,
+            1,
+            |_| {},
+        );
+        let (_, engine) = engine.expect("an engine");
+        let meter = Meter::new(|| 0);
+        let counted = Counted {
+            pulse: Arc::default(),
+            shed: vec![Arc::default(), Arc::default()],
+            gauges: Arc::default(),
+            peers: Arc::default(),
+            engine: engine.progress(),
+            meter,
+        };
+        let figures = Figures::new(counted, config::Mode::Monitor, Vec::new());
+        let text = figures.metrics(&ClientFigures::default());
+        let document = include_str!("../../docs/metrics.md");
+        let (mut family, mut families) = ("", 0);
+        for line in text.lines() {
+            if let Some(told) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = told.split_once(' ').expect("a type");
+                let row = format!("| `{name}` | {kind} |");
+                assert!(document.contains(&row), "docs/metrics.md lacks {row}");
+                (family, families) = (name, families + 1);
+            } else if !line.starts_with('#') {
+                let (name, value) = line.rsplit_once(' ').expect("a value");
+                assert_eq!(name.split('{').next(), Some(family), "{line}");
+                assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+            }
+        }
+        assert_eq!(
+            document.matches("| `slips_").count(),
+            families,
+            "docs/metrics.md has one that is no more"
+        );
     }
 }

@@ -34,6 +34,8 @@ pub struct Shed {
     pub event_batches: AtomicU64,
     /// Evidence and alerts that did not even fit the held-back list.
     pub records: AtomicU64,
+    /// Evidence and alerts that are held back now.
+    pub held: AtomicU64,
 }
 
 /// The way to one consumer of a live run. While its queue is full, flow batches are dropped and counted; evidence and alerts are
@@ -70,7 +72,9 @@ impl Lane {
         if batch.is_empty() {
             return;
         }
-        match self.to.try_send(batch) {
+        let sent = self.to.try_send(batch);
+        self.shed.held.store(0, Ordering::Relaxed);
+        match sent {
             Ok(()) => self.ring(),
             // A consumer that is gone was ended by its own error, which its join reports.
             Err(TrySendError::Disconnected(_)) => {}
@@ -111,6 +115,7 @@ impl Lane {
                 }
             }
         }
+        self.shed.held.store(self.held.len() as u64, Ordering::Relaxed);
     }
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use slips_core::evidence::EvidenceKind;
+use slips_core::record::Record;
+
 use super::outbox::Shed;
 use super::overload::Step;
 
@@ -22,6 +25,8 @@ pub struct Pulse {
     pub flows: AtomicU64,
     /// Alerts.
     pub alerts: AtomicU64,
+    /// Evidence that was new, by its kind.
+    pub evidence: ByKind,
     /// Events between two remote hosts that were shed because the engine was full.
     pub shed_remote: AtomicU64,
     /// Events of local hosts that were shed because the engine was full all the same.
@@ -62,7 +67,45 @@ pub struct Pulse {
     pub ended: AtomicBool,
 }
 
+/// A count for each kind of evidence, in the order of all kinds.
+pub struct ByKind([AtomicU64; EvidenceKind::ALL.len()]);
+
+impl Default for ByKind {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; EvidenceKind::ALL.len()])
+    }
+}
+
+impl ByKind {
+    /// Each kind with its count.
+    pub fn counts(&self) -> impl Iterator<Item = (EvidenceKind, u64)> {
+        EvidenceKind::ALL.iter().copied().zip(self.0.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    fn add(&self, kind: EvidenceKind) {
+        let at = EvidenceKind::ALL.iter().position(|known| *known == kind);
+        if let Some(count) = at.and_then(|at| self.0.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Pulse {
+    /// Counts what the judge said.
+    pub fn count(&self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Alert(_) => {
+                    self.alerts.fetch_add(1, Ordering::Relaxed);
+                }
+                Record::Evidence(evidence) if evidence.revision == 0 => {
+                    self.evidence.add(evidence.finding.kind)
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// For so many threads that bring events.
     pub fn new(captures: usize) -> Self {
         Self { capture: (0..captures).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 use slips_core::addr::Net;
+use slips_core::engine::meter::Meter;
 use slips_core::engine::pipeline;
 use slips_core::event::Event;
 use slips_core::flow::Phase;
@@ -32,7 +33,7 @@ use slips_systemd::notify::{Environment, Notifier, State};
 use super::aside::Aside;
 use super::bell::Bell;
 use super::clocks::Clocks;
-use super::figures::Figures;
+use super::figures::{self, Figures};
 use super::interfaces::Own;
 use super::leases::Leases;
 use super::lists::Follower;
@@ -51,8 +52,8 @@ use super::standstill::{Parts, Standstill};
 use super::tend::{self, Rate, Tender};
 use super::updates::Updates;
 use super::{
-    api, build, capture, entries, feeds, handover, interfaces, peers, protect, redis, responder, sandbox,
-    services, sinks, whitelist,
+    api, build, capture, clocks, entries, feeds, handover, interfaces, peers, protect, redis, responder,
+    sandbox, services, sinks, whitelist,
 };
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config, SensorKind};
@@ -116,6 +117,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let settings = slips_core::settings::Settings {
         whitelist: whitelist.current.clone(),
         own_macs: OwnMacs::moving(Arc::clone(&own.moving)),
+        meter: Meter::new(clocks::nanos),
         partners: protect::partners(&local_nets),
         local_nets,
         ..settings
@@ -243,8 +245,15 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         }
     };
     let all: Vec<String> = watched.iter().cloned().chain(feeds.iter().map(|feed| feed.name())).collect();
-    let (mode, connected) = (config.firewall.mode, peers.connected());
-    let figures = Figures::new(Arc::clone(&pulse), &shed, Arc::clone(&gauges), connected, mode, all.clone());
+    let counted = figures::Counted {
+        pulse: Arc::clone(&pulse),
+        shed: shed.to_vec(),
+        gauges: Arc::clone(&gauges),
+        peers: peers.connected(),
+        engine: engine.progress(),
+        meter: settings.meter.clone(),
+    };
+    let figures = Figures::new(counted, config.firewall.mode, all.clone());
     let vitals = Arc::clone(&figures.vitals);
     let api_sources = api::sources(config, figures, Arc::clone(&shelf));
     let api =
@@ -445,8 +454,7 @@ struct Outbox {
 impl Outbox {
     fn pass(&mut self, records: &[Record]) {
         self.pulse.flows.fetch_add(ended_flows(records), Ordering::Relaxed);
-        let alerts = records.iter().filter(|record| matches!(record, Record::Alert(_))).count();
-        self.pulse.alerts.fetch_add(alerts as u64, Ordering::Relaxed);
+        self.pulse.count(records);
         self.reporter.records(records);
         let stopping = self.pulse.stopping.load(Ordering::Relaxed);
         let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };

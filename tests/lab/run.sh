@@ -39,6 +39,7 @@ tests=(
     a_newer_systemd_keeps_the_capture_too
     the_journal_of_a_real_systemd_tells_and_explains_all
     a_newer_journal_too
+    what_the_control_api_answers_is_what_its_description_says
     the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there
     the_tarball_too
     the_rpm_too
@@ -437,6 +438,14 @@ a_newer_systemd_keeps_the_capture_too() { on_debian_13 restart.sh; }
 the_journal_of_a_real_systemd_tells_and_explains_all() { on_a_machine / journal.sh; }
 
 a_newer_journal_too() { on_debian_13 journal.sh; }
+
+what_the_control_api_answers_is_what_its_description_says() {
+    local status=0
+    need curl python3 || return
+    why=$(bash "$lab/schema.sh" "$slips" "${SCHEMATHESIS:-schemathesis}" 2>&1) || status=$?
+    [ $status != 0 ] || note=$(tail -n 1 <<<"$why") why=''
+    return $status
+}
 
 the_package_is_installed_updated_and_removed_and_blocks_as_long_as_it_is_there() { on_debian_13 package.sh deb; }
 

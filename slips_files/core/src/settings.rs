@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::addr::LocalNets;
+use crate::engine::meter::Meter;
 use crate::evidence::EvidenceKind;
 use crate::intel::Current;
 use crate::moving::OwnMacs;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where `threshold` and `disabled` are changed while the engine runs.
     pub dial: Dial,
+    /// What detections cost (default: nobody measures it).
+    pub meter: Meter,
 }
 
 /// Changes the threshold, the evidence that is not raised and the room for remote profiles while the engine runs: from its next batch on.
@@ -107,6 +110,7 @@ impl Default for Settings {
             whitelist: Current::new(Arc::new(NoWhitelist)),
             limits: Limits::default(),
             dial: Dial::default(),
+            meter: Meter::default(),
         }
     }
 }

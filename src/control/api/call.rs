@@ -39,6 +39,10 @@ impl Call {
 
     /// What was sent, as JSON.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // A list would be taken for the fields in their order.
+        if !self.body.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::bad("the body: it is no JSON object"));
+        }
         serde_json::from_slice(&self.body).map_err(|error| Problem::bad(format!("the body: {error}")))
     }
 }

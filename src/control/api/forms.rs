@@ -41,7 +41,7 @@ form!(
 form!(
     /// Any text that is not empty.
     TextForm,
-    json_schema!({"type": "string", "minLength": 1, "maxLength": 1000})
+    json_schema!({"type": "string", "minLength": 1, "maxLength": super::lookups::LONGEST})
 );
 form!(
     /// A moment.

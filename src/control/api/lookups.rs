@@ -124,9 +124,21 @@ pub struct Step {
     pub confidence: f64,
 }
 
+/// What is looked for.
+fn what(call: &Call) -> Result<&str, Problem> {
+    let what = call.path.first().map(String::as_str).unwrap_or_default();
+    match what.chars().count() {
+        1..=LONGEST => Ok(what),
+        _ => Err(Problem::bad(format!("from 1 to {LONGEST} characters can be looked for"))),
+    }
+}
+
+/// Longest text that is looked for, in characters.
+pub const LONGEST: usize = 1000;
+
 /// What the lists say of something.
 pub fn listed(shared: &Shared, call: &Call) -> Outcome {
-    let what = call.path.first().map(String::as_str).unwrap_or_default();
+    let what = what(call)?;
     let lists = shared.sources.shelf.lists();
     let entry = |(kind, listed): &(&str, slips_core::intel::Listed<'_>)| Entry {
         kind: (*kind).to_owned(),
@@ -141,7 +153,7 @@ pub fn listed(shared: &Shared, call: &Call) -> Outcome {
 
 /// Which rules of the whitelist are about something.
 pub fn checked(shared: &Shared, call: &Call) -> Outcome {
-    let what = call.path.first().map(String::as_str).unwrap_or_default();
+    let what = what(call)?;
     let (rules, problems) = shared
         .sources
         .whitelist

@@ -28,6 +28,7 @@ pub mod types;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ use self::clients::Clients;
 use self::news::{Desk, Ring};
 use self::types::{ClientCount, Status};
 use super::Ends;
-use crate::daemon::figures::Figures;
+use crate::daemon::figures::{ClientFigures, Figures};
 use crate::daemon::peers::Word;
 use crate::shelf::Shelf;
 use crate::whitelist::Files;
@@ -85,12 +86,12 @@ pub struct Shared {
 }
 
 impl Shared {
+    fn count(&self) -> ClientCount {
+        ClientCount { connected: self.clients.count() as u64, following: self.clients.following() as u64 }
+    }
+
     fn status(&self) -> Status {
-        let clients = ClientCount {
-            connected: self.clients.count() as u64,
-            following: self.clients.following() as u64,
-        };
-        self.sources.figures.status(clients)
+        self.sources.figures.status(self.count())
     }
 
     fn pool(&self, database: routes::Database) -> &Pool {
@@ -101,7 +102,12 @@ impl Shared {
     }
 
     fn metrics(&self) -> String {
-        self.sources.figures.metrics()
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.sources.figures.metrics(&ClientFigures {
+            count: self.count(),
+            refused: load(&self.clients.refused),
+            evicted: load(&self.clients.evicted),
+        })
     }
 
     /// The process that talks with peers was refused; it may be no longer what it was.

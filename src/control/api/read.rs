@@ -220,7 +220,7 @@ pub struct Statistics {
 }
 
 fn page<'a>(limit: Limit, after: &'a Option<String>) -> Page<'a> {
-    Page { limit: limit.0, after: after.as_deref() }
+    Page { limit: limit.0, after: after.as_deref().filter(|after| !after.is_empty()) }
 }
 
 /// A page as JSON, or why there is none.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 pub use super::problem::ErrorReply;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// How the daemon is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -208,12 +208,21 @@ pub struct NewBlock {
     pub net: String,
     /// How long, in seconds.
     #[schemars(range(min = 1, max = 31_536_000))]
-    #[serde(default = "an_hour")]
+    #[serde(default = "an_hour", deserialize_with = "whole")]
     pub seconds: u64,
     /// Why, for the journal.
     #[schemars(length(max = 100))]
     #[serde(default)]
     pub why: String,
+}
+
+/// A whole number, also where it is written as 60.0: to JSON both are one.
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let number = f64::deserialize(from)?;
+    let is_whole = number.fract() == 0.0 && (0.0..=9e15).contains(&number);
+    is_whole
+        .then_some(number as u64)
+        .ok_or_else(|| serde::de::Error::custom(format!("{number} is no number of seconds")))
 }
 
 const fn an_hour() -> u64 {
@@ -226,7 +235,7 @@ const fn an_hour() -> u64 {
 pub struct Pause {
     /// In seconds.
     #[schemars(range(min = 1, max = 86_400))]
-    #[serde(default = "ten_minutes")]
+    #[serde(default = "ten_minutes", deserialize_with = "whole")]
     pub seconds: u64,
 }
 

@@ -14,6 +14,7 @@
 
 mod gate;
 mod judge;
+pub mod meter;
 pub mod pipeline;
 mod profiles;
 pub mod progress;

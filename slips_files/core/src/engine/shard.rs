@@ -9,6 +9,7 @@ use crate::event::{Event, EventKind};
 use crate::settings::Settings;
 use crate::time::{PacketTime, WindowId};
 
+use super::meter::Nanos;
 use super::router::{Job, Op, Wants};
 
 /// Stages within one event number: what a closing window says comes first, then timers, then the event from each side.
@@ -30,6 +31,9 @@ struct Owner {
 
 pub(super) struct Shard {
     settings: Arc<Settings>,
+    /// Jobs so far, and the clock while one is measured.
+    jobs: u64,
+    clock: Option<Nanos>,
     detectors: Vec<Box<dyn Detector>>,
     /// Which detectors see an event of a kind from a side.
     audience: Vec<[Vec<u16>; Role::COUNT]>,
@@ -55,7 +59,17 @@ impl Shard {
                 }
             }
         }
-        Self { settings, detectors, audience, owners: Vec::new(), wakes: BTreeSet::new(), fresh: Vec::new() }
+        settings.meter.of(detectors.iter().map(|detector| detector.spec().name));
+        Self {
+            settings,
+            jobs: 0,
+            clock: None,
+            detectors,
+            audience,
+            owners: Vec::new(),
+            wakes: BTreeSet::new(),
+            fresh: Vec::new(),
+        }
     }
 
     /// What any detector wants to see.
@@ -74,6 +88,9 @@ impl Shard {
 
     /// Does one job, in order.
     pub(super) fn run(&mut self, job: &Job, out: &mut Vec<Emitted>) {
+        self.clock = self.settings.meter.clock_for(self.jobs);
+        self.jobs = self.jobs.wrapping_add(1);
+        let before = out.len();
         for op in &job.ops {
             match *op {
                 Op::See { event, role, slot, profile, window, now, facts } => {
@@ -87,6 +104,9 @@ impl Shard {
                 }
                 Op::Forget { slot } => self.forget(slot),
             }
+        }
+        for emitted in out.iter().skip(before) {
+            self.settings.meter.found(emitted.key.detector);
         }
     }
 
@@ -130,7 +150,13 @@ impl Shard {
                 out,
                 wakes: &mut self.fresh,
             };
+            let Some(clock) = self.clock else {
+                detector.on_event(&mut cx, event);
+                continue;
+            };
+            let began = clock();
             detector.on_event(&mut cx, event);
+            self.settings.meter.took(at, clock().saturating_sub(began));
         }
         if !self.fresh.is_empty() {
             self.take_wakes(slot, profile);
