@@ -63,21 +63,18 @@ pub struct SqliteLimits {
     pub waiting_findings: usize,
     /// Flows kept, and records kept; older ones make room.
     pub rows: u64,
-    /// Evidence kept, and alerts kept.
-    pub findings: u64,
     /// For how long, and how many bytes.
     pub keep: Keep,
 }
 
 impl Default for SqliteLimits {
-    /// For an analysis: whatever its age, some ten gigabytes at most.
+    /// For an analysis: all of it, whatever its age.
     fn default() -> Self {
         Self {
             batch: 5_000,
             waiting_events: 50_000,
             waiting_findings: 20_000,
-            rows: 20_000_000,
-            findings: 1_000_000,
+            rows: i64::MAX.unsigned_abs(),
             keep: Keep::default(),
         }
     }

@@ -73,8 +73,9 @@ fn forget(db: &mut Connection, table: Indexed, below: i64) -> rusqlite::Result<(
     tx.commit()
 }
 
-/// A step for evidence and alerts: those that are too old or too many. When flows and records are nearly gone and all is too large still,
-/// profiles make room, which are learnt again, then the oldest evidence and the oldest alerts; the latest of each stay.
+/// A step for evidence and alerts: those that are too old, and the oldest evidence that no alert rests on beyond a quarter of the size, since
+/// whoever forges senders makes as much of it as he likes. When flows and records are nearly gone and all is too large still, profiles make
+/// room, which are learnt again, then the oldest evidence and the oldest alerts; the latest of each stay.
 pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusqlite::Result<()> {
     let too_large = match limits.keep.bytes {
         Some(most) => used(db)? > most && rows_take(db)?.iter().sum::<u64>() < most / 4,
@@ -83,6 +84,10 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
     if too_large && forget_profiles(db)? {
         return Ok(());
     }
+    let too_much = match limits.keep.bytes {
+        Some(most) => idle_evidence(db, most / 4)?,
+        None => false,
+    };
     let aged = limits.keep.findings.map_or(i64::MIN, |keep| now.saturating_sub(keep.0));
     let mut made_room = false;
     for (table, links, key, time) in [
@@ -92,36 +97,61 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
         let ends = format!("SELECT min(rowid), max(rowid) FROM {table}");
         let ends = db.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (Some(first), Some(last)): (Option<i64>, Option<i64>) = ends else { continue };
-        let below = last.saturating_add(1).saturating_sub_unsigned(limits.findings).min(first + STEP);
-        let makes_room = too_large && !made_room && last - first >= LATEST + FINDINGS;
-        let (after, since) = if makes_room { (i64::MIN, i64::MAX) } else { (PLAUSIBLE, aged) };
+        let makes_room = ((too_large && !made_room) || (too_much && table == "evidence"))
+            && last - first >= LATEST + FINDINGS;
+        let (after, since, looks) =
+            if makes_room { (i64::MIN, i64::MAX, LOOKS_FOR_ROOM) } else { (PLAUSIBLE, aged, LOOKS) };
         let oldest = format!("SELECT {time} FROM {table} WHERE rowid = ?");
         let oldest: i64 = db.prepare_cached(&oldest)?.query_row([first], |row| row.get(0))?;
-        // What is too many goes first, then what is too old; nothing is written where there is neither.
-        let (old, bound) = if below > first {
-            (format!("SELECT id FROM {table} WHERE rowid < ?1"), below)
-        } else if oldest >= since {
+        // Nothing is written where there is nothing to do.
+        if oldest >= since {
             continue;
+        }
+        // What an alert rests on stays as long as the alert.
+        let free = if table == "evidence" {
+            "AND NOT EXISTS (SELECT 1 FROM alert_evidence WHERE evidence_id = id)"
         } else {
-            // What an alert rests on stays as long as the alert.
-            let free = if table == "evidence" {
-                "AND NOT EXISTS (SELECT 1 FROM alert_evidence WHERE evidence_id = id)"
-            } else {
-                ""
-            };
-            let some = format!(
-                "SELECT *, {time} AS time FROM {table} WHERE {time} >= {after} ORDER BY rowid LIMIT {LOOKS}"
-            );
-            (format!("SELECT id FROM ({some}) WHERE time < ?1 {free} LIMIT {FINDINGS}"), since)
+            ""
         };
+        let some = format!(
+            "SELECT *, {time} AS time FROM {table} WHERE {time} >= {after} ORDER BY rowid LIMIT {looks}"
+        );
+        let old = format!("SELECT id FROM ({some}) WHERE time < ?1 {free} LIMIT {FINDINGS}");
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        tx.prepare_cached(&format!("DELETE FROM {links} WHERE {key} IN ({old})"))?.execute([bound])?;
+        tx.prepare_cached(&format!("DELETE FROM {links} WHERE {key} IN ({old})"))?.execute([since])?;
         let gone =
-            tx.prepare_cached(&format!("DELETE FROM {table} WHERE id IN ({old})"))?.execute([bound])?;
+            tx.prepare_cached(&format!("DELETE FROM {table} WHERE id IN ({old})"))?.execute([since])?;
         tx.commit()?;
         made_room = gone > 0;
     }
     Ok(())
+}
+
+/// Whether the evidence that no alert rests on takes more than so many bytes.
+fn idle_evidence(db: &Connection, most: u64) -> rusqlite::Result<bool> {
+    // Of the first and the last: the tables are only counted where they could be too large.
+    let sample = |order: &str| {
+        let sql = format!(
+            "SELECT avg(coalesce(length(description), 0) + coalesce(length(related), 0)
+                 + {EVIDENCE_FLOW_BYTES} * (SELECT count(*) FROM evidence_flows WHERE evidence_id = some.id))
+             FROM (SELECT id, description, related FROM evidence ORDER BY rowid {order} LIMIT 50) AS some"
+        );
+        let average: Option<f64> = db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+        Ok::<_, rusqlite::Error>(average.unwrap_or_default() as u64)
+    };
+    let number = |sql: &str| -> rusqlite::Result<u64> {
+        let number: i64 = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(number.unsigned_abs())
+    };
+    let bytes = EVIDENCE_BYTES + u64::midpoint(sample("ASC")?, sample("DESC")?);
+    let room = most / bytes;
+    if number("SELECT coalesce((SELECT max(rowid) FROM evidence) - (SELECT min(rowid) FROM evidence), 0)")?
+        <= room
+    {
+        return Ok(false);
+    }
+    let all = number("SELECT count(*) FROM evidence")?;
+    Ok(all > room && all - number("SELECT count(DISTINCT evidence_id) FROM alert_evidence")?.min(all) > room)
 }
 
 /// Forgets the profiles that were seen longest ago, if there are more than a few. Whether there were.
@@ -182,6 +212,12 @@ const STEP: i64 = 10_000;
 const FINDINGS: i64 = 500;
 /// of as many that are looked at.
 const LOOKS: i64 = 5_000;
+/// The same when there must be room: those that alerts rest on may be the oldest.
+const LOOKS_FOR_ROOM: i64 = 50_000;
+/// What an evidence takes with its part of the indexes, without texts,
+const EVIDENCE_BYTES: u64 = 450;
+/// and each flow that it names.
+const EVIDENCE_FLOW_BYTES: u64 = 70;
 /// So many evidence, alerts and profiles stay however large the database is.
 const LATEST: i64 = 1_000;
 /// The beginning of 2020: a clock that says less was not set yet.

@@ -169,6 +169,28 @@ fn evidence_makes_room_when_there_is_nothing_else() {
 }
 
 #[test]
+fn evidence_that_no_alert_needs_has_a_quarter_and_costs_no_flows() {
+    let mut bench = Bench::new(Keep { bytes: Some(4_000_000), ..Keep::default() });
+    bench.write(&[events((0..100).map(flow))]);
+    let db = Connection::open(bench.sink.path()).expect("open");
+    db.execute_batch(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 9000)
+         INSERT INTO evidence (id, stored) SELECT 'e' || n, 5 FROM n;
+         INSERT INTO alerts (id, created) SELECT 'a' || rowid, 5 FROM evidence;
+         INSERT INTO alert_evidence SELECT 'a' || rowid, 0, id FROM evidence WHERE rowid <= 6000;",
+    )
+    .expect("rows");
+    // A million bytes hold some 2,200 of the 3,000 that nobody needs; they are not the oldest ones.
+    bench.sink.flush().expect("flush");
+    assert_eq!(bench.count("evidence"), 8_500);
+    for _ in 0..4 {
+        bench.sink.flush().expect("flush");
+    }
+    let counts = ["flows", "alerts", "alert_evidence", "evidence WHERE rowid <= 6000", "evidence"];
+    assert_eq!(counts.map(|table| bench.count(table)), [100, 9_000, 6_000, 6_000, 8_000]);
+}
+
+#[test]
 fn a_database_of_layout_5_moves_up_with_its_rows_and_they_are_found() {
     let dir = tempfile::tempdir().expect("dir");
     let path = dir.path().join("flows.sqlite");
