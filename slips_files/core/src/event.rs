@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use crate::evidence::Finding;
 use crate::exchange::{Auth, Operation};
 use crate::flow::{Flow, MacAddr, Origin, Proto, Uid};
+use crate::heritage::Heritage;
 use crate::neighbour::Neighbour;
 use crate::time::PacketTime;
 
@@ -67,6 +68,8 @@ pub enum Event {
     Advice(Box<Advice>),
     /// What a service outside says of something that one of our hosts met.
     Told(Box<Report>),
+    /// What another engine knew, whose place this one takes.
+    Inherits(Box<Heritage>),
 }
 
 /// What peers say of an address, as far as they are believed.
@@ -131,6 +134,7 @@ impl Event {
             Self::Tick(at) => *at,
             Self::Advice(e) => e.at,
             Self::Told(e) => e.finding.at,
+            Self::Inherits(e) => e.at,
         }
     }
 
@@ -169,7 +173,8 @@ impl Event {
             | Self::Neighbour(_)
             | Self::Tick(_)
             | Self::Advice(_)
-            | Self::Told(_) => return None,
+            | Self::Told(_)
+            | Self::Inherits(_) => return None,
         })
     }
 
@@ -198,7 +203,8 @@ impl Event {
             | Self::Neighbour(_)
             | Self::Tick(_)
             | Self::Advice(_)
-            | Self::Told(_) => return None,
+            | Self::Told(_)
+            | Self::Inherits(_) => return None,
         })
     }
 
@@ -287,6 +293,7 @@ impl Event {
             Self::Tick(_) => EventKind::Tick,
             Self::Advice(_) => EventKind::Advice,
             Self::Told(_) => EventKind::Told,
+            Self::Inherits(_) => EventKind::Inherits,
         }
     }
 }
@@ -320,9 +327,10 @@ pub enum EventKind {
     Tick,
     Advice,
     Told,
+    Inherits,
 }
 
 impl EventKind {
     /// How many kinds there are.
-    pub const COUNT: usize = Self::Told as usize + 1;
+    pub const COUNT: usize = Self::Inherits as usize + 1;
 }

@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod exchange;
 pub mod flow;
 pub mod hash;
+pub mod heritage;
 pub mod index;
 pub mod intel;
 pub mod moving;

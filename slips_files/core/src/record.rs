@@ -41,6 +41,8 @@ pub enum Record {
         /// The rule in words.
         why: Box<str>,
     },
+    /// The place of another engine was taken: what is alerted from here on is not alerted by anybody else.
+    TookOver,
     /// The counters of the engine; told with each closed window and at the end.
     Stats(Box<Stats>),
 }

@@ -1,5 +1,7 @@
 //! The judge: keeps evidence and every attacker's sum, and says when it is enough. One owner, one order.
 
+mod heirs;
+
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
 use std::net::IpAddr;
@@ -253,6 +255,7 @@ impl Judge {
         let advice = match event {
             Some(Event::Advice(advice)) => advice,
             Some(Event::Told(report)) => return self.hear(report, now, out),
+            Some(Event::Inherits(heritage)) => return self.inherit(heritage, now, out),
             _ => return,
         };
         let window = self.settings.width.window_of(now);
@@ -344,7 +347,7 @@ impl Judge {
         let window = found.finding.window;
         let (attacker, at) = (found.finding.attacker.ip(), found.finding.at);
         let known = self.books.get(&window).is_some_and(|book| book.evidence.contains_key(&id));
-        if !known && !self.make_room(&found) {
+        if !known && !self.make_room(&found.finding, found.attacker_is_local) {
             self.stats.evidence_capped += 1;
             return;
         }
@@ -398,13 +401,11 @@ impl Judge {
 
     /// Whether there is, or could be made, room for a new evidence. The weakest that could be forged makes room; what is high, proven
     /// or about our own hosts never does.
-    fn make_room(&mut self, found: &Emitted) -> bool {
+    fn make_room(&mut self, finding: &Finding, local: bool) -> bool {
         if self.room.has_place() {
             return true;
         }
-        let finding = &found.finding;
-        let Some((window, id)) = self.room.weaker_than(finding.level, finding.proof, found.attacker_is_local)
-        else {
+        let Some((window, id)) = self.room.weaker_than(finding.level, finding.proof, local) else {
             return finding.level == ThreatLevel::Critical && self.room.has_reserve();
         };
         if let Some(book) = self.books.get_mut(&window)

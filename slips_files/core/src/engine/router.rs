@@ -281,6 +281,17 @@ impl Router {
             dealt.advice.push((index, self.clock.now()));
             return;
         }
+        if let Event::Inherits(heritage) = event {
+            let now = self.clock.now();
+            let windows: BTreeSet<WindowId> = heritage
+                .open(&self.settings, now)
+                .map(|of| of.window)
+                .filter(|of| *of > self.closed_upto)
+                .collect();
+            windows.into_iter().for_each(|window| self.open_window(index, window, dealt));
+            dealt.advice.push((index, now));
+            return;
+        }
         let moved = match event {
             // A live source tells it; files have none.
             Event::Tick(at) => self.clock.told(*at),

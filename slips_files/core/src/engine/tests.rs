@@ -15,6 +15,7 @@ use crate::flow::{Endpoint, Flow, Phase, Proto};
 use crate::state::Windowed;
 use crate::time::{PacketTime, Span, WindowId};
 
+mod inheriting;
 mod judging;
 mod sparing;
 
@@ -123,7 +124,7 @@ fn told(records: &[Record]) -> Vec<String> {
             )),
             Record::WindowClosed { window, at } => Some(format!("closed {window} at {at}")),
             Record::ProfileNew { addr, at } => Some(format!("profile {addr} at {at}")),
-            Record::Events(_) | Record::Stats(_) | Record::Spared { .. } => None,
+            Record::Events(_) | Record::Stats(_) | Record::Spared { .. } | Record::TookOver => None,
         })
         .collect()
 }

@@ -1,0 +1,133 @@
+//! One engine takes the place of another.
+
+use super::*;
+use crate::alert::Alert;
+use crate::evidence::Evidence;
+use crate::heritage::{Heritage, HeritageOf};
+
+/// What is left by an engine that told these records, as whoever wrote them down has it.
+fn left_by(records: &[Record], at: i64) -> Heritage {
+    let mut of: Vec<HeritageOf> = Vec::new();
+    let told: Vec<&Arc<Alert>> = records
+        .iter()
+        .filter_map(|r| if let Record::Alert(alert) = r { Some(alert) } else { None })
+        .collect();
+    for record in records {
+        let Record::Evidence(evidence) = record else { continue };
+        let (attacker, window) =
+            (evidence.finding.attacker.ip().expect("an address"), evidence.finding.window);
+        let named = told.iter().any(|alert| alert.evidence.iter().any(|named| named.id == evidence.id));
+        let place = of.iter_mut().position(|of| (of.attacker, of.window) == (attacker, window));
+        let place = place.unwrap_or_else(|| {
+            let his = told.iter().filter(|alert| (alert.attacker, alert.window) == (attacker, window));
+            of.push(HeritageOf {
+                attacker,
+                window,
+                sum: 0.0,
+                alerts: his.clone().count() as u32,
+                last: his.last().map(|alert| (alert.at, alert.proof)),
+                evidence: Vec::new(),
+            });
+            of.len() - 1
+        });
+        of[place].evidence.retain(|(known, _): &(Evidence, bool)| known.id != evidence.id);
+        of[place].evidence.push(((**evidence).clone(), named));
+        of[place].sum = if told.is_empty() { evidence.accumulated } else { 0.0 };
+    }
+    Heritage { at: PacketTime::from_secs_micros(at, 0), accounts: of, untold: Vec::new() }
+}
+
+fn feed(engine: &mut Engine, events: Vec<Event>) -> Vec<Record> {
+    let mut out = Vec::new();
+    engine.feed(events, &mut out);
+    out
+}
+
+fn inherits(engine: &mut Engine, heritage: Heritage) -> Vec<Record> {
+    feed(engine, vec![Event::Inherits(Box::new(heritage))])
+}
+
+fn halves(from: u32, to: u32) -> Vec<Event> {
+    (from..to).map(|n| says(1000 + i64::from(n), STRANGER, &format!("high proven {n}"))).collect()
+}
+
+#[test]
+fn what_began_on_one_is_alerted_once_on_the_other_with_all_evidence() {
+    let (mut one, mut other) =
+        (Engine::new(&Settings::default(), &parrot), Engine::new(&Settings::default(), &parrot));
+    let mut whole = Engine::new(&Settings::default(), &parrot);
+    let expected = alerts(&mut whole, halves(0, 30));
+    let left = feed(&mut one, halves(0, 12));
+    inherits(&mut other, left_by(&left, 1012));
+    let told = alerts(&mut other, halves(12, 30));
+    assert_eq!(expected.len(), 1);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].evidence.len(), expected[0].evidence.len());
+    assert_eq!((told[0].id, told[0].proof), (expected[0].id, Proof::Proven));
+    assert!((told[0].accumulated - expected[0].accumulated).abs() < 1e-9);
+}
+
+#[test]
+fn who_saw_the_same_counts_nothing_twice() {
+    let (mut one, mut other) =
+        (Engine::new(&Settings::default(), &parrot), Engine::new(&Settings::default(), &parrot));
+    let left = feed(&mut one, halves(0, 12));
+    feed(&mut other, halves(0, 12));
+    let told = inherits(&mut other, left_by(&left, 1012));
+    assert!(told.iter().any(|record| matches!(record, Record::TookOver)));
+    assert_eq!(alerts(&mut other, halves(12, 18)).len(), 0);
+    assert_eq!(alerts(&mut other, halves(18, 24)).len(), 1);
+}
+
+#[test]
+fn what_was_alerted_is_not_alerted_again() {
+    for sees in [false, true] {
+        let (mut one, mut other) =
+            (Engine::new(&Settings::default(), &parrot), Engine::new(&Settings::default(), &parrot));
+        let left = feed(&mut one, vec![says(1000, STRANGER, "critical proven 1")]);
+        if sees {
+            feed(&mut other, vec![says(1000, STRANGER, "critical proven 1")]);
+        }
+        inherits(&mut other, left_by(&left, 1001));
+        assert_eq!(alerts(&mut other, vec![says(1003, STRANGER, "critical proven 1")]).len(), 0);
+        // It goes on long after: another alert, with an identity of its own.
+        let again = alerts(&mut other, vec![says(1300, STRANGER, "critical proven 1")]);
+        let first =
+            left.iter().find_map(|r| if let Record::Alert(alert) = r { Some(alert.id) } else { None });
+        assert_eq!(again.len(), 1);
+        assert_ne!(Some(again[0].id), first);
+    }
+}
+
+#[test]
+fn what_nobody_told_is_told_after_the_place_was_taken() {
+    let mut engine = Engine::new(&Settings::default(), &parrot);
+    let kept = alerts(&mut engine, vec![says(1000, STRANGER, "critical proven 1")]);
+    let heritage = Heritage { untold: kept, ..left_by(&[], 1001) };
+    let records = inherits(&mut engine, heritage);
+    assert!(matches!(records.as_slice(), [.., Record::TookOver, Record::Alert(_)]));
+}
+
+#[test]
+fn nothing_is_taken_over_of_other_times_or_beyond_what_its_evidence_weighs() {
+    let mut one = Engine::new(&Settings::default(), &parrot);
+    let left = left_by(&feed(&mut one, halves(0, 5)), 1012);
+    let mut other = Engine::new(&Settings::default(), &parrot);
+    inherits(&mut other, Heritage { at: PacketTime::from_secs_micros(20_000, 0), ..left.clone() });
+    assert_eq!(other.stats().evidence, 0);
+    let mut forged = left;
+    forged.accounts[0].sum = 1e9;
+    inherits(&mut other, forged);
+    assert_eq!(other.stats().evidence, 5);
+    assert_eq!(alerts(&mut other, halves(5, 10)).len(), 0);
+    let mut nothing = Heritage { at: PacketTime::from_secs_micros(1012, 0), ..Heritage::default() };
+    nothing.accounts.push(HeritageOf {
+        attacker: STRANGER,
+        window: WindowId(i64::MAX),
+        sum: f64::NAN,
+        alerts: u32::MAX,
+        last: None,
+        evidence: Vec::new(),
+    });
+    inherits(&mut other, nothing);
+}

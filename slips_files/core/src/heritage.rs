@@ -1,0 +1,69 @@
+//! What is taken over from another engine that watched the same and has ended: what it held against whom, so that nothing begins at nought
+//! and nothing is alerted twice.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::alert::Alert;
+use crate::evidence::{Evidence, Proof};
+use crate::settings::Settings;
+use crate::time::{PacketTime, WindowId};
+
+/// Most attackers that are taken over, most evidence of one of them, most alerts of one, and most alerts that are told late.
+pub const MOST_ACCOUNTS: usize = 65_536;
+/// See [`MOST_ACCOUNTS`].
+pub const MOST_EVIDENCE: usize = 1024;
+/// See [`MOST_ACCOUNTS`].
+pub const MOST_ALERTS: u32 = 4096;
+/// See [`MOST_ACCOUNTS`].
+pub const MOST_UNTOLD: usize = 4096;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Heritage {
+    /// When it was read.
+    pub at: PacketTime,
+    /// What stood against each attacker in each window.
+    pub accounts: Vec<HeritageOf>,
+    /// Alerts of this engine that it kept to itself while the other one was to tell, and that the other one did not tell.
+    pub untold: Vec<Arc<Alert>>,
+}
+
+/// What stood against an attacker in a window.
+#[derive(Clone, Debug)]
+pub struct HeritageOf {
+    /// Who.
+    pub attacker: IpAddr,
+    /// When.
+    pub window: WindowId,
+    /// Weight that no alert had used.
+    pub sum: f64,
+    /// How many alerts there were.
+    pub alerts: u32,
+    /// When the last of them was, and whether its source was proven.
+    pub last: Option<(PacketTime, Proof)>,
+    /// All evidence, and whether an alert has named it.
+    pub evidence: Vec<(Evidence, bool)>,
+}
+
+impl Heritage {
+    /// What of it is about windows that are open, at most so much.
+    pub(crate) fn open<'a>(
+        &'a self,
+        settings: &'a Settings,
+        now: PacketTime,
+    ) -> impl Iterator<Item = &'a HeritageOf> {
+        let (now, width) = (self.at.max(now), settings.width);
+        let is_open = move |window: WindowId| {
+            width.start_of(window) <= now && width.end_of(window) + settings.lateness > now
+        };
+        self.accounts.iter().take(MOST_ACCOUNTS).filter(move |of| is_open(of.window))
+    }
+}
+
+/// Two are the same only when they are one.
+impl PartialEq for Heritage {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
