@@ -22,7 +22,7 @@ pub(super) struct Where {
 }
 
 impl Where {
-    fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         let named = self.control.clone().or_else(|| std::env::var_os("SLIPS_CONTROL").map(PathBuf::from));
         Client::new(named.unwrap_or_else(|| SOCKET.into()))
     }
@@ -64,7 +64,8 @@ pub(super) fn status(place: &Where, json: bool) -> Result<(), Failure> {
     print_out(&text)
 }
 
-fn failure(client: &Client, error: &Unanswered) -> Failure {
+/// Why there is no answer, as the command ends.
+pub(super) fn failure(client: &Client, error: &Unanswered) -> Failure {
     let exit = match error {
         Unanswered::NoDaemon => Exit::NoInput,
         Unanswered::Forbidden | Unanswered::Stranger(_) | Unanswered::Refused(403, _) => Exit::Permission,
@@ -78,6 +79,7 @@ fn lines(told: &Status) -> String {
     let mut text = String::new();
     let mut line = |name: &str, what: String| text += &format!("{name:<12}{what}\n");
     let mode = match told.mode {
+        _ if told.stands_by => "stands by: another daemon acts in its place",
         Mode::Enforce => "attackers are blocked",
         Mode::Monitor => "attackers are told of, not blocked",
     };

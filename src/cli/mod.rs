@@ -6,6 +6,7 @@ mod exit;
 mod explain;
 mod export;
 mod firewall;
+mod fleet;
 mod intel;
 mod kept;
 mod live;
@@ -105,6 +106,17 @@ enum Command {
     )]
     Status {
         /// Print JSON: as `slips firewall status --json`, and `daemon`.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: live::Where,
+    },
+    /// The routers on one Redis, as each tells of itself: who acts, who stands by, who is gone; the daemon must run.
+    #[command(
+        after_help = "Examples:\n  sudo slips fleet\n  sudo slips fleet --json | jq '.routers[] | select(.state != \"up\")'"
+    )]
+    Fleet {
+        /// Print JSON: {router, reached, routers: [{router, role, state, mode, flows_per_second, alerts, blocks, …}], unread, refused}.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -447,6 +459,7 @@ pub fn main() -> ExitCode {
         Command::Intel(options) => intel::run(options),
         Command::Whitelist(options) => whitelist::run(options),
         Command::Status { json, place } => live::status(&place, json),
+        Command::Fleet { json, place } => fleet::fleet(&place, json),
         Command::Watch(asked) => live::watch(&asked),
         Command::Demo => demo::run(),
         Command::Block { net, term, why } => {

@@ -36,7 +36,7 @@ pub use limits::LimitsSection;
 pub use outside::Outside;
 pub use p2p::{P2p, PeerMode, PeerNode};
 pub use profiles::Profiles;
-pub use redis::Redis;
+pub use redis::{FleetBlocks, Redis, Role, Share};
 pub use sensor::Sensor;
 pub use services::{Services, VirusTotal};
 pub use units::{Amount, Auto, Length, NetText};

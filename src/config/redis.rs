@@ -22,6 +22,10 @@ pub struct Redis {
     pub ca_file: PathBuf,
     /// What this router is called in its keys; empty: the host's name.
     pub name: String,
+    /// Whether it acts, or takes the place of the one that does, under the same name.
+    pub role: Role,
+    /// Blocks that all routers there have.
+    pub fleet: FleetBlocks,
     /// What all keys begin with.
     pub prefix: String,
     /// How long a key outlives its last change.
@@ -38,6 +42,55 @@ pub struct Redis {
     pub proven_modules: Vec<String>,
 }
 
+/// `redis.role`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It acts.
+    #[default]
+    Active,
+    /// It watches, and acts when the one that does has died.
+    Standby,
+}
+
+/// `redis.fleet`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FleetBlocks {
+    /// What of this router's blocks others are told.
+    pub share: Share,
+    /// Whether blocks of others are taken over.
+    pub take: bool,
+    /// For how long at most.
+    pub longest: Length,
+}
+
+impl Default for FleetBlocks {
+    fn default() -> Self {
+        Self { share: Share::None, take: false, longest: Length::secs(86_400) }
+    }
+}
+
+impl FleetBlocks {
+    /// Whether anything of it is wanted.
+    pub fn is_on(&self) -> bool {
+        self.take || self.share != Share::None
+    }
+}
+
+/// `redis.fleet.share`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Share {
+    /// Nothing.
+    #[default]
+    None,
+    /// What a person has blocked.
+    Hand,
+    /// And what an alert has whose sender nobody forged.
+    Proven,
+}
+
 impl Default for Redis {
     fn default() -> Self {
         Self {
@@ -46,6 +99,8 @@ impl Default for Redis {
             password_file: PathBuf::new(),
             ca_file: PathBuf::new(),
             name: String::new(),
+            role: Role::Active,
+            fleet: FleetBlocks::default(),
             prefix: "slips".into(),
             ttl: Length::secs(86_400),
             outside_evidence: false,
@@ -142,9 +197,17 @@ impl Redis {
                 wrong.push(what.to_owned());
             }
         };
+        check(
+            self.role == Role::Active || self.is_on(),
+            "redis.role: a standby finds out by redis.url who acts",
+        );
         if let Some(what) = self.is_on().then(|| self.place().err()).flatten() {
             check(false, &what);
         }
+        check(
+            (60..=31_536_000).contains(&self.fleet.longest.0.as_secs()),
+            "redis.fleet.longest must be 1m to 365d; 1d is the default",
+        );
         let is_word = |text: &str| Word::new(text).is_some();
         check(is_word(&self.prefix), "redis.prefix is made of up to 63 letters, digits, - _ .");
         check(
@@ -183,6 +246,8 @@ mod tests {
             ("prefix: ''", "redis.prefix"),
             ("name: 'a:b'", "redis.name"),
             ("ttl: 5s", "redis.ttl"),
+            ("role: standby", "redis.role"),
+            ("fleet: {longest: 1s}", "redis.fleet.longest"),
             ("acl_modules: ['a b']", "redis.acl_modules"),
         ] {
             let said = problems(yaml);

@@ -7,6 +7,7 @@ use slips_systemd::journal::Entry;
 
 use super::entries;
 use super::figures::Figures;
+use super::fleet::View;
 use crate::config::{Config, Control};
 use crate::control::Ends;
 use crate::control::api::news::Desk;
@@ -15,10 +16,11 @@ use crate::shelf::Shelf;
 use crate::whitelist::Files;
 
 /// What it reads.
-pub fn sources(config: &Config, figures: Arc<Figures>, shelf: Arc<Shelf>) -> Sources {
+pub fn sources(config: &Config, figures: Arc<Figures>, fleet: Option<View>, shelf: Arc<Shelf>) -> Sources {
     let directory = &config.output.directory;
     Sources {
         figures,
+        fleet,
         shelf,
         whitelist: Files::of(config),
         flows: Pool::new(directory.join("flows.sqlite")),

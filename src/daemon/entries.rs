@@ -131,6 +131,20 @@ pub fn refusal_of_word(net: Net, source: &str, reason: &str, because: &str) -> E
         .with(Field::Origin, origin)
 }
 
+/// From now on this daemon blocks nobody, since another one acts.
+pub fn stands_by(lifted: usize) -> Entry {
+    let text = match lifted {
+        0 => "this daemon stands by: another one acts in its place".to_owned(),
+        n => format!("this daemon stands by: another one acts in its place; {n} blocks are lifted here"),
+    };
+    Entry::new(Kind::Duty, text)
+}
+
+/// From now on this daemon acts.
+pub fn takes_place(fence: u64, what: &str) -> Entry {
+    Entry::new(Kind::Duty, format_args!("this daemon acts from now on, as number {fence}: {what}"))
+}
+
 /// Slips watches.
 pub fn start(interfaces: &[String], mode: Mode, sandbox: &str) -> Entry {
     let watched = if interfaces.is_empty() { "no interface".to_owned() } else { interfaces.join(", ") };

@@ -12,6 +12,7 @@ use slips_core::time::PacketTime;
 use slips_store::render;
 
 use super::clocks::Clocks;
+use super::fleet::duty::Duty;
 use super::outbox::Shed;
 use super::overload::Step;
 use super::pulse::{Losses, Pulse};
@@ -51,6 +52,7 @@ pub struct Figures {
     counted: Counted,
     pub vitals: Arc<Vitals>,
     mode: Mode,
+    duty: Duty,
     watching: Vec<String>,
     /// Wall time, and steady time, of the start.
     started: (i64, Duration),
@@ -58,14 +60,14 @@ pub struct Figures {
 
 impl Figures {
     /// Of a daemon that starts now.
-    pub fn new(counted: Counted, mode: config::Mode, watching: Vec<String>) -> Arc<Self> {
+    pub fn new(counted: Counted, (mode, duty): (config::Mode, Duty), watching: Vec<String>) -> Arc<Self> {
         let clocks = Clocks::default();
         let mode = match mode {
             config::Mode::Enforce => Mode::Enforce,
             config::Mode::Monitor => Mode::Monitor,
         };
         let started = ((clocks.wall)(), (clocks.steady)());
-        Arc::new(Self { counted, vitals: Arc::default(), mode, watching, started })
+        Arc::new(Self { counted, vitals: Arc::default(), mode, duty, watching, started })
     }
 
     fn uptime(&self) -> Duration {
@@ -88,6 +90,7 @@ impl Figures {
             started: render::iso(PacketTime(self.started.0)),
             uptime_seconds: self.uptime().as_secs(),
             mode: self.mode,
+            stands_by: !self.duty.acts(),
             healthy: standing.is_empty() && !gauges.unhealthy.load(Ordering::Relaxed),
             watching: self.watching.clone(),
             inputs: pulse

@@ -11,6 +11,7 @@ mod entries;
 pub mod failure;
 mod feeds;
 pub mod figures;
+pub mod fleet;
 mod handover;
 mod interfaces;
 mod leases;

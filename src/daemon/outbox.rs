@@ -3,12 +3,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
+use slips_core::event::Event;
+use slips_core::flow::Phase;
 use slips_core::record::Record;
 
 use super::bell::Rope;
+use super::fleet::duty::Duty;
+use super::pulse::Pulse;
+use crate::control::api::news::Reporter;
 
 /// Record batches that may wait in a lane's queue.
 pub const LANE_QUEUE: usize = 64;
@@ -116,6 +121,61 @@ impl Lane {
             }
         }
         self.shed.held.store(self.held.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Hands records to the lanes; when it is dropped with the judge, the lanes get what was held back.
+pub struct Outbox {
+    /// To those who follow over the control API.
+    pub reporter: Reporter,
+    pub lanes: Option<[Lane; 2]>,
+    pub peers: Option<Lane>,
+    /// Where a service is asked, and where there is a Redis: for neither is waited, also at the end.
+    pub asides: [Option<Lane>; 2],
+    /// Without peers nobody is woken for them.
+    pub has_peers: Arc<AtomicBool>,
+    pub pulse: Arc<Pulse>,
+    pub duty: Duty,
+}
+
+impl Outbox {
+    /// Passes them on.
+    pub fn pass(&mut self, records: &[Record]) {
+        let records = &*self.duty.told(records);
+        self.pulse.flows.fetch_add(ended_flows(records), Ordering::Relaxed);
+        self.pulse.count(records);
+        self.reporter.records(records);
+        let stopping = self.pulse.stopping.load(Ordering::Relaxed);
+        let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };
+        for lane in self.lanes.iter_mut().flatten() {
+            lane.offer(records, when_full);
+        }
+        for lane in self.asides.iter_mut().flatten() {
+            lane.offer(records, WhenFull::Shed);
+        }
+        // Who stands by tells peers nothing.
+        let tells = self.has_peers.load(Ordering::Relaxed) && self.duty.acts();
+        if let Some(lane) = self.peers.as_mut().filter(|_| tells) {
+            lane.offer(records, when_full);
+        }
+    }
+}
+
+/// Flows that ended in these records; the engine's own figures come only when a window closes.
+pub(super) fn ended_flows(records: &[Record]) -> u64 {
+    let batches = records.iter().filter_map(|record| match record {
+        Record::Events(batch) => Some(batch),
+        _ => None,
+    });
+    let ended = |event: &&Event| matches!(event, Event::Flow(flow) if flow.phase == Phase::End);
+    batches.map(|batch| batch.iter().filter(ended).count() as u64).sum()
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        for lane in self.lanes.take().into_iter().flatten().chain(self.peers.take()) {
+            lane.finish();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod catch_up;
 mod holds;
 mod later;
 mod line;
+mod relief;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -21,6 +22,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use slips_core::addr::Net;
@@ -29,10 +31,11 @@ use slips_firewall::{DiscoverError, Error, Firewall, Outcome, Protected, Refusal
 use slips_store::{Blocks, Filed};
 use slips_systemd::journal::{Entry, Journal, Kind};
 
-pub use self::advice::{Advice, NO_PEER};
+pub use self::advice::{Advice, FLEET, NO_PEER};
 use self::holds::{Holder, Standings};
 use self::later::{Failed, Retry};
 pub use self::line::{AdviceEnd, AdviceLine};
+pub use self::relief::Order;
 use self::watch::Readings;
 use super::chatter::Chatter;
 use super::clocks::Clocks;
@@ -155,6 +158,9 @@ pub struct Responder {
     /// Who is blocked, for those who ask, and as of when and of which change that is.
     blocked: Blocked,
     shared: Option<(Duration, u64)>,
+    /// Who knows whether this daemon acts, and whether it does not.
+    orders: Option<Receiver<Order>>,
+    idle: bool,
 }
 
 impl Responder {
@@ -207,6 +213,8 @@ impl Responder {
             turns: Arc::default(),
             blocked: Blocked::default(),
             shared: None,
+            orders: None,
+            idle: false,
         })
     }
 
@@ -315,7 +323,7 @@ impl Responder {
 
     /// Says something that this holder caused: of peers so much as may be, of others all.
     fn say_of(&mut self, by: &Holder, entry: &Entry) {
-        let is_peer = matches!(by, Holder::Peer(_));
+        let is_peer = by.is_of_others();
         if !is_peer || self.chatter.may(&(by.clone(), entry.kind()), (self.clocks.steady)()) {
             self.journal.send(entry);
         }
@@ -342,7 +350,7 @@ impl Responder {
     /// What a person or a peer asked for is not done, because of `reason`: counted and told, to peers as much as may be.
     fn refuse_word(&mut self, net: Net, by: &Holder, reason: &str, because: &str) {
         self.count_refused();
-        if !matches!(by, Holder::Peer(_)) || self.refusals.may(&(), (self.clocks.steady)()) {
+        if !by.is_of_others() || self.refusals.may(&(), (self.clocks.steady)()) {
             self.journal.send(&entries::refusal_of_word(net, &by.source(), reason, because));
         }
     }

@@ -20,8 +20,6 @@ use nix::sys::stat::{Mode, umask};
 use slips_core::addr::Net;
 use slips_core::engine::meter::Meter;
 use slips_core::engine::pipeline;
-use slips_core::event::Event;
-use slips_core::flow::Phase;
 use slips_core::moving::OwnMacs;
 use slips_core::record::Record;
 use slips_firewall::{Firewall, Options, Protected};
@@ -39,7 +37,7 @@ use super::leases::Leases;
 use super::lists::Follower;
 use super::memory::size::Sizes;
 use super::memory::{self, Memory};
-use super::outbox::{LANE_QUEUE, Lane, WhenFull};
+use super::outbox::{LANE_QUEUE, Lane, Outbox};
 use super::overload::Thinner;
 use super::overload::watch::Watch;
 use super::policy::Policy;
@@ -52,12 +50,12 @@ use super::standstill::{Parts, Standstill};
 use super::tend::{self, Rate, Tender};
 use super::updates::Updates;
 use super::{
-    api, build, capture, clocks, entries, feeds, handover, interfaces, peers, protect, redis, responder,
-    sandbox, services, sinks, whitelist,
+    api, build, capture, clocks, entries, feeds, fleet, handover, interfaces, peers, protect, redis,
+    responder, sandbox, services, sinks, whitelist,
 };
 use crate::cli::{Exit, Failure};
 use crate::config::{self, Bridge, Config, SensorKind};
-use crate::control::api::news::{self, Reporter};
+use crate::control::api::news;
 use crate::control::{ASK_QUEUE, Ends, Server};
 use crate::lists::Copy;
 use crate::outside::process::Restarting;
@@ -185,6 +183,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let (to_words, words) = sync_channel(ASK_QUEUE);
     let to_engine = peers::EngineLine::default();
     let (to_advice, advice) = AdviceLine::new(bell.rope(), config.firewall.peer_cap);
+    let fleet_advice = to_advice.another(bell.rope());
     let peers = peers::build(
         config,
         environment,
@@ -198,9 +197,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let shed = lanes.each_ref().map(Lane::shed);
     let asking = services::build(config, &settings.local_nets, &shelf, to_engine.clone(), open_journal());
     let (to_services, for_services) = sync_channel(LANE_QUEUE);
-    let voices = Arc::default();
+    let (voices, duty) = (Arc::default(), fleet::duty(config));
     let (mirror, to_mirror) =
-        redis::build(config, &settings, &gauges, &pulse, &voices, open_journal()).unzip();
+        redis::build(config, &settings, &gauges, &pulse, &voices, &duty, open_journal()).unzip();
     let mut outbox = Outbox {
         reporter,
         lanes: Some(lanes),
@@ -208,6 +207,7 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         has_peers: peers.active(),
         asides: [asking.as_ref().map(|_| Lane::new(to_services, services::wants)), to_mirror],
         pulse: Arc::clone(&pulse),
+        duty: duty.clone(),
     };
     let (input, engine) =
         pipeline::start(&settings, &*registry, build::default_shards(), move |records| outbox.pass(&records))
@@ -253,9 +253,24 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         engine: engine.progress(),
         meter: settings.meter.clone(),
     };
-    let figures = Figures::new(counted, config.firewall.mode, all.clone());
+    let figures = Figures::new(counted, (config.firewall.mode, duty.clone()), all.clone());
     let vitals = Arc::clone(&figures.vitals);
-    let api_sources = api::sources(config, figures, Arc::clone(&shelf));
+    let (to_orders, orders) = sync_channel(fleet::ORDERS);
+    responder.obey(orders);
+    let view = fleet::View::default();
+    let ways = fleet::Ways {
+        duty,
+        engine: to_engine.clone(),
+        orders: (to_orders, bell.rope()),
+        figures: Arc::clone(&figures),
+        view: Arc::clone(&view),
+        advice: fleet_advice,
+        gauges: Arc::clone(&gauges),
+        local: settings.local_nets.clone(),
+    };
+    let routers = fleet::build(config, ways, open_journal());
+    let fleet = routers.is_some().then_some(view);
+    let api_sources = api::sources(config, figures, fleet, Arc::clone(&shelf));
     let api =
         api::open(&config.control, control_socket, ends, api_sources, desk, |entry| responder.say(entry));
     responder.say(&entries::start(&all, config.firewall.mode, &sandbox::facts()));
@@ -283,6 +298,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
         spawn("redis-bus", move || bus.run(&stop))
     });
     let bus = bus.transpose()?;
+    let (until_last, ends_last) = sync_channel(1);
+    let routers = routers.map(|routers| spawn("fleet", move || routers.run(&ends_last))).transpose()?;
     let follower = spawn("lists", move || follower.run(&for_lists))?;
     let (to_whitelist, for_whitelist) = sync_channel(1);
     let whitelist = spawn("whitelist", move || whitelist.run(&for_whitelist))?;
@@ -352,6 +369,9 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let kept = join(keeper)?;
     join(peers)?;
     let mut responder = join(responder)?;
+    // Whoever stands by takes the place of one that is through with all.
+    drop(until_last);
+    routers.map_or(Ok(()), join)?;
     if let Some((server, listening)) = control {
         server.stop();
         join(listening)?;
@@ -436,56 +456,6 @@ fn inside(config: &Config, own: &Own) -> Box<dyn Fn() -> Vec<Net> + Send> {
 
 pub(super) fn open_journal() -> Journal {
     Journal::open(Path::new(SOCKET), Box::new(Aside), Lines::WithoutJournald)
-}
-
-/// Hands records to the lanes; when it is dropped with the judge, the lanes get what was held back.
-struct Outbox {
-    /// To those who follow over the control API.
-    reporter: Reporter,
-    lanes: Option<[Lane; 2]>,
-    peers: Option<Lane>,
-    /// Where a service is asked, and where there is a Redis: for neither is waited, also at the end.
-    asides: [Option<Lane>; 2],
-    /// Without peers nobody is woken for them.
-    has_peers: Arc<AtomicBool>,
-    pulse: Arc<Pulse>,
-}
-
-impl Outbox {
-    fn pass(&mut self, records: &[Record]) {
-        self.pulse.flows.fetch_add(ended_flows(records), Ordering::Relaxed);
-        self.pulse.count(records);
-        self.reporter.records(records);
-        let stopping = self.pulse.stopping.load(Ordering::Relaxed);
-        let when_full = if stopping { WhenFull::Wait } else { WhenFull::Shed };
-        for lane in self.lanes.iter_mut().flatten() {
-            lane.offer(records, when_full);
-        }
-        for lane in self.asides.iter_mut().flatten() {
-            lane.offer(records, WhenFull::Shed);
-        }
-        if let Some(lane) = self.peers.as_mut().filter(|_| self.has_peers.load(Ordering::Relaxed)) {
-            lane.offer(records, when_full);
-        }
-    }
-}
-
-/// Flows that ended in these records; the engine's own figures come only when a window closes.
-pub(super) fn ended_flows(records: &[Record]) -> u64 {
-    let batches = records.iter().filter_map(|record| match record {
-        Record::Events(batch) => Some(batch),
-        _ => None,
-    });
-    let ended = |event: &&Event| matches!(event, Event::Flow(flow) if flow.phase == Phase::End);
-    batches.map(|batch| batch.iter().filter(ended).count() as u64).sum()
-}
-
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        for lane in self.lanes.take().into_iter().flatten().chain(self.peers.take()) {
-            lane.finish();
-        }
-    }
 }
 
 /// Keeps records in files. A file that cannot be written is told once a minute, and tried again with each batch.

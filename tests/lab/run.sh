@@ -33,6 +33,7 @@ tests=(
     two_administrators_do_what_the_handbook_tells_them
     a_fleet_blocks_whom_one_of_it_blocks_through_deaths_and_partitions
     owners_who_are_independent_block_together_whom_neither_would_alone
+    routers_on_one_redis_see_each_other_and_one_takes_the_place_of_another
     systemd_runs_the_daemon_and_the_node_with_what_they_need_and_no_more
     a_newer_systemd_does_so_too
     systemd_keeps_the_capture_over_a_restart_and_a_crash_and_ends_what_stands_still
@@ -408,6 +409,15 @@ owners_who_are_independent_block_together_whom_neither_would_alone() {
     env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/neighbours.py" "$slips" >"$dir/neighbours.log" 2>&1 || status=$?
     note=$(tr '\n' ' ' <"$dir/neighbours.log")
     [ $status = 0 ] || why=$(head -n 3 "$dir/neighbours.log")
+    return $status
+}
+
+routers_on_one_redis_see_each_other_and_one_takes_the_place_of_another() {
+    local status=0
+    need redis-server redis-cli || return
+    env -u SSH_CONNECTION -u SSH_CLIENT python3 "$lab/standby.py" "$slips" >"$dir/standby.log" 2>&1 || status=$?
+    note=$(tr '\n' ' ' <"$dir/standby.log")
+    [ $status = 0 ] || why=$(head -n 3 "$dir/standby.log")
     return $status
 }
 

@@ -21,6 +21,12 @@ pub fn iso(at: PacketTime) -> String {
     format!("{moment:.6}")
 }
 
+/// The moment that [`iso`] wrote.
+pub fn from_iso(text: &str) -> Option<PacketTime> {
+    let fits = text.len() <= 40;
+    fits.then(|| text.parse::<Timestamp>().ok()).flatten().map(|at| PacketTime(at.as_microsecond()))
+}
+
 /// `text` made harmless for a terminal and a line-based log: control characters, line breaks, invisible and
 /// direction-changing characters become `\n`, `\x1b`, `\u{202e}`; a backslash becomes `\\`, so that nothing can pretend to be
 /// an escape; at most [`MAX_TEXT`] bytes.

@@ -27,8 +27,8 @@ pub mod types;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -37,9 +37,11 @@ use tokio::sync::{Semaphore, watch};
 use self::access::Doorman;
 use self::clients::Clients;
 use self::news::{Desk, Ring};
-use self::types::{ClientCount, Status};
+use self::problem::Problem;
+use self::types::{ClientCount, Fleet, Status};
 use super::Ends;
 use crate::daemon::figures::{ClientFigures, Figures};
+use crate::daemon::fleet::View;
 use crate::daemon::peers::Word;
 use crate::shelf::Shelf;
 use crate::whitelist::Files;
@@ -62,6 +64,8 @@ const ENDING: Duration = Duration::from_millis(300);
 
 /// What the daemon lets be read.
 pub struct Sources {
+    /// The routers on one Redis, where there is one.
+    pub fleet: Option<View>,
     /// What is counted.
     pub figures: Arc<Figures>,
     /// The lists.
@@ -99,6 +103,12 @@ impl Shared {
             routes::Database::Flows => &self.sources.flows,
             routes::Database::Book => &self.sources.book,
         }
+    }
+
+    fn fleet(&self) -> Result<Fleet, Problem> {
+        let none = || Problem::absent("there is no fleet: redis.url names no Redis");
+        let view = self.sources.fleet.as_ref().ok_or_else(none)?;
+        Ok(view.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     fn metrics(&self) -> String {

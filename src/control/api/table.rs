@@ -17,7 +17,7 @@ use super::read::{
     self, AlertsAsked, BlocksAsked, EvidenceAsked, FlowsAsked, PageAsked, Profile, Statistics, TimelineAsked,
 };
 use super::routes::{Answers, Database, Place, Route, Verb, Work, of};
-use super::types::{Done, Explained, Firewall, NewBlock, Pause, Peers, Status};
+use super::types::{Done, Explained, Firewall, Fleet, NewBlock, Pause, Peers, Status};
 use crate::control::{Ask, PeersAsk};
 
 /// In the order of the paths, so that the methods of one stand together.
@@ -26,6 +26,12 @@ pub static TABLE: &[Route] = &[
         summary: "How the daemon is: what it watches, how much goes through, what was lost",
         work: Work::Now(|shared, _| Reply::of(&shared.status())),
         ..get("/v1/status", "status", Answers::Json(of::<Status>))
+    },
+    Route {
+        summary: "The routers on one Redis, as each tells of itself; an error where there is no Redis",
+        work: Work::Now(|shared, _| Reply::of(&shared.fleet()?)),
+        errors: &[Code::NotFound],
+        ..get("/v1/fleet", "fleet", Answers::Json(of::<Fleet>))
     },
     Route {
         summary: "How blocking stands, and who is never blocked",

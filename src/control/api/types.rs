@@ -19,6 +19,8 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Whether attackers are blocked, or only told of.
     pub mode: Mode,
+    /// Another daemon of the same name acts: this one watches, and blocks and alerts nobody.
+    pub stands_by: bool,
     /// False when blocking does not block, or a part stands still.
     pub healthy: bool,
     /// Where packets are taken, and what else is read.
@@ -61,6 +63,63 @@ pub enum Mode {
     Enforce,
     /// They are told of.
     Monitor,
+}
+
+/// The routers on one Redis.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fleet {
+    /// What this router is called.
+    pub router: String,
+    /// Whether Redis is reached: if not, all else is what was last known.
+    pub reached: bool,
+    /// Each, by name; of one name up to two, the one that acts and its standby.
+    pub routers: Vec<FleetRouter>,
+    /// Names and values in Redis that make no sense.
+    pub unread: u64,
+    /// Blocks of others that were not believed, since the start.
+    pub refused: u64,
+}
+
+/// A router, as it tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FleetRouter {
+    /// What it is called.
+    pub router: String,
+    /// `active` or `standby`.
+    pub role: String,
+    /// How it is, by its last word.
+    pub state: FleetState,
+    /// How old that is, by the clock of Redis.
+    pub seconds_ago: u64,
+    /// `enforce` or `monitor`.
+    pub mode: String,
+    /// Its version.
+    pub version: String,
+    /// Since when it runs, by its own clock.
+    pub since: String,
+    /// Flows that ended in a second, of its last five.
+    pub flows_per_second: u64,
+    /// Alerts since its start.
+    pub alerts: u64,
+    /// Networks that it blocks now.
+    pub blocks: u64,
+    /// Why what it says of itself is not shown.
+    pub wrong: Option<String>,
+}
+
+/// How a router is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FleetState {
+    /// It spoke within three seconds.
+    Up,
+    /// It spoke within fifteen.
+    Late,
+    /// It did not, or what it says makes no sense.
+    #[default]
+    Gone,
 }
 
 /// What the daemon has of memory.

@@ -146,7 +146,7 @@ impl RecordSink for Rows {
         if step == Step::ShedRecords {
             return self.sink.accept(&records.iter().map(only_flows).collect::<Vec<_>>());
         }
-        self.pulse.rows_shed.fetch_add(super::run::ended_flows(records), Ordering::Relaxed);
+        self.pulse.rows_shed.fetch_add(super::outbox::ended_flows(records), Ordering::Relaxed);
         let kept = records.iter().filter(|record| !matches!(record, Record::Events(_)));
         self.sink.accept(&kept.cloned().collect::<Vec<_>>())
     }

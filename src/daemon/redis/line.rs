@@ -71,6 +71,12 @@ impl Line {
         })
     }
 
+    /// Ends the connection, until there is to be one again.
+    pub fn let_go(&mut self) {
+        self.link = None;
+        self.next = Duration::ZERO;
+    }
+
     fn later(&mut self) {
         self.link = None;
         self.next = clocks::steady().saturating_add(self.pause);

@@ -20,6 +20,7 @@ use slips_systemd::journal::Journal;
 
 use super::clocks::Clocks;
 use super::entries;
+use super::fleet::duty::Duty;
 use super::outbox::{Lane, Shed};
 use super::pulse::Pulse;
 use super::responder::Gauges;
@@ -117,6 +118,8 @@ pub struct Mirroring {
     changes: Option<u64>,
     /// Records that were not mirrored when they came.
     missed: u64,
+    /// What is mirrored is that of the daemon that acts.
+    duty: Duty,
 }
 
 /// The thread's work and the way to it, where there is a Redis. `say` hears what keeps it from being used.
@@ -126,6 +129,7 @@ pub fn build(
     gauges: &Arc<Gauges>,
     pulse: &Arc<Pulse>,
     voices: &Arc<Voices>,
+    duty: &Duty,
     mut journal: Journal,
 ) -> Option<(Mirroring, Lane)> {
     if !config.redis.is_on() {
@@ -190,6 +194,7 @@ pub fn build(
         again: false,
         changes: None,
         missed: 0,
+        duty: duty.clone(),
     };
     Some((mirroring, lane))
 }
@@ -246,6 +251,9 @@ impl Mirroring {
 
     /// How long nothing has to be done.
     fn idle(&self, now: Duration) -> Duration {
+        if !self.duty.acts() {
+            return BEAT;
+        }
         let next = match self.line.next_try() {
             Some(at) => at,
             None => self.due.beat,
@@ -255,6 +263,10 @@ impl Mirroring {
 
     /// Connects, if it is time.
     fn reach(&mut self, now: Duration, out: &mut Vec<Cmd>) {
+        if !self.duty.acts() {
+            self.playing = Playing::Not;
+            return self.line.let_go();
+        }
         match self.line.reach(now) {
             None => {}
             Some(Err(error)) => self.went(Trouble::Gone, &format!("{} is not reached: {error}", self.line)),

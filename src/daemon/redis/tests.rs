@@ -148,7 +148,8 @@ impl Bench {
             Lines::WithoutJournald,
         );
         let (mut mirroring, lane) =
-            build(&config, &settings, &gauges, &pulse, &Arc::default(), out).expect("there is one");
+            build(&config, &settings, &gauges, &pulse, &Arc::default(), &Duty::default(), out)
+                .expect("there is one");
         mirroring.pace = Pace {
             settled: Duration::from_millis(50),
             follow: Duration::from_millis(200),

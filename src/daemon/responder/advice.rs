@@ -14,6 +14,8 @@ use super::holds::{Hold, Holder};
 
 /// Of the room for blocks of peers, one source has this part: of the default, the longest list.
 const PART_OF_ONE: usize = 4;
+/// What a source begins with that is another router on the same Redis.
+pub const FLEET: &str = "fleet ";
 /// Longest name of a source and longest reason, in characters.
 const MAX_NAME: usize = 64;
 const MAX_WHY: usize = 200;
@@ -60,6 +62,8 @@ impl Responder {
     /// Takes advice into a batch.
     pub(super) fn heed(&mut self, batch: &mut Batch, advice: Advice) {
         match advice {
+            // Whoever acts hears it, too.
+            Advice::Block { .. } if self.idle => {}
             Advice::Block { net, for_, source, why } => {
                 self.block_on_word_of(batch, peer(&source), (net, for_), plain(&why, MAX_WHY), None);
             }
@@ -82,7 +86,8 @@ impl Responder {
             Advice::Keep { sources, why } => {
                 self.commit(batch);
                 let kept: BTreeSet<Holder> = sources.iter().map(|source| peer(source)).collect();
-                self.failed.retain(|failed| failed.peer().is_none_or(|by| kept.contains(by)));
+                let is_kept = |by: &Holder| !matches!(by, Holder::Peer(_)) || kept.contains(by);
+                self.failed.retain(|failed| failed.peer().is_none_or(is_kept));
                 for by in self.standing.peers().filter(|by| !kept.contains(by)).collect::<Vec<_>>() {
                     self.forget_peer(batch, &by, why);
                 }
@@ -143,22 +148,25 @@ impl Responder {
     }
 
     fn has_room_for_peer(&mut self, batch: &mut Batch, by: &Holder) -> bool {
-        let Holder::Peer(name) = by else { return false };
+        if !by.is_of_others() {
+            return false;
+        }
         let (most, waiting) = (self.policy.peer_cap, batch.wanted());
         let full = |(all, one): (usize, usize), waiting| {
             all + waiting >= most || one + waiting >= most / PART_OF_ONE
         };
-        if !full(self.standing.by_peers(name), waiting) {
+        if !full(self.standing.by_peers(by), waiting) {
             return true;
         }
         // Not all that waits is this peer's.
         self.commit(batch);
-        if !full(self.standing.by_peers(name), 0) {
+        if !full(self.standing.by_peers(by), 0) {
             return true;
         }
         self.count_refused();
         let text = format!(
-            "{name} asks for more blocks than firewall.peer_cap ({most}, a quarter for one source) leaves room for"
+            "{} asks for more blocks than firewall.peer_cap ({most}, a quarter for one source) leaves room for",
+            by.source()
         );
         self.complain("blocks of peers", &text);
         false
@@ -169,8 +177,11 @@ fn is_six(net: Net) -> bool {
     net.addr().is_ipv6() && net.prefix() == 128
 }
 
-/// The name stands as one word in the book.
+/// The name stands as one word in the book. What begins with [`FLEET`] is no peer: a peer's source is one word.
 fn peer(source: &str) -> Holder {
+    if let Some(router) = source.strip_prefix(FLEET) {
+        return Holder::Fleet(plain(router, MAX_NAME).replace(char::is_whitespace, "_").into());
+    }
     let name = plain(source, MAX_NAME).replace(char::is_whitespace, "_");
     Holder::Peer(name.into())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slips_core::addr::Net;
-use slips_core::alert::Alert;
+use slips_core::alert::{Alert, AlertId};
 use slips_core::time::{PacketTime, Span};
 use slips_firewall::{BlockRequest, Error, Outcome, Pending, Refusal, provider};
 use slips_store::{BlockId, NewBlock, render};
@@ -32,6 +32,19 @@ pub(super) enum Ground {
     Alert(Arc<Alert>, Sentence),
     /// A person's or a peer's word.
     Word(String),
+    /// Another daemon held it, whose place this one takes: why, and by which alert.
+    Left(String, Option<AlertId>),
+}
+
+impl Ground {
+    /// Why in words, and by which alert.
+    fn told(&self) -> (String, Option<AlertId>) {
+        match self {
+            Self::Alert(alert, _) => (reason_of(alert), Some(alert.id)),
+            Self::Word(why) => (why.clone(), None),
+            Self::Left(why, alert) => (why.clone(), *alert),
+        }
+    }
 }
 
 /// A block that is to be.
@@ -120,6 +133,9 @@ impl Responder {
     /// Takes an alert into a batch.
     pub(super) fn decide(&mut self, batch: &mut Batch, alert: &Arc<Alert>) {
         batch.told.push(Told::Alert(Arc::clone(alert)));
+        if self.idle {
+            return batch.refuse(alert, "another daemon acts in place of this one".to_owned());
+        }
         match verdict::decide(alert, &self.policy) {
             Verdict::Leave(reason) => batch.refuse(alert, reason.to_string()),
             Verdict::Block(sentence) => self.sentence(batch, alert, sentence, None),
@@ -425,7 +441,7 @@ impl Responder {
 
     /// Where a set is full, blocks of peers make room for one of our own; whether there were any.
     fn make_room_in_kernel(&mut self, wanted: &[Wanted]) -> bool {
-        let own = wanted.iter().find(|wanted| !matches!(wanted.hold.by, Holder::Peer(_)));
+        let own = wanted.iter().find(|wanted| !wanted.hold.by.is_of_others());
         let lent = own.map(|wanted| self.standing.lent(wanted.net, ROOM)).unwrap_or_default();
         if lent.is_empty() {
             return false;
@@ -515,7 +531,8 @@ impl Responder {
             (Done::Refused(refusal), Ground::Word(why)) => {
                 self.refuse_word(*net, &hold.by, &refusal.to_string(), why);
             }
-            (Done::Failed(_), _) => {}
+            // Those are counted together.
+            (_, Ground::Left(..)) | (Done::Failed(_), _) => {}
         }
     }
 
@@ -540,10 +557,7 @@ impl Responder {
 
 /// A block as it is entered into the book.
 fn row(net: Net, hold: &Hold, ground: &Ground, wall: i64, until: i64) -> NewBlock {
-    let (reason, alert) = match ground {
-        Ground::Alert(alert, _) => (reason_of(alert), Some(alert.id)),
-        Ground::Word(why) => (why.clone(), None),
-    };
+    let (reason, alert) = ground.told();
     NewBlock {
         net,
         reason,
@@ -558,16 +572,13 @@ fn row(net: Net, hold: &Hold, ground: &Ground, wall: i64, until: i64) -> NewBloc
 
 /// A block as those hear of it who follow.
 fn told_block(net: Net, hold: &Hold, ground: &Ground, until: PacketTime, mode: Mode) -> Blocked {
-    let (reason, alert) = match ground {
-        Ground::Alert(alert, _) => (reason_of(alert), Some(alert.id.to_string())),
-        Ground::Word(why) => (why.clone(), None),
-    };
+    let (reason, alert) = ground.told();
     Blocked {
         net: net.to_string(),
         until: render::iso(until),
         source: hold.by.source(),
         reason,
-        alert,
+        alert: alert.map(|alert| alert.to_string()),
         enforced: mode == Mode::Enforce,
     }
 }

@@ -39,6 +39,9 @@ impl Responder {
             Ask::Block { .. } if self.policy.mode == Mode::Monitor => {
                 Err("nothing is blocked: slips only watches (monitor mode)".into())
             }
+            Ask::Block { .. } if self.idle => {
+                Err("this daemon stands by: block on the one that acts, `slips fleet` shows it".into())
+            }
             Ask::Block { net, secs, why } => self.block_by_hand(*net, Duration::from_secs(*secs), why),
         }
     }

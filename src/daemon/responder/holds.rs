@@ -18,6 +18,8 @@ pub(super) enum Holder {
     Alert,
     Feed(Arc<str>),
     Peer(Arc<str>),
+    /// Another router on the same Redis.
+    Fleet(Arc<str>),
 }
 
 impl Holder {
@@ -26,6 +28,7 @@ impl Holder {
         match source.split_once(' ').unwrap_or((source, "")) {
             ("hand", _) => Self::Hand,
             ("peer", name) => Self::Peer(name.into()),
+            ("fleet", name) => Self::Fleet(name.into()),
             ("feed", name) => Self::Feed(name.into()),
             _ => Self::Alert,
         }
@@ -38,6 +41,7 @@ impl Holder {
             Self::Alert => "alert".into(),
             Self::Feed(name) => format!("feed {name}"),
             Self::Peer(name) => format!("peer {name}"),
+            Self::Fleet(name) => format!("fleet {name}"),
         }
     }
 
@@ -46,8 +50,14 @@ impl Holder {
             Self::Hand => Origin::Manual,
             Self::Alert => Origin::Local,
             Self::Feed(_) => Origin::Feed,
-            Self::Peer(_) => Origin::Peer,
+            // The kernel knows both as others.
+            Self::Peer(_) | Self::Fleet(_) => Origin::Peer,
         }
+    }
+
+    /// Somebody elsewhere asked for it: what such ask for has a room of its own, and few lines in the journal.
+    pub(super) const fn is_of_others(&self) -> bool {
+        matches!(self, Self::Peer(_) | Self::Fleet(_))
     }
 
     /// Of this host: nobody else can take it back.
@@ -92,7 +102,7 @@ impl Standing {
     }
 
     fn only_peers(&self) -> bool {
-        self.0.iter().all(|hold| matches!(hold.by, Holder::Peer(_)))
+        self.0.iter().all(|hold| hold.by.is_of_others())
     }
 
     fn first_end(&self) -> Duration {
@@ -169,7 +179,7 @@ pub(super) struct Standings {
     unproven: BTreeSet<(Duration, Net)>,
     /// By peers alone, by their end.
     lent: BTreeSet<(Class, Duration, Net)>,
-    of_peer: BTreeMap<Arc<str>, usize>,
+    of_peer: BTreeMap<Holder, usize>,
     by_peers: usize,
     wide: BTreeSet<Net>,
     /// Our own networks, and how many of theirs are blocked.
@@ -280,13 +290,13 @@ impl Standings {
     }
 
     /// How many networks peers hold, all of them and this one.
-    pub(super) fn by_peers(&self, name: &str) -> (usize, usize) {
-        (self.by_peers, self.of_peer.get(name).copied().unwrap_or_default())
+    pub(super) fn by_peers(&self, by: &Holder) -> (usize, usize) {
+        (self.by_peers, self.of_peer.get(by).copied().unwrap_or_default())
     }
 
     /// The peers that hold something.
     pub(super) fn peers(&self) -> impl Iterator<Item = Holder> {
-        self.of_peer.keys().map(|name| Holder::Peer(Arc::clone(name)))
+        self.of_peer.keys().filter(|by| matches!(by, Holder::Peer(_))).cloned()
     }
 
     /// What this one holds.
@@ -383,12 +393,14 @@ impl Standings {
             };
         }
         for hold in &standing.0 {
-            let Holder::Peer(name) = &hold.by else { continue };
+            if !hold.by.is_of_others() {
+                continue;
+            }
             self.by_peers = self.by_peers.saturating_add_signed(by);
-            let held = self.of_peer.entry(Arc::clone(name)).or_default();
+            let held = self.of_peer.entry(hold.by.clone()).or_default();
             *held = held.saturating_add_signed(by);
             if *held == 0 {
-                self.of_peer.remove(name);
+                self.of_peer.remove(&hold.by);
             }
         }
         if self.is_inside(net) {

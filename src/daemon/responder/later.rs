@@ -86,10 +86,8 @@ impl Responder {
                     let end = (self.clocks.steady)().saturating_add(sentence.term);
                     (Asked::Alert(alert, sentence), end)
                 }
-                Ground::Word(why) if matches!(hold.by, Holder::Peer(_)) => {
-                    (Asked::Peer(hold.by, why), hold.until)
-                }
-                Ground::Word(_) => continue,
+                Ground::Word(why) if hold.by.is_of_others() => (Asked::Peer(hold.by, why), hold.until),
+                Ground::Word(_) | Ground::Left(..) => continue,
             };
             self.keep(Failed { net, end, asked, row });
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slips_core::addr::Net;
 
 use super::Advice;
-use super::advice::NO_PEER;
+use super::advice::{FLEET, NO_PEER};
 use crate::daemon::bell::Rope;
 
 /// Asks for blocks that may wait for the responder; at more they are to be said again.
@@ -29,6 +29,11 @@ impl AdviceLine {
         let waiting = Waiting { room: held_at_most.saturating_add(ADVICE_QUEUE), ..Waiting::default() };
         let waiting = Arc::new(Mutex::new(waiting));
         (Self { waiting: Arc::clone(&waiting), rope }, AdviceEnd(waiting))
+    }
+
+    /// Another one to the same end.
+    pub fn another(&self, rope: Rope) -> Self {
+        Self { waiting: Arc::clone(&self.waiting), rope }
     }
 
     /// Hands advice over without waiting. False when too many blocks are asked for already, and this one should be said again; what is
@@ -109,7 +114,8 @@ impl Waiting {
 
     /// What was said by others before is void. Two such words are as one, at the place of the first, that keeps whom both keep.
     fn keep(&mut self, sources: &BTreeSet<String>, why: &'static str) {
-        let others = self.places.keys().filter(|(source, _)| !sources.contains(source));
+        let others =
+            self.places.keys().filter(|(source, _)| !sources.contains(source) && !source.starts_with(FLEET));
         let others: Vec<_> = others.cloned().collect();
         others.iter().for_each(|place| self.take_out(place));
         let at = self.next;

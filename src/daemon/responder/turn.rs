@@ -58,6 +58,7 @@ impl Responder {
         let mut done = Done { checked: now, protected: now, forgot: now };
         loop {
             self.turns.fetch_add(1, Ordering::Relaxed);
+            self.follow_orders();
             let gathered = self.gather(records, advice);
             if gathered == Gathered::Over {
                 // What stays behind while we are gone has to block.

@@ -54,6 +54,8 @@ pub enum Kind {
     Degraded,
     /// Other things than before are left out because too much comes in.
     Overload,
+    /// This daemon acts from now on, or another one does in its place.
+    Duty,
     /// A peer is connected.
     PeerConnected,
     /// A peer is connected no more.
@@ -83,6 +85,7 @@ impl Kind {
         Self::Reload,
         Self::Degraded,
         Self::Overload,
+        Self::Duty,
         Self::PeerConnected,
         Self::PeerGone,
         Self::PeerJoined,
@@ -105,6 +108,7 @@ impl Kind {
             Self::Reload => 0x82c2_b8d5_3b7b_e221_2b29_37cf_d345_0adc,
             Self::Degraded => 0xe853_9130_b3de_4b80_8dfd_a003_38fb_1cad,
             Self::Overload => 0xfcae_861f_6ff5_4b3b_a7e8_cc73_ad25_b715,
+            Self::Duty => 0x1d4c_0f5e_86a2_4f0b_b7f3_52c9_a60e_8d17,
             Self::PeerConnected => 0xf580_a932_05ce_9e91_168d_976a_1fac_e215,
             Self::PeerGone => 0xe823_c5f9_fd0b_8e02_a4a8_c759_298e_d3e5,
             Self::PeerJoined => 0xbd9d_22c0_244b_a8d7_e47b_9f23_7869_6074,
@@ -121,7 +125,7 @@ impl Kind {
             Self::Failure => Priority::Error,
             Self::Alert | Self::Refusal | Self::Degraded | Self::Overload => Priority::Warning,
             Self::PeerRefused | Self::PeerQuarantined => Priority::Warning,
-            Self::Block | Self::Start | Self::Stop | Self::Reload => Priority::Notice,
+            Self::Block | Self::Start | Self::Stop | Self::Reload | Self::Duty => Priority::Notice,
             Self::PeerJoined | Self::PeerAdvice => Priority::Notice,
             Self::Unblock => Priority::Info,
             Self::PeerConnected | Self::PeerGone | Self::PeerReport => Priority::Info,
@@ -141,6 +145,7 @@ impl Kind {
             Self::Reload => "reload",
             Self::Degraded => "degraded",
             Self::Overload => "overload",
+            Self::Duty => "duty",
             Self::PeerConnected => "peer-connected",
             Self::PeerGone => "peer-gone",
             Self::PeerJoined => "peer-joined",

@@ -148,6 +148,21 @@ impl Keys {
         self.key(format_args!("block_{net}"))
     }
 
+    /// Text, JSON: who acts under this name. See [`Lease`](super::Lease).
+    pub fn lease(&self) -> String {
+        self.key("lease")
+    }
+
+    /// Text, JSON: how the router is, or its standby. See [`Member`](super::Member).
+    pub fn member(&self, role: &str) -> String {
+        self.key(format_args!("member_{role}"))
+    }
+
+    /// Hash: network → a block that others are to have, too. See [`Shared`](super::Shared).
+    pub fn fleet_blocks(&self) -> String {
+        self.key("fleet_blocks")
+    }
+
     /// Number: evidence since the start of the daemon.
     pub fn number_of_evidence(&self) -> String {
         self.key("number_of_evidence")

@@ -1,7 +1,7 @@
 //! What is told: JSON with the layout's version and the router's name. The same words come from a record and from its row in the database,
 //! so that what is mirrored while it happens and what is mirrored anew later are equal.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use slips_core::addr::LocalNets;
 use slips_core::alert::{Alert, Cause};
 use slips_core::event::Event;
@@ -15,7 +15,7 @@ use crate::sqlite::{Block, ProtoText};
 use crate::zeek;
 
 /// An address, a name or whatever else somebody is known by.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Party {
     /// `ip`, `domain`, `url`, `mac`, or `many`.
     pub ioc_type: String,
@@ -24,14 +24,14 @@ pub struct Party {
 }
 
 /// An address in an object of its own, as the original has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OfProfile {
     /// The address.
     pub ip: String,
 }
 
 /// A time window.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimeWindow {
     /// Its number, aligned to the epoch.
     pub number: i64,
@@ -50,7 +50,7 @@ impl TimeWindow {
 }
 
 /// An evidence as it stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "named as the original's; docs/redis.md has each with its meaning")]
 pub struct EvidenceTold {
     pub version: u32,
@@ -125,7 +125,7 @@ fn party(entity: &Entity) -> Party {
 }
 
 /// An alert.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "named as the original's; docs/redis.md has each with its meaning")]
 pub struct AlertTold {
     pub version: u32,
@@ -181,7 +181,7 @@ impl AlertTold {
 }
 
 /// A block, or its end.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "named as the original's; docs/redis.md has each with its meaning")]
 pub struct BlockTold {
     pub version: u32,

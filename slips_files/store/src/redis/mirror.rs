@@ -88,7 +88,7 @@ impl Mirror {
 
     /// Which records become something.
     pub fn wants(record: &Record) -> bool {
-        !matches!(record, Record::Spared { .. })
+        !matches!(record, Record::Spared { .. } | Record::TookOver)
     }
 
     /// On which channels somebody listens, of those about traffic.
@@ -115,7 +115,7 @@ impl Mirror {
             Record::ProfileNew { addr, at } => self.new_profile(*addr, *at, out),
             Record::Stats(stats) => self.stats = Stats::clone(stats),
             Record::Events(batch) => batch.iter().for_each(|event| self.event(event, out)),
-            Record::Spared { .. } => {}
+            Record::Spared { .. } | Record::TookOver => {}
         }
     }
 

@@ -3,6 +3,8 @@
 //! [`Keys`] and [`Channel`] name all that is there, [`Link`] is a connection whose answers are bounded whoever gives them. `docs/redis.md`
 //! describes it for whoever reads along. Nothing here owns a thread or reads a clock.
 
+mod fleet;
+pub mod heirloom;
 mod keys;
 mod link;
 mod message;
@@ -13,6 +15,7 @@ mod signature;
 mod wire;
 mod word;
 
+pub use fleet::{Lease, MEMORY, MOST_ROUTERS, MOST_SHARED, MOST_VALUE, Member, Shared};
 pub use keys::{Channel, Keys, Word, profile, profile_window, timewindow};
 pub use link::Link;
 pub use message::{AlertTold, BlockTold, EvidenceTold, OfProfile, Party, TimeWindow};

@@ -107,7 +107,9 @@ impl LogKind {
             Event::Auth(_) => Some(Self::Auth),
             Event::Operation(_) => Some(Self::Operation),
             Event::Neighbour(_) => Some(Self::Neighbour),
-            Event::Payload(_) | Event::Tick(_) | Event::Advice(_) | Event::Told(_) => None,
+            Event::Payload(_) | Event::Tick(_) | Event::Advice(_) | Event::Told(_) | Event::Inherits(_) => {
+                None
+            }
         }
     }
 

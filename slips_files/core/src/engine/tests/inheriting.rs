@@ -19,13 +19,13 @@ fn left_by(records: &[Record], at: i64) -> Heritage {
         let named = told.iter().any(|alert| alert.evidence.iter().any(|named| named.id == evidence.id));
         let place = of.iter_mut().position(|of| (of.attacker, of.window) == (attacker, window));
         let place = place.unwrap_or_else(|| {
-            let his = told.iter().filter(|alert| (alert.attacker, alert.window) == (attacker, window));
+            let mut his = told.iter().filter(|alert| (alert.attacker, alert.window) == (attacker, window));
             of.push(HeritageOf {
                 attacker,
                 window,
                 sum: 0.0,
                 alerts: his.clone().count() as u32,
-                last: his.last().map(|alert| (alert.at, alert.proof)),
+                last: his.next_back().map(|alert| (alert.at, alert.proof)),
                 evidence: Vec::new(),
             });
             of.len() - 1
