@@ -38,8 +38,12 @@ impl Database {
             findings: span(self.evidence),
             bytes: Some(self.bytes(file_system)),
         };
-        // The size alone says how many rows there may be.
-        SqliteLimits { rows: i64::MAX.unsigned_abs(), keep, ..SqliteLimits::default() }
+        SqliteLimits { keep, ..SqliteLimits::default() }
+    }
+
+    /// How many profiles are kept: at 1 kB each an eighth of it.
+    pub fn profiles(&self, file_system: Option<u64>) -> u32 {
+        u32::try_from(self.bytes(file_system) / 8_000).unwrap_or(u32::MAX).clamp(1_000, PROFILES)
     }
 
     fn bytes(&self, file_system: Option<u64>) -> u64 {
@@ -71,6 +75,9 @@ const USUAL: u64 = 2_000_000_000;
 /// and where there is little.
 const LEAST: u64 = 16 << 20;
 
+/// Profiles where there is room.
+const PROFILES: u32 = 100_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +94,8 @@ mod tests {
             (set, Some(4 << 30), 5 << 30),
         ] {
             assert_eq!(database.limits(disk).keep.bytes, Some(bytes), "{disk:?}");
+            let profiles = (bytes / 8_000).min(100_000);
+            assert_eq!(u64::from(database.profiles(disk)), profiles, "{disk:?}");
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn files(
         // A daemon watches on, whatever became of what it had written.
         Reuse::Continue { .. } => (OutputDir::create(dir)?, Damaged::PutAside),
     };
-    let profiles = ProfileSettings {
+    let mut profiles = ProfileSettings {
         damaged,
         ..ProfileSettings::new(settings.local_nets.clone(), settings.own_macs.clone(), settings.width)
     };
@@ -53,7 +53,9 @@ pub fn files(
     let rows: Box<dyn RecordSink> = match reuse {
         Reuse::Fresh => Box::new(open(SqliteLimits::default())?),
         Reuse::Continue { pulse, filed, database } => {
-            let mut rows = open(database.limits(file_system(dir.path())))?.telling(filed.clone());
+            let disk = file_system(dir.path());
+            profiles.kept = database.profiles(disk);
+            let mut rows = open(database.limits(disk))?.telling(filed.clone());
             take_over(&mut rows, &dir.blocks_sqlite());
             Box::new(Rows::before(Box::new(rows), Arc::clone(pulse)))
         }
@@ -80,8 +82,8 @@ fn take_over(rows: &mut Sqlite, book: &Path) {
     // A book that cannot be read is told of by the responder, which opens it next.
     let due = Blocks::open(book).and_then(|book| book.alerts_due()).unwrap_or_default();
     let due: Vec<Record> = due.into_iter().map(|alert| Record::Alert(Arc::new(alert))).collect();
-    // What cannot be written now is held back like any other record, and the next flush tells why.
-    let _ = rows.accept(&due).and_then(|()| rows.flush());
+    // The first flush writes them, and tells what could not be written or that the database was damaged: nobody listens yet.
+    let _ = rows.accept(&due);
 }
 
 /// Microseconds of wall time since the Unix epoch.
@@ -92,4 +94,21 @@ pub fn wall_clock() -> i64 {
     )]
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_the_database_was_damaged_at_the_start_is_told_by_the_first_flush() {
+        let dir = tempfile::tempdir().expect("dir");
+        drop(OutputDir::create(dir.path()).expect("ours"));
+        std::fs::write(dir.path().join("flows.sqlite"), "no database ".repeat(500)).expect("write");
+        let (pulse, filed, database) = (Arc::default(), Filed::default(), crate::config::Database::default());
+        let reuse = Reuse::Continue { pulse: &pulse, filed: &filed, database: &database };
+        let (_dir, mut sinks) = files(dir.path(), reuse, &Settings::default()).expect("sinks");
+        let told: Vec<_> = sinks.iter_mut().filter_map(|sink| sink.flush().err()).collect();
+        assert!(matches!(told[..], [StoreError::Damaged { .. }]), "{told:?}");
+    }
 }

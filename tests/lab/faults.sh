@@ -99,6 +99,7 @@ a_damaged_database_stops_no_block_and_is_begun_anew() {
     mv "$out/files/flows.sqlite.damaged" "$out/files/first.damaged" || complain "the damaged one was not kept" || return 1
     for file in flows blocks; do seq 9999 >"$out/files/$file.sqlite" && rm -f "$out/files/$file.sqlite-wal"; done
     daemon_up term=300s again || return 1
+    within 20 said 'flows.sqlite was damaged' || complain "nobody says at the start that the database is damaged: $(last_words)" || return 1
     said 'blocks.sqlite was damaged' || complain "nobody says that the book is damaged: $(last_words)" || return 1
     for word in flows blocks; do
         [ -s "$out/files/$word.sqlite.damaged" ] || complain "$word.sqlite was not kept" || return 1

@@ -98,7 +98,7 @@ impl ProfileTable {
                 self.written = self.written.saturating_add(1);
             }
         }
-        if self.written >= LOOK_EVERY {
+        if self.written >= LOOK_EVERY.min(self.kept) {
             self.written = 0;
             tx.execute(
                 "DELETE FROM profiles WHERE last < (SELECT last FROM profiles ORDER BY last DESC LIMIT 1 OFFSET ?)",
