@@ -317,7 +317,7 @@ mod tests {
             engine: engine.progress(),
             meter,
         };
-        let figures = Figures::new(counted, config::Mode::Monitor, Vec::new());
+        let figures = Figures::new(counted, (config::Mode::Monitor, Duty::default()), Vec::new());
         let text = figures.metrics(&ClientFigures::default());
         let document = include_str!("../../docs/metrics.md");
         let (mut family, mut families) = ("", 0);
