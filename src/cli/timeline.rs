@@ -97,6 +97,7 @@ fn show(line: &TimelineLine, colours: Colours) -> String {
     let level = line.evidence.iter().map(|came| came.level.as_str()).max_by_key(|level| rank(level));
     let look = match (line.what, level) {
         (What::Alert, _) => Look::BoldRed,
+        (What::Gap, _) => Look::Dim,
         (_, Some(level)) => Look::of_level(level),
         (_, None) => Look::Plain,
     };

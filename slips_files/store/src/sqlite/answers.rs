@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::schema::{self, Durability};
+use super::story;
 use crate::sink::StoreError;
 
 /// Element n takes a database of version n to n + 1. Elements are only ever added. Times are seconds since the Unix epoch.
@@ -52,8 +53,8 @@ impl Answers {
     /// When it cannot be opened.
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Sqlite { doing: "open", path: path.to_owned(), source };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let look = |db: &Connection| db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        let (db, ()) = story::open_to_read(path, look).map_err(failed)?;
         Ok(Self { path: path.to_owned(), db })
     }
 

@@ -160,11 +160,18 @@ impl Stories {
 
 /// Opens a database to read; the second is its layout, 0 where it is none of ours.
 fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
-    let look = |db: Connection| {
+    open_to_read(path, |db| {
         let version = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        let ours = schema::is_ours(&db)?;
-        Ok((db, if ours { version } else { 0 }))
-    };
+        Ok(if schema::is_ours(db)? { version } else { 0 })
+    })
+}
+
+/// Opens a database that is there, where nothing may be written too; with what the first look at it told.
+pub(super) fn open_to_read<T>(
+    path: &Path,
+    look: impl Fn(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<(Connection, T)> {
+    let look = |db: Connection| look(&db).map(|seen| (db, seen));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let opened = Connection::open_with_flags(path, flags).and_then(look);
     let Err(error) = opened else { return opened };

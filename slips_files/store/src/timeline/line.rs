@@ -59,6 +59,8 @@ pub enum What {
     Evidence,
     /// It was judged an attacker.
     Alert,
+    /// There is more from here on than a page tells.
+    Gap,
 }
 
 /// Who called whom.
@@ -142,6 +144,11 @@ impl TimelineLine {
         let text = format!("alert: {why} made it an attacker, confidence {confidence:.2}; id {id}");
         Self { alert: Some(id.to_owned()), ..Self::bare(at, What::Alert, text) }
     }
+
+    /// That something is missing from here on.
+    pub(super) fn gap(at: PacketTime, text: &str) -> Self {
+        Self::bare(at, What::Gap, text.to_owned())
+    }
 }
 
 /// One connection, from the host's side.
@@ -203,7 +210,8 @@ fn outcome(state: &str, answers: i64) -> &'static str {
         "RSTRH" | "SHR" => "only answers were seen",
         "RSTO" => "broken off by the caller",
         "RSTR" => "broken off by the other side",
-        "S1" => "still open",
+        // Flows are stored when they are over.
+        "S1" => "end not seen",
         "S2" | "S3" => "closed by one side",
         "SF" => "answered",
         _ if answers > 0 => "answered",

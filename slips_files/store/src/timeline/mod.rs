@@ -60,10 +60,17 @@ impl Stories {
         let full = [found.len(), alerts.len()].map(|length| length >= FINDINGS as usize);
         // Where there is more than a page takes, the next one goes on before the last that was read: it may have had others beside it.
         let cut = ends.into_iter().zip(full).filter(|(_, full)| *full).filter_map(|(end, _)| end).min();
-        let cut = cut.map(|at| at.0.saturating_sub(1)).filter(|at| *at > told);
-        let upto = cut.unwrap_or(upto);
-        let here = |at: &PacketTime| told < at.0 && at.0 <= upto;
         let mut lines = self.connections(query.profile, flows)?;
+        let upto = match cut {
+            None => upto,
+            Some(at) if at.0.saturating_sub(1) > told => at.0.saturating_sub(1),
+            // All of them are of one moment, of which no page could tell more.
+            Some(at) => {
+                lines.push((at, TimelineLine::gap(at, "further findings of this moment are not shown")));
+                at.0
+            }
+        };
+        let here = |at: &PacketTime| told < at.0 && at.0 <= upto;
         lines.extend(found.iter().filter(|it| here(&it.at)).map(|it| (it.at, it.line(&own))));
         lines.extend(alerts.into_iter().filter(|(at, _)| here(at)));
         lines.sort_by_key(|(at, _)| *at);
@@ -79,7 +86,7 @@ impl Stories {
         let starts = flows.iter().map(|(start, _)| start.0);
         let (Some(first), Some(last)) = (starts.clone().min(), starts.max()) else { return Ok(Vec::new()) };
         let own = profile.to_string();
-        let mut said = self.said(profile, &flows)?;
+        let (mut said, all_said) = self.said(profile, &flows)?;
         // A scan names its flows while it goes on, so it may have been found before and after them.
         let found = self.found_of(&own, "last_seen >= ?4 AND ?5 = ?5", (first, last), (first, last))?;
         let mut by_flow: HashMap<&str, Vec<&Mention>> = HashMap::new();
@@ -98,16 +105,29 @@ impl Stories {
             connections.push(connection);
         }
         connections.sort_by_key(|connection| connection.start);
-        Ok(fold(connections))
+        let mut lines = Vec::new();
+        if !all_said {
+            lines.push("what else was said in connections from here on is not shown");
+        }
+        if found.len() >= FINDINGS as usize {
+            lines.push("connections from here on may have led to more than is shown behind them");
+        }
+        let first = PacketTime(first);
+        let mut lines: Vec<_> =
+            lines.into_iter().map(|text| (first, TimelineLine::gap(first, text))).collect();
+        lines.extend(fold(connections));
+        Ok(lines)
     }
 
-    /// What was said in these flows: all of the short ones in one look at their time, a few of the long ones by their names.
+    /// What was said in these flows: all of the short ones in one look at their time, a few of the long ones by their names. Whether that
+    /// is all.
     fn said(
         &self,
         profile: IpAddr,
         flows: &[(PacketTime, StoredFlow)],
-    ) -> Result<HashMap<String, Vec<StoredRecord>>, ReadError> {
+    ) -> Result<(HashMap<String, Vec<StoredRecord>>, bool), ReadError> {
         let mut said: HashMap<String, Vec<StoredRecord>> = HashMap::new();
+        let mut all = true;
         let end = |(start, flow): &(PacketTime, StoredFlow)| {
             *start + Span((flow.duration.unwrap_or(0.0) * 1e6) as i64)
         };
@@ -125,7 +145,8 @@ impl Stories {
                 ..RecordQuery::default()
             };
             let mut after = None;
-            for _ in 0..RECORD_PAGES {
+            for page in 1..=RECORD_PAGES {
+                let is_last = page == RECORD_PAGES;
                 let page = self.records(&query, Page { limit: Page::MOST, after: after.as_deref() })?;
                 for record in page.rows {
                     if uids.contains_key(record.uid.as_str()) {
@@ -133,18 +154,23 @@ impl Stories {
                     }
                 }
                 match page.next {
+                    Some(_) if is_last => all = false,
                     Some(next) => after = Some(next),
                     None => break,
                 }
             }
         }
         let long = flows.iter().filter(|(_, flow)| is_long(flow) && !flow.service.is_empty());
-        for (_, flow) in long.take(LONG_ONES) {
+        for (n, (_, flow)) in long.enumerate() {
+            if n >= LONG_ONES {
+                all = false;
+                break;
+            }
             let query = RecordQuery { flow: Some(&flow.uid), order: Order::Oldest, ..RecordQuery::default() };
             let page = self.records(&query, Page { limit: says::MOST, after: None })?;
             said.insert(flow.uid.clone(), page.rows);
         }
-        Ok(said)
+        Ok((said, all))
     }
 
     /// Evidence by, against or seen at this address in the windows of this time, with the flows that it names: what `condition` says of

@@ -105,8 +105,12 @@ impl Bench {
 
     /// The lines of all pages, without their times, and how many pages there were.
     fn told(&self, limit: u32) -> (Vec<String>, usize) {
+        self.told_since(None, limit)
+    }
+
+    fn told_since(&self, since: Option<PacketTime>, limit: u32) -> (Vec<String>, usize) {
         let stories = Stories::open(self.dir.path().join("x.sqlite")).expect("reader");
-        let query = TimelineQuery { profile: IpAddr::from(HOST), since: None, until: None };
+        let query = TimelineQuery { profile: IpAddr::from(HOST), since, until: None };
         let (mut lines, mut after, mut pages) = (Vec::new(), None::<String>, 0);
         loop {
             let page = stories.timeline(&query, Page { limit, after: after.as_deref() }).expect("page");
@@ -234,6 +238,36 @@ fn more_findings_than_a_page_takes_are_all_told_once() {
     let different: std::collections::HashSet<_> = lines.iter().collect();
     assert_eq!((lines.len(), different.len()), (2_500, 2_500));
     assert_eq!(pages, 3);
+}
+
+#[test]
+fn what_a_page_cannot_tell_is_told_to_be_missing() {
+    let mut bench = Bench::new();
+    let talk = flow(10, "C1", end([192, 0, 2, 53], 53), ConnState::S1);
+    let mut events: Vec<Event> =
+        (0..4_100).map(|n| question(&talk, &format!("n{n}.example.org"), None)).collect();
+    events.push(Event::Flow(talk));
+    bench.events(events);
+    let (lines, _) = bench.told(100);
+    assert_eq!(lines[0], "what else was said in connections from here on is not shown");
+    assert!(lines[1].contains(", end not seen,"), "{lines:?}");
+
+    let mut bench = Bench::new();
+    let since = AT;
+    let many: Vec<Record> = (0..1_100u32)
+        .map(|n| {
+            let mut found = evidence(1);
+            found.finding.victim = Some(Entity::Ip(IpAddr::from(n.to_be_bytes())));
+            found.finding.at = if n < 1_050 { since } else { since + Span(1) };
+            found.id = found.finding.id();
+            Record::Evidence(Arc::new(found))
+        })
+        .collect();
+    bench.put(&many);
+    let (lines, pages) = bench.told_since(Some(since), 100);
+    let gaps = lines.iter().filter(|line| *line == "further findings of this moment are not shown").count();
+    // Those of the next moment are told.
+    assert_eq!((lines.len(), gaps, pages), (1_000 + 1 + 50, 1, 2));
 }
 
 #[test]

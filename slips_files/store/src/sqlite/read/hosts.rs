@@ -69,17 +69,25 @@ impl Stories {
             .map_err(|source| self.failed(source))?;
         let more = rows.len() > page.rows();
         rows.truncate(page.rows());
-        let next = rows.last().filter(|_| more).map(|row| List::Profiles.cursor(Order::Oldest, &row.ip));
-        Ok(Rows { rows, next })
+        // Those that cannot be read have their places, too.
+        let last = rows.iter().rev().find_map(|(ip, _)| ip.parse::<IpAddr>().ok()).filter(|_| more);
+        let next = last.map(|ip| List::Profiles.cursor(Order::Oldest, ip));
+        Ok(Rows { rows: rows.into_iter().filter_map(|(_, row)| row).collect(), next })
     }
 
     /// The profiles that were seen last, the latest in front; at most `most`.
     pub fn latest_profiles(&self, most: u32) -> Result<Vec<ProfileRow>, ReadError> {
         let sql = "SELECT addr, facts FROM profiles ORDER BY last DESC LIMIT ?";
-        self.profile_rows(sql, &[&most]).map_err(|source| self.failed(source).into())
+        let rows = self.profile_rows(sql, &[&most]).map_err(|source| self.failed(source))?;
+        Ok(rows.into_iter().filter_map(|(_, row)| row).collect())
     }
 
-    fn profile_rows(&self, sql: &str, params: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<Vec<ProfileRow>> {
+    /// Addresses with their profiles; none where it cannot be read.
+    fn profile_rows(
+        &self,
+        sql: &str,
+        params: &[&dyn rusqlite::ToSql],
+    ) -> rusqlite::Result<Vec<(String, Option<ProfileRow>)>> {
         if !self.has_profiles()? {
             return Ok(Vec::new());
         }
@@ -89,9 +97,12 @@ impl Stories {
         for row in rows {
             let (ip, facts) = row?;
             // A row that cannot be read was not written by us.
-            let Ok(facts) = serde_json::from_str::<Facts>(&facts) else { continue };
+            let Ok(facts) = serde_json::from_str::<Facts>(&facts) else {
+                found.push((ip, None));
+                continue;
+            };
             let window = self.latest_window(&ip)?;
-            found.push(ProfileRow::new(ip, &facts, window));
+            found.push((ip.clone(), Some(ProfileRow::new(ip, &facts, window))));
         }
         Ok(found)
     }

@@ -257,6 +257,14 @@ fn windows_have_their_times_and_profiles_their_order() {
     let counts = reader.counts(PacketTime(clock())).expect("counts");
     assert_eq!((counts.flows, counts.evidence, counts.alerts, counts.profiles), (0, 5, 1, 5));
     assert_eq!(reader.kinds(None).expect("kinds")[0].count, 5);
+
+    // What cannot be read ends no list.
+    let db = rusqlite::Connection::open(bench.dir.path().join("x.sqlite")).expect("open");
+    db.execute("UPDATE profiles SET facts = '' WHERE addr IN ('192.0.2.1', '192.0.2.2')", [])
+        .expect("damage");
+    let listed = all(1, |page| reader.profiles(page), || {});
+    let addrs: Vec<&str> = listed.iter().map(|row| row.ip.as_str()).collect();
+    assert_eq!(addrs, ["192.0.2.0", "192.0.2.3", "192.0.2.4"]);
 }
 
 #[test]
