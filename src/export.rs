@@ -2,7 +2,7 @@
 //!
 //! Names and payloads are chosen by whoever is watched, so no control character, invisible or direction-changing one leaves as itself: in
 //! JSON it is `\u001b`, in tables `\x1b`, `\n`, `\u{202e}` with `\\` for a backslash. Text that a spreadsheet would take for a formula
-//! begins with an apostrophe in comma-separated tables.
+//! begins with an apostrophe in tables.
 
 use std::io::{self, Write};
 
@@ -155,11 +155,12 @@ fn put(out: &mut impl Write, format: Format, value: Value<'_>) -> io::Result<()>
 
 fn put_text(out: &mut impl Write, format: Format, text: &str) -> io::Result<()> {
     let text = escape_whole(text);
+    // What spreadsheets take for a formula (OWASP, "CSV injection"), full-width signs, too.
+    let formula = text.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
     if format == Format::Tsv {
+        out.write_all(if formula { b"'" } else { b"" })?;
         return out.write_all(text.as_bytes());
     }
-    // What spreadsheets take for a formula (OWASP, "CSV injection").
-    let formula = text.starts_with(['=', '+', '-', '@']);
     if !formula && !text.contains([',', '"']) {
         return out.write_all(text.as_bytes());
     }
@@ -459,7 +460,12 @@ mod tests {
         assert!(csv.contains(r#","'=1+2",true,e2 e3,C1"#), "{csv}");
         let tsv = lines(Format::Tsv, &flow("C\t1\x1b[2J\u{202e}"));
         assert!(tsv.contains("\nC\\t1\\x1b[2J\\u{202e}\t2026-"), "{tsv}");
-        assert!(tsv.ends_with("\tbenign\t-1+1\t\n"), "{tsv}");
+        assert!(tsv.ends_with("\tbenign\t'-1+1\t\n"), "{tsv}");
+        for sign in ["=", "+", "-", "@", "\u{ff1d}", "\u{ff0b}", "\u{ff0d}", "\u{ff20}"] {
+            let uid = format!("{sign}1");
+            assert!(lines(Format::Csv, &flow(&uid)).contains(&format!("\n\"'{uid}\",")), "{uid}");
+            assert!(lines(Format::Tsv, &flow(&uid)).contains(&format!("\n'{uid}\t")), "{uid}");
+        }
         let json = lines(Format::Json, &flow("C\u{9b}2J\u{e0041}\x7f\n\u{e9}"));
         assert!(json.starts_with(r#"{"uid":"C\u009b2J\udb40\udc41\u007f\né","#), "{json}");
         let back: StoredFlow = serde_json::from_str(&json).expect("JSON");

@@ -136,8 +136,14 @@ fn lists_show_what_there_is_as_tables_and_as_json() {
     let whole = alerts[0]["id"].as_str().expect("id");
     assert_eq!(length(&of(&["--alert", whole])), alerts[0]["evidence"].as_array().map_or(0, Vec::len));
 
-    let flows = json(&slips(["flows", "-o", &out, "--profile", "192.168.1.5", "--json", "-n", "7"]));
+    assert_eq!(of(&["--alert", whole]), of(&["--alert", &whole[..8]]));
+
+    let some = slips(["flows", "-o", &out, "--profile", "192.168.1.5", "--json", "-n", "7"]);
+    assert!(String::from_utf8_lossy(&some.stderr).contains("there are more rows"));
+    let flows = json(&some);
     assert_eq!(length(&flows), 7);
+    let every = slips(["flows", "-o", &out, "--profile", "192.168.1.5", "--json"]);
+    assert_eq!((length(&json(&every)), every.stderr), (30, Vec::new()));
     assert_eq!(flows[0]["src_port"], 50_029);
     let table = text(&slips(["flows", "-o", &out, "--profile", ATTACKER, "-n", "3"]));
     assert_eq!(table.lines().count(), 4, "{table}");
@@ -161,11 +167,119 @@ fn what_cannot_be_asked_is_told_with_its_own_exit_code() {
         (&["export", "flows", "--dir", &out, "--format", "xml"], 64, "xml"),
         (&["export", "flows", "--dir", &out, "-o", "/nonexistent/x"], 64, "cannot write /nonexistent/x"),
         (&["analyze", "x.pcap", "--export", "csv"], 64, "--output"),
+        (&["evidence", "-o", &out, "--kind", "VERTICAL_PORT_SCANS"], 64, "is no kind of evidence"),
+        (&["export", "evidence", "--dir", &out, "--kind", "scan"], 64, "is no kind of evidence"),
+        (&["evidence", "-o", &out, "--alert", "ffffffff-ffff"], 65, "begins with ffffffff-ffff"),
+        (&["export", "flows", "--dir", &out, "-o", &out], 64, "is a directory"),
+        (&["export", "flows", "--dir", &out, "-o", &format!("{out}/flows.sqlite")], 64, "is a database"),
     ] {
         let got = slips(args);
         let stderr = String::from_utf8_lossy(&got.stderr);
         assert_eq!(got.status.code(), Some(code), "{args:?}: {stderr}");
         assert!(stderr.contains(told), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn an_exported_file_takes_its_place_when_it_is_whole() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("temp");
+    let (out, found) = analysed(dir.path(), &[]);
+    let place = write(dir.path(), "flows.json", "old");
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o666)).expect("mode");
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&place, &link).expect("link");
+    let export = |dir: &str| slips(["export", "flows", "--dir", dir, "-o", link.to_str().expect("utf-8")]);
+    assert_eq!(text(&export(&out)), "");
+    let written = std::fs::read_to_string(&place).expect("flows");
+    assert_eq!(written.lines().count() as u64, found["flows"].as_u64().expect("flows"));
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::metadata(&place).expect("file").permissions().mode() & 0o777, 0o640);
+    // One that fails on the way leaves what was there.
+    let db = rusqlite::Connection::open(format!("{out}/flows.sqlite")).expect("database");
+    db.execute_batch("ALTER TABLE flows RENAME COLUMN history TO memory").expect("damage");
+    assert!(!export(&out).status.success());
+    assert_eq!(std::fs::read_to_string(&place).expect("flows"), written);
+    let names = std::fs::read_dir(dir.path()).expect("dir").flatten().map(|entry| entry.file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().ends_with(".new")).count(), 0);
+}
+
+#[test]
+fn no_object_turns_or_clears_a_terminal() {
+    const HOSTILE: &str = "\u{9b}2J\u{7f}\u{202e}";
+    let dir = tempfile::tempdir().expect("temp");
+    let (out, found) = analysed(dir.path(), &[]);
+    let db = rusqlite::Connection::open(format!("{out}/flows.sqlite")).expect("database");
+    for column in
+        ["evidence SET kind = kind", "flows SET service = coalesce(service, '')", "alerts SET cause = cause"]
+    {
+        db.execute(&format!("UPDATE {column} || ?"), [HOSTILE]).expect("changed");
+    }
+    drop(db);
+    let id = found["alerts"][0]["id"].as_str().expect("an id");
+    let block = slips_store::NewBlock {
+        net: "203.0.113.66".parse().expect("net"),
+        reason: HOSTILE.into(),
+        alert: None,
+        source: "hand".into(),
+        from: 1_700_000_000_000_000,
+        until: None,
+        unproven: false,
+        manner: "drop".into(),
+    };
+    let mut book = slips_store::Blocks::open(format!("{out}/blocks.sqlite")).expect("book");
+    book.insert(&block).expect("a block");
+    for args in [
+        &["evidence"][..],
+        &["alerts"],
+        &["flows"],
+        &["blocks"],
+        &["explain", id],
+        &["profile", ATTACKER],
+        &["timeline", ATTACKER],
+    ] {
+        let told = text(&slips([args, &["-o", &out, "--json"]].concat()));
+        assert!(!told.contains(['\u{9b}', '\u{7f}', '\u{202e}']), "{args:?}: {told:?}");
+        assert!(told.contains("\\u009b2J\\u007f\\u202e"), "{args:?}: {told:?}");
+    }
+}
+
+#[test]
+fn who_may_not_write_there_reads_what_was_left_in_order() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::process::CommandExt as _;
+    const NAME: &str = "who_may_not_write_there_reads_what_was_left_in_order";
+    if std::fs::metadata("/proc/self").expect("self").uid() != 0 {
+        return println!("skipped: {NAME}: only root can ask as somebody else");
+    }
+    let dir = tempfile::tempdir().expect("temp");
+    let (out, _) = analysed(dir.path(), &[]);
+    let config = write(dir.path(), "slips.yaml", format!("output:\n  directory: {out}\n"));
+    drop(slips_store::Answers::open(format!("{out}/services.sqlite")).expect("answers"));
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("mode");
+    };
+    open(dir.path(), 0o755);
+    open(Path::new(&out), 0o755);
+    open(&config, 0o644);
+    for entry in std::fs::read_dir(&out).expect("dir").flatten() {
+        assert!(!entry.file_name().to_string_lossy().ends_with("-shm"), "{entry:?}");
+        open(&entry.path(), 0o644);
+    }
+    let config = config.to_str().expect("utf-8");
+    for args in [&["flows", "-n", "200"][..], &["profile", ATTACKER]] {
+        let mut asked = Command::new(env!("CARGO_BIN_EXE_slips"));
+        asked.args(args).args(["-c", config, "--json"]).uid(65_534).gid(65_534);
+        match asked.output() {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return println!("skipped: {NAME}: nobody but root may run the program here");
+            }
+            told => {
+                let told = told.expect("started");
+                assert_eq!(String::from_utf8_lossy(&told.stderr), "", "{args:?}");
+                assert!(told.status.success() && told.stdout.len() > 2, "{args:?}");
+            }
+        }
     }
 }
 

@@ -252,12 +252,5 @@ fn collect(
 }
 
 fn print(summary: &Summary, json: bool) -> Result<(), Failure> {
-    let text = if json {
-        let mut text = serde_json::to_string(summary).map_err(Failure::software)?;
-        text.push('\n');
-        text
-    } else {
-        summary.text()
-    };
-    super::print_out(&text)
+    if json { super::print_object(summary) } else { super::print_out(&summary.text()) }
 }

@@ -12,36 +12,18 @@ use slips_store::render::escape;
 use slips_store::{Story, ToldEvidence};
 
 use super::kept::end;
-use super::{Exit, Explain, Failure, print_out};
-use crate::export;
+use super::{Exit, Explain, Failure, place, print_object, print_out};
 
 /// Flows of one evidence that are shown to people; `--json` has all.
 const SHOWN_FLOWS: usize = 8;
-/// Alerts that are named when a beginning fits several.
-const SHOWN_ALERTS: usize = 10;
 
 pub(super) fn run(asked: &Explain) -> Result<(), Failure> {
     let stories = asked.place.open()?;
-    let mut ids = stories.find(&asked.alert, SHOWN_ALERTS)?;
-    let one = match ids.len() {
-        1 => ids.pop().unwrap_or_default(),
-        0 => {
-            let what = format!(
-                "no alert in {} has an id that begins with {}",
-                stories.path().display(),
-                asked.alert
-            );
-            return Err(Failure::new(Exit::Data, what));
-        }
-        _ => {
-            let what = format!("several alerts begin with {}:\n  {}", asked.alert, ids.join("\n  "));
-            return Err(Failure::new(Exit::Data, what));
-        }
-    };
+    let one = place::alert(&stories, &asked.alert)?;
     let Some(story) = stories.tell(&one)? else {
         return Err(Failure::new(Exit::Data, format!("alert {one} is gone")));
     };
-    print_out(&if asked.place.json { as_json(&story)? } else { as_text(&story) })
+    if asked.place.json { print_object(&as_json(&story)?) } else { print_out(&as_text(&story)) }
 }
 
 /// The detections that raise evidence of this name.
@@ -49,7 +31,7 @@ fn detections(kind: &str) -> Vec<&'static Spec> {
     EvidenceKind::from_name(kind).map(|kind| describe::raised_by(kind).collect()).unwrap_or_default()
 }
 
-fn as_json(story: &Story) -> Result<String, Failure> {
+fn as_json(story: &Story) -> Result<serde_json::Value, Failure> {
     let mut told = serde_json::to_value(story).map_err(Failure::software)?;
     for (place, evidence) in told["evidence"].as_array_mut().into_iter().flatten().zip(&story.evidence) {
         place["detections"] = detections(&evidence.evidence.kind)
@@ -58,7 +40,7 @@ fn as_json(story: &Story) -> Result<String, Failure> {
             .collect();
     }
     told["why"] = why(story).into();
-    Ok(export::json(&told).map_err(Failure::software)? + "\n")
+    Ok(told)
 }
 
 fn as_text(story: &Story) -> String {

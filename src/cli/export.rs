@@ -1,16 +1,17 @@
 //! `slips export`: what was kept, for other programs. Reads page by page, so memory does not grow with what there is, and no page keeps the
 //! daemon from putting its journal into the database.
 
-use std::fs::OpenOptions;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, IsTerminal, Read as _, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use slips_core::addr::canonical;
+use slips_core::evidence::EvidenceKind;
 use slips_core::time::PacketTime;
 use slips_store::Stories;
 use slips_store::read::{AlertQuery, EvidenceQuery, FlowLabel, FlowQuery, Order, Page, ReadError, Rows};
@@ -46,8 +47,8 @@ enum What {
     )]
     Evidence {
         /// Of this kind: VERTICAL_PORT_SCAN, say.
-        #[arg(long, value_name = "KIND")]
-        kind: Option<String>,
+        #[arg(long, value_name = "KIND", value_parser = place::kind)]
+        kind: Option<EvidenceKind>,
         #[command(flatten)]
         to: To,
     },
@@ -69,7 +70,7 @@ struct To {
     profile: Option<IpAddr>,
     #[command(flatten)]
     times: Times,
-    /// The file to write; one that is there is written anew. Default: standard output.
+    /// The file to write; one that is there is replaced when all is written. Default: standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Output directory of the analysis or the daemon. Default: that of the configuration, /var/lib/slips.
@@ -102,7 +103,7 @@ pub(super) fn run(asked: Export) -> Result<(), Failure> {
             let stories = to.open()?;
             let query = EvidenceQuery {
                 profile: to.profile.map(canonical),
-                kind: kind.map(|kind| kind.to_ascii_uppercase()),
+                kind: kind.map(|kind| kind.name().to_owned()),
                 since: to.times.since,
                 until: to.times.until,
                 order: Order::Oldest,
@@ -164,9 +165,10 @@ fn stream<T: Exported>(
     total: Option<u64>,
     mut page: impl FnMut(Page<'_>) -> Result<Rows<T>, ReadError>,
 ) -> Result<(), Failure> {
-    let out: Box<dyn Write> = match file {
+    let target = file.map(Target::new).transpose()?;
+    let out: Box<dyn Write> = match &target {
         None => Box::new(io::stdout().lock()),
-        Some(path) => Box::new(create(path)?),
+        Some(target) => Box::new(&target.file),
     };
     // Rows on the terminal and a bar would run into each other.
     let bar = if file.is_none() && io::stdout().is_terminal() { None } else { progress(total) };
@@ -193,6 +195,10 @@ fn stream<T: Exported>(
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
+    let written = match (written, target) {
+        (Ok(Ok(())), Some(target)) => target.keep().map(Ok),
+        (written, _) => written,
+    };
     match written {
         Ok(read) => Ok(read?),
         // Whoever reads us has seen enough.
@@ -207,20 +213,80 @@ fn stream<T: Exported>(
     }
 }
 
-/// Flows tell who talked with whom: the file is for its owner and his group, as the database.
-fn create(path: &Path) -> Result<std::fs::File, Failure> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path);
-    file.map_err(|error| {
-        let exit = match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Exit::Permission,
-            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Exit::Usage,
-            _ => Exit::Software,
-        };
-        Failure {
-            exit,
-            error: anyhow::Error::from(error).context(format!("cannot write {}", path.display())),
+/// A file that is written beside its place and put there when it is whole: what was there stays until then. Flows tell who talked with
+/// whom, so it is for its owner and his group at most, as the database.
+struct Target {
+    file: File,
+    /// Where it is written and where it goes; `None` where the place is a pipe or a device, which is written as it is.
+    moved: Option<(PathBuf, PathBuf)>,
+}
+
+impl Target {
+    fn new(path: &Path) -> Result<Self, Failure> {
+        let wrong = |what: &str| Err(Failure::new(Exit::Usage, format!("{}: {what}", path.display())));
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return wrong("is a directory; name a file in it"),
+            Ok(found) if found.is_file() && is_database(path) => {
+                return wrong("is a database, which no export may overwrite");
+            }
+            Ok(found) if !found.is_file() => {
+                let file = OpenOptions::new().write(true).open(path);
+                return Ok(Self { file: file.map_err(|error| unwritable(path, error))?, moved: None });
+            }
+            _ => {}
         }
-    })
+        Self::beside(path).map_err(|error| unwritable(path, error))
+    }
+
+    fn beside(path: &Path) -> io::Result<Self> {
+        // Through links, as a shell writes.
+        let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mode = fs::metadata(&place).map_or(0o640, |found| found.mode() & 0o640 | 0o600);
+        let mut new = place.clone().into_os_string();
+        new.push(format!(".{}.new", std::process::id()));
+        let new = PathBuf::from(new);
+        // Of a process of this number that was killed.
+        let _ = fs::remove_file(&new);
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        let target = Self { file, moved: Some((new, place)) };
+        target.file.set_permissions(Permissions::from_mode(mode))?;
+        Ok(target)
+    }
+
+    /// Puts it in its place.
+    fn keep(mut self) -> io::Result<()> {
+        match self.moved.take() {
+            Some((new, place)) => fs::rename(&new, place).inspect_err(|_| drop(fs::remove_file(&new))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some((new, _)) = &self.moved {
+            let _ = fs::remove_file(new);
+        }
+    }
+}
+
+/// Whether it is a database of SQLite, or a journal of one.
+fn is_database(path: &Path) -> bool {
+    let name = path.as_os_str().as_encoded_bytes();
+    let mut begin = [0; 16];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    name.ends_with(b".sqlite-wal")
+        || name.ends_with(b".sqlite-shm")
+        || (read.is_ok() && begin == *b"SQLite format 3\0")
+}
+
+fn unwritable(path: &Path, error: io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Exit::Permission,
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Exit::Usage,
+        _ => Exit::Software,
+    };
+    Failure { exit, error: anyhow::Error::from(error).context(format!("cannot write {}", path.display())) }
 }
 
 /// A bar on a terminal, none in a pipe.

@@ -8,7 +8,7 @@ use slips_firewall::{Origin, flush_all, list_all};
 use slips_systemd::notify::Environment;
 
 use super::table::{Cell, Column, Table};
-use super::{Exit, Failure, FirewallCommand, print_out};
+use super::{Exit, Failure, FirewallCommand, print_object, print_out};
 use crate::control::{self, Answer, Ask, Unasked};
 use crate::daemon::restore::restore;
 
@@ -64,11 +64,10 @@ fn answer(asked: Result<Answer, Unasked>) -> Result<(), Failure> {
 /// Asks for JSON and prints it, as it is or for people.
 fn show(ask: &Ask, json: bool, lines: fn(&Value) -> String) -> Result<(), Failure> {
     let text = said(control::ask(ask))?;
-    if json {
-        println!("{text}");
-        return Ok(());
-    }
     let value = serde_json::from_str(&text).map_err(Failure::software)?;
+    if json {
+        return print_object(&value);
+    }
     println!("{}", lines(&value));
     Ok(())
 }
@@ -172,8 +171,7 @@ fn list(json: bool) -> Result<(), Failure> {
         })
         .collect();
     if json {
-        println!("{}", serde_json::to_string(&lines).map_err(Failure::software)?);
-        return Ok(());
+        return print_object(&lines);
     }
     if lines.is_empty() {
         return print_out("nothing is blocked\n");

@@ -12,7 +12,7 @@ use slips_core::evidence::ThreatLevel;
 use slips_intel::{Builder, Feed, Holds, LoadError, Tally};
 use slips_store::Answers;
 
-use super::{Exit, Failure, installed_config, print_out};
+use super::{Exit, Failure, installed_config, print_object, print_out};
 use crate::config::Config;
 use crate::daemon::sinks::wall_clock;
 use crate::lists::{self, Copy, Lists, Loaded, State};
@@ -120,7 +120,7 @@ fn lookup(loaded: &Loaded, what: &str, json: bool) -> Result<(), Failure> {
                 })
             })
             .collect();
-        return print_out(&format!("{}\n", json!(rows)));
+        return print_object(&rows);
     }
     if found.is_empty() {
         return print_out(&format!("{what}: not listed\n"));
@@ -160,7 +160,7 @@ fn status(loaded: &Loaded, json: bool) -> Result<(), Failure> {
         let whole = json!({
             "indicators": counts, "bytes": loaded.indicators.memory(), "feeds": feeds, "problems": loaded.problems,
         });
-        return print_out(&format!("{whole}\n"));
+        return print_object(&whole);
     }
     let mut text = String::new();
     for (name, count) in counts {
@@ -221,7 +221,7 @@ fn update(
         }
     }
     if json {
-        print_out(&format!("{}\n", serde_json::Value::Array(rows)))?;
+        print_object(&rows)?;
     }
     match failed {
         0 => Ok(()),
@@ -265,7 +265,7 @@ fn ask(config: &Config, what: &str, json: bool) -> Result<(), Failure> {
     });
     let told: serde_json::Map<_, _> = told.collect();
     if json {
-        print_out(&format!("{}\n", serde_json::Value::Object(told)))?;
+        print_object(&told)?;
     } else {
         let line = |(name, answer): &(&str, Result<Opinion, String>)| match answer {
             Ok(opinion) => format!("{name}: {opinion}\n"),

@@ -1,12 +1,13 @@
 //! `slips evidence`, `alerts`, `blocks` and `flows`: what was kept, the newest in front. Reads the database alone, so it works while the
 //! daemon runs and when it does not.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 
 use clap::Args;
 use serde::Serialize;
 use slips_core::addr::{Net, canonical};
+use slips_core::evidence::EvidenceKind;
 use slips_core::time::PacketTime;
 use slips_store::read::{
     AlertQuery, AlertRow, BlockQuery, EvidenceQuery, FlowLabel, FlowQuery, KindCount, Order, Page, ReadError,
@@ -26,12 +27,12 @@ pub(super) struct Evidence {
     #[arg(long, visible_alias = "ip", value_name = "IP")]
     profile: Option<IpAddr>,
     /// Of this kind: VERTICAL_PORT_SCAN, say; `slips detections` lists them.
-    #[arg(long, value_name = "KIND")]
-    kind: Option<String>,
+    #[arg(long, value_name = "KIND", value_parser = place::kind)]
+    kind: Option<EvidenceKind>,
     /// In the time window of this number.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     window: Option<i64>,
-    /// That an alert names: its whole id.
+    /// That an alert names: its id, or the beginning of it.
     #[arg(long, value_name = "ID")]
     alert: Option<String>,
     #[command(flatten)]
@@ -125,10 +126,10 @@ pub(super) fn evidence(asked: &Evidence) -> Result<(), Failure> {
     let query = EvidenceQuery {
         profile: asked.profile.map(canonical),
         window: asked.window,
-        kind: asked.kind.as_ref().map(|kind| kind.to_ascii_uppercase()),
+        kind: asked.kind.map(|kind| kind.name().to_owned()),
         since: asked.times.since,
         until: asked.times.until,
-        alert: asked.alert.clone(),
+        alert: asked.alert.as_ref().map(|id| place::alert(&stories, id)).transpose()?,
         order: Order::Newest,
     };
     let columns = [
@@ -296,7 +297,9 @@ impl List {
     ) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         if self.place.json {
-            return print_json(&mut out, self.most, page);
+            let more = print_json(&mut out, self.most, page)?;
+            tell_of_more(more, "rows");
+            return Ok(());
         }
         let mut table = Table::new(columns);
         let mut any = false;
@@ -314,22 +317,27 @@ impl List {
         } else if !table.is_empty() {
             write(&mut out, &table.show())?;
         }
-        if more && io::stderr().is_terminal() {
-            eprintln!("there are more: -n NUMBER shows so many, --since those of a time");
-        }
+        tell_of_more(more, "rows");
         Ok(())
     }
 }
 
-/// Prints one JSON array, row by row.
+/// Says that what was asked for may not have been all.
+pub(super) fn tell_of_more(more: bool, what: &str) {
+    if more {
+        eprintln!("slips: there are more {what}: -n NUMBER shows so many, --since those from a time on");
+    }
+}
+
+/// Prints one JSON array, row by row; whether there were more.
 pub(super) fn print_json<T: Serialize>(
     out: &mut impl Write,
     most: u64,
     page: impl FnMut(Page<'_>) -> Result<Rows<T>, ReadError>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let mut before = "[";
     let mut closed = false;
-    each(most, page, |row| {
+    let more = each(most, page, |row| {
         let text = format!("{before}{}", export::json(&row).map_err(Failure::software)?);
         before = ",\n";
         let go = write(out, &text)?;
@@ -337,9 +345,10 @@ pub(super) fn print_json<T: Serialize>(
         Ok(go)
     })?;
     if closed {
-        return Ok(());
+        return Ok(false);
     }
-    write(out, if before == "[" { "[]\n" } else { "]\n" }).map(drop)
+    write(out, if before == "[" { "[]\n" } else { "]\n" })?;
+    Ok(more)
 }
 
 /// Whether more rows are wanted.

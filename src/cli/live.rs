@@ -8,10 +8,11 @@ use clap::Args;
 use serde_json::Value;
 use slips_store::render::escape;
 
-use super::{Exit, Failure, firewall, print_out};
+use super::{Exit, Failure, firewall, print_object, print_out};
 use crate::control::api::types::{Mode, Status};
 use crate::control::client::{Client, Event, Unanswered};
 use crate::control::{self, Ask};
+use crate::export;
 
 /// Where the running daemon is asked.
 #[derive(Args, Debug)]
@@ -54,7 +55,7 @@ pub(super) fn status(place: &Where, json: bool) -> Result<(), Failure> {
         if let Some(told) = &told {
             blocking["daemon"] = serde_json::to_value(told).map_err(Failure::software)?;
         }
-        return print_out(&format!("{blocking}\n"));
+        return print_object(&blocking);
     }
     let mut text = told.as_ref().map(lines).unwrap_or_default();
     if !blocking.is_null() {
@@ -180,17 +181,22 @@ pub(super) fn watch(asked: &Watch) -> Result<(), Failure> {
 
 /// Prints one; false when nobody reads any more.
 fn show(event: &Event, json: bool) -> Result<bool, Failure> {
-    let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
-    let text = match json {
-        true => serde_json::json!({"event": event.name, "id": event.id, "data": data}).to_string(),
-        false => line_of(&event.name, &data, std::io::stdout().is_terminal()),
-    };
+    let text = text_of(event, json, std::io::stdout().is_terminal())?;
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::software(error)),
     }
+}
+
+fn text_of(event: &Event, json: bool, colours: bool) -> Result<String, Failure> {
+    let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+    if json {
+        let told = serde_json::json!({"event": event.name, "id": event.id, "data": data});
+        return export::json(&told).map_err(Failure::software);
+    }
+    Ok(line_of(&event.name, &data, colours))
 }
 
 fn line_of(name: &str, data: &Value, colours: bool) -> String {
@@ -279,6 +285,14 @@ mod tests {
     fn what_an_attacker_chose_forges_no_line_and_no_colour() {
         let line = line_of("evidence", &json!({"description": "\x1b[2J\nalert 192.0.2.1"}), false);
         assert!(!line.contains(['\x1b', '\n']), "{line}");
+        let data = json!({"description": "\u{9b}2J\u{7f}\u{202e}"});
+        let event = Event { name: "evidence".into(), id: Some("1".into()), data: data.to_string() };
+        for json in [true, false] {
+            let text = text_of(&event, json, false).expect("a text");
+            assert!(!text.contains(['\u{9b}', '\u{7f}', '\u{202e}']), "{text:?}");
+        }
+        let back: Value = serde_json::from_str(&text_of(&event, true, true).expect("JSON")).expect("JSON");
+        assert_eq!(back["data"], data);
         assert!(line_of("gap", &json!({"missed": 7}), false).contains("7 events"));
         assert!(line_of("gap", &json!({"missed": null}), true).contains("\x1b[33m"));
     }

@@ -561,6 +561,11 @@ fn print_out(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints an object in one line, harmless for a terminal.
+fn print_object(value: &impl serde::Serialize) -> Result<(), Failure> {
+    print_out(&(crate::export::json(value).map_err(Failure::software)? + "\n"))
+}
+
 /// A number of detection threads.
 fn jobs(text: &str) -> Result<usize, String> {
     let most = |jobs: &usize| *jobs <= MAX_JOBS;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use slips_core::evidence::EvidenceKind;
 use slips_core::time::PacketTime;
 use slips_store::Stories;
 
@@ -79,6 +80,26 @@ pub(super) fn open(path: &Path) -> Result<Stories, Failure> {
         }
     }
     Ok(Stories::open(path)?)
+}
+
+/// The whole id of the alert whose id begins so.
+pub(super) fn alert(stories: &Stories, beginning: &str) -> Result<String, Failure> {
+    let mut ids = stories.find(beginning, SHOWN_ALERTS)?;
+    let what = match ids.len() {
+        1 => return Ok(ids.pop().unwrap_or_default()),
+        0 => format!("no alert in {} has an id that begins with {beginning}", stories.path().display()),
+        _ => format!("several alerts begin with {beginning}:\n  {}", ids.join("\n  ")),
+    };
+    Err(Failure::new(Exit::Data, what))
+}
+
+/// Alerts that are named when a beginning fits several.
+const SHOWN_ALERTS: usize = 10;
+
+/// The name of a kind of evidence, in any letter case.
+pub(super) fn kind(text: &str) -> Result<EvidenceKind, String> {
+    EvidenceKind::from_name(text)
+        .ok_or_else(|| format!("`{text}` is no kind of evidence; `slips detections` lists them"))
 }
 
 /// A moment: `2h` ago, `3d` ago, a day (`2026-01-02`) or a time (`2026-01-02T10:00`, `2026-01-02T10:00:00Z`); UTC where it names no zone.

@@ -18,11 +18,10 @@ use slips_store::render::{escape, iso};
 use slips_store::{Answers, StoredProfile};
 
 use super::table::{Cell, Column, Look, Table};
-use super::{Exit, Failure, ProfileOf, Profiles, print_out};
+use super::{Exit, Failure, ProfileOf, Profiles, print_object, print_out};
 use crate::config::Config;
 use crate::daemon::build;
 use crate::daemon::sinks::wall_clock;
-use crate::export;
 use crate::lists::Copy;
 use crate::services::{ANSWERS, Opinion, Subject, jarm};
 
@@ -40,18 +39,14 @@ pub(super) fn run(asked: &ProfileOf) -> Result<(), Failure> {
         ));
     };
     let told = tell(addr, &profile, &Known::of(&config)?);
-    print_out(&if asked.place.json {
-        export::json(&told).map_err(Failure::software)? + "\n"
-    } else {
-        as_text(&told)
-    })
+    if asked.place.json { print_object(&told) } else { print_out(&as_text(&told)) }
 }
 
 /// `slips profiles`: who was seen lately.
 pub(super) fn list(asked: &Profiles) -> Result<(), Failure> {
     let rows = asked.place.open()?.latest_profiles(asked.most)?;
     if asked.place.json {
-        return print_out(&format!("{}\n", export::json(&rows).map_err(Failure::software)?));
+        return print_object(&rows);
     }
     let mut table = Table::new([
         Column::whole("address"),

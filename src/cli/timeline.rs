@@ -10,7 +10,7 @@ use slips_store::Stories;
 use slips_store::read::{FlowQuery, Page};
 use slips_store::timeline::{TimelineLine, TimelineQuery, What};
 
-use super::kept::{each, print_json, write};
+use super::kept::{each, print_json, tell_of_more, write};
 use super::place::{self, Place};
 use super::table::{Colours, Look, moment};
 use super::{Exit, Failure};
@@ -57,7 +57,9 @@ pub(super) fn run(asked: &Timeline) -> Result<(), Failure> {
     let page = |page: Page<'_>| stories.timeline(&query, Page { limit: Page::MOST, ..page });
     let mut out = io::stdout().lock();
     if asked.place.json {
-        return print_json(&mut out, asked.most, page);
+        let more = print_json(&mut out, asked.most, page)?;
+        tell_of_more(more, "lines");
+        return Ok(());
     }
     let colours = Colours::of_output();
     let mut any = false;
@@ -68,9 +70,7 @@ pub(super) fn run(asked: &Timeline) -> Result<(), Failure> {
     if !any {
         write(&mut out, "nothing is known of that time\n")?;
     }
-    if more {
-        eprintln!("slips: there are more lines: -n NUMBER shows so many, --since those from a time on");
-    }
+    tell_of_more(more, "lines");
     Ok(())
 }
 

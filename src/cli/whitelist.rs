@@ -8,7 +8,7 @@ use slips_core::time::PacketTime;
 use slips_intel::{Match, Rules};
 use slips_store::render;
 
-use super::{Exit, Failure, load_config, print_out};
+use super::{Exit, Failure, load_config, print_object, print_out};
 use crate::daemon::sinks::wall_clock;
 use crate::whitelist::Files;
 
@@ -59,8 +59,7 @@ fn check(rules: &Rules, problems: &[String], what: &str, now: PacketTime, json: 
     let found = rules.find(what, now);
     if json {
         let matches: Vec<Value> = found.iter().map(as_json).collect();
-        print_out(&format!("{}\n", json!({"matches": matches, "problems": problems})))?;
-        return Ok(());
+        return print_object(&json!({"matches": matches, "problems": problems}));
     }
     let mut text: String = found.iter().map(|found| format!("{what}: {}\n", line_of(found))).collect();
     if found.is_empty() {
@@ -103,7 +102,7 @@ fn status(rules: &Rules, problems: &[String], now: PacketTime, json: bool) -> Re
     let (all, over, sites) = (rules.rules().len(), rules.over(now), rules.sites());
     if json {
         let told = json!({"rules": all, "over": over, "known_sites": sites, "problems": problems});
-        return print_out(&format!("{told}\n"));
+        return print_object(&told);
     }
     let mut text = format!("{all:>9} rules, {over} of which have ended\n{sites:>9} known sites\n");
     for problem in problems {

@@ -7,7 +7,7 @@ use serde_json::json;
 use slips_core::intel::{Intelligence, Key};
 use slips_store::Answers;
 
-use super::{Exit, Failure, print_out, unreadable, wall_clock};
+use super::{Exit, Failure, print_object, print_out, unreadable, wall_clock};
 use crate::config::Config;
 use crate::lists::{self, Copy, Lists};
 use crate::outside::process::Restarting;
@@ -40,7 +40,7 @@ pub(super) fn run(config: &Config, lists: &Lists, server: &str, json: bool) -> R
             "host": host, "address": found.address, "port": port, "jarm": found.fingerprint,
             "listed": listed.map(row).into_iter().collect::<Vec<_>>(),
         });
-        return print_out(&format!("{told}\n"));
+        return print_object(&told);
     }
     let listed = match listed {
         Some(listed) => format!("listed as {listed}"),

@@ -22,6 +22,7 @@ use super::{Exit, Failure, installed_config};
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, PeersAsk, Unasked};
 use crate::daemon::sinks::wall_clock;
+use crate::export;
 use crate::peers::table::Table;
 use crate::peers::{State, Store};
 
@@ -98,7 +99,7 @@ impl Desk {
 
     /// Prints the JSON or the text.
     fn say(&self, json: &Value, text: impl FnOnce() -> String) -> Done {
-        let text = if self.json { json.to_string() } else { text() };
+        let text = if self.json { export::json(json).map_err(Failure::software)? } else { text() };
         let mut out = std::io::stdout().lock();
         let written = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
         written.map_err(Failure::software)

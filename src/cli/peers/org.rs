@@ -17,6 +17,7 @@ use super::invites::time;
 use super::{Desk, Done, now, text_of, wrong};
 use crate::cli::{Exit, Failure};
 use crate::config::parse_yaml;
+use crate::export;
 use crate::peers::table::{MAX_ORGS, OrgRow, Table, parse_role};
 use crate::peers::{State, files};
 
@@ -59,7 +60,7 @@ pub(super) fn run(desk: &Desk, command: Org) -> Done {
 }
 
 fn print(json: bool, value: &Value, text: &str) -> Done {
-    let line = if json { value.to_string() } else { text.to_owned() };
+    let line = if json { export::json(value).map_err(Failure::software)? } else { text.to_owned() };
     writeln!(std::io::stdout(), "{}", line.trim_end_matches('\n')).map_err(Failure::software)
 }
 
