@@ -124,7 +124,7 @@ pub struct StoredProfile {
     pub gateways: Vec<IpAddr>,
     /// How it was judged, the latest window first.
     pub windows: Vec<Judged>,
-    /// Its evidence by kind: as the attacker, and as the victim.
+    /// Its evidence by kind: as the attacker, and as the victim; of each the latest 20,000.
     pub evidence: [Vec<Brief>; 2],
     /// The identities of the alerts about it, the latest first.
     pub alerts: Vec<String>,
@@ -193,7 +193,9 @@ impl Stories {
 
     fn briefs(&self, side: &str, addr: &str) -> rusqlite::Result<Vec<Brief>> {
         let mut rows = self.db.prepare(&format!(
-            "SELECT kind, count(*), max(last_seen) FROM evidence WHERE {side} = ? GROUP BY kind ORDER BY kind"
+            "SELECT kind, count(*), max(last_seen) FROM
+                 (SELECT kind, last_seen FROM evidence WHERE {side} = ? ORDER BY rowid DESC LIMIT {BRIEFED})
+             GROUP BY kind ORDER BY kind"
         ))?;
         let brief = |row: &Row<'_>| {
             let count: i64 = row.get(1)?;
@@ -204,6 +206,8 @@ impl Stories {
     }
 }
 
+/// Evidence that is counted by kind for each side, the latest.
+const BRIEFED: u32 = 20_000;
 /// Windows of a profile that are told: a week of hours.
 const WINDOWS: usize = 168;
 /// The layout from which on there are profiles.

@@ -119,11 +119,41 @@ pub struct AlertQuery {
 impl Stories {
     /// A page of evidence.
     pub fn evidence(&self, query: &EvidenceQuery, page: Page<'_>) -> Result<Rows<StoredEvidence>, ReadError> {
-        let mut select = Select::new(&format!("{EVIDENCE} FROM evidence"));
-        if let Some(addr) = query.profile {
-            let addr = addr.to_string();
-            select.and("(attacker = ? OR victim = ?)", [addr.clone().into(), addr.into()]);
+        let list = (List::Evidence, query.order);
+        let Some(addr) = query.profile else {
+            let select = Self::evidence_of(query);
+            let indexed = query.alert.is_some();
+            return self
+                .findings(list, (select, "evidence"), indexed, page, |row| self.with_uids(evidence(row)?));
+        };
+        // Each side has an index in the order of rows; together they would have to be sorted for each page.
+        let addr = addr.to_string();
+        let side = |condition, values: &[&String]| {
+            let mut select = Self::evidence_of(query);
+            select.and(condition, []);
+            select.values.extend(values.iter().map(|&value| value.clone().into()));
+            self.numbered(list, (select, "rowid"), page, |row| {
+                Ok((row.get::<_, i64>(0)?, self.with_uids(evidence(row)?)?))
+            })
+        };
+        let by = side("attacker = ?", &[&addr])?;
+        let against = side("victim = ? AND attacker <> ?", &[&addr, &addr])?;
+        let mut rows = by.rows;
+        rows.extend(against.rows);
+        match query.order {
+            Order::Newest => rows.sort_by_key(|(number, _)| std::cmp::Reverse(*number)),
+            Order::Oldest => rows.sort_by_key(|(number, _)| *number),
         }
+        let more = by.next.is_some() || against.next.is_some() || rows.len() > page.rows();
+        rows.truncate(page.rows());
+        let last = rows.last().filter(|_| more);
+        let next = last.map(|(number, _)| List::Evidence.cursor(query.order, number));
+        Ok(Rows { rows: rows.into_iter().map(|(_, row)| row).collect(), next })
+    }
+
+    /// All that is asked for but whose.
+    fn evidence_of(query: &EvidenceQuery) -> Select {
+        let mut select = Select::new(&format!("{EVIDENCE} FROM evidence"));
         if let Some(window) = query.window {
             select.and("window = ?", [window.into()]);
         }
@@ -142,9 +172,7 @@ impl Stories {
                 [alert.clone().into()],
             );
         }
-        let indexed = query.profile.is_some() || query.alert.is_some();
-        let list = (List::Evidence, query.order);
-        self.findings(list, (select, "evidence"), indexed, page, |row| self.with_uids(evidence(row)?))
+        select
     }
 
     /// A page of alerts.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use slips_core::addr::{LocalNets, Net};
 use slips_core::event::Event;
-use slips_core::evidence::{Evidence, EvidenceKind};
+use slips_core::evidence::{Entity, Evidence, EvidenceKind};
 use slips_core::flow::{Endpoint, Flow, Proto, Uid};
 use slips_core::moving::OwnMacs;
 use slips_core::record::Record;
@@ -334,6 +334,48 @@ fn the_book_of_a_daemon_lies_beside_its_flows() {
     assert_eq!(story.blocks[0].alert, Some(told.id.to_string()));
     assert_eq!(reader.blocks(&BlockQuery::default(), Page::default()).expect("page").rows, story.blocks);
     assert_eq!(reader.counts(PacketTime(clock())).expect("counts").blocks, 1);
+}
+
+#[test]
+fn evidence_of_an_address_is_read_in_its_order_and_not_sorted() {
+    let mut bench = Bench::new();
+    let other = IpAddr::from([203, 0, 113, 1]);
+    // By it, against it, both, and neither.
+    let ends = [(HOST, other), (other, HOST), (HOST, HOST), (other, other)];
+    let found: Vec<_> = (0..40u32)
+        .map(|n| {
+            let (attacker, victim) = ends[n as usize % 4];
+            let mut found = one_evidence(1);
+            found.finding.attacker = Entity::Ip(attacker);
+            found.finding.victim = Some(Entity::Ip(victim));
+            found.finding.at = AT + Span::from_secs(i64::from(n));
+            found.finding.window = WindowWidth::HOUR.window_of(AT + Span::from_secs(3600 * i64::from(n)));
+            found.id = found.finding.id();
+            found
+        })
+        .collect();
+    bench.put(&found.iter().map(|it| Record::Evidence(Arc::new(it.clone()))).collect::<Vec<_>>());
+    let reader = bench.reader();
+    let about = found.iter().enumerate().filter(|(n, _)| n % 4 < 3).map(|(_, it)| it.id.to_string());
+    let mut expected: Vec<String> = about.collect();
+    for order in [Order::Oldest, Order::Newest] {
+        let query = EvidenceQuery { profile: Some(HOST), order, ..EvidenceQuery::default() };
+        for limit in [1, 7, 30, 100] {
+            let told = all(limit, |page| reader.evidence(&query, page), || {});
+            let ids: Vec<String> = told.into_iter().map(|row| row.id).collect();
+            assert_eq!(ids, expected, "{order:?}, {limit} a page");
+        }
+        expected.reverse();
+    }
+    for side in ["attacker", "victim"] {
+        let plan = format!(
+            "EXPLAIN QUERY PLAN SELECT rowid, * FROM evidence WHERE 1 AND {side} = 'x' AND rowid < 9 ORDER BY rowid DESC LIMIT 3"
+        );
+        let mut steps = reader.db.prepare(&plan).expect("a plan");
+        let steps = steps.query_map([], |row| row.get(3)).expect("a plan");
+        let steps: Vec<String> = steps.map(|step| step.expect("a step")).collect();
+        assert!(steps.iter().all(|step| step.contains("USING INDEX evidence_")), "{steps:?}");
+    }
 }
 
 #[test]
