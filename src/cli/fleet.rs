@@ -2,7 +2,7 @@
 
 use super::live::{Where, failure};
 use super::table::{Cell, Column, Look, Table};
-use super::{Failure, print_out};
+use super::{Failure, print_object, print_out};
 use crate::control::api::types::{Fleet, FleetRouter, FleetState};
 
 /// Prints them.
@@ -10,7 +10,7 @@ pub(super) fn fleet(place: &Where, json: bool) -> Result<(), Failure> {
     let client = place.client();
     let told: Fleet = client.get("/v1/fleet").map_err(|error| failure(&client, &error))?;
     if json {
-        return print_out(&format!("{}\n", serde_json::to_string(&told).map_err(Failure::software)?));
+        return print_object(&told);
     }
     print_out(&text(&told))
 }
