@@ -76,20 +76,28 @@ impl Responder {
             self.watch();
             self.guard();
             self.end_connections();
-            while let Ok(pending) = asks.try_recv() {
-                let answer = self.do_as_asked(&pending.ask);
-                // Whoever asked may be gone.
-                let _ = pending.answer.try_send(answer);
-            }
+            let asked = self.answer_one(asks);
             self.look(&mut done);
             self.publish();
             if gathered == Gathered::All {
                 self.tidy();
+            }
+            if gathered == Gathered::All && !asked {
                 let due = self.due(&done).saturating_sub((self.clocks.steady)());
                 let news = self.firewall.as_ref().map(Firewall::wakes).unwrap_or_default();
                 bell.wait(&news, due);
             }
         }
+    }
+
+    /// Does one thing that is asked; whether there was one. No more in a turn: those who ask again as soon as they are answered would
+    /// keep it from blocking.
+    fn answer_one(&mut self, asks: &Receiver<Pending>) -> bool {
+        let Ok(pending) = asks.try_recv() else { return false };
+        let answer = self.do_as_asked(&pending.ask);
+        // Whoever asked may be gone.
+        let _ = pending.answer.try_send(answer);
+        true
     }
 
     /// Takes what has come in, up to a transaction full, and does it.

@@ -1,4 +1,5 @@
 mod alerts;
+mod asks;
 mod behind;
 mod ear;
 mod protected;
