@@ -32,6 +32,7 @@ use slips_store::{Blocks, Filed};
 use slips_systemd::journal::{Entry, Journal, Kind};
 
 pub use self::advice::{Advice, FLEET, NO_PEER};
+use self::catch_up::LetIn;
 use self::holds::{Holder, Standings};
 use self::later::{Failed, Retry};
 pub use self::line::{AdviceEnd, AdviceLine};
@@ -104,6 +105,8 @@ pub struct Responder {
     shelf: Option<PathBuf>,
     /// Steady time at which it is made equal to what stands: it could not be opened or written.
     behind: Option<Duration>,
+    /// Who was let in since the book could be written last.
+    let_in: LetIn,
     /// Which alerts the database has.
     filed: Filed,
     /// Steady time at which it was begun anew while it was kept, and how often.
@@ -181,6 +184,7 @@ impl Responder {
             book: None,
             shelf: None,
             behind: None,
+            let_in: LetIn::default(),
             filed: Filed::default(),
             renewed: None,
             renewals: 0,

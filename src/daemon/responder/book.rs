@@ -46,6 +46,7 @@ impl Responder {
         if self.policy.mode == Mode::Monitor {
             return;
         }
+        let live = self.without_let_in(live);
         let now = (self.clocks.steady)();
         for block in live {
             let until = now.saturating_add(term_left(&block, wall));

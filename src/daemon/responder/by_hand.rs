@@ -47,7 +47,12 @@ impl Responder {
     }
 
     fn unblock_by_hand(&mut self, net: Net) -> Answer {
-        if self.let_in(net, "hand", "lifted by hand").map_err(text_of)? {
+        let was = self.let_in(net, "hand", "lifted by hand");
+        // Afterwards, as it may be this that finds the book unwritable; and whatever the kernel says: it is a person's will.
+        if self.is_behind() {
+            self.let_in.by_hand(net);
+        }
+        if was.map_err(text_of)? {
             Ok(format!("{net} is no longer blocked{}", self.unless_behind()))
         } else {
             Err(format!("{net} is not blocked"))
@@ -59,12 +64,21 @@ impl Responder {
         let net = Net::host(addr);
         let held = self.standing.iter().filter(|(held, _)| held.overlaps(net));
         let by_hand: Vec<bool> = held.map(|(_, standing)| standing.of(&Holder::Hand).is_some()).collect();
+        // Blocks of a book that is not open are not known yet.
+        if self.is_behind() && !by_hand.contains(&true) {
+            self.let_in.spare(net);
+        }
         if by_hand.is_empty() || by_hand.contains(&true) {
             return;
         }
         if let Err(error) = self.let_in(net, "whitelist", why) {
             self.degraded("the firewall", &error);
         }
+    }
+
+    /// Whether the book may have blocks that stand no more.
+    const fn is_behind(&self) -> bool {
+        self.behind.is_some() || self.book.is_none()
     }
 
     /// Lets a network in, whoever keeps it out; whether anybody did.
@@ -108,6 +122,9 @@ impl Responder {
         self.paused = None;
         let lifted: Vec<Net> = self.standing.nets().collect();
         self.end_for_good(&lifted, "hand", "all blocks were lifted by hand");
+        if self.is_behind() {
+            self.let_in.all();
+        }
         Ok(format!("{} blocks lifted, nothing of slips is left in the firewall", lifted.len()))
     }
 

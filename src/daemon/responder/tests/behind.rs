@@ -118,3 +118,75 @@ fn who_only_watches_enters_no_block_when_the_book_can_be_written_again() {
     bench.responder.look_after(false);
     assert!(bench.live().is_empty() && bench.responder.behind.is_none());
 }
+
+/// The same book after a start at which it could not be opened, with what the kernel still had; and the way to give it back.
+fn unopened(before: Bench) -> (Bench, impl FnOnce()) {
+    let [path, away] = ["blocks.sqlite", "away"].map(|name| before.dir.path().join(name));
+    for end in ["", "-wal", "-shm"] {
+        let with = |path: &Path| PathBuf::from(format!("{}{end}", path.display()));
+        let _ = std::fs::copy(with(&path), with(&away));
+    }
+    std::fs::remove_file(&path).expect("remove");
+    std::fs::create_dir(&path).expect("no file");
+    let mut after = restart(before);
+    assert!(after.responder.book.is_none());
+    let term = Duration::from_secs(600);
+    for net in ["203.0.113.1", "203.0.113.2", "198.51.100.0/24"] {
+        let asked = BlockRequest { exact: true, ..BlockRequest::new(net.parse().expect(net), term, "") };
+        after.responder.firewall().expect("firewall").block(asked).expect("block");
+    }
+    let give_back = move || {
+        std::fs::remove_dir(&path).expect("remove");
+        for end in ["", "-wal", "-shm"] {
+            let with = |path: &Path| PathBuf::from(format!("{}{end}", path.display()));
+            let _ = std::fs::rename(with(&away), with(&path));
+        }
+    };
+    (after, give_back)
+}
+
+fn with_blocks() -> Bench {
+    let mut before = bench(config::Firewall::default());
+    for attacker in ["203.0.113.1", "203.0.113.2", "203.0.113.3"] {
+        before.alert(attacker, Proof::Proven);
+    }
+    before.responder.do_as_asked(&by_hand("198.51.100.0/24", 6000)).expect("block");
+    before
+}
+
+#[test]
+fn who_was_let_in_while_the_book_could_not_be_opened_is_not_blocked_by_it() {
+    let (mut after, give_back) = unopened(with_blocks());
+    for net in ["203.0.113.1", "198.51.100.128/25"] {
+        after.responder.do_as_asked(&Ask::Unblock(net.parse().expect("net"))).expect("unblock");
+    }
+    // Also where the kernel has it no more.
+    let _ = after.responder.do_as_asked(&Ask::Unblock("203.0.113.3".parse().expect("net")));
+    for spared in ["203.0.113.2", "198.51.100.1"] {
+        after.responder.spare(spared.parse().expect("address"), "whitelist");
+    }
+    give_back();
+    after.pass(31);
+    after.responder.look_after(false);
+    // What a person blocked is nothing for the whitelist.
+    assert_eq!(after.standing(), ["198.51.100.0/25"]);
+    assert_eq!((after.kernel().len(), after.live()), (1, vec!["198.51.100.0/25".to_owned()]));
+    assert_eq!(restart(after).standing(), ["198.51.100.0/25"]);
+}
+
+#[test]
+fn a_flush_holds_for_a_book_that_could_not_be_opened() {
+    let (mut after, give_back) = unopened(with_blocks());
+    after.responder.do_as_asked(&Ask::Flush).expect("flush");
+    after.alert("203.0.113.9", Proof::Proven);
+    give_back();
+    after.pass(31);
+    after.responder.look_after(false);
+    assert_eq!((after.standing(), after.live()), (vec!["203.0.113.9".into()], vec!["203.0.113.9".into()]));
+    // The next time the book fails nothing of that is left.
+    assert!(after.responder.behind.is_none());
+    after.responder.fall_behind();
+    after.pass(31);
+    after.responder.look_after(false);
+    assert_eq!(after.standing(), ["203.0.113.9"]);
+}
