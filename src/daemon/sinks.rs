@@ -79,11 +79,20 @@ fn file_system(dir: &Path) -> Option<u64> {
 
 /// Files the alerts that the journal was told of when the process was killed before they were in the database: the book has them.
 fn take_over(rows: &mut Sqlite, book: &Path) {
+    /// So many at once: each is as large as its evidence.
+    const PAGE: u32 = 256;
     // A book that cannot be read is told of by the responder, which opens it next.
-    let due = Blocks::open(book).and_then(|book| book.alerts_due()).unwrap_or_default();
-    let due: Vec<Record> = due.into_iter().map(|alert| Record::Alert(Arc::new(alert))).collect();
-    // The first flush writes them, and tells what could not be written or that the database was damaged: nobody listens yet.
-    let _ = rows.accept(&due);
+    let Ok(book) = Blocks::open(book) else { return };
+    let mut after = 0;
+    while let Ok(Some((due, last))) = book.alerts_due_after(after, PAGE) {
+        after = last;
+        let due: Vec<Record> = due.into_iter().map(|alert| Record::Alert(Arc::new(alert))).collect();
+        // The first flush writes the last of them, and tells what could not be written or that the database was damaged: nobody listens yet.
+        // The rest stays in the book.
+        if rows.accept(&due).is_err() {
+            return;
+        }
+    }
 }
 
 /// Microseconds of wall time since the Unix epoch.

@@ -86,6 +86,7 @@ pub struct Blocks {
     pub(super) db: Connection,
     /// How many books there were before it here.
     number: u32,
+    pub(super) entered: super::due::Entered,
 }
 
 impl Blocks {
@@ -101,7 +102,7 @@ impl Blocks {
     ) -> Result<(Self, Option<StoreError>), StoreError> {
         let mut place = Place::new(path.into(), Durability::Process, damaged);
         let (db, told) = place.open()?;
-        Ok((Self { place, db, number: 0 }, told))
+        Ok((Self { place, db, number: 0, entered: Default::default() }, told))
     }
 
     /// The same as the book of that number, counted from 0: others were open before it.
@@ -112,11 +113,11 @@ impl Blocks {
     /// A new book in the place of this one, which is damaged and kept under another name; with the error that tells so. Blocks of
     /// the old one are not in it: to every call about one of these there is no such block.
     pub fn renewed(self) -> Result<(Self, StoreError), StoreError> {
-        let Self { mut place, db, number } = self;
+        let Self { mut place, db, number, entered } = self;
         drop(db);
         let told = place.put_aside()?;
         let (db, _) = place.open()?;
-        Ok((Self { place, db, number: number.wrapping_add(1) }, told))
+        Ok((Self { place, db, number: number.wrapping_add(1), entered }, told))
     }
 
     /// Whether this is the number of a block of this book, and not of one before it.

@@ -12,6 +12,11 @@ use crate::wire::due;
 
 /// So many are kept in the book at most, while the database takes none; then the oldest are forgotten.
 const MAX_DUE: u32 = 20_000;
+/// So many bytes of them.
+const MAX_DUE_BYTES: i64 = 16 << 20;
+/// It is looked for older ones after so many new ones, and after so many bytes: to look takes some milliseconds where there are many.
+const PRUNE_EVERY: u32 = 256;
+const PRUNE_EVERY_BYTES: usize = 1 << 20;
 /// So many are remembered at most as filed. One that is not stays in the book until the next start.
 const MAX_FILED: usize = 65_536;
 
@@ -35,29 +40,80 @@ impl Filed {
     }
 }
 
+/// What was entered since it was last looked whether it is too much.
+#[derive(Debug)]
+pub(super) struct Entered {
+    alerts: u32,
+    bytes: usize,
+}
+
+impl Default for Entered {
+    /// Whoever had the book before may have left more.
+    fn default() -> Self {
+        Self { alerts: PRUNE_EVERY, bytes: 0 }
+    }
+}
+
 impl Blocks {
-    /// Enters an alert that is about to be told.
+    /// Enters an alert that is about to be told. Of those that the database does not have only the newest stay.
     pub fn enter_alert(&mut self, alert: &Alert) -> Result<(), StoreError> {
+        let text = due::write(alert);
         let enter = || {
             self.db
                 .prepare_cached("INSERT OR IGNORE INTO alerts_due VALUES (NULL, ?, ?)")?
-                .execute(params![alert.id.to_string(), due::write(alert)])
+                .execute(params![alert.id.to_string(), text])
         };
-        enter().map(drop).map_err(|source| self.failed(source))
+        enter().map_err(|source| self.failed(source))?;
+        self.entered.alerts = self.entered.alerts.saturating_add(1);
+        self.entered.bytes = self.entered.bytes.saturating_add(text.len());
+        if self.entered.alerts >= PRUNE_EVERY || self.entered.bytes >= PRUNE_EVERY_BYTES {
+            self.prune_due().map_err(|source| self.failed(source))?;
+            self.entered = Entered { alerts: 0, bytes: 0 };
+        }
+        Ok(())
     }
 
-    /// The alerts that the database may not have, the oldest first. What cannot be read is left out, and stays.
-    pub fn alerts_due(&self) -> Result<Vec<Alert>, StoreError> {
-        let read = || -> rusqlite::Result<Vec<Alert>> {
-            let mut rows = self.db.prepare("SELECT alert FROM alerts_due ORDER BY number")?;
-            let alerts = rows.query_map([], |row| row.get::<_, String>(0))?;
-            let alerts: Vec<String> = alerts.collect::<rusqlite::Result<_>>()?;
-            Ok(alerts.iter().filter_map(|text| due::read(text)).collect())
+    /// Keeps the newest, as many as may be, and as many bytes of them.
+    fn prune_due(&self) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "DELETE FROM alerts_due WHERE number <= (SELECT max(number) FROM alerts_due) - ?",
+            )?
+            .execute([MAX_DUE])?;
+        self.db
+            .prepare_cached(
+                "DELETE FROM alerts_due WHERE number <= (SELECT max(number) FROM
+                 (SELECT number, sum(octet_length(alert)) OVER (ORDER BY number DESC) AS bytes FROM alerts_due)
+                 WHERE bytes > ?)",
+            )?
+            .execute([MAX_DUE_BYTES])
+            .map(drop)
+    }
+
+    /// Up to `most` alerts that the database may not have, the oldest first, of those after the place `after` (0 is the first), and the place
+    /// of the last of them; none when there are no more. What cannot be read is left out, and stays.
+    pub fn alerts_due_after(&self, after: i64, most: u32) -> Result<Option<(Vec<Alert>, i64)>, StoreError> {
+        let read = || -> rusqlite::Result<Option<(Vec<Alert>, i64)>> {
+            let mut rows = self.db.prepare_cached(
+                "SELECT number, CAST(alert AS TEXT) FROM alerts_due WHERE number > ? ORDER BY number LIMIT ?",
+            )?;
+            let mut rows = rows.query(params![after, most])?;
+            let (mut alerts, mut last) = (Vec::new(), None);
+            while let Some(row) = rows.next()? {
+                last = Some(row.get(0)?);
+                alerts.extend(row.get_ref(1)?.as_str().ok().and_then(due::read));
+            }
+            Ok(last.map(|last| (alerts, last)))
         };
         read().map_err(|source| StoreError::Sqlite { doing: "read", path: self.path().to_owned(), source })
     }
 
-    /// The database has these, by now. Of those that it does not have only the newest stay.
+    /// All of them at once: for tests and tools.
+    pub fn alerts_due(&self) -> Result<Vec<Alert>, StoreError> {
+        Ok(self.alerts_due_after(0, u32::MAX)?.map(|(alerts, _)| alerts).unwrap_or_default())
+    }
+
+    /// The database has these, by now.
     pub fn alerts_filed(&mut self, alerts: &[AlertId]) -> Result<(), StoreError> {
         self.all(|book| {
             let remove = || -> rusqlite::Result<()> {
@@ -65,12 +121,7 @@ impl Blocks {
                 for id in alerts {
                     one.execute([id.to_string()])?;
                 }
-                book.db
-                    .prepare_cached(
-                        "DELETE FROM alerts_due WHERE number <= (SELECT max(number) FROM alerts_due) - ?",
-                    )?
-                    .execute([MAX_DUE])
-                    .map(drop)
+                Ok(())
             };
             remove().map_err(|source| book.failed(source))
         })
@@ -114,11 +165,31 @@ mod tests {
             ))
             .expect("insert");
         let before = Alert { id: AlertId(7), ..alert(Vec::new()) };
+        // No database takes one, and so none is ever filed.
+        let mut book = Blocks::open(book.path()).expect("open");
         book.enter_alert(&before).expect("enter");
-        assert_eq!(book.alerts_due().expect("due").len(), 2);
-        book.alerts_filed(&[]).expect("filed");
         let due = book.alerts_due().expect("due");
         assert_eq!(due.iter().map(|alert| alert.id).collect::<Vec<_>>(), [before.id]);
+    }
+
+    #[test]
+    fn the_book_keeps_no_more_bytes_than_so_many_and_is_read_in_pages() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut book = Blocks::open(dir.path().join("blocks.sqlite")).expect("open");
+        let mut large = evidence(1);
+        large.finding.text = "x".repeat(200_000);
+        for n in 0..150 {
+            book.enter_alert(&Alert { id: AlertId(n), ..alert(vec![large.clone()]) }).expect("enter");
+        }
+        let (mut ids, mut after) = (Vec::new(), 0);
+        while let Some((page, last)) = book.alerts_due_after(after, 10).expect("page") {
+            assert!(page.len() <= 10);
+            ids.extend(page.iter().map(|alert| alert.id.0));
+            after = last;
+        }
+        let most = (MAX_DUE_BYTES as usize + PRUNE_EVERY_BYTES) / 200_000 + 1;
+        assert!((70..=most).contains(&ids.len()), "{}", ids.len());
+        assert_eq!(ids, (150 - ids.len() as u128..150).collect::<Vec<_>>());
     }
 
     #[test]

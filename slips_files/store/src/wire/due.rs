@@ -12,10 +12,27 @@ use slips_core::evidence::{
 use slips_core::flow::{MacAddr, Proto, Uid};
 use slips_core::time::{PacketTime, WindowId};
 
-/// The text of an alert.
+/// An alert of more bytes than this is written in short.
+const MAX_TEXT: usize = 256 << 10;
+/// So many pieces of evidence of it are, and so many flows of each.
+const MAX_EVIDENCE: usize = 256;
+const MAX_UIDS: usize = 4;
+
+/// The text of an alert. Of a very large one it has the first evidence only, with the first flows of each: the database gets the rest with the
+/// evidence itself.
 pub fn write(alert: &Alert) -> String {
+    let mut due = Due::of(alert);
     // Numbers, texts and lists of these: nothing that JSON has no word for.
-    serde_json::to_string(&Due::of(alert)).unwrap_or_default()
+    let text = serde_json::to_string(&due).unwrap_or_default();
+    if text.len() <= MAX_TEXT {
+        return text;
+    }
+    due.evidence.truncate(MAX_EVIDENCE);
+    for part in &mut due.evidence {
+        part.uids.truncate(MAX_UIDS);
+        part.related.truncate(MAX_UIDS);
+    }
+    serde_json::to_string(&due).unwrap_or_default()
 }
 
 /// The alert of a text; none, where a later version wrote it or it is damaged.
@@ -282,6 +299,18 @@ mod tests {
             (alert.near_conversation, alert.attacker_is_local) = (cause == Cause::Critical, true);
             same(&alert, &read(&write(&alert)).expect("read"));
         }
+    }
+
+    #[test]
+    fn a_very_large_alert_is_written_in_short() {
+        let mut large = evidence(1);
+        large.finding.uids = (0..64).map(|n| Uid::from(format!("C{n:017}").as_str())).collect();
+        let alert = alert(vec![large; 1024]);
+        let text = write(&alert);
+        assert!(text.len() <= MAX_TEXT, "{}", text.len());
+        let read = read(&text).expect("read");
+        assert_eq!((read.id, read.evidence.len()), (alert.id, MAX_EVIDENCE));
+        assert_eq!(read.evidence[0].finding.uids.len(), MAX_UIDS);
     }
 
     #[test]
