@@ -109,12 +109,14 @@ impl fmt::Display for Ask {
                 write!(f, "peers-reports {about}")
             }
             Self::Unblock(net) => write!(f, "unblock {net}"),
-            Self::Block { net, secs, why } => {
-                let why: String = why.chars().filter(|c| !c.is_control()).take(100).collect();
-                write!(f, "block {net} {secs} {why}")
-            }
+            Self::Block { net, secs, why } => write!(f, "block {net} {secs} {}", reason(why)),
         }
     }
+}
+
+/// A reason as it is written down and shown: a line, and no orders to a terminal.
+fn reason(why: &str) -> String {
+    why.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 impl Ask {
@@ -337,6 +339,10 @@ fn serve(client: UnixStream, to: &Ends) -> io::Result<()> {
 /// Gives what is asked to whom it concerns, and waits for the answer.
 pub(crate) fn hand_over(ask: Ask, to: &Ends) -> Answer {
     let busy = || Err(BUSY.into());
+    let ask = match ask {
+        Ask::Block { net, secs, why } => Ask::Block { net, secs, why: reason(&why) },
+        ask => ask,
+    };
     let (answer, answered) = sync_channel(1);
     let lifted = if let Ask::Unblock(net) = ask { Some(net) } else { None };
     let given = match &ask {

@@ -35,15 +35,23 @@ pub fn open(
     ends: Arc<Ends>,
     sources: Sources,
     desk: Desk,
-    say: impl FnOnce(&Entry),
+    mut say: impl FnMut(&Entry),
 ) -> Option<Api> {
     let place = Place::open(handed_over, &config.socket).map_err(anyhow::Error::from);
     let opened = place.and_then(|place| Ok(Api::start(place, config.metrics, ends, sources, desk)?));
-    opened
-        .map_err(|error| {
-            say(&entries::degraded("the control API", &format!("it cannot be asked: {error:#}")))
-        })
-        .ok()
+    match opened {
+        Ok((api, trouble)) => {
+            if let (Some(error), Some(address)) = (trouble, config.metrics) {
+                let text = format!("they cannot be had at {address} yet, which is tried again: {error}");
+                say(&entries::degraded("the figures", &text));
+            }
+            Some(api)
+        }
+        Err(error) => {
+            say(&entries::degraded("the control API", &format!("it cannot be asked: {error:#}")));
+            None
+        }
+    }
 }
 
 /// Ends it.

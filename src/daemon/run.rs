@@ -371,7 +371,8 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let mut responder = join(responder)?;
     // Whoever stands by takes the place of one that is through with all.
     drop(until_last);
-    routers.map_or(Ok(()), join)?;
+    // It may be waiting for a Redis that stands still.
+    routers.map_or(Ok(()), join_shortly)?;
     if let Some((server, listening)) = control {
         server.stop();
         join(listening)?;

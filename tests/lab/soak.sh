@@ -79,6 +79,8 @@ for round in $(seq 0 $((rounds - 1))); do
     # Half of what is left; scans are slower, and whole attackers.
     send scan $((rate / 4)) $(((part + 999) / 1000 * 1000)) $((round * ((part + 999) / 1000 * 1000)))
     until_so "the daemon does not come to rest" is_idle
+    # It gives free memory back each ten seconds at most: what it holds after that is what it uses.
+    rest 12
     now=$(resident)
     memory+=($((now / 1024)))
     # The first three rounds fill the tables.

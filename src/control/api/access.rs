@@ -49,7 +49,14 @@ impl Doorman {
         if self.is_node(peer) {
             return Some(Access::Nothing);
         }
-        if peer.uid() == 0 || self.group.is_some_and(|group| group.as_raw() == peer.gid()) {
+        if peer.uid() == 0 {
+            return Some(Access::Change);
+        }
+        // Before the group: all processes of the unit have it, those that strangers talk with among them.
+        if peer.uid() == self.own.as_raw() {
+            return Some(Access::Read);
+        }
+        if self.group.is_some_and(|group| group.as_raw() == peer.gid()) {
             return Some(Access::Change);
         }
         if self.group.is_none() {
@@ -112,6 +119,17 @@ mod tests {
             group: group.map(Gid::from_raw),
         };
         assert_eq!(doorman(1, Some(peer.gid())).at_once(&peer), Some(Access::Change));
+        let somebody = |uid, gid| UnixCredentials::from(nix::libc::ucred { pid: 1, uid, gid });
+        for (uid, gid, expected) in [
+            (0, 0, Some(Access::Change)),
+            (7, 9, Some(Access::Read)),
+            // A child of the daemon's has its group, too.
+            (7, 8, Some(Access::Read)),
+            (1000, 8, Some(Access::Change)),
+            (1000, 1000, None),
+        ] {
+            assert_eq!(doorman(7, Some(8)).at_once(&somebody(uid, gid)), expected, "{uid} {gid}");
+        }
         if peer.uid() == 0 {
             assert_eq!(doorman(1, None).at_once(&peer), Some(Access::Change));
             // Of root's own groups none is this one.

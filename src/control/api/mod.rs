@@ -133,15 +133,21 @@ pub struct Api {
 }
 
 impl Api {
-    /// Serves at `place`, and the figures at this address, too.
+    /// Serves at `place`, and the figures at this address, too; where that cannot be had yet (an interface that is not up), it is tried again,
+    /// and why is told beside.
     pub fn start(
         place: Place,
         metrics: Option<SocketAddr>,
         ends: Arc<Ends>,
         sources: Sources,
         desk: Desk,
-    ) -> io::Result<Self> {
-        let metrics = metrics.map(TcpListener::bind).transpose()?;
+    ) -> io::Result<(Self, Option<io::Error>)> {
+        let metrics = metrics.map(|address| (address, TcpListener::bind(address)));
+        let (metrics, trouble) = match metrics {
+            Some((address, Ok(listener))) => (Some((address, Some(listener))), None),
+            Some((address, Err(error))) => (Some((address, None)), Some(error)),
+            None => (None, None),
+        };
         let shared = Arc::new(Shared {
             sources,
             doorman: Doorman::new(ends.node.clone()),
@@ -156,15 +162,18 @@ impl Api {
             .enable_time()
             // One more finds out who somebody is.
             .max_blocking_threads(READING + ASKING + 1)
+            // The first is there from the start, and none ends: where no thread can be had any more, asking waits instead of failing.
+            .thread_keep_alive(Duration::MAX)
             .thread_name("api-worker")
             .thread_stack_size(STACK)
             .build()?;
+        drop(runtime.spawn_blocking(|| ()));
         let (stop, stopped) = watch::channel(false);
         let thread = thread::Builder::new().name("api".into()).stack_size(STACK).spawn(move || {
             runtime.block_on(run(place, metrics, shared, desk, stopped));
             runtime.shutdown_timeout(ENDING);
         })?;
-        Ok(Self { stop, thread })
+        Ok((Self { stop, thread }, trouble))
     }
 
     /// Ends it; who waits for an answer gets it, if it comes at once.
@@ -177,20 +186,21 @@ impl Api {
 
 async fn run(
     place: Place,
-    metrics: Option<TcpListener>,
+    metrics: Option<(SocketAddr, Option<TcpListener>)>,
     shared: Arc<Shared>,
     desk: Desk,
     mut stopped: watch::Receiver<bool>,
 ) {
     let all: Vec<&'static routes::Route> = table::TABLE.iter().collect();
     let router = routes::router(&shared, &all);
-    if let Some(listener) = metrics.and_then(|listener| {
-        listener.set_nonblocking(true).ok()?;
-        tokio::net::TcpListener::from_std(listener).ok()
-    }) {
+    if let Some((address, listener)) = metrics {
         let router = routes::router(&shared, &table::figures().collect::<Vec<_>>());
         let clients = Arc::new(Clients::new(FIGURES_CLIENTS));
-        tokio::spawn(serve::at_address(listener, router, clients, stopped.clone()));
+        let stopped = stopped.clone();
+        tokio::spawn(async move {
+            let listener = listening(address, listener).await;
+            serve::at_address(listener, router, clients, stopped).await;
+        });
     }
     tokio::spawn(desk.work());
     tokio::spawn(rest(Arc::clone(&shared)));
@@ -213,6 +223,23 @@ async fn run(
     drop(place);
 }
 
+/// A listener at this address, as soon as it can be had.
+async fn listening(address: SocketAddr, first: Option<TcpListener>) -> tokio::net::TcpListener {
+    let ready = first.and_then(|listener| {
+        listener.set_nonblocking(true).ok()?;
+        tokio::net::TcpListener::from_std(listener).ok()
+    });
+    if let Some(listener) = ready {
+        return listener;
+    }
+    loop {
+        tokio::time::sleep(LISTEN_EVERY).await;
+        if let Ok(listener) = tokio::net::TcpListener::bind(address).await {
+            return listener;
+        }
+    }
+}
+
 /// Lets go of what nobody has asked for in a while.
 async fn rest(shared: Arc<Shared>) {
     let mut turns = tokio::time::interval(REST);
@@ -223,6 +250,9 @@ async fn rest(shared: Arc<Shared>) {
         shared.sources.book.rest();
     }
 }
+
+/// How often it is tried to listen at the address of the figures.
+const LISTEN_EVERY: Duration = Duration::from_secs(5);
 
 /// As many clients as there are descriptors for: the others are the capture's, the databases' and the firewall's.
 fn clients() -> usize {

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use slips_store::Stories;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::access::Access;
@@ -291,23 +292,36 @@ async fn read(
         drop(turn);
         outcome
     });
-    tokio::pin!(done);
-    let outcome = match timeout(READING, &mut done).await {
-        Ok(outcome) => outcome.ok(),
-        Err(_) => {
-            // Between two questions there is nothing to end.
-            let ended = async {
-                loop {
-                    given.now();
-                    if let Ok(outcome) = timeout(AGAIN, &mut done).await {
-                        return outcome.ok();
-                    }
-                }
-            };
-            timeout(READING, ended).await.ok().flatten()
+    // Who goes away takes this with him; what he asked for is ended all the same, now or when its time is over.
+    let _leaving = Leaving(Arc::clone(&given));
+    let outcome = tokio::spawn(in_time(done, given)).await.ok().flatten();
+    outcome.unwrap_or_else(|| Err(Problem::new(Code::TooSlow, "the answer took too long")))
+}
+
+/// Ends what is read when nobody waits for it any more.
+struct Leaving(Arc<GivenUp>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.now();
+    }
+}
+
+/// What came of a reading, which is ended when it takes too long.
+async fn in_time(mut done: JoinHandle<Outcome>, given: Arc<GivenUp>) -> Option<Outcome> {
+    if let Ok(outcome) = timeout(READING, &mut done).await {
+        return outcome.ok();
+    }
+    // Between two questions there is nothing to end.
+    let ended = async {
+        loop {
+            given.now();
+            if let Ok(outcome) = timeout(AGAIN, &mut done).await {
+                return outcome.ok();
+            }
         }
     };
-    outcome.unwrap_or_else(|| Err(Problem::new(Code::TooSlow, "the answer took too long")))
+    timeout(READING, ended).await.ok().flatten()
 }
 
 /// Asks who is concerned, and waits for the answer.

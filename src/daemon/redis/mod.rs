@@ -311,6 +311,10 @@ impl Mirroring {
     fn renew_later(&mut self) {
         self.mirror.remember();
         self.again = false;
+        // What is refused again and again must not put it off for ever.
+        if matches!(self.playing, Playing::From(_)) {
+            return;
+        }
         let now = (self.clocks.steady)();
         let pause = self.pause;
         self.pause = (pause * 2).min(self.pace.longest_pause);

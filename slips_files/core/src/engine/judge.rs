@@ -307,8 +307,10 @@ impl Judge {
         let key = OrderKey { seq: 0, stage: 0, window, profile, detector: 0, n: 0 };
         let known = self.books.get(&window).and_then(|book| book.accounts.get(&profile));
         let attacker_is_local = self.settings.local_nets.contains(profile);
+        // With whom our hosts talk is known of those who were seen here: what a program outside cannot prove blocks nobody by itself.
+        let hearsay = finding.told_by.is_some() && finding.proof == Proof::Unproven;
         let (in_conversation, near_conversation) =
-            known.map_or((false, true), |account| (account.in_conversation, account.near_conversation));
+            known.map_or((hearsay, true), |account| (account.in_conversation, account.near_conversation));
         let (src, dst, resolved) = (report.src, report.dst, false);
         let told = Emitted {
             key,

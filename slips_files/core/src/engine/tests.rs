@@ -527,3 +527,30 @@ fn what_a_service_says_is_evidence_of_the_moment_in_which_it_is_known() {
     assert_eq!((last.count, last.finding.attacker.ip()), (2, Some(server)));
     assert!(last.finding.window > window, "not that of the question, which is closed");
 }
+
+#[test]
+fn what_a_program_outside_cannot_prove_blocks_nobody_by_itself() {
+    let server = IpAddr::from([203, 0, 113, 9]);
+    for (module, proof, expected) in [
+        (Some("module"), Proof::Unproven, true),
+        (Some("module"), Proof::Proven, false),
+        (None, Proof::Unproven, false),
+    ] {
+        let mut engine = Engine::new(&Settings::default(), &parrot);
+        let finding = Finding {
+            level: ThreatLevel::Critical,
+            confidence: Confidence::new(1.0),
+            proof,
+            told_by: module.map(Into::into),
+            ..Finding::new(EvidenceKind::PasswordGuessing, server, WindowId(0), PacketTime(0))
+        };
+        let report = Report { finding, src: Some(server), dst: None };
+        let told = alerts(&mut engine, vec![flow(1000, 1, 2), Event::Told(Box::new(report))]);
+        // Of somebody in a conversation with our hosts nothing unproven blocks.
+        assert_eq!(
+            told.iter().map(|alert| alert.in_conversation).collect::<Vec<_>>(),
+            [expected],
+            "{module:?}"
+        );
+    }
+}

@@ -44,7 +44,11 @@ impl Link {
             if let Some(username) = &server.username {
                 auth.arg(username);
             }
-            auth.arg(password).exec(&mut link)?;
+            // What a server does not know it may repeat, the password with it.
+            auth.arg(password).exec(&mut link).map_err(|error| match error.is_io_error() {
+                true => error,
+                false => (ErrorKind::AuthenticationFailed, "the user and the password are not taken").into(),
+            })?;
         }
         if server.database != 0 {
             cmd("SELECT").arg(server.database).exec(&mut link)?;
