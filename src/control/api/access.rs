@@ -93,6 +93,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
+    use nix::libc::ucred;
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
     use super::*;
@@ -119,7 +120,7 @@ mod tests {
             group: group.map(Gid::from_raw),
         };
         assert_eq!(doorman(1, Some(peer.gid())).at_once(&peer), Some(Access::Change));
-        let somebody = |uid, gid| UnixCredentials::from(nix::libc::ucred { pid: 1, uid, gid });
+        let somebody = |uid, gid| UnixCredentials::from(ucred { pid: 1, uid, gid });
         for (uid, gid, expected) in [
             (0, 0, Some(Access::Change)),
             (7, 9, Some(Access::Read)),
