@@ -129,15 +129,16 @@ blocked || fail "the next daemon lifted a block"
 [ "$(of_unit slips-blocks.service ActiveState)" = active ] || fail "slips-blocks.service is $(of_unit slips-blocks.service ActiveState)"
 
 # Who asks while it is restarted waits, and the next process answers. Members of the group may ask for all, others nothing.
-asks() { inside curl -sS --max-time 30 --unix-socket /run/slips/control.sock "$@"; }
+# (The machine may have no curl.)
+asks() { curl -sS --max-time 30 --unix-socket "/proc/$pid/root/run/slips/control.sock" "$@"; }
 inside systemctl restart --no-block slips.service || fail "slips.service is not restarted"
 for _ in $(seq 40); do
     asks -f http://localhost/v1/status >"$dir/asked" 2>&1 || fail "a request over a restart: $(cat "$dir/asked")"
 done
 another_daemon "$daemon" || until_so "no other daemon comes" another_daemon "$daemon"
-inside setpriv --reuid nobody --regid slips --clear-groups curl -sS -X POST --unix-socket /run/slips/control.sock http://localhost/v1/reload >"$dir/asked" 2>&1
-grep -q '"done"' "$dir/asked" || fail "a member of the group is not heard: $(cat "$dir/asked")"
-! inside setpriv --reuid nobody --regid nogroup --clear-groups curl -s --unix-socket /run/slips/control.sock http://localhost/v1/status >"$dir/asked" 2>&1 ||
+inside setpriv --reuid nobody --regid slips --clear-groups slips status --json >"$dir/asked" 2>&1 || fail "a member of the group is not heard: $(cat "$dir/asked")"
+grep -q '"uptime' "$dir/asked" || fail "a member of the group is not answered by the control API: $(cat "$dir/asked")"
+! inside setpriv --reuid nobody --regid nogroup --clear-groups slips status --json >"$dir/asked" 2>&1 ||
     fail "a stranger is heard: $(cat "$dir/asked")"
 
 # Who stops it lets everybody in, and who starts it again has them blocked before the daemon is there.
