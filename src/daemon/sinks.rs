@@ -87,9 +87,8 @@ fn take_over(rows: &mut Sqlite, book: &Path) {
     while let Ok(Some((due, last))) = book.alerts_due_after(after, PAGE) {
         after = last;
         let due: Vec<Record> = due.into_iter().map(|alert| Record::Alert(Arc::new(alert))).collect();
-        // The first flush writes the last of them, and tells what could not be written or that the database was damaged: nobody listens yet.
-        // The rest stays in the book.
-        if rows.accept(&due).is_err() {
+        // The first flush tells what could not be written: nobody listens yet. The rest stays in the book.
+        if rows.accept(&due).and_then(|()| rows.write_held()).is_err() {
             return;
         }
     }

@@ -164,6 +164,12 @@ impl Sqlite {
         Self { filed: Some(filed), ..self }
     }
 
+    /// Writes all that is held back. That a damaged database was put aside at the start is left for the first
+    /// [`flush`](RecordSink::flush) to tell.
+    pub fn write_held(&mut self) -> Result<(), StoreError> {
+        self.write(Until::Empty)
+    }
+
     /// The database.
     pub fn path(&self) -> &Path {
         self.place.path()
