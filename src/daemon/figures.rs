@@ -155,6 +155,12 @@ impl Figures {
             "Blocks that were refused, to protect somebody.",
             refused,
         );
+        text.one(
+            "slips_alerts_unkept_total",
+            "counter",
+            "Alerts that the book of blocks could not keep until the database has them.",
+            load(&gauges.unkept),
+        );
         let works = u8::from(!gauges.unhealthy.load(Ordering::Relaxed));
         text.one("slips_blocking_works", "gauge", "0 when a blocked address was not kept out.", works);
         let peers = peers.load(Ordering::Relaxed);

@@ -7,6 +7,7 @@ mod batch;
 mod book;
 mod by_hand;
 mod catch_up;
+mod enter;
 mod holds;
 mod later;
 mod line;
@@ -67,6 +68,8 @@ pub struct Gauges {
     pub unhealthy: AtomicBool,
     /// How often it changed who is blocked.
     pub changes: AtomicU64,
+    /// Alerts that the book could not keep until the database has them.
+    pub unkept: AtomicU64,
 }
 
 /// Who is never blocked, found out by somebody else: to read it may take longer than a block may wait.

@@ -12,6 +12,7 @@ use slips_store::{
     AlertsJson, AlertsLog, Blocks, Damaged, Filed, OutputDir, RecordSink, Sqlite, SqliteLimits, StoreError,
 };
 
+use super::clocks;
 use super::overload::Rows;
 use super::pulse::Pulse;
 
@@ -55,8 +56,10 @@ pub fn files(
         Reuse::Continue { pulse, filed, database } => {
             let disk = file_system(dir.path());
             profiles.kept = database.profiles(disk);
-            let mut rows = open(database.limits(disk))?.telling(filed.clone());
-            take_over(&mut rows, &dir.blocks_sqlite());
+            let book = dir.blocks_sqlite();
+            let rows = open(database.limits(disk))?.ageing_by(clocks::steady);
+            let mut rows = rows.telling(filed.clone()).beside(book.clone());
+            take_over(&mut rows, &book);
             Box::new(Rows::before(Box::new(rows), Arc::clone(pulse)))
         }
     };
@@ -88,8 +91,15 @@ fn take_over(rows: &mut Sqlite, book: &Path) {
         after = last;
         let due: Vec<Record> = due.into_iter().map(|alert| Record::Alert(Arc::new(alert))).collect();
         // The first flush tells what could not be written: nobody listens yet. The rest stays in the book.
-        if rows.accept(&due).and_then(|()| rows.write_held()).is_err() {
-            return;
+        let mut lost = rows.lost();
+        let mut written = rows.accept(&due).and_then(|()| rows.write_held());
+        while written.is_err() {
+            let now = rows.lost();
+            if std::mem::replace(&mut lost, now) == now {
+                return;
+            }
+            // It was one of them, which is none of those that are held now.
+            written = rows.write_held();
         }
     }
 }

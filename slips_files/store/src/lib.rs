@@ -25,11 +25,11 @@ pub use alerts_json::AlertsJson;
 pub use alerts_log::AlertsLog;
 pub use lines::{Limits, LineFile};
 pub use output_dir::OutputDir;
-pub use sink::{Clock, RecordSink, StoreError};
+pub use sink::{Clock, RecordSink, Steady, StoreError};
 pub use sqlite::is_protocol_record;
 pub use sqlite::{
     Answer, Answers, Block, BlockId, BlockState, Blocks, Brief, Damaged, Filed, Keep, KeptEnvelope, NewBlock,
     Outcome, PeerBook, PeerPlace, PeerStanding, Sqlite, SqliteLimits, StoredProfile, Stories, Story,
-    ToldEvidence, read,
+    ToldEvidence, Unentered, read,
 };
 pub use zeek::{ZeekFormat, ZeekLogs};

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use slips_core::record::Record;
 use thiserror::Error;
 
 /// Gives the wall time in microseconds since the Unix epoch. Handed in by the shell; tests hand in a constant.
 pub type Clock = fn() -> i64;
+
+/// Gives the time since some moment by a clock that only goes forward. Handed in by the shell.
+pub type Steady = fn() -> Duration;
 
 /// Something that keeps records.
 ///
@@ -115,6 +119,18 @@ impl StoreError {
             ),
             Self::Foreign { .. } | Self::InUse { .. } | Self::Damaged { .. } | Self::Newer { .. } => false,
         }
+    }
+
+    /// Whether the same may well be done later: it is the disk, a lock or memory, not what was to be written.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Sqlite { source, .. } if crate::sqlite::is_passing(source))
+    }
+
+    /// Whether somebody else has the database locked.
+    pub fn is_busy(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        matches!(self, Self::Sqlite { source, .. }
+            if matches!(source.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)))
     }
 
     /// Whether the database is damaged.

@@ -8,7 +8,7 @@ use slips_core::addr::Net;
 use slips_core::alert::{Alert, AlertId};
 use slips_core::time::{PacketTime, Span};
 use slips_firewall::{BlockRequest, Error, Outcome, Pending, Refusal, provider};
-use slips_store::{BlockId, NewBlock, render};
+use slips_store::{BlockId, render};
 
 use super::holds::{Hold, Holder, Standing, hosts_in};
 use super::{Responder, micros, reason_of, text_of};
@@ -38,7 +38,7 @@ pub(super) enum Ground {
 
 impl Ground {
     /// Why in words, and by which alert.
-    fn told(&self) -> (String, Option<AlertId>) {
+    pub(super) fn told(&self) -> (String, Option<AlertId>) {
         match self {
             Self::Alert(alert, _) => (reason_of(alert), Some(alert.id)),
             Self::Word(why) => (why.clone(), None),
@@ -57,10 +57,10 @@ pub(super) struct Wanted {
 }
 
 /// A hold that is to end.
-struct Lift {
-    net: Net,
-    by: Holder,
-    why: &'static str,
+pub(super) struct Lift {
+    pub(super) net: Net,
+    pub(super) by: Holder,
+    pub(super) why: &'static str,
 }
 
 /// What is told when all is done, in the order in which it came.
@@ -338,59 +338,6 @@ impl Responder {
         done
     }
 
-    /// Enters a batch into the book, all of it or, should the book fail, nothing: it stops neither a block nor what is told. Should that be
-    /// found damaged, into the new one. Alerts are kept also where nobody is blocked.
-    fn enter(&mut self, alerts: &[&Alert], wanted: &mut [Wanted], lifts: &[Lift]) {
-        let (wanted, lifts) = match self.policy.mode {
-            Mode::Enforce => (wanted, lifts),
-            Mode::Monitor => (&mut [][..], &[][..]),
-        };
-        if alerts.is_empty() && wanted.is_empty() && lifts.is_empty() {
-            return;
-        }
-        if self.enter_once(alerts, wanted, lifts) {
-            self.enter_once(alerts, wanted, lifts);
-        }
-    }
-
-    /// The same, once; whether there is a new book now, with what stood before the batch.
-    fn enter_once(&mut self, alerts: &[&Alert], wanted: &mut [Wanted], lifts: &[Lift]) -> bool {
-        let wall = (self.clocks.wall)();
-        let now = (self.clocks.steady)();
-        let id = |lift: &Lift| self.standing.get(lift.net)?.of(&lift.by)?.id;
-        let lifted: Vec<(BlockId, &Lift)> = lifts.iter().filter_map(|lift| Some((id(lift)?, lift))).collect();
-        for Wanted { net, hold, .. } in wanted.iter_mut() {
-            // The book may have been begun anew since it was decided.
-            let known = self.standing.get(*net).and_then(|standing| standing.of(&hold.by));
-            hold.id = known.and_then(|known| known.id);
-        }
-        let mut rows = Vec::with_capacity(wanted.len());
-        self.in_book(|book| {
-            book.all(|book| {
-                for alert in alerts {
-                    book.enter_alert(alert)?;
-                }
-                for (id, lift) in lifted {
-                    book.lift_for(id, wall, &lift.by.source(), lift.why)?;
-                }
-                for Wanted { net, hold, ground, again } in wanted.iter() {
-                    let until = wall.saturating_add(micros(hold.until.saturating_sub(now)));
-                    rows.push(match (hold.id, *again) {
-                        (Some(id), _) if book.end_at(id, until)? => id,
-                        (None, Some(id)) if book.revive(id, until)? => id,
-                        _ => book.insert(&row(*net, hold, ground, wall, until))?,
-                    });
-                }
-                Ok(())
-            })?;
-            // Only what is committed has a number: that of a row which was rolled back will be another block's.
-            for (wanted, id) in wanted.iter_mut().zip(&rows) {
-                wanted.hold.id = Some(*id);
-            }
-            Ok(())
-        })
-    }
-
     /// Brings a part of a batch into the kernel: in one transaction, and where a set is full in several, so that one that has no room keeps
     /// nobody else out. Adds what became of each.
     fn bring_in(&mut self, let_in: &[Net], wanted: &[Wanted], done: &mut Vec<Done>) {
@@ -552,21 +499,6 @@ impl Responder {
             self.journal.send(&entries::unblock(net, why));
         }
         self.count();
-    }
-}
-
-/// A block as it is entered into the book.
-fn row(net: Net, hold: &Hold, ground: &Ground, wall: i64, until: i64) -> NewBlock {
-    let (reason, alert) = ground.told();
-    NewBlock {
-        net,
-        reason,
-        alert,
-        source: hold.by.source(),
-        from: wall,
-        until: Some(until),
-        unproven: hold.unproven,
-        manner: hold.manner.name().into(),
     }
 }
 

@@ -86,8 +86,10 @@ impl Profiles {
         let now = (self.clock)();
         self.wrote = if all { (now, now) } else { (now, self.wrote.1) };
         self.failed = true;
-        self.table
-            .write(self.book.waiting(all).map(|(addr, entry)| (addr, &mut entry.facts, &mut entry.unread)))?;
+        self.table.write(
+            now,
+            self.book.waiting(all).map(|(addr, entry)| (addr, &mut entry.facts, &mut entry.unread)),
+        )?;
         self.failed = false;
         self.book.written(all);
         Ok(())

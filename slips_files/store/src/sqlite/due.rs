@@ -54,7 +54,39 @@ impl Default for Entered {
     }
 }
 
+/// Alerts that could not be entered.
+#[derive(Debug, Default)]
+pub struct Unentered {
+    /// How many.
+    pub alerts: usize,
+    /// Why the first could not.
+    pub why: Option<StoreError>,
+}
+
 impl Blocks {
+    /// Enters alerts that are about to be told, each by itself: one that cannot be entered keeps out no other, and nothing else of the
+    /// transaction. Where it is the disk or a lock the rest is not tried.
+    ///
+    /// # Errors
+    /// When the database is damaged, or SQLite took all of the transaction back.
+    pub fn enter_alerts(&mut self, alerts: &[&Alert]) -> Result<Unentered, StoreError> {
+        let is_part = !self.db.is_autocommit();
+        let mut left = Unentered::default();
+        for (done, alert) in alerts.iter().enumerate() {
+            let Err(error) = self.enter_alert(alert) else { continue };
+            if error.is_damage() || (is_part && self.db.is_autocommit()) {
+                return Err(error);
+            }
+            let is_last = error.is_passing();
+            left.alerts += if is_last { alerts.len() - done } else { 1 };
+            left.why.get_or_insert(error);
+            if is_last {
+                break;
+            }
+        }
+        Ok(left)
+    }
+
     /// Enters an alert that is about to be told. Of those that the database does not have only the newest stay.
     pub fn enter_alert(&mut self, alert: &Alert) -> Result<(), StoreError> {
         let text = due::write(alert);

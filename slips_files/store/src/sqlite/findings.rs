@@ -19,7 +19,7 @@ const EVIDENCE: &str = "
         accumulated = excluded.accumulated, revision = excluded.revision, stored = excluded.stored
     WHERE (excluded.last_seen, excluded.revision) >= (evidence.last_seen, evidence.revision)";
 
-/// Writes an evidence, or its new state if it is newer than what is stored, at `now` of the wall clock.
+/// Writes an evidence, or its new state if it is newer than what is stored, at `now` of the database's time.
 pub(super) fn put_evidence(db: &Connection, evidence: &Evidence, now: i64) -> rusqlite::Result<()> {
     let finding = &evidence.finding;
     let id = evidence.id.to_string();
@@ -62,9 +62,10 @@ pub(super) fn put_evidence(db: &Connection, evidence: &Evidence, now: i64) -> ru
 }
 
 /// Writes an alert and the evidence it names, so that it can be explained even if an evidence record was lost.
-pub(super) fn put_alert(db: &Connection, alert: &Alert, now: i64) -> rusqlite::Result<()> {
+/// At `wall` of the wall clock, and `now` of the database's time.
+pub(super) fn put_alert(db: &Connection, alert: &Alert, wall: i64, now: i64) -> rusqlite::Result<()> {
     let id = alert.id.to_string();
-    db.prepare_cached("INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?.execute(
+    db.prepare_cached("INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?.execute(
         params![
             id,
             alert.attacker.to_string(),
@@ -72,7 +73,7 @@ pub(super) fn put_alert(db: &Connection, alert: &Alert, now: i64) -> rusqlite::R
             alert.window_start.0,
             alert.window_end.0,
             alert.at.0,
-            now,
+            wall,
             due::cause_name(alert.cause),
             alert.accumulated,
             alert.confidence.get(),
@@ -80,6 +81,7 @@ pub(super) fn put_alert(db: &Connection, alert: &Alert, now: i64) -> rusqlite::R
             alert.proof == Proof::Proven,
             alert.in_conversation,
             alert.attacker_is_local,
+            now,
         ],
     )?;
     let mut link = db.prepare_cached("INSERT OR IGNORE INTO alert_evidence VALUES (?, ?, ?)")?;

@@ -3,6 +3,7 @@
 //! [`Sqlite`] is the sink of records, [`Blocks`] the firewall's book. Each has its own connection, so that a block is on disk at
 //! once and never waits for more than one batch of flows.
 
+mod age;
 mod answers;
 mod blocks;
 mod due;
@@ -10,6 +11,7 @@ mod findings;
 mod flows;
 mod found;
 mod labels;
+mod leftovers;
 mod mirrored;
 mod peers;
 mod place;
@@ -25,15 +27,17 @@ mod views;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
 use slips_core::event::Event;
 use slips_core::flow::{Flow, Phase};
 use slips_core::record::Record;
 
+use age::Age;
 pub use answers::{Answer, Answers};
 pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
-pub use due::Filed;
+pub use due::{Filed, Unentered};
 pub(crate) use found::{Ask, Found};
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
 pub use place::Damaged;
@@ -42,10 +46,11 @@ pub use profiles::{Brief, StoredProfile};
 pub use retain::Keep;
 pub use story::{Stories, Story, ToldEvidence};
 
-use crate::sink::{Clock, RecordSink, StoreError};
+use crate::sink::{Clock, RecordSink, Steady, StoreError};
 use flows::FlowWriter;
 pub(crate) use flows::ProtoText;
 use labels::Labels;
+use leftovers::Leftovers;
 use place::Place;
 use records::RecordWriter;
 pub use records::is_one as is_protocol_record;
@@ -92,6 +97,10 @@ pub struct Sqlite {
     db: Option<Connection>,
     limits: SqliteLimits,
     clock: Clock,
+    /// A clock that only goes forward; without it the one on the wall is taken for that.
+    steady: Option<Steady>,
+    /// By which it ages, from when it was opened first.
+    age: Option<Age>,
     held: VecDeque<Held>,
     held_flows: usize,
     held_records: usize,
@@ -106,6 +115,9 @@ pub struct Sqlite {
     record_index: Segments,
     lost: u64,
     filed: Option<Filed>,
+    leftovers: Option<Leftovers>,
+    /// Records of the next transaction at most: fewer after one that could not be stored, until it is known which of them it is.
+    part: usize,
 }
 
 struct Held {
@@ -141,6 +153,8 @@ impl Sqlite {
             db: None,
             limits,
             clock,
+            steady: None,
+            age: None,
             held: VecDeque::new(),
             held_flows: 0,
             held_records: 0,
@@ -154,6 +168,8 @@ impl Sqlite {
             record_index: Segments::new(RECORDS),
             lost: 0,
             filed: None,
+            leftovers: None,
+            part: usize::MAX,
         };
         sink.connect()?;
         Ok(sink)
@@ -162,6 +178,25 @@ impl Sqlite {
     /// The same, telling which alerts the database has.
     pub fn telling(self, filed: Filed) -> Self {
         Self { filed: Some(filed), ..self }
+    }
+
+    /// The same, ageing by a clock that only goes forward, also while the machine sleeps: whatever the one on the wall says.
+    pub fn ageing_by(mut self, steady: Steady) -> Self {
+        let before = self.steady();
+        self.steady = Some(steady);
+        let now = self.steady();
+        self.age = self.age.map(|age| age.by(before, now));
+        self
+    }
+
+    /// What the steady clock says.
+    fn steady(&self) -> i64 {
+        self.steady.map_or_else(self.clock, |steady| i64::try_from(steady().as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// The same, looking from time to time for alerts that stay in this book of blocks although the database has them, or has lost them.
+    pub fn beside(self, book: PathBuf) -> Self {
+        Self { leftovers: Some(Leftovers::of(book)), ..self }
     }
 
     /// Writes all that is held back. That a damaged database was put aside at the start is left for the first
@@ -186,9 +221,19 @@ impl Sqlite {
         }
         let (db, told) = self.place.open()?;
         self.untold = told.or(self.untold.take());
-        let last = || Ok((FLOWS.last_id(&db)?, RECORDS.last_id(&db)?));
-        let (last, last_record) = match self.labels.load_seed(&db).and_then(|()| last()) {
-            Ok(last) => last,
+        let (wall, steady) = ((self.clock)(), self.steady());
+        let known = self.age.map(Age::unsaved);
+        let mut load = || {
+            self.labels.load_seed(&db)?;
+            let age = known.map_or_else(|| Age::load(&db, wall, steady), Ok)?;
+            Ok::<_, rusqlite::Error>((age, (FLOWS.last_id(&db)?, RECORDS.last_id(&db)?)))
+        };
+        let loaded = load();
+        let (last, last_record) = match loaded {
+            Ok((age, last)) => {
+                self.age = Some(age);
+                last
+            }
             Err(source) => {
                 drop(db);
                 return Err(self.place.failed(source));
@@ -246,17 +291,19 @@ impl Sqlite {
         Ok(())
     }
 
-    /// One transaction: takes records up to the batch's size and forgets them when they are on disk.
+    /// One transaction: takes records up to the batch's size and forgets them when they are on disk. Of records that cannot be stored it is
+    /// found out by halves which one it is, and that is lost alone.
     fn write_one(&mut self) -> Result<(), StoreError> {
         self.connect()?;
         let (mut count, mut rows) = (0, 0);
-        for held in &self.held {
+        for held in self.held.iter().take(self.part) {
             count += 1;
             rows += held.rows();
             if rows >= self.limits.batch {
                 break;
             }
         }
+        self.part = usize::MAX;
         let Some(mut db) = self.db.take() else { return Ok(()) };
         let first = (self.next_id, self.next_record);
         match self.transact(&mut db, count) {
@@ -269,8 +316,13 @@ impl Sqlite {
             }
             Err(source) => {
                 (self.next_id, self.next_record) = first;
+                if !is_passing(&source) && count > 1 {
+                    self.part = count / 2;
+                    self.db = Some(db);
+                    return Ok(());
+                }
                 if !is_passing(&source) {
-                    // These very records cannot be stored; the next ones can.
+                    // This very record cannot be stored; the next ones can.
                     self.lost += self.drop_oldest(count);
                 }
                 drop(db);
@@ -296,7 +348,8 @@ impl Sqlite {
         self.labels.begin(self.next_id);
         self.flow_index.begin(self.next_id);
         self.record_index.begin(self.next_record);
-        let now = (self.clock)();
+        let (wall, steady) = ((self.clock)(), self.steady());
+        let now = self.age.map_or(wall, |age| age.now(steady));
         {
             let mut writer = FlowWriter::new(&tx)?;
             let mut records = RecordWriter::new(&tx)?;
@@ -319,7 +372,7 @@ impl Sqlite {
                         self.labels.evidence(evidence);
                     }
                     Record::Alert(alert) => {
-                        findings::put_alert(&tx, alert, now)?;
+                        findings::put_alert(&tx, alert, wall, now)?;
                         for evidence in &alert.evidence {
                             self.labels.alert(evidence, alert.window_start);
                         }
@@ -331,6 +384,9 @@ impl Sqlite {
         self.labels.end(&tx)?;
         self.flow_index.end(&tx, now, 0)?;
         self.record_index.end(&tx, now, 0)?;
+        if let Some(age) = &mut self.age {
+            age.save(&tx, wall, steady, age::WITH_ROWS)?;
+        }
         tx.commit()
     }
 
@@ -349,8 +405,9 @@ impl Sqlite {
         }
     }
 
-    fn tend_to(&self, db: &mut Connection, when: When) -> rusqlite::Result<()> {
-        let now = (self.clock)();
+    fn tend_to(&mut self, db: &mut Connection, when: When) -> rusqlite::Result<()> {
+        let (wall, steady) = ((self.clock)(), self.steady());
+        let now = self.age.map_or(wall, |age| age.now(steady));
         for table in [FLOWS, RECORDS] {
             // One that was made may be the sixteenth of the next level.
             while segments::merge(db, table)? {}
@@ -358,8 +415,11 @@ impl Sqlite {
         if when == When::Written {
             return retain::rows(db, &self.limits, now).map(drop);
         }
+        if let Some(age) = &mut self.age {
+            age.save(db, wall, steady, age::ALONE)?;
+        }
         for table in [FLOWS, RECORDS] {
-            segments::index_older(db, table, self.labels.seed())?;
+            segments::index_older(db, table, self.labels.seed(), now)?;
         }
         for _ in 0..STEPS_AT_REST {
             if !retain::rows(db, &self.limits, now)? {
@@ -367,6 +427,26 @@ impl Sqlite {
             }
         }
         retain::findings(db, &self.limits, now)
+    }
+
+    fn look_for_leftovers(&mut self) -> Result<(), StoreError> {
+        let (Some(leftovers), Some(db)) = (&mut self.leftovers, &self.db) else { return Ok(()) };
+        match leftovers.look(db) {
+            Ok(None) => {}
+            Ok(Some(page)) => {
+                if let Some(filed) = &self.filed {
+                    filed.add(page.filed);
+                }
+                for alert in page.lost {
+                    self.hold(&Record::Alert(Arc::new(alert)));
+                }
+            }
+            Err(source) => {
+                self.db = None;
+                return Err(self.place.failed(source));
+            }
+        }
+        Ok(())
     }
 
     /// Drops the oldest held records; the number of rows that are gone with them.
@@ -449,12 +529,18 @@ impl RecordSink for Sqlite {
         }
         self.write(Until::Empty)?;
         self.tend(When::AtRest)?;
+        self.look_for_leftovers()?;
         self.untold.take().map_or(Ok(()), Err)
     }
 
     fn close(mut self: Box<Self>) -> Result<(), StoreError> {
         self.write(Until::Empty)?;
         let Some(db) = self.db.take() else { return Ok(()) };
+        let (wall, steady) = ((self.clock)(), self.steady());
+        if let Some(age) = &mut self.age {
+            // The next run knows less exactly how long this one was.
+            let _ = age.save(&db, wall, steady, 0);
+        }
         // Leaves one file without a log, if no other process reads it now.
         let _ = db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         db.close().map_err(|(_, source)| self.place.failed(source))
@@ -486,7 +572,7 @@ fn ended(batch: &[Event]) -> impl Iterator<Item = &Flow> {
 }
 
 /// Whether the same records may well be stored later: it is the disk, a lock or memory, not the records.
-fn is_passing(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_passing(error: &rusqlite::Error) -> bool {
     use ErrorCode as E;
     matches!(
         error.sqlite_error_code(),

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use slips_core::time::{PacketTime, WindowWidth};
 
+use super::age::PLAUSIBLE;
 use super::place::{Damaged, Place};
 use super::read::Judged;
 use super::schema::Durability;
@@ -40,16 +41,17 @@ impl ProfileTable {
         Ok(Self { place, db: Some(db), kept, width, written: 0 })
     }
 
-    /// Writes profiles in one transaction; with one that is marked as unread, what the database has of it is taken over first.
+    /// Writes profiles in one transaction, at `now` of the wall clock; with one that is marked as unread, what the database has of it is taken over first.
     pub(crate) fn write<'a>(
         &mut self,
+        now: i64,
         profiles: impl Iterator<Item = (IpAddr, &'a mut Facts, &'a mut bool)>,
     ) -> Result<(), StoreError> {
         let mut db = match self.db.take().filter(|_| !self.place.is_moved()) {
             Some(db) => db,
             None => self.place.open()?.0,
         };
-        match self.transact(&mut db, profiles) {
+        match self.transact(&mut db, now, profiles) {
             Ok(()) => {
                 self.db = Some(db);
                 Ok(())
@@ -64,8 +66,11 @@ impl ProfileTable {
     fn transact<'a>(
         &mut self,
         db: &mut Connection,
+        now: i64,
         profiles: impl Iterator<Item = (IpAddr, &'a mut Facts, &'a mut bool)>,
     ) -> rusqlite::Result<()> {
+        // Whoever writes logs may date them as he likes: nobody was seen later than now, so nobody makes others go for it.
+        let latest = if now < PLAUSIBLE { i64::MAX } else { now };
         let mut profiles = profiles.peekable();
         if profiles.peek().is_none() {
             return Ok(());
@@ -91,7 +96,7 @@ impl ProfileTable {
                     }
                 }
                 let text = serde_json::to_string(facts).unwrap_or_default();
-                put.execute(params![name, facts.last_seen.0, text])?;
+                put.execute(params![name, facts.last_seen.0.min(latest), text])?;
                 for mac in facts.macs.items() {
                     put_mac.execute(params![mac.what.mac, name])?;
                 }
@@ -100,6 +105,10 @@ impl ProfileTable {
         }
         if self.written >= LOOK_EVERY.min(self.kept) {
             self.written = 0;
+            tx.execute(
+                "UPDATE profiles SET last = ?1 WHERE last > ?2",
+                params![latest, latest.saturating_add(DAY)],
+            )?;
             tx.execute(
                 "DELETE FROM profiles WHERE last < (SELECT last FROM profiles ORDER BY last DESC LIMIT 1 OFFSET ?)",
                 [self.kept],
@@ -112,6 +121,8 @@ impl ProfileTable {
 
 /// After so many profiles those beyond the limit are taken out.
 const LOOK_EVERY: u32 = 10_000;
+/// Who was seen last so much later than now was dated by an earlier version, or before the clock was set back.
+const DAY: i64 = 86_400_000_000;
 
 /// All that the database knows of one address.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

@@ -1,14 +1,16 @@
 //! How much flows.sqlite keeps. What is too old or too much goes in small steps, each a transaction of its own of some milliseconds, so
 //! neither the writer nor a reader waits for it.
 //!
-//! Age is counted from when a row was written, by the wall clock: what traffic says of the time is the sender's choice. Freed pages are
-//! taken for what comes next, so the file stays as large as it once was and no larger; giving them back to the system would mean to move
-//! pages for as long as rows come.
+//! Age is counted by the database's own time ([`super::age`]): neither what traffic says, which is the sender's choice, nor what the clock on
+//! the wall says makes rows old. What an earlier version dated otherwise, before 2020 or later than now, is as old as what was stored after it.
+//! Freed pages are taken for what comes next, so the file stays as large as it once was and no larger; giving them back to the system would
+//! mean to move pages for as long as rows come.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use slips_core::time::Span;
 
 use super::SqliteLimits;
+use super::age::PLAUSIBLE;
 use super::segments::{self, FLOWS, Indexed, RECORDS};
 
 /// For how long rows are kept, and how many bytes they may take.
@@ -20,25 +22,24 @@ pub struct Keep {
     pub records: Option<Span>,
     /// Evidence and alerts.
     pub findings: Option<Span>,
-    /// All of the database, without its journal. Flows and records make room; profiles, evidence and alerts only when these are nearly gone.
+    /// All of the database, without its journal. Flows and records make room, then profiles, then evidence, and alerts last; the latest
+    /// thousand of each stay.
     pub bytes: Option<u64>,
 }
 
-/// One step for flows and one for records. Whether there is more to do.
+/// One step for flows and one for records, at `now` of the database's time. Whether there is more to do.
 pub(super) fn rows(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusqlite::Result<bool> {
-    let larger = match limits.keep.bytes {
-        Some(most) if used(db)? > most => larger(db)?,
-        _ => None,
-    };
+    let room = room(db, limits)?;
     let mut more = false;
     for (table, keep) in [(FLOWS, limits.keep.flows), (RECORDS, limits.keep.records)] {
         let Some((lowest, highest)) = ids(db, table)? else { continue };
         let mut below = highest.saturating_add(1).saturating_sub_unsigned(limits.rows);
         if let Some(keep) = keep {
-            below = below.max(segments::first_since(db, table, now.saturating_sub(keep.0))?);
+            below = below.max(segments::first_since(db, table, now.saturating_sub(keep.0)..=now)?);
         }
-        if larger.is_some_and(|larger| larger.rows == table.rows) && highest - lowest >= STEP {
-            below = below.max(lowest.saturating_add(STEP).saturating_add(1));
+        if matches!(room, Some(Room::Of(larger)) if larger.rows == table.rows) {
+            // One more than a step: there is more to do.
+            below = below.max(lowest.saturating_add(STEP + 1).min(highest.saturating_sub(LATEST - 1)));
         }
         if below > lowest {
             let step = below.min(lowest.saturating_add(STEP));
@@ -47,6 +48,33 @@ pub(super) fn rows(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusq
         }
     }
     Ok(more)
+}
+
+/// What makes room in a database that is too large.
+enum Room {
+    /// The one of flows and records that takes more. So a flood of flows costs flows, and what was said in the week before is still known.
+    Of(Indexed),
+    /// Profiles: they are learnt again.
+    Profiles,
+    /// Evidence and alerts.
+    Findings,
+}
+
+/// Flows and records make room down to a quarter of the size, then profiles, then flows and records down to the latest, and only then
+/// evidence and alerts. `None` where there is room.
+fn room(db: &Connection, limits: &SqliteLimits) -> rusqlite::Result<Option<Room>> {
+    let Some(most) = limits.keep.bytes else { return Ok(None) };
+    if used(db)? <= most {
+        return Ok(None);
+    }
+    let takes = rows_take(db)?;
+    let larger = takes.iter().filter(|(_, rows, _)| *rows > LATEST).max_by_key(|(_, _, bytes)| *bytes);
+    let many = takes.iter().map(|(_, _, bytes)| bytes).sum::<u64>() >= most / 4;
+    Ok(Some(match larger {
+        Some((table, ..)) if many || !has_many_profiles(db)? => Room::Of(*table),
+        _ if has_many_profiles(db)? => Room::Profiles,
+        _ => Room::Findings,
+    }))
 }
 
 /// Deletes the rows before this one.
@@ -74,16 +102,14 @@ fn forget(db: &mut Connection, table: Indexed, below: i64) -> rusqlite::Result<(
 }
 
 /// A step for evidence and alerts: those that are too old, and the oldest evidence that no alert rests on beyond a quarter of the size, since
-/// whoever forges senders makes as much of it as he likes. When flows and records are nearly gone and all is too large still, profiles make
-/// room, which are learnt again, then the oldest evidence and the oldest alerts; the latest of each stay.
+/// whoever forges senders makes as much of it as he likes. Where nothing else can make room ([`Room`]), the oldest such evidence does, and
+/// alerts when there is none; the latest of each stay.
 pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusqlite::Result<()> {
-    let too_large = match limits.keep.bytes {
-        Some(most) => used(db)? > most && rows_take(db)?.iter().sum::<u64>() < most / 4,
-        None => false,
-    };
-    if too_large && forget_profiles(db)? {
-        return Ok(());
+    let room = room(db, limits)?;
+    if matches!(room, Some(Room::Profiles)) {
+        return forget_profiles(db);
     }
+    let too_large = matches!(room, Some(Room::Findings));
     let too_much = match limits.keep.bytes {
         Some(most) => idle_evidence(db, most / 4)?,
         None => false,
@@ -91,8 +117,8 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
     let aged = limits.keep.findings.map_or(i64::MIN, |keep| now.saturating_sub(keep.0));
     let mut made_room = false;
     for (table, links, key, time) in [
-        ("evidence", "evidence_flows", "evidence_id", "coalesce(stored, last_seen)"),
-        ("alerts", "alert_evidence", "alert_id", "created"),
+        ("evidence", "evidence_flows", "evidence_id", "coalesce(stored, last_seen, 0)"),
+        ("alerts", "alert_evidence", "alert_id", "coalesce(stored, created, 0)"),
     ] {
         let ends = format!("SELECT min(rowid), max(rowid) FROM {table}");
         let ends = db.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -103,6 +129,10 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
             if makes_room { (i64::MIN, i64::MAX, LOOKS_FOR_ROOM) } else { (PLAUSIBLE, aged, LOOKS) };
         let oldest = format!("SELECT {time} FROM {table} WHERE rowid = ?");
         let oldest: i64 = db.prepare_cached(&oldest)?.query_row([first], |row| row.get(0))?;
+        if !makes_room && limits.keep.findings.is_some() && !(PLAUSIBLE..=now).contains(&oldest) {
+            date(db, table, time, now)?;
+            continue;
+        }
         // Nothing is written where there is nothing to do.
         if oldest >= since {
             continue;
@@ -125,6 +155,21 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
         made_room = gone > 0;
     }
     Ok(())
+}
+
+/// Dates the oldest rows of a table, whose own time is none: as old as the first behind them that has one, or stored now.
+fn date(db: &mut Connection, table: &str, time: &str, now: i64) -> rusqlite::Result<()> {
+    let some = format!("SELECT rowid AS row, {time} AS time FROM {table} ORDER BY rowid LIMIT {LOOKS}");
+    let dated =
+        format!("SELECT row, time FROM ({some}) WHERE time BETWEEN {PLAUSIBLE} AND ? ORDER BY row LIMIT 1");
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let first =
+        tx.prepare_cached(&dated)?.query_row([now], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (end, time): (i64, i64) = first.unwrap_or((i64::MAX, now));
+    let before = format!("SELECT rowid FROM {table} WHERE rowid < ? ORDER BY rowid LIMIT {FINDINGS}");
+    tx.prepare_cached(&format!("UPDATE {table} SET stored = ? WHERE rowid IN ({before})"))?
+        .execute([time, end])?;
+    tx.commit()
 }
 
 /// Whether the evidence that no alert rests on takes more than so many bytes.
@@ -154,20 +199,20 @@ fn idle_evidence(db: &Connection, most: u64) -> rusqlite::Result<bool> {
     Ok(all > room && all - number("SELECT count(DISTINCT evidence_id) FROM alert_evidence")?.min(all) > room)
 }
 
-/// Forgets the profiles that were seen longest ago, if there are more than a few. Whether there were.
-fn forget_profiles(db: &mut Connection) -> rusqlite::Result<bool> {
-    let count: i64 = db.prepare_cached("SELECT count(*) FROM profiles")?.query_row([], |row| row.get(0))?;
-    if count <= LATEST {
-        return Ok(false);
-    }
+/// Whether there are more profiles than stay.
+fn has_many_profiles(db: &Connection) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM profiles LIMIT 1 OFFSET ?")?.exists([LATEST])
+}
+
+/// Forgets the profiles that were seen longest ago.
+fn forget_profiles(db: &mut Connection) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.prepare_cached(
-        "DELETE FROM profiles WHERE addr IN (SELECT addr FROM profiles ORDER BY last LIMIT ?)",
+        "DELETE FROM profiles WHERE addr IN (SELECT addr FROM profiles ORDER BY last LIMIT min(?1, (SELECT count(*) FROM profiles) - ?1))",
     )?
     .execute([LATEST])?;
     tx.execute("DELETE FROM profile_macs WHERE addr NOT IN (SELECT addr FROM profiles)", [])?;
-    tx.commit()?;
-    Ok(true)
+    tx.commit()
 }
 
 /// Bytes in use.
@@ -177,24 +222,19 @@ fn used(db: &Connection) -> rusqlite::Result<u64> {
     Ok(pages.saturating_mul(pragma("page_size")?).unsigned_abs())
 }
 
-/// Which of the two tables is the larger one, if there are rows at all: it makes room. So a flood of flows costs flows, and what was
-/// said in the week before is still known.
-fn larger(db: &Connection) -> rusqlite::Result<Option<Indexed>> {
-    let [flows, records] = rows_take(db)?;
-    Ok(if flows + records == 0 { None } else { Some(if flows >= records { FLOWS } else { RECORDS }) })
-}
-
-/// About how many bytes flows and records take.
-fn rows_take(db: &Connection) -> rusqlite::Result<[u64; 2]> {
-    let count =
-        |ids: Option<(i64, i64)>| ids.map_or(0, |(lowest, highest)| (highest - lowest + 1).unsigned_abs());
+/// About how many rows flows and records have, and how many bytes these take.
+fn rows_take(db: &Connection) -> rusqlite::Result<[(Indexed, i64, u64); 2]> {
     let texts: Option<f64> = db
         .prepare_cached("SELECT avg(length(fields)) FROM (SELECT fields FROM records ORDER BY id LIMIT 100)")?
         .query_row(params![], |row| row.get(0))
         .optional()?
         .flatten();
     let record = RECORD_BYTES + texts.unwrap_or_default() as u64;
-    Ok([count(ids(db, FLOWS)?) * FLOW_BYTES, count(ids(db, RECORDS)?) * record])
+    let take = |table: Indexed, row: u64| {
+        let rows = ids(db, table)?.map_or(0, |(lowest, highest)| highest - lowest + 1);
+        Ok::<_, rusqlite::Error>((table, rows, rows.unsigned_abs() * row))
+    };
+    Ok([take(FLOWS, FLOW_BYTES)?, take(RECORDS, record)?])
 }
 
 /// The first and the last row of a table.
@@ -218,10 +258,8 @@ const LOOKS_FOR_ROOM: i64 = 50_000;
 const EVIDENCE_BYTES: u64 = 450;
 /// and each flow that it names.
 const EVIDENCE_FLOW_BYTES: u64 = 70;
-/// So many evidence, alerts and profiles stay however large the database is.
+/// So many flows, records, evidence, alerts and profiles stay however large the database is.
 const LATEST: i64 = 1_000;
-/// The beginning of 2020: a clock that says less was not set yet.
-const PLAUSIBLE: i64 = 1_577_836_800_000_000;
 /// What a flow takes, with its part of the indexes,
 const FLOW_BYTES: u64 = 200;
 /// and a record without its fields.

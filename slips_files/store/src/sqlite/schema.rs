@@ -19,7 +19,7 @@ const APPLICATION_ID: i32 = 0x534c_5053;
 ///
 /// `flow_segments`, `flow_postings` and the two of records are the index of addresses: see [`super::segments`].
 ///
-/// Times are microseconds since the Unix epoch: packet time, except `alerts.created`, `evidence.stored` and all of `blocks` and `unblocks` (wall time).
+/// Times are microseconds since the Unix epoch: packet time, except `alerts.created` and all of `blocks` and `unblocks` (wall time), and `stored` (the database's own: see [`super::age`]).
 /// `flow_index` finds flows by uid without an index over the uids, whose random order would cost more than the rows themselves:
 /// each row holds a 4-byte fingerprint per flow, in the order of `flows.id`, for one transaction's worth of flows.
 const MIGRATIONS: &[&str] = &[
@@ -101,6 +101,10 @@ const MIGRATIONS: &[&str] = &[
     // In the order of their rows: a page of an address is read without sorting all of it.
     "
     CREATE INDEX evidence_by ON evidence (attacker);
+",
+    // When it was stored, by the database's own time: see `age`.
+    "
+    ALTER TABLE alerts ADD COLUMN stored INTEGER;
 ",
 ];
 

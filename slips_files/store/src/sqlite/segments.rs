@@ -6,11 +6,13 @@
 //! nobody waits for a large merge.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use slips_core::flow::Uid;
 use slips_core::time::PacketTime;
 
+use super::age::PLAUSIBLE;
 use super::labels;
 use super::postings::Entries;
 
@@ -257,24 +259,47 @@ pub(super) fn forget(db: &Connection, table: Indexed, oldest: i64) -> rusqlite::
     gone.iter().try_for_each(|segment| segment.delete(db, table))
 }
 
-/// The first row of those that were stored at `since` or later, by the parts that are known; the one behind the last when there is none.
-pub(super) fn first_since(db: &Connection, table: Indexed, since: i64) -> rusqlite::Result<i64> {
+/// The first row of those that were stored in this time, by the parts that are known; the one behind the last that was stored before. What says
+/// another time says nothing: it is as old as what comes next.
+pub(super) fn first_since(
+    db: &Connection,
+    table: Indexed,
+    times: RangeInclusive<i64>,
+) -> rusqlite::Result<i64> {
     let sql = format!("SELECT {} FROM {} ORDER BY first", Segment::COLUMNS, table.segments);
     let mut select = db.prepare_cached(&sql)?;
     let mut rows = select.query([])?;
     let mut behind = i64::MIN;
     while let Some(row) = rows.next()? {
         let segment = Segment::read(row)?;
-        if let Some(part) = segment.parts.iter().find(|part| part.stored >= since) {
-            return Ok(if part.offset == 0 { behind } else { segment.first + i64::from(part.offset) });
+        let ends = segment.parts.iter().skip(1).map(|part| segment.first + i64::from(part.offset));
+        for (part, end) in segment.parts.iter().zip(ends.chain([segment.last + 1])) {
+            if times.contains(&part.stored) {
+                return Ok(behind);
+            }
+            if (PLAUSIBLE..*times.start()).contains(&part.stored) {
+                behind = end;
+            }
         }
-        behind = segment.last + 1;
     }
     Ok(behind)
 }
 
+/// When the newest rows were stored, as their segment says.
+pub(super) fn newest_stored(db: &Connection, table: Indexed) -> rusqlite::Result<Option<i64>> {
+    let sql = format!("SELECT {} FROM {} ORDER BY first DESC LIMIT 1", Segment::COLUMNS, table.segments);
+    let newest = db.query_row(&sql, [], Segment::read).optional()?;
+    Ok(newest.and_then(|segment| segment.parts.last().map(|part| part.stored)))
+}
+
 /// Makes a segment of rows that have none, below those that have: of a database of an earlier version. Whether there were any.
-pub(super) fn index_older(db: &mut Connection, table: Indexed, seed: u64) -> rusqlite::Result<bool> {
+/// They are as old as they say that they were seen, if that is not later than `now`.
+pub(super) fn index_older(
+    db: &mut Connection,
+    table: Indexed,
+    seed: u64,
+    now: i64,
+) -> rusqlite::Result<bool> {
     let sql = format!(
         "SELECT (SELECT min(id) FROM {}), coalesce((SELECT min(first) FROM {}), (SELECT max(id) + 1 FROM {}))",
         table.rows, table.segments, table.rows
@@ -303,7 +328,7 @@ pub(super) fn index_older(db: &mut Connection, table: Indexed, seed: u64) -> rus
             };
             // Ids may have gaps after a hand at the database.
             older.last = row.get::<_, i64>(0)? - 1;
-            stored = stored.max(row.get(4)?);
+            stored = stored.max(Some(row.get(4)?).filter(|seen| *seen <= now).unwrap_or(i64::MIN));
             let uid: Option<String> = row.get(5)?;
             let uid = uid.filter(|_| table.rows != FLOWS.rows).map(|uid| Uid::from(uid.as_str()));
             older.stored(PacketTime(row.get(3)?), addr(1)?.into_iter().chain(addr(2)?), uid.as_ref());

@@ -386,7 +386,7 @@ fn a_database_torn_while_it_is_written_is_put_aside_and_findings_go_to_the_next(
     let mut facts = crate::profiles::Facts::default();
     let mut unread = true;
     let addr = IpAddr::from([192, 0, 2, 7]);
-    profiles.write(std::iter::once((addr, &mut facts, &mut unread))).expect("written");
+    profiles.write(7, std::iter::once((addr, &mut facts, &mut unread))).expect("written");
     assert_eq!(number(&reader, "SELECT count(*) FROM profiles"), 1);
     assert_eq!(number(&reader, "SELECT count(*) FROM flows"), 1);
     sink.close().expect("closed");

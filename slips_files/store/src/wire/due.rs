@@ -248,7 +248,8 @@ fn proto_of(text: &str) -> Proto {
     text.parse().map_or_else(|_| Proto::from_name(text), Proto::Other)
 }
 
-fn number(id: &str) -> Option<u128> {
+/// The number that an identity stands for, of an alert or an evidence.
+pub(crate) fn number(id: &str) -> Option<u128> {
     u128::from_str_radix(&id.replace('-', ""), 16).ok()
 }
 

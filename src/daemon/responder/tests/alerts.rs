@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use slips_store::Filed;
+use slips_store::{Block, Filed};
 
 use super::*;
 
@@ -76,7 +76,33 @@ fn an_alert_that_cannot_be_kept_is_told_and_its_attacker_blocked() {
     let book = rusqlite::Connection::open(bench.dir.path().join("blocks.sqlite")).expect("open");
     book.execute_batch("DROP TABLE alerts_due").expect("drop");
     bench.alert("203.0.113.1", Proof::Proven);
-    assert_eq!(bench.kernel().len(), 1);
+    assert_eq!((bench.kernel().len(), bench.live().len()), (1, 1));
+    assert_eq!(bench.responder.gauges.unkept.load(Ordering::Relaxed), 1);
     let told = bench.told();
     assert!(told.contains("203.0.113.1 is an attacker") && told.contains("the book of blocks"), "{told}");
+}
+
+#[test]
+fn an_alert_that_cannot_be_entered_costs_no_block_its_reason_and_no_other_alert_its_place() {
+    const ATTACKERS: [&str; 3] = ["203.0.113.1", "203.0.113.2", "203.0.113.3"];
+    // The statement alone is taken back, or all of the transaction.
+    for how in ["ABORT", "ROLLBACK"] {
+        let mut bench = bench(config::Firewall::default());
+        let book = rusqlite::Connection::open(bench.dir.path().join("blocks.sqlite")).expect("open");
+        book.execute_batch(&format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON alerts_due WHEN new.id = '{}'
+             BEGIN SELECT RAISE({how}, 'not this one'); END",
+            id_of(ATTACKERS[1])
+        ))
+        .expect("trigger");
+        bench.alerts(&ATTACKERS, Proof::Proven);
+        assert_eq!(due(&bench), [id_of(ATTACKERS[0]), id_of(ATTACKERS[2])], "{how}");
+        assert_eq!(bench.live(), ATTACKERS, "{how}");
+        let live = bench.book().live(START).expect("live");
+        let known =
+            |block: &Block| block.asked.source == "alert" && block.asked.alert.is_some() && block.applied;
+        assert!(live.iter().all(known), "{how}: {live:?}");
+        assert_eq!(bench.responder.gauges.unkept.load(Ordering::Relaxed), 1, "{how}");
+        assert!(bench.told().contains("an alert could not be entered"), "{how}");
+    }
 }

@@ -22,6 +22,19 @@ fn now() -> i64 {
     NOW.get()
 }
 
+thread_local! {
+    static STEADY: Cell<u64> = const { Cell::new(0) };
+}
+
+fn steady() -> std::time::Duration {
+    std::time::Duration::from_micros(STEADY.get())
+}
+
+fn set_clocks(wall: i64, micros: u64) {
+    NOW.set(wall);
+    STEADY.set(micros);
+}
+
 /// Some time after 2020.
 const SET: i64 = 1_700_000_000_000_000;
 const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -69,21 +82,24 @@ impl Bench {
 }
 
 #[test]
-fn each_kind_goes_when_its_own_time_is_over() {
+fn each_kind_goes_when_its_own_time_is_over_whatever_the_clock_on_the_wall_says() {
     let keep =
         Keep { flows: Some(Span(70)), records: Some(Span(30)), findings: Some(Span(900)), bytes: None };
     let mut bench = Bench::new(keep);
-    // A clock that was not set yet makes nothing old.
-    NOW.set(77);
+    *bench.sink = Sqlite::open(bench.sink.path(), SqliteLimits { keep, ..SqliteLimits::default() }, now)
+        .expect("open")
+        .ageing_by(steady);
+    // It was not set yet.
+    set_clocks(77, 990);
     bench.write(&[Record::Evidence(Arc::new(evidence(3)))]);
-    NOW.set(SET + 1_000);
+    set_clocks(SET, 1_000);
     // What the flows say of the time is of no importance.
     bench.write(&[
         events([flow(5), flow(i64::MAX), question_of(ONE, 7)]),
         Record::Evidence(Arc::new(evidence(1))),
         Record::Alert(Arc::new(alert(vec![evidence(2)]))),
     ]);
-    NOW.set(SET + 1_030);
+    STEADY.set(1_030);
     bench.write(&[events([flow(6)])]);
     assert_eq!(bench.counts(), [3, 2, 1, 3, 6, 1]);
     for (at, left) in [
@@ -91,12 +107,16 @@ fn each_kind_goes_when_its_own_time_is_over() {
         (1_070, [3, 2, 0, 3, 6, 1]),
         (1_071, [1, 1, 0, 3, 6, 1]),
         (1_101, [0, 0, 0, 3, 6, 1]),
-        (1_900, [0, 0, 0, 3, 6, 1]),
+        (1_890, [0, 0, 0, 3, 6, 1]),
+        (1_891, [0, 0, 0, 2, 4, 1]),
+        (1_900, [0, 0, 0, 2, 4, 1]),
         // The evidence that nobody needs, then the alert, and then what it rested on.
-        (1_901, [0, 0, 0, 2, 4, 0]),
-        (1_902, [0, 0, 0, 1, 2, 0]),
+        (1_901, [0, 0, 0, 1, 2, 0]),
+        (1_902, [0; 6]),
     ] {
-        NOW.set(SET + at);
+        // Half a year ahead, and years back.
+        // As it should be, half a year ahead, and years back.
+        set_clocks([SET, SET + 15_000_000_000_000, 5][at as usize % 3], at);
         bench.sink.flush().expect("flush");
         assert_eq!(bench.counts(), left, "at {at}");
     }
@@ -160,12 +180,12 @@ fn evidence_makes_room_when_there_is_nothing_else() {
         told.push(counts(&bench));
     }
     told.dedup();
-    let expected = [[2200, 2200, 2200, 2200], [1200, 2200, 2200, 2200], [200, 2200, 2200, 2200]];
+    let expected = [[2200, 2200, 2200, 2200], [1200, 2200, 2200, 2200], [1000, 2200, 2200, 2200]];
     assert_eq!(told.get(..3), Some(&expected[..]), "{told:?}");
     // The oldest evidence that no alert needs is gone before the first alert is, and enough of both stays.
     let first = told.iter().find(|counts| counts[3] < 2200).expect("alerts make room");
     assert_eq!(first[1..], [1100, 1100, 1700]);
-    assert_eq!(told.last(), Some(&[200, 600, 600, 1200]), "{told:?}");
+    assert_eq!(told.last(), Some(&[1000, 600, 600, 1200]), "{told:?}");
 }
 
 #[test]
@@ -192,17 +212,18 @@ fn evidence_that_no_alert_needs_has_a_quarter_and_costs_no_flows() {
 
 #[test]
 fn a_database_of_layout_5_moves_up_with_its_rows_and_they_are_found() {
+    const KEPT: i64 = 1_000_000;
     let dir = tempfile::tempdir().expect("dir");
     let path = dir.path().join("flows.sqlite");
     let old = schema::open_layout(&path, 5).expect("layout 5");
-    old.execute_batch(
+    old.execute_batch(&format!(
         "INSERT INTO meta VALUES ('flow_index_seed', 42);
          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
-         INSERT INTO flows SELECT n, 'C' || n, n * 10, n * 10 + 5, 5, '192.0.2.1', 1, '198.51.100.' || (n % 200), 443, 'tcp', 'ssl',
+         INSERT INTO flows SELECT n, 'C' || n, n * 10, {SET} + n * 10 + 5, 5, '192.0.2.1', 1, '198.51.100.' || (n % 200), 443, 'tcp', 'ssl',
              'SF', 'ShAD', 1, 2, 3, 4, 5, 6, 0, NULL, NULL, NULL, 0, 'sensor', 'benign', NULL, NULL FROM n;
          INSERT INTO evidence (id, kind, attacker, level, window, at, last_seen, profile) VALUES ('e', 'K', '192.0.2.1', 'high', 7, 1, 2, '192.0.2.1');
-         INSERT INTO blocks (net, reason, state) VALUES ('192.0.2.9', 'r', 'live');",
-    )
+         INSERT INTO blocks (net, reason, state) VALUES ('192.0.2.9', 'r', 'live');"
+    ))
     .expect("rows");
     drop(old);
     let asked = || {
@@ -216,8 +237,8 @@ fn a_database_of_layout_5_moves_up_with_its_rows_and_they_are_found() {
         (10_000..=20_000).rev().filter(|n| n % 200 == 7).map(|n| format!("C{n}")).collect();
     assert_eq!(asked(), expected, "by an older database");
     let limits =
-        SqliteLimits { keep: Keep { flows: Some(Span(50)), ..Keep::default() }, ..SqliteLimits::default() };
-    NOW.set(50);
+        SqliteLimits { keep: Keep { flows: Some(Span(KEPT)), ..Keep::default() }, ..SqliteLimits::default() };
+    NOW.set(SET + 200_010);
     let mut sink = Box::new(Sqlite::open(&path, limits, now).expect("moved up"));
     assert_eq!(asked(), expected, "before they are in the index");
     // New rows come while the old ones get into the index, step by step.
@@ -234,7 +255,7 @@ fn a_database_of_layout_5_moves_up_with_its_rows_and_they_are_found() {
     }
     assert_eq!(segments, [2, 4, 6, 7]);
     // They are as old as they were seen last.
-    NOW.set(200_005);
+    NOW.set(SET + 199_955 + KEPT);
     sink.flush().expect("flush");
     let db = Connection::open(&path).expect("open");
     let lowest: i64 = db.query_row("SELECT min(id) FROM flows", [], |row| row.get(0)).expect("min");
@@ -279,4 +300,67 @@ fn a_gap_in_the_rows_of_an_earlier_version_costs_no_other_rows_their_index() {
     let counts: [i64; 3] =
         db.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?])).expect("counts");
     assert_eq!(counts, [4; 3]);
+}
+
+#[test]
+fn what_says_that_it_was_stored_later_than_now_or_never_holds_up_nothing() {
+    let keep = Keep { flows: Some(Span(50)), findings: Some(Span(900)), ..Keep::default() };
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("flows.sqlite");
+    let old = schema::open_layout(&path, 5).expect("layout 5");
+    // Logs that somebody wrote, of the year 2100.
+    old.execute_batch(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100)
+         INSERT INTO flows (id, uid, start, seen, src, dst) SELECT n, 'C' || n, n, 4102444800000000, '192.0.2.1', '192.0.2.2' FROM n;
+         INSERT INTO evidence (id, last_seen) VALUES ('a', 4102444800000000), ('b', 5);
+         INSERT INTO alerts (id, created) VALUES ('a', 5), ('b', 4102444800000000), ('c', NULL);",
+    )
+    .expect("rows");
+    drop(old);
+    NOW.set(SET);
+    let limits = SqliteLimits { keep, ..SqliteLimits::default() };
+    let sink = Box::new(Sqlite::open(&path, limits, now).expect("moved up").ageing_by(steady));
+    let mut bench = Bench { dir, sink };
+    let counts = |bench: &Bench| ["flows", "evidence", "alerts"].map(|table| bench.count(table));
+    STEADY.set(10);
+    bench.write(&[events([flow(1)]), Record::Evidence(Arc::new(evidence(1)))]);
+    // Nothing tells when the alerts were stored: they are as if they had come at the first look.
+    for (at, left) in
+        [(50, [101, 3, 3]), (60, [101, 3, 3]), (61, [0, 3, 3]), (910, [0, 3, 3]), (911, [0, 0, 0])]
+    {
+        STEADY.set(at);
+        for _ in 0..3 {
+            bench.sink.flush().expect("flush");
+        }
+        assert_eq!(counts(&bench), left, "at {at}");
+    }
+}
+
+#[test]
+fn in_a_tiny_database_flows_go_before_profiles_profiles_before_evidence_and_alerts_last_and_never_all() {
+    let mut bench = Bench::new(Keep { bytes: Some(900_000), ..Keep::default() });
+    bench.write(&[events((0..6_000).map(flow)), events((0..1_500).map(|n| question_of(ONE, n)))]);
+    let db = Connection::open(bench.sink.path()).expect("open");
+    db.execute_batch(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000)
+         INSERT INTO evidence (id, description, stored) SELECT 'e' || n, hex(zeroblob(200)), 5 FROM n;
+         INSERT INTO alerts (id, created) SELECT 'a' || rowid, 5 FROM evidence;
+         INSERT INTO alert_evidence SELECT 'a' || rowid, 0, id FROM evidence WHERE rowid > 1200;
+         INSERT INTO profiles SELECT id, rowid, hex(zeroblob(20)) FROM evidence;",
+    )
+    .expect("rows");
+    let count = |bench: &Bench| {
+        ["flows", "records", "profiles", "evidence WHERE rowid <= 1200", "alerts"]
+            .map(|table| bench.count(table))
+    };
+    let mut last = [0; 5];
+    for _ in 0..60 {
+        bench.sink.flush().expect("flush");
+        last = count(&bench);
+        let [flows, records, profiles, idle, alerts] = last;
+        assert!(idle == 1_200 || (flows <= 1_000 && records <= 1_000 && profiles <= 1_000), "{last:?}");
+        assert!(alerts == 3_000 || idle == 0, "{last:?}");
+    }
+    assert_eq!(last[..4], [1_000, 1_000, 1_000, 0]);
+    assert!((1_000..=1_500).contains(&last[4]), "{last:?}");
 }
