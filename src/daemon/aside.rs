@@ -2,12 +2,19 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use slips_systemd::journal::{Journal, Lines, SOCKET};
+
+/// The journal; where nobody keeps one, its lines go to stderr.
+pub fn open_journal() -> Journal {
+    Journal::open(Path::new(SOCKET), Box::new(Aside), Lines::WithoutJournald)
+}
 
 /// Stderr, which refuses what it cannot take at once. (A socket or pipe that takes something takes more than a line: of a stream socket three
 /// quarters are free then.)
-pub struct Aside;
+struct Aside;
 
 impl Write for Aside {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {

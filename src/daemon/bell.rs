@@ -13,7 +13,7 @@ pub struct Bell(Arc<EventFd>);
 
 /// Rings the bell; also when it is dropped, so that the waiting one sees that nobody is left to send. So it is to be dropped after the end of
 /// the queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rope(Arc<EventFd>);
 
 impl Bell {

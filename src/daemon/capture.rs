@@ -18,6 +18,7 @@ use slips_input::capture::{
 };
 use slips_input::filter::Share;
 
+use super::aside::open_journal;
 use super::build;
 use super::clocks::Clocks;
 use super::entries;
@@ -172,7 +173,7 @@ pub fn run(
             Ok(Live::Changed(change)) if part.number == 0 => {
                 let name = source.name(change.interface).unwrap_or("?");
                 let text = format!("interface {name} is {}", state_name(change.state));
-                super::run::open_journal().send(&entries::degraded("watching", &text));
+                open_journal().send(&entries::degraded("watching", &text));
             }
             Ok(Live::Packets(_)) => {
                 pulse.lag.fetch_max(micros(source.behind()), Ordering::Relaxed);

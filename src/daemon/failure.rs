@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use slips_systemd::notify::Environment;
 
-use super::{entries, run};
+use super::aside::open_journal;
+use super::entries;
 
 /// Tells how the service ended, if that was otherwise than it should.
 pub fn tell(environment: &Environment) {
     if let Some(how) = environment.failure() {
-        run::open_journal().send(&entries::failure(&how));
+        open_journal().send(&entries::failure(&how));
     }
     Alive { file: file(environment) }.end();
 }
@@ -29,7 +30,7 @@ impl Alive {
     pub fn begin(environment: &Environment) -> Self {
         let alive = Self { file: file(environment) };
         if alive.make() {
-            run::open_journal().send(&entries::failure(UNTOLD));
+            open_journal().send(&entries::failure(UNTOLD));
         }
         alive
     }

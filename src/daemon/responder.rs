@@ -11,6 +11,7 @@ mod enter;
 mod holds;
 mod later;
 mod line;
+mod open;
 mod relief;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use self::catch_up::LetIn;
 use self::holds::{Holder, Standings};
 use self::later::{Failed, Retry};
 pub use self::line::{AdviceEnd, AdviceLine};
+pub use self::open::open;
 pub use self::relief::Order;
 use self::watch::Readings;
 use super::chatter::Chatter;

@@ -8,9 +8,8 @@ use slips_systemd::notify::Environment;
 use super::bell::Bell;
 use super::interfaces::Own;
 use super::policy::Policy;
-use super::run::open_responder;
 use super::whitelist::Spared;
-use super::{leases::Leases, peers, protect};
+use super::{leases::Leases, peers, protect, responder};
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, Mode};
 use crate::whitelist::Files;
@@ -29,7 +28,7 @@ pub fn restore(config: &Config, environment: &Environment) -> Result<String, Fai
     let bell = Bell::new().map_err(Failure::software)?;
     // Nobody asks for the protected set again: it is what it is at this moment, and the daemon goes on from there.
     let (protect, _) = protect::finder(policy.clone(), known.clone(), Leases::default(), bell.rope(), || {});
-    let (mut responder, _) = open_responder(config, policy, protect, &known, &Own::default())?;
+    let (mut responder, _) = responder::open(config, policy, protect, &known, &Own::default())?;
     responder.open_book(&book);
     if !responder.is_restored() {
         return Err(Failure::new(Exit::Software, "the kernel did not take the blocks; the journal says why"));

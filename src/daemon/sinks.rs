@@ -1,9 +1,11 @@
-//! The sinks of a run: which files are written.
+//! The sinks of a run: which files are written, and the thread that writes them while the daemon runs.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slips_core::record::Record;
 use slips_core::settings::Settings;
@@ -12,9 +14,16 @@ use slips_store::{
     AlertsJson, AlertsLog, Blocks, Damaged, Filed, OutputDir, RecordSink, Sqlite, SqliteLimits, StoreError,
 };
 
-use super::clocks;
+use super::aside::open_journal;
+use super::clocks::{self, Clocks};
+use super::entries;
 use super::overload::Rows;
 use super::pulse::Pulse;
+
+/// How often it is told that a file cannot be written.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// How often files are flushed.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// What happens to files of an earlier run.
 #[derive(Clone, Copy)]
@@ -101,6 +110,53 @@ fn take_over(rows: &mut Sqlite, book: &Path) {
             // It was one of them, which is none of those that are held now.
             written = rows.write_held();
         }
+    }
+}
+
+/// Keeps records in files until no more come. A file that cannot be written is told once a minute, and tried again with each batch.
+pub fn keep(records: &Receiver<Vec<Record>>, mut sinks: Vec<Box<dyn RecordSink>>, pulse: &Pulse) {
+    let clock = Clocks::default().steady;
+    let mut journal = open_journal();
+    let mut told: Option<Duration> = None;
+    let mut flushed = clock();
+    let mut shrunk = 0;
+    let mut complain = |error: StoreError| {
+        let now = clock();
+        let is_event = matches!(error, StoreError::Damaged { .. });
+        if is_event || told.is_none_or(|told| now.saturating_sub(told) >= COMPLAIN_EVERY) {
+            told = Some(now);
+            let text = format!("{:#}", anyhow::Error::from(error));
+            journal.send(&entries::degraded("the files", &text));
+        }
+    };
+    loop {
+        pulse.sinks.fetch_add(1, Ordering::Relaxed);
+        match records.recv_timeout(FLUSH_EVERY) {
+            Ok(batch) => {
+                for sink in &mut sinks {
+                    sink.accept(&batch).unwrap_or_else(&mut complain);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let now = clock();
+        if now.saturating_sub(flushed) >= FLUSH_EVERY {
+            flushed = now;
+            for sink in &mut sinks {
+                sink.flush().unwrap_or_else(&mut complain);
+            }
+            let now_shrunk = pulse.shrinks.load(Ordering::Relaxed);
+            if std::mem::replace(&mut shrunk, now_shrunk) != now_shrunk {
+                for sink in &mut sinks {
+                    sink.shrink();
+                }
+            }
+            pulse.unwritten.store(sinks.iter().map(|sink| sink.lost()).sum(), Ordering::Relaxed);
+        }
+    }
+    for sink in sinks {
+        sink.close().unwrap_or_else(&mut complain);
     }
 }
 

@@ -40,9 +40,9 @@ pub struct Tender<'a> {
     /// What is asked, and the bell that tells it.
     pub asks: (Receiver<Pending>, Bell),
     pub notifier: &'a Notifier,
-    pub pulse: &'a Arc<Pulse>,
-    pub shed: &'a [Arc<Shed>],
-    pub gauges: &'a Gauges,
+    pub pulse: Arc<Pulse>,
+    pub shed: [Arc<Shed>; 2],
+    pub gauges: Arc<Gauges>,
     pub mode: Mode,
     pub standstill: Standstill,
     pub overload: Watch,
@@ -97,18 +97,18 @@ impl Tender<'_> {
             if self.pulse.ended.load(Ordering::Relaxed) {
                 return Ok("the capture ended");
             }
-            let losses = Losses::read(self.pulse, self.shed);
+            let losses = Losses::read(&self.pulse, &self.shed);
             let now = clock();
             if losses != told && told_at.is_none_or(|at| now.saturating_sub(at) >= TELL_LOSSES) {
                 (told, told_at) = (losses, Some(now));
                 self.journal.send(&entries::losses(&losses));
             }
             self.journal.tell_losses();
-            if let Some(change) = self.memory.look(now, self.pulse) {
+            if let Some(change) = self.memory.look(now, &self.pulse) {
                 self.journal.send(&entries::degraded("memory", &change));
             }
             let used = self.memory.used();
-            if let Some(change) = self.overload.look(now, self.pulse, self.shed, used) {
+            if let Some(change) = self.overload.look(now, &self.pulse, &self.shed, used) {
                 self.journal.send(&entries::overload(&change, &losses));
                 if change.to == Step::None {
                     // What the flood had taken.
@@ -120,7 +120,7 @@ impl Tender<'_> {
                 self.journal.send(&entries::standstill(&stand, self.notifier.watchdog()));
                 standing = stand;
             }
-            self.rate.look(now, self.pulse);
+            self.rate.look(now, &self.pulse);
             self.tell_vitals(&standing);
             let status = State::Status(&self.status(&standing, &losses));
             match standing.is_empty() {
