@@ -18,14 +18,15 @@ const CLIENT: &str = r#"
 import hashlib, hmac, json, secrets, sys, time, redis
 
 socket, secret, log, rows = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4]
+key = hmac.new(secret.encode(), b"slips-module:honeypot", hashlib.sha256).hexdigest()
 client = redis.Redis(unix_socket_path=socket, decode_responses=True)
 listener = client.pubsub()
 listener.subscribe("new_alert", "evidence_added", "control_answer")
 
-def say(channel, module, body, secret=secret, router="*"):
+def say(channel, module, body, key=key, router="*"):
     body, now, nonce = json.dumps(body), int(time.time()), secrets.token_hex(16)
     text = "\n".join([channel, module, router, str(now), nonce, body])
-    signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    signature = hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
     client.publish(channel, json.dumps({"module": module, "router": router, "time": now, "nonce": nonce, "body": body, "signature": signature}))
 
 def told(channel, what):
@@ -63,11 +64,13 @@ counted("outside_heard", 1)
 print("evidence is counted")
 
 client.publish("evidence_added", json.dumps(evidence))
-say("evidence_added", "honeypot", evidence, secret="f" * 32)
+say("evidence_added", "honeypot", evidence, key="f" * 32)
+say("evidence_added", "honeypot", evidence, key=secret)
+say("evidence_added", "attic", evidence)
 say("evidence_added", "honeypot", evidence | {"description": "x" * 20000})
 say("evidence_added", "honeypot", evidence | {"evidence_type": "NO_SUCH"})
 say("evidence_added", "honeypot", evidence | {"attacker": "127.0.0.1"})
-counted("outside_refused", 5)
+counted("outside_refused", 7)
 assert int(client.hget("slips:gw1:statistics", "outside_heard")) == 1
 print("what is wrong is refused")
 

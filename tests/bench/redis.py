@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a mirror in Redis costs: the same made-up log through the daemon without and with it, by turns; prints flows a second and the ratio.
+"""What a mirror in Redis costs: the same made-up log through the daemon without and with it, by turns; prints flows a second and seconds of
+processor (which other work does not change as much), and the ratio of both.
 
 usage: redis.py SLIPS [FLOWS [TURNS]]    (as root: each daemon has a network of its own; redis-server is started here)
 """
@@ -45,19 +46,23 @@ def run(with_redis):
     until(done)
     took = time.monotonic() - began
     daemon.terminate()
-    daemon.wait()
+    # Until it has ended: what is written and mirrored later costs, too.
+    used = os.wait4(daemon.pid, 0)[2]
+    daemon.returncode = 0
     shutil.rmtree(here)
-    return took
+    return took, used.ru_utime + used.ru_stime
 
 try:
-    spent = {False: 0.0, True: 0.0}
+    spent, cost = {False: 0.0, True: 0.0}, {False: 0.0, True: 0.0}
     for turn in range(turns):
         for with_redis in (False, True) if turn % 2 == 0 else (True, False):
-            took = run(with_redis)
+            took, used = run(with_redis)
             spent[with_redis] += took
-            print(f"{'with' if with_redis else 'without'} redis: {flows / took:,.0f} flows/s", flush=True)
+            cost[with_redis] += used
+            print(f"{'with' if with_redis else 'without'} redis: {flows / took:,.0f} flows/s, {used:.2f} s of processor", flush=True)
     rate = {with_redis: turns * flows / took for with_redis, took in spent.items()}
-    print(f"all {turns} turns: {rate[False]:,.0f} flows/s without, {rate[True]:,.0f} with, ratio {rate[True] / rate[False]:.3f}")
+    print(f"all {turns} turns: {rate[False]:,.0f} flows/s without, {rate[True]:,.0f} with, ratio {rate[True] / rate[False]:.3f}; "
+          f"{cost[False] / turns:.2f} s of processor without, {cost[True] / turns:.2f} with; load {os.getloadavg()[0]:.1f}")
 finally:
     redis.kill()
     shutil.rmtree(base)

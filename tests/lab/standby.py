@@ -334,11 +334,20 @@ def standby(stage):
     ids = a.ids() + b.ids()
     if len(ids) != 3 or len(set(ids)) != 3:
         raise Failed(f"identities of alerts: {ids}")
-    a.end()
-    if took > 5:
-        raise Failed(f"the standby took {took:.1f} s")
-    told = re.search(r"as number 2: ([^\"]*)", b.log())
-    print(f"from kill -9 to the blocks in the kernel of the standby {took:.2f} s; orderly {orderly:.2f} s; {told and told[1]}")
+    # Who dies when Redis was away just before is followed as soon as any other.
+    b.start("gw1", "  role: standby")
+    until("both are up once more", lambda: (a.fleet() == b.fleet() == both) or b.fleet())
+    stage.server.send_signal(signal.SIGSTOP)
+    time.sleep(6)
+    stage.server.send_signal(signal.SIGCONT)
+    a.end(signal.SIGKILL)
+    after = until("the standby blocks after an outage, too", lambda: b.blocks(half), 20)
+    b.end()
+    for what, seconds in (("", took), (" after an outage", after)):
+        if seconds > 5:
+            raise Failed(f"the standby took {seconds:.1f} s{what}")
+    told = re.search(r"as number 2: ([^\"]*)", b.logs())
+    print(f"from kill -9 to the blocks in the kernel of the standby {took:.2f} s; after an outage of Redis of 6 s {after:.2f} s; orderly {orderly:.2f} s; {told and told[1]}")
 
 
 def main():

@@ -28,8 +28,8 @@ pub use output_dir::OutputDir;
 pub use sink::{Clock, RecordSink, Steady, StoreError};
 pub use sqlite::is_protocol_record;
 pub use sqlite::{
-    Answer, Answers, Block, BlockId, BlockState, Blocks, Brief, Damaged, Filed, Keep, KeptEnvelope, NewBlock,
-    Outcome, PeerBook, PeerPlace, PeerStanding, Sqlite, SqliteLimits, StoredProfile, Stories, Story,
-    ToldEvidence, Unentered, read,
+    Answer, Answers, Block, BlockId, BlockState, Blocks, Brief, Damaged, Filed, Keep, KeptEnvelope, Mark,
+    NewBlock, Outcome, PeerBook, PeerPlace, PeerStanding, Sqlite, SqliteLimits, StoredProfile, Stories,
+    Story, ToldEvidence, Unentered, read,
 };
 pub use zeek::{ZeekFormat, ZeekLogs};

@@ -31,7 +31,11 @@ const SAME: Span = Span::from_secs(240);
 const LATE: Span = Span::from_secs(300);
 
 /// The blocks that stand, those that end last first, and how many could not be read.
-pub fn blocks(link: &mut Link, keys: &Keys) -> RedisResult<(Vec<(Net, BlockLeft)>, usize)> {
+pub fn blocks(
+    link: &mut Link,
+    keys: &Keys,
+    secret: Option<&str>,
+) -> RedisResult<(Vec<(Net, BlockLeft)>, usize)> {
     let (mut left, mut unread) = (Vec::new(), 0);
     for first in (0..MOST_BLOCKS).step_by(BLOCKS) {
         let last = first + BLOCKS - 1;
@@ -45,7 +49,7 @@ pub fn blocks(link: &mut Link, keys: &Keys) -> RedisResult<(Vec<(Net, BlockLeft)
         }
         for ((net, name), text) in nets.iter().zip(link.run(&get)?) {
             match text {
-                Value::BulkString(text) => match heirloom::block(&text, name) {
+                Value::BulkString(text) => match heirloom::block(&text, name, secret) {
                     Some(block) => left.push((*net, block)),
                     None => unread += 1,
                 },
@@ -64,7 +68,7 @@ pub fn blocks(link: &mut Link, keys: &Keys) -> RedisResult<(Vec<(Net, BlockLeft)
 /// What stood against attackers in open windows, and how much could not be read. `kept` are alerts of ours that were not told.
 pub fn heritage(
     link: &mut Link,
-    keys: &Keys,
+    (keys, secret): (&Keys, Option<&str>),
     kept: &[Arc<Alert>],
     at: PacketTime,
 ) -> RedisResult<(Heritage, usize)> {
@@ -85,8 +89,8 @@ pub fn heritage(
             })
             .collect();
         unread += some.len() - whom.len();
-        let alerts = alerts(link, keys, &whom, &mut unread)?;
-        let evidence = evidence(link, keys, &whom, &mut unread)?;
+        let alerts = alerts(link, (keys, secret), &whom, &mut unread)?;
+        let evidence = evidence(link, (keys, secret), &whom, &mut unread)?;
         for (((attacker, window, sum), alerts), evidence) in whom.into_iter().zip(alerts).zip(evidence) {
             let used: HashSet<EvidenceId> =
                 alerts.iter().flat_map(|alert| alert.evidence.iter().copied()).collect();
@@ -107,14 +111,14 @@ pub fn heritage(
             });
         }
     }
-    let untold = untold(link, keys, kept, at, &mut unread)?;
+    let untold = untold(link, (keys, secret), kept, at, &mut unread)?;
     Ok((Heritage { at, accounts, untold }, unread))
 }
 
 /// Of our own alerts of late those that the other one did not tell. What is older it would have told, had it thought so.
 fn untold(
     link: &mut Link,
-    keys: &Keys,
+    from: (&Keys, Option<&str>),
     kept: &[Arc<Alert>],
     now: PacketTime,
     unread: &mut usize,
@@ -123,7 +127,7 @@ fn untold(
     let mut untold = Vec::new();
     for some in late.chunks(ATTACKERS) {
         let whom: Vec<_> = some.iter().map(|alert| (alert.attacker, alert.window, 0.0)).collect();
-        let theirs = alerts(link, keys, &whom, unread)?;
+        let theirs = alerts(link, from, &whom, unread)?;
         let told = some
             .iter()
             .zip(theirs)
@@ -136,7 +140,7 @@ fn untold(
 /// The alerts of each.
 fn alerts(
     link: &mut Link,
-    keys: &Keys,
+    (keys, secret): (&Keys, Option<&str>),
     whom: &[(IpAddr, WindowId, f64)],
     unread: &mut usize,
 ) -> RedisResult<Vec<Vec<AlertLeft>>> {
@@ -158,7 +162,7 @@ fn alerts(
         }
         for ((place, _), text) in some.iter().zip(link.run(&get)?) {
             let Value::BulkString(text) = text else { continue };
-            match (heirloom::alert(&text), found.get_mut(*place)) {
+            match (heirloom::alert(&text, secret), found.get_mut(*place)) {
                 (Some(alert), Some(of)) => of.push(alert),
                 _ => *unread += 1,
             }
@@ -170,7 +174,7 @@ fn alerts(
 /// The evidence against each.
 fn evidence(
     link: &mut Link,
-    keys: &Keys,
+    (keys, secret): (&Keys, Option<&str>),
     whom: &[(IpAddr, WindowId, f64)],
     unread: &mut usize,
 ) -> RedisResult<Vec<Vec<slips_core::evidence::Evidence>>> {
@@ -214,7 +218,7 @@ fn evidence(
                     }
                 };
             for text in pairs.values() {
-                match heirloom::evidence(text, *attacker, *window) {
+                match heirloom::evidence(text, *attacker, *window, secret) {
                     Some(evidence) => of.push(evidence),
                     None => *unread += 1,
                 }

@@ -36,7 +36,7 @@ use crate::control::api::types::{ClientCount, Fleet, Mode};
 use crate::peers::files::{random, to_hex};
 
 /// A lost connection is tried again after so long.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(250);
 /// How often it is told how this daemon is, and looked how the others are.
 const TELL: Duration = Duration::from_secs(1);
 const VIEW: Duration = Duration::from_secs(2);
@@ -127,17 +127,22 @@ pub fn build(config: &Config, ways: Ways, mut journal: Journal) -> Option<Router
             "no blocks for the fleet: redis.shared_secret_file names no secret by which they are signed";
         journal.send(&entries::degraded("redis", text));
     }
+    if redis.role == crate::config::Role::Standby && secret.is_none() {
+        let text = "a standby without redis.shared_secret_file cannot know who wrote what it takes over: nothing of it counts as proven";
+        journal.send(&entries::degraded("redis", text));
+    }
     let blocks = config.output.directory.join("blocks.sqlite");
     let standing = Stories::open(&blocks).and_then(|book| book.standing((Clocks::default().wall)()));
     let sharing = secret.clone().filter(|_| fleet.is_on());
     let sharing = sharing.map(|secret| (Sharing::of(&standing.unwrap_or_default()), fleet.clone(), secret));
     let role = if ways.duty.acts() { Role::Active } else { Role::Standby };
+    let wall = u64::try_from((Clocks::default().wall)() / 1000).unwrap_or(0);
     let mut routers = Routers {
         server,
         secret,
         keys: Keys::new(redis.prefix(), redis.router()),
         ttl: redis.ttl.0.as_secs(),
-        post: Post::new(id, role),
+        post: Post::new(id, role, wall),
         ways,
         journal,
         clocks: Clocks::default(),
@@ -280,7 +285,11 @@ impl Routers {
     fn look(&mut self, now: Duration) -> RedisResult<()> {
         let key = self.keys.lease();
         self.ask::<()>(cmd("WATCH").arg(&key))?;
-        let text: Vec<u8> = self.ask(cmd("GETRANGE").arg(&key).arg(0).arg(MOST_VALUE))?;
+        let text: Vec<u8> = match self.ask(cmd("GETRANGE").arg(&key).arg(0).arg(MOST_VALUE)) {
+            // Somebody put something else there; it is written over.
+            Err(error) if error.code() == Some(WRONG_TYPE) => b"another type".to_vec(),
+            other => other?,
+        };
         let read = Lease::read(&text, self.keys.router(), self.secret.as_deref());
         let seen = match &read {
             _ if text.is_empty() => Seen::Nothing,
@@ -357,7 +366,8 @@ impl Routers {
         let began = (self.clocks.steady)();
         let mut unread = 0;
         let (mut trouble, mut became) = (String::new(), (0, 0));
-        let blocks = self.link.as_mut().map(|link| left::blocks(link, &self.keys));
+        let secret = self.secret.as_deref();
+        let blocks = self.link.as_mut().map(|link| left::blocks(link, &self.keys, secret));
         let blocks = match blocks {
             Some(Ok((blocks, wrong))) => {
                 unread += wrong;
@@ -376,7 +386,8 @@ impl Routers {
         let held = (self.clocks.steady)().saturating_sub(began);
         let at = PacketTime((self.clocks.wall)());
         let kept = self.ways.duty.kept();
-        let heritage = self.link.as_mut().map(|link| left::heritage(link, &self.keys, &kept, at));
+        let from = (&self.keys, self.secret.as_deref());
+        let heritage = self.link.as_mut().map(|link| left::heritage(link, from, &kept, at));
         let heritage = match heritage {
             Some(Ok((heritage, wrong))) => {
                 unread += wrong;
@@ -466,6 +477,17 @@ impl Routers {
         all.cmd("ZADD").arg(&routers).arg(at as f64 / 1e6).arg(self.keys.router().as_str());
         all.cmd("EXPIRE").arg(&routers).arg(self.ttl.max(MEMORY));
         let Some(link) = &mut self.link else { return Ok(()) };
-        link.run(&all)?.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
+        let told = link.run(&all)?.into_iter().try_for_each(|answer| answer.extract_error().map(drop));
+        match told {
+            // It is there again with the next word.
+            Err(error) if error.code() == Some(WRONG_TYPE) => {
+                self.complain(&format!("{routers} was no sorted set; it is taken away and written anew"));
+                self.ask(cmd("DEL").arg(&routers))
+            }
+            told => told,
+        }
     }
 }
+
+/// How Redis says that a key is of another type.
+pub const WRONG_TYPE: &str = "WRONGTYPE";

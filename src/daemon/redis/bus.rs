@@ -29,9 +29,10 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// How much was said.
 #[derive(Debug, Default)]
 pub struct Voices {
-    /// What was heard, and what was refused.
+    /// What was heard, what was refused, and what somebody repeated that a module had said.
     pub heard: AtomicU64,
     pub refused: AtomicU64,
+    pub repeated: AtomicU64,
 }
 
 /// See the module.
@@ -166,7 +167,8 @@ impl Bus {
     }
 
     fn refuse(&mut self, channel: &str, why: &Refused) {
-        self.voices.refused.fetch_add(1, Ordering::Relaxed);
+        let count = if *why == Refused::Repeated { &self.voices.repeated } else { &self.voices.refused };
+        count.fetch_add(1, Ordering::Relaxed);
         self.unheard += 1;
         if self.complained.is_none() {
             self.tell_unheard(&format!("{why} ({})", channel.escape_debug()));

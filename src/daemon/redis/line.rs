@@ -1,16 +1,18 @@
 //! The connection with Redis and when it is tried anew.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use redis::{Arg, Cmd, Pipeline, RedisError, RedisResult, Value};
 use slips_store::redis::{Link, Patience, Server};
 
 use crate::daemon::clocks;
+use crate::daemon::fleet::WRONG_TYPE;
 
 /// A lost connection is tried again after so long, twice as long each time.
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(5);
 /// Commands that are sent together.
 const TOGETHER: usize = 512;
 
@@ -19,6 +21,8 @@ pub enum Sent {
     All,
     /// All were answered, and one at least so.
     Refused(String),
+    /// Under these keys is something of another type than what belongs there.
+    Strange(BTreeSet<String>),
     /// The connection is over.
     Broken(RedisError),
 }
@@ -86,6 +90,9 @@ impl Line {
     /// Sends commands and takes the answers. Without a connection they are lost.
     pub fn send(&mut self, commands: &mut Vec<Cmd>) -> Sent {
         let mut why = None;
+        let mut strange = BTreeSet::new();
+        // A transaction may begin with some commands and end with the next.
+        let mut began: Option<String> = None;
         while !commands.is_empty() {
             let Some(link) = &mut self.link else {
                 commands.clear();
@@ -98,9 +105,18 @@ impl Line {
             }
             match link.run(&together) {
                 Ok(answers) => {
-                    for error in answers.iter().filter_map(refusal) {
-                        why.get_or_insert(error);
+                    let mut key = began.as_deref();
+                    for (command, answer) in together.cmd_iter().zip(&answers) {
+                        key = key_of(command).or(key);
+                        match (refusal(answer), key) {
+                            (Some(error), Some(key)) if error.starts_with(WRONG_TYPE) => {
+                                strange.extend((strange.len() < TOGETHER).then(|| key.to_owned()));
+                            }
+                            (Some(error), _) => drop(why.get_or_insert(error)),
+                            (None, _) => {}
+                        }
                     }
+                    began = key.map(str::to_owned);
                     // One that takes nothing is no reason to come back soon.
                     self.pause = FIRST;
                 }
@@ -111,7 +127,11 @@ impl Line {
                 }
             }
         }
-        why.map_or(Sent::All, Sent::Refused)
+        match why {
+            Some(why) => Sent::Refused(why),
+            None if strange.is_empty() => Sent::All,
+            None => Sent::Strange(strange),
+        }
     }
 
     /// Asks one thing.
@@ -127,11 +147,21 @@ impl Line {
     }
 }
 
+/// The key that a command is about. What ends a transaction is about the one before.
+fn key_of(command: &Cmd) -> Option<&str> {
+    match command.args_iter().nth(1) {
+        Some(Arg::Simple(key)) => std::str::from_utf8(key).ok(),
+        _ => None,
+    }
+}
+
+/// What was refused, in a transaction as outside of one.
 fn refusal(answer: &Value) -> Option<String> {
     match answer {
         Value::ServerError(error) => Some(
             format!("{} {}", error.code(), error.details().unwrap_or_default()).chars().take(200).collect(),
         ),
+        Value::Array(answers) => answers.iter().find_map(refusal),
         _ => None,
     }
 }

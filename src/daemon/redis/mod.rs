@@ -4,7 +4,7 @@
 mod bus;
 mod line;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,7 @@ use slips_systemd::journal::Journal;
 
 use super::clocks::Clocks;
 use super::entries;
+use super::fleet::WRONG_TYPE;
 use super::fleet::duty::Duty;
 use super::outbox::{Lane, Shed};
 use super::pulse::Pulse;
@@ -36,6 +37,8 @@ const GATHERED: usize = 512;
 const BEAT: Duration = Duration::from_secs(1);
 const LISTENERS: Duration = Duration::from_secs(2);
 const SWEEP: Duration = Duration::from_secs(60);
+/// That keys are of another type is told so often at most.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Between two pages of what is sent anew the processor is somebody else's.
 const BREATH: Duration = Duration::from_millis(1);
 /// How long is waited; tests wait less.
@@ -118,6 +121,9 @@ pub struct Mirroring {
     changes: Option<u64>,
     /// Records that were not mirrored when they came.
     missed: u64,
+    /// Keys of ours that were of another type, and when that was told.
+    strange: u64,
+    told_strange: Option<Duration>,
     /// What is mirrored is that of the daemon that acts.
     duty: Duty,
 }
@@ -147,6 +153,8 @@ pub fn build(
         ttl: config.redis.ttl.0.as_secs(),
         width: settings.width,
         local: settings.local_nets.clone(),
+        // That it cannot be read the fleet's part tells.
+        secret: config.redis.secret().unwrap_or_default(),
     });
     let traffic = Arc::new(AtomicBool::new(false));
     let wanted = Arc::clone(&traffic);
@@ -194,6 +202,8 @@ pub fn build(
         again: false,
         changes: None,
         missed: 0,
+        strange: 0,
+        told_strange: None,
         duty: duty.clone(),
     };
     Some((mirroring, lane))
@@ -206,7 +216,8 @@ impl Mirroring {
         loop {
             let now = (self.clocks.steady)();
             self.reach(now, &mut out);
-            let plays = matches!(self.playing, Playing::Goes(_)) && self.line.is_up();
+            let goes_on = matches!(self.playing, Playing::Goes(_)) || self.mirror.has_blocks();
+            let plays = goes_on && self.line.is_up();
             let wait = if plays { BREATH } else { self.idle(now) };
             let more = match self.from.records.recv_timeout(wait) {
                 Ok(batch) => {
@@ -230,15 +241,12 @@ impl Mirroring {
     }
 
     fn take(&mut self, records: &[Record], out: &mut Vec<Cmd>) {
-        for record in records {
-            self.mirror.take(record, out);
+        if self.line.is_up() {
+            return records.iter().for_each(|record| self.mirror.take(record, out));
         }
-        if !self.line.is_up() {
-            // What stands in open windows is known all the same.
-            out.clear();
-            self.missed +=
-                records.iter().filter(|record| !matches!(record, Record::Events(_))).count() as u64;
-        }
+        // What stands in open windows is known all the same.
+        records.iter().for_each(|record| self.mirror.note(record));
+        self.missed += records.iter().filter(|record| !matches!(record, Record::Events(_))).count() as u64;
     }
 
     /// Takes what waits already, until it is enough to be sent.
@@ -263,6 +271,10 @@ impl Mirroring {
 
     /// Connects, if it is time.
     fn reach(&mut self, now: Duration, out: &mut Vec<Cmd>) {
+        if !self.line.is_up() && self.from.traffic.swap(false, Ordering::Relaxed) {
+            // Nobody hears of traffic now.
+            self.mirror.listened(HashSet::new());
+        }
         if !self.duty.acts() {
             self.playing = Playing::Not;
             return self.line.let_go();
@@ -290,6 +302,7 @@ impl Mirroring {
                 self.changes = None;
                 self.renew_later();
             }
+            Sent::Strange(keys) => self.clear(&keys),
             Sent::Broken(error) => {
                 self.playing = Playing::Not;
                 self.went(Trouble::Gone, &format!("{} is lost: {error}", self.line));
@@ -305,6 +318,33 @@ impl Mirroring {
                 Playing::Not | Playing::From(_) => {}
             }
         }
+    }
+
+    /// Takes away what somebody else put where our values belong, and writes them anew; the others are as they should be.
+    fn clear(&mut self, keys: &BTreeSet<String>) {
+        self.strange += keys.len() as u64;
+        let now = (self.clocks.steady)();
+        if let Some(first) = keys.first()
+            && self.told_strange.is_none_or(|at| now.saturating_sub(at) >= COMPLAIN_EVERY)
+        {
+            self.told_strange = Some(now);
+            let text = format!(
+                "{}: {} keys of ours had values of another type ({first}); they are taken away and written anew",
+                self.line,
+                keys.len()
+            );
+            self.journal.send(&entries::degraded("redis", &text));
+        }
+        let mut del = cmd("DEL");
+        for key in keys {
+            del.arg(key);
+        }
+        if let Sent::Broken(error) = self.line.send(&mut vec![del]) {
+            self.playing = Playing::Not;
+            return self.went(Trouble::Gone, &format!("{} is lost: {error}", self.line));
+        }
+        self.changes = None;
+        self.renew_later();
     }
 
     /// Everything is to be sent anew, after a pause that grows: what is sent from now on is newer than what will be read, all else is not.
@@ -336,6 +376,8 @@ impl Mirroring {
             Playing::Not => {}
             Playing::From(at) if *at > now => {}
             Playing::From(_) => self.begin(out),
+            // Blocks first.
+            Playing::Goes(_) if self.mirror.has_blocks() => {}
             Playing::Goes(replay) => match replay.step(&mut self.mirror, out) {
                 Ok(None) => {}
                 Ok(Some(follow)) => {
@@ -370,13 +412,14 @@ impl Mirroring {
             self.line.ask(cmd("ZRANGE").arg(self.mirror.settings().keys.blocked()).arg(0).arg(MOST_BLOCKS));
         let had: Vec<String> = match had.and_then(|had| Ok(Vec::from_redis_value(had)?)) {
             Ok(had) => had,
+            // It is found and taken away when it is written to.
+            Err(error) if error.code() == Some(WRONG_TYPE) => Vec::new(),
             Err(error) => return self.failed(&error),
         };
-        match Stories::open(&self.blocks).and_then(|book| book.standing(wall)) {
+        match Stories::open(&self.blocks).and_then(|book| book.marks(wall)) {
             Ok(standing) => {
-                let all = (had.as_slice(), standing.as_slice());
-                let replay = Replay::begin(&mut self.mirror, &self.flows, all, wall, out);
-                self.playing = Playing::Goes(Box::new(replay));
+                self.mirror.renew_blocks(&standing, had);
+                self.playing = Playing::Goes(Box::new(Replay::begin(&self.mirror, &self.flows, wall)));
             }
             Err(error) => {
                 self.unread(&error);
@@ -431,9 +474,17 @@ impl Mirroring {
         if now >= self.due.blocks {
             let ttl = Duration::from_secs(self.mirror.settings().ttl);
             self.due.blocks = now.saturating_add(ttl / 3);
-            match Stories::open(&self.blocks).and_then(|book| book.standing(wall)) {
-                Ok(standing) => self.mirror.renew_blocks(&standing, &[], wall, out),
+            match Stories::open(&self.blocks).and_then(|book| book.marks(wall)) {
+                Ok(standing) => self.mirror.renew_blocks(&standing, Vec::new()),
                 Err(error) => self.unread(&error),
+            }
+        }
+        if self.mirror.has_blocks() {
+            let some = Stories::open(&self.blocks);
+            if let Err(error) = some.and_then(|book| self.mirror.some_blocks(&book, wall, out)) {
+                self.changes = None;
+                self.unread(&error);
+                self.renew_later();
             }
         }
         if now >= self.due.follow && !matches!(self.playing, Playing::Goes(_)) {
@@ -456,7 +507,7 @@ impl Mirroring {
     fn beat(&mut self, wall: i64, out: &mut Vec<Cmd>) {
         let changes = self.from.gauges.changes.load(Ordering::Relaxed);
         if self.changes != Some(changes) {
-            match Stories::open(&self.blocks).and_then(|book| book.standing(wall)) {
+            match Stories::open(&self.blocks).and_then(|book| book.marks(wall)) {
                 Ok(standing) => {
                     self.changes = Some(changes);
                     self.mirror.blocks(&standing, wall, out);
@@ -473,8 +524,10 @@ impl Mirroring {
             ("blocks", blocks),
             ("packets_dropped", load(&self.from.pulse.drops)),
             ("not_mirrored", self.missed),
+            ("keys_of_another_type", self.strange),
             ("outside_heard", load(&self.from.voices.heard)),
             ("outside_refused", load(&self.from.voices.refused)),
+            ("outside_repeated", load(&self.from.voices.repeated)),
             ("messages_not_made", self.mirror.untold()),
         ];
         self.mirror.beat(wall, &alive, &figures, out);

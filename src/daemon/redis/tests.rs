@@ -1,406 +1,16 @@
 //! The mirror against a real redis-server: whatever befalls that, it ends equal to what the database knows, and nobody waited for it.
 
-use std::net::IpAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
-use std::thread::JoinHandle;
+mod bench;
+mod tls;
 
-use redis::ConnectionLike;
-use rusqlite::Connection;
+use std::net::IpAddr;
+
 use serde_json::Value;
-use slips_core::alert::{Alert, AlertId, Cause};
-use slips_core::evidence::{Confidence, Evidence, EvidenceKind, Finding, Proof, ThreatLevel};
-use slips_core::flow::{Endpoint, Flow, Phase, Proto};
-use slips_core::time::PacketTime;
-use slips_store::profiles::{ProfileSettings, Profiles};
-use slips_store::redis::{Link, Patience, Server, profile};
-use slips_store::{Blocks, NewBlock, RecordSink, Sqlite, SqliteLimits, render};
-use slips_systemd::journal::Lines;
+use slips_store::redis::{Link, Patience};
 
 use super::*;
 use crate::daemon::clocks::steady;
-use crate::daemon::outbox::WhenFull;
-use crate::daemon::sinks::wall_clock;
-
-/// Longest time that anything here may take.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-/// A redis-server of our own, on a socket in a directory of the test.
-struct Redis {
-    socket: PathBuf,
-    child: Option<Child>,
-}
-
-impl Redis {
-    fn start(socket: PathBuf) -> Self {
-        let mut redis = Self { socket, child: None };
-        redis.restart();
-        redis
-    }
-
-    fn restart(&mut self) {
-        self.kill();
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
-            .arg("--dir")
-            .arg(self.socket.parent().expect("a directory"))
-            .arg("--unixsocket")
-            .arg(&self.socket)
-            .stdout(Stdio::null())
-            .spawn();
-        self.child = Some(child.expect("redis-server runs"));
-        until("redis answers", || self.try_link().is_some_and(|mut link| link.check_connection()));
-    }
-
-    /// As `kill -9`.
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("killed");
-            child.wait().expect("gone");
-        }
-    }
-
-    fn server(&self) -> Server {
-        Server::parse(&format!("unix://{}", self.socket.display())).expect("a URL")
-    }
-
-    fn try_link(&self) -> Option<Link> {
-        // A test waits for one that sleeps.
-        Link::open(&self.server(), Patience { answer: DEADLINE, ..Patience::default() }, steady).ok()
-    }
-
-    fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut link = self.try_link().expect("a connection");
-        cmd(words[0]).arg(&words[1..]).query(&mut link).expect("an answer")
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let end = steady() + DEADLINE;
-    while !is() {
-        assert!(steady() < end, "not within the time: {what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
-
-/// Whether there is a redis-server here.
-fn have_redis(test: &str) -> bool {
-    let there = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
-    if !there {
-        eprintln!("skipped: {test}: no redis-server");
-    }
-    there
-}
-
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A daemon's files, its mirror, and what both are told.
-struct Bench {
-    dir: tempfile::TempDir,
-    rows: Box<Sqlite>,
-    profiles: Box<dyn RecordSink>,
-    book: Blocks,
-    lane: Option<Lane>,
-    thread: Option<JoinHandle<()>>,
-    gauges: Arc<Gauges>,
-    pulse: Arc<Pulse>,
-    journal: Written,
-    router: String,
-    told: u32,
-    at: i64,
-}
-
-impl Bench {
-    fn new(url: &str, router: &str) -> Self {
-        let dir = tempfile::tempdir().expect("dir");
-        let mut config = Config::default();
-        config.redis.url = url.into();
-        config.redis.name = router.into();
-        config.output.directory = dir.path().into();
-        let (gauges, pulse, journal) =
-            (Arc::<Gauges>::default(), Arc::<Pulse>::default(), Written::default());
-        let settings = Settings::default();
-        let flows = dir.path().join("flows.sqlite");
-        let rows = Box::new(Sqlite::open(&flows, SqliteLimits::default(), wall_clock).expect("open"));
-        let of = ProfileSettings::new(settings.local_nets.clone(), settings.own_macs.clone(), settings.width);
-        let profiles = Box::new(Profiles::open(&flows, of, wall_clock).expect("open"));
-        let book = Blocks::open(dir.path().join("blocks.sqlite")).expect("open");
-        let out = Journal::open(
-            std::path::Path::new("/nonexistent/journal"),
-            Box::new(journal.clone()),
-            Lines::WithoutJournald,
-        );
-        let (mut mirroring, lane) =
-            build(&config, &settings, &gauges, &pulse, &Arc::default(), &Duty::default(), out)
-                .expect("there is one");
-        mirroring.pace = Pace {
-            settled: Duration::from_millis(50),
-            follow: Duration::from_millis(200),
-            first_pause: Duration::from_millis(50),
-            longest_pause: Duration::from_millis(400),
-        };
-        mirroring.line.try_within(Duration::from_millis(400));
-        let thread = Some(std::thread::spawn(move || mirroring.run()));
-        let (lane, router, at) = (Some(lane), router.to_owned(), wall_clock());
-        Self { dir, rows, profiles, book, lane, thread, gauges, pulse, journal, router, told: 0, at }
-    }
-
-    /// Tells the database first, so that nothing that is mirrored is newer than what can be read.
-    fn feed(&mut self, records: &[Record]) {
-        self.rows.accept(records).expect("accept");
-        self.profiles.accept(records).expect("accept");
-        self.rows.flush().expect("flush");
-        self.profiles.flush().expect("flush");
-        self.lane.as_mut().expect("it goes on").offer(records, WhenFull::Shed);
-    }
-
-    /// So many pieces of evidence against some dozens of attackers, with a flow for each tenth and an alert for each fiftieth.
-    fn load(&mut self, count: u32) {
-        let mut records = Vec::new();
-        for _ in 0..count {
-            self.told += 1;
-            self.at += 1000;
-            let evidence = Arc::new(self.evidence(self.told));
-            records.push(Record::Evidence(Arc::clone(&evidence)));
-            if self.told.is_multiple_of(10) {
-                records.push(self.flow(self.told));
-            }
-            if self.told.is_multiple_of(50) {
-                // The evidence in an alert may be more than what was told of it.
-                let grown = Evidence { count: 7, revision: evidence.revision + 1, ..(*evidence).clone() };
-                records.push(Record::Alert(Arc::new(self.alert(grown))));
-            }
-        }
-        self.feed(&records);
-    }
-
-    fn evidence(&self, n: u32) -> Evidence {
-        let (at, width) = (PacketTime(self.at), Settings::default().width);
-        let attacker = IpAddr::from([203, 0, 113, (n % 40) as u8]);
-        let mut finding = Finding::new(EvidenceKind::VerticalPortScan, attacker, width.window_of(at), at);
-        finding.victim =
-            Some(slips_core::evidence::Entity::Ip(IpAddr::from([10, 0, (n >> 8) as u8, n as u8])));
-        finding.level = ThreatLevel::High;
-        finding.confidence = Confidence::new(0.1 * f64::from(n % 9) + 0.05);
-        finding.proto = Some(Proto::Tcp);
-        finding.dst_port = Some((n % 7) as u16 + 1);
-        finding.text = format!("scan {n} \\ \"of\" \n ports");
-        finding.uids = vec![format!("Cz{n}").as_str().into(), format!("Ca{n}").as_str().into()];
-        let id = finding.id();
-        let accumulated = f64::from(n % 100) / 7.0;
-        Evidence { id, finding, last_seen: at, count: 1, accumulated, proven: 0.0, revision: 0 }
-    }
-
-    fn alert(&self, evidence: Evidence) -> Alert {
-        let (width, window) = (Settings::default().width, evidence.finding.window);
-        let attacker = evidence.finding.profile;
-        Alert {
-            id: AlertId::derive(attacker, window, u64::from(self.told)),
-            attacker,
-            window,
-            window_start: width.start_of(window),
-            window_end: width.end_of(window),
-            at: evidence.last_seen,
-            cause: Cause::Accumulated,
-            accumulated: 15.25,
-            confidence: Confidence::new(0.5),
-            proof: Proof::Proven,
-            in_conversation: false,
-            near_conversation: false,
-            attacker_is_local: false,
-            evidence: vec![Arc::new(evidence)],
-        }
-    }
-
-    fn flow(&self, n: u32) -> Record {
-        let host = |net: u8, port| Endpoint { addr: IpAddr::from([net, 0, (n >> 8) as u8, n as u8]), port };
-        let mut flow = Flow::new(PacketTime(self.at), Proto::Tcp, host(10, 40_000), host(198, 443));
-        (flow.phase, flow.uid) = (Phase::End, format!("Cf{n}").as_str().into());
-        Record::Events(Arc::new(vec![slips_core::event::Event::Flow(flow)]))
-    }
-
-    fn block(&mut self, net: &str) {
-        let block = NewBlock {
-            net: net.parse().expect("net"),
-            reason: "a test".into(),
-            alert: None,
-            source: "hand".into(),
-            from: self.at,
-            until: Some(wall_clock() + 3_600_000_000),
-            unproven: false,
-            manner: "drop".into(),
-        };
-        self.book.insert(&block).expect("insert");
-        self.gauges.changes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn unblock(&mut self, net: &str) {
-        self.book.lift_all(net.parse().expect("net"), wall_clock()).expect("lift");
-        self.gauges.changes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn key(&self, name: &str) -> String {
-        format!("slips:{}:{name}", self.router)
-    }
-
-    /// What differs between the database and the mirror; nothing if they are equal.
-    fn difference(&self, redis: &Redis) -> Option<String> {
-        let mut link = redis.try_link()?;
-        let link = &mut link;
-        let db = Connection::open(self.dir.path().join("flows.sqlite")).expect("open");
-        let json = |text: Option<String>| text.and_then(|text| serde_json::from_str::<Value>(&text).ok());
-        let mut rows = db
-            .prepare("SELECT id, attacker, window, kind, level, confidence, count, weight, accumulated, last_seen FROM evidence")
-            .expect("rows");
-        let mut rows = rows.query([]).expect("rows");
-        let (mut seen, mut windows) = (0, HashSet::new());
-        while let Some(row) = rows.next().expect("a row") {
-            let text = |at: usize| row.get::<_, String>(at).expect("text");
-            let number = |at: usize| row.get::<_, f64>(at).expect("a number");
-            let window = format!("profile_{}_timewindow{}", text(1), row.get::<_, i64>(2).expect("a window"));
-            let key = self.key(&format!("{window}_evidence"));
-            let told = json(cmd("HGET").arg(&key).arg(text(0)).query(link).expect("an answer"));
-            let Some(told) = told else { return Some(format!("{} is not in {key}", text(0))) };
-            // JSON's reader here may be off by the last bit.
-            let near = |name: &str, at: usize| {
-                told[name].as_f64().is_some_and(|told| (told - number(at)).abs() < 1e-9)
-            };
-            let last_seen = render::iso(PacketTime(row.get(9).expect("a time")));
-            let same = told["evidence_type"] == text(3)
-                && told["threat_level"] == text(4)
-                && near("confidence", 5)
-                && told["count"] == row.get::<_, i64>(6).expect("a count")
-                && near("weight", 7)
-                && near("accumulated_threat_level", 8)
-                && told["last_seen"] == last_seen;
-            if !same {
-                return Some(format!("{told} is another"));
-            }
-            seen += 1;
-            windows.insert((text(1), window));
-        }
-        let mut fields = 0;
-        for (addr, window) in &windows {
-            fields += cmd("HLEN")
-                .arg(self.key(&format!("{window}_evidence")))
-                .query::<i64>(link)
-                .expect("an answer");
-            let all: Vec<String> = cmd("ZRANGE")
-                .arg(self.key(&format!("twsprofile_{addr}")))
-                .arg(0)
-                .arg(-1)
-                .query(link)
-                .expect("an answer");
-            if !all.iter().any(|tw| window.ends_with(&format!("_{tw}"))) {
-                return Some(format!("{window} is not named"));
-            }
-        }
-        if fields != seen {
-            return Some(format!("{fields} pieces of evidence, and not {seen}"));
-        }
-        let set = |link: &mut Link, name: &str| -> HashSet<String> {
-            cmd("ZRANGE").arg(self.key(name)).arg(0).arg(-1).query(link).expect("an answer")
-        };
-        let texts = |db: &Connection, sql: &str| -> HashSet<String> {
-            let mut rows = db.prepare(sql).expect("rows");
-            rows.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("rows")
-        };
-        let alerts = texts(&db, "SELECT id FROM alerts");
-        if set(link, "alerts") != alerts {
-            return Some("other alerts".into());
-        }
-        for id in &alerts {
-            if json(cmd("GET").arg(self.key(&format!("alert_{id}"))).query(link).expect("an answer"))
-                .is_none()
-            {
-                return Some(format!("alert {id} is missing"));
-            }
-        }
-        let profiles = texts(&db, "SELECT addr FROM profiles");
-        if set(link, "profiles") != profiles {
-            return Some(format!("{} profiles, and not {}", set(link, "profiles").len(), profiles.len()));
-        }
-        for addr in &profiles {
-            let addr: IpAddr = addr.parse().expect("an address");
-            let facts = texts(&db, &format!("SELECT facts FROM profiles WHERE addr = '{addr}'"));
-            let facts: Value = serde_json::from_str(facts.iter().next().expect("facts")).expect("facts");
-            let seen: Option<String> =
-                cmd("HGET").arg(self.key(&profile(addr))).arg("last_seen").query(link).expect("an answer");
-            if seen.as_deref() != facts["last_seen"].as_str() {
-                return Some(format!("{addr} was seen {seen:?}"));
-            }
-        }
-        let book = Connection::open(self.dir.path().join("blocks.sqlite")).expect("open");
-        let blocks = texts(&book, "SELECT net FROM blocks WHERE state = 'live'");
-        if set(link, "blocked_ips") != blocks {
-            return Some(format!("blocked are {:?}", set(link, "blocked_ips")));
-        }
-        for net in &blocks {
-            if json(cmd("GET").arg(self.key(&format!("block_{net}"))).query(link).expect("an answer"))
-                .is_none()
-            {
-                return Some(format!("the block of {net} is missing"));
-            }
-        }
-        None
-    }
-
-    fn becomes_equal(&self, redis: &Redis) {
-        let mut last = None;
-        let end = steady() + DEADLINE;
-        loop {
-            last = self.difference(redis).or_else(|| last.take().filter(|_| redis.try_link().is_none()));
-            if last.is_none() {
-                return;
-            }
-            assert!(steady() < end, "not equal: {last:?}; journal: {}", self.said());
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
-    }
-
-    fn said(&self) -> String {
-        String::from_utf8_lossy(&self.journal.0.lock().expect("no panic")).into_owned()
-    }
-
-    fn shown(&self) -> String {
-        self.pulse.redis.lock().expect("no panic").clone()
-    }
-
-    /// How often the journal was told this.
-    fn times(&self, words: &str) -> usize {
-        self.said().lines().filter(|line| line.contains(words)).count()
-    }
-
-    /// Ends it as a daemon ends.
-    fn end(&mut self) {
-        drop(self.lane.take());
-        self.thread.take().map(JoinHandle::join).transpose().expect("it ends");
-    }
-}
-
-fn both(router: &str) -> (Redis, Bench, tempfile::TempDir) {
-    let dir = tempfile::tempdir().expect("dir");
-    let redis = Redis::start(dir.path().join("redis.sock"));
-    let bench = Bench::new(&format!("unix://{}", redis.socket.display()), router);
-    (redis, bench, dir)
-}
+use bench::{Bench, both, have_redis, until};
 
 #[test]
 fn the_mirror_is_equal_after_load_and_every_key_ends_some_day() {
@@ -457,8 +67,8 @@ fn a_redis_that_is_killed_and_comes_back_empty_is_filled_again() {
     assert_eq!((bench.times("detection goes on"), bench.times("is there again")), (3, 3), "{}", bench.said());
 }
 
-/// The outage of ten minutes, in short: the pauses between two tries are bounded by 400 ms here and by 30 s there, and an outage that lasts
-/// for a hundred of them is no other than one of twenty.
+/// An outage in short: the pauses between two tries are bounded by 400 ms here and by 5 s there, and an outage that lasts for a hundred of them is no
+/// other than one of twenty. `SLIPS_OUTAGE_SECONDS=600` has a long one; the whole daemon through it is `tests/bench/outage.py`.
 #[test]
 fn a_long_outage_is_told_once_and_what_did_not_fit_is_counted_and_read_again() {
     if !have_redis("a_long_outage_is_told_once_and_what_did_not_fit_is_counted_and_read_again") {
@@ -468,7 +78,9 @@ fn a_long_outage_is_told_once_and_what_did_not_fit_is_counted_and_read_again() {
     bench.load(50);
     bench.becomes_equal(&redis);
     redis.kill();
-    let end = steady() + Duration::from_secs(10);
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the test says how long")]
+    let long = std::env::var("SLIPS_OUTAGE_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let end = steady() + Duration::from_secs(long.unwrap_or(10));
     while steady() < end {
         bench.load(20);
         std::thread::park_timeout(Duration::from_millis(50));
@@ -592,4 +204,54 @@ fn several_routers_share_one_redis() {
     until("both are heard of", || {
         redis.ask::<Vec<String>>(&["ZRANGEBYLEX", "slips:routers", "-", "+"]).len() == 2
     });
+}
+
+#[test]
+fn more_blocks_than_are_sent_at_a_time_are_all_there_and_those_that_are_lifted_are_not() {
+    if !have_redis("more_blocks_than_are_sent_at_a_time_are_all_there_and_those_that_are_lifted_are_not") {
+        return;
+    }
+    let (mut redis, mut bench, _dir) = both("gw1");
+    let net = |n: u32| IpAddr::from((0xc633_0000 + n).to_be_bytes()).to_string();
+    (0..700).for_each(|n| bench.block(&net(n)));
+    bench.load(1);
+    bench.becomes_equal(&redis);
+    (0..400).for_each(|n| bench.unblock(&net(n)));
+    bench.becomes_equal(&redis);
+    // After an outage Redis has what is over and lacks what is new.
+    redis.ask::<()>(&["ZADD", "slips:gw1:blocked_ips", "9999999999", "192.0.2.1", "9999999999", "nonsense"]);
+    redis.kill();
+    (400..700).for_each(|n| bench.unblock(&net(n)));
+    (700..1000).for_each(|n| bench.block(&net(n)));
+    redis.restart();
+    bench.becomes_equal(&redis);
+}
+
+#[test]
+fn what_somebody_else_put_in_our_keys_is_taken_away_and_harms_nothing_else() {
+    if !have_redis("what_somebody_else_put_in_our_keys_is_taken_away_and_harms_nothing_else") {
+        return;
+    }
+    let (redis, mut bench, _dir) = both("gw1");
+    bench.block("203.0.113.7");
+    bench.load(200);
+    bench.becomes_equal(&redis);
+    for key in ["alerts", "profiles", "blocked_ips", "accumulated_threat_levels", "twsprofile_203.0.113.5"] {
+        redis.ask::<()>(&["SET", &bench.key(key), "theirs"]);
+    }
+    redis.ask::<()>(&["DEL", "slips:gw1:statistics"]);
+    redis.ask::<()>(&["LPUSH", "slips:gw1:statistics", "theirs"]);
+    redis.ask::<()>(&["SET", "theirs", "stays"]);
+    bench.load(200);
+    let type_of = |key: &str| redis.ask::<String>(&["TYPE", &bench.key(key)]);
+    until("they are what they should be", || {
+        let sets =
+            ["alerts", "profiles", "blocked_ips", "accumulated_threat_levels", "twsprofile_203.0.113.5"];
+        sets.into_iter().all(|key| type_of(key) == "zset") && type_of("statistics") == "hash"
+    });
+    bench.becomes_equal(&redis);
+    let counted = || redis.ask::<Option<u64>>(&["HGET", "slips:gw1:statistics", "keys_of_another_type"]);
+    until("it is counted", || counted().is_some_and(|count| count >= 6));
+    assert_eq!(redis.ask::<String>(&["GET", "theirs"]), "stays");
+    assert_eq!((bench.times("of another type"), bench.shown().as_str()), (1, ""), "{}", bench.said());
 }

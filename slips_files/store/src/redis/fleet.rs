@@ -3,12 +3,10 @@
 //! Pure: texts come in and go out. Another router may be hostile, broken or of another version, so nothing is longer than it may be, and what
 //! makes no sense is not read.
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use slips_core::addr::Net;
 
-use super::signature::{unhex, verifies};
+use super::signature::{is_signed, sign};
 use super::{VERSION, Word};
 use crate::render::escape;
 
@@ -195,16 +193,6 @@ fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, &'static str>
         return Err("it is of another version");
     }
     serde_json::from_slice(text).map_err(|_| "it is not what it should be")
-}
-
-fn sign(secret: &str, text: &str) -> String {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn is_signed(secret: &str, text: &str, signature: &str) -> bool {
-    unhex(signature).is_some_and(|signature| verifies(secret, text, &signature))
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! The mirror of one router read back: what its standby takes over. What is not as we write it is left out and counted.
+//!
+//! With a secret that is all that is not sealed by it. Without one whoever writes Redis may have written it, so nothing of it is proven.
 
 use std::net::IpAddr;
 
@@ -11,6 +13,8 @@ use slips_core::time::{PacketTime, WindowId};
 
 use super::VERSION;
 use super::message::{AlertTold, BlockTold, EvidenceTold, Party};
+use super::mirror::{ALERT, BLOCK, EVIDENCE};
+use super::signature::is_sealed;
 use crate::render::from_iso;
 
 /// Longest text that is taken over, in bytes.
@@ -35,20 +39,27 @@ pub struct AlertLeft {
     pub evidence: Vec<EvidenceId>,
 }
 
+/// Whether somebody of ours wrote it, as far as that can be known.
+fn is_ours(secret: Option<&str>, what: &str, text: &[u8]) -> bool {
+    secret.is_none_or(|secret| std::str::from_utf8(text).is_ok_and(|text| is_sealed(secret, what, text)))
+}
+
 /// Reads an alert.
-pub fn alert(text: &[u8]) -> Option<AlertLeft> {
+pub fn alert(text: &[u8], secret: Option<&str>) -> Option<AlertLeft> {
+    is_ours(secret, ALERT, text).then_some(())?;
     let told: AlertTold = serde_json::from_slice(text).ok()?;
     (told.version == VERSION).then_some(())?;
     Some(AlertLeft {
         at: from_iso(&told.last_flow_datetime)?,
-        proof: proof(told.proven),
+        proof: proof(told.proven && secret.is_some()),
         evidence: told.correl_id.iter().filter_map(|id| from_uuid(id).map(EvidenceId)).collect(),
         id: told.id,
     })
 }
 
 /// Reads an evidence against this attacker in this window.
-pub fn evidence(text: &[u8], attacker: IpAddr, window: WindowId) -> Option<Evidence> {
+pub fn evidence(text: &[u8], attacker: IpAddr, window: WindowId, secret: Option<&str>) -> Option<Evidence> {
+    is_ours(secret, EVIDENCE, text).then_some(())?;
     let told: EvidenceTold = serde_json::from_slice(text).ok()?;
     let is_his = told.version == VERSION
         && told.timewindow.number == window.0
@@ -72,7 +83,7 @@ pub fn evidence(text: &[u8], attacker: IpAddr, window: WindowId) -> Option<Evide
         text: told.description,
         uids,
         related: told.rel_id.iter().take(MAX_UIDS).filter_map(|id| from_uuid(id).map(EvidenceId)).collect(),
-        proof: proof(told.proven),
+        proof: proof(told.proven && secret.is_some()),
         again: Again::Counts,
         ..Finding::new(
             EvidenceKind::from_name(&told.evidence_type)?,
@@ -110,7 +121,8 @@ pub struct BlockLeft {
 }
 
 /// Reads a block of this network.
-pub fn block(text: &[u8], net: &str) -> Option<BlockLeft> {
+pub fn block(text: &[u8], net: &str, secret: Option<&str>) -> Option<BlockLeft> {
+    is_ours(secret, BLOCK, text).then_some(())?;
     let told: BlockTold = serde_json::from_slice(text).ok()?;
     if told.version != VERSION || told.ip != net || !told.block {
         return None;
@@ -127,7 +139,7 @@ pub fn block(text: &[u8], net: &str) -> Option<BlockLeft> {
         reason: short(told.reason, 400),
         alert: told.alert.as_deref().and_then(from_uuid).map(AlertId),
         manner: short(told.manner, 16),
-        unproven: told.unproven,
+        unproven: told.unproven || secret.is_none(),
         until,
     })
 }
@@ -171,6 +183,7 @@ fn from_uuid(text: &str) -> Option<u128> {
 mod tests {
     use super::super::Word;
     use super::super::message::json;
+    use super::super::signature::seal;
     use super::*;
     use slips_core::time::WindowWidth;
 
@@ -202,14 +215,21 @@ mod tests {
         }
     }
 
+    const SECRET: Option<&str> = Some("0123456789abcdef");
+
+    fn sealed(what: &str, json: &str) -> String {
+        seal(SECRET.expect("one"), what, json)
+    }
+
     #[test]
     fn an_evidence_comes_back_as_it_was() {
         let (found, router) = (found(), Word::default());
         let (attacker, window) = (IpAddr::from([203, 0, 113, 9]), found.finding.window);
         let text = json(&EvidenceTold::new(&found, &router, WindowWidth::HOUR));
-        assert_eq!(evidence(text.as_bytes(), attacker, window), Some(found.clone()));
-        assert_eq!(evidence(text.as_bytes(), IpAddr::from([203, 0, 113, 8]), window), None);
-        assert_eq!(evidence(text.as_bytes(), attacker, WindowId(0)), None);
+        let read = |text: &str, attacker, window, secret| evidence(text.as_bytes(), attacker, window, secret);
+        assert_eq!(read(&sealed(EVIDENCE, &text), attacker, window, SECRET), Some(found.clone()));
+        assert_eq!(read(&sealed(EVIDENCE, &text), IpAddr::from([203, 0, 113, 8]), window, SECRET), None);
+        assert_eq!(read(&sealed(EVIDENCE, &text), attacker, WindowId(0), SECRET), None);
         for (from, to) in [
             ("PASSWORD_GUESSING", "NONE"),
             ("\"high\"", "\"worst\""),
@@ -219,8 +239,20 @@ mod tests {
         ] {
             let wrong = text.replacen(from, to, 1);
             assert_ne!(wrong, text, "{from}");
-            assert_eq!(evidence(wrong.as_bytes(), attacker, window), None, "{to}");
+            assert_eq!(read(&wrong, attacker, window, None), None, "{to}");
         }
+    }
+
+    #[test]
+    fn what_another_one_wrote_is_not_believed_and_without_a_secret_nothing_is_proven() {
+        let (found, router) = (found(), Word::default());
+        let (attacker, window) = (IpAddr::from([203, 0, 113, 9]), found.finding.window);
+        let text = json(&EvidenceTold::new(&found, &router, WindowWidth::HOUR));
+        let read = |text: &str, secret| evidence(text.as_bytes(), attacker, window, secret);
+        assert_eq!(read(&text, SECRET), None, "unsigned");
+        assert_eq!(read(&sealed(ALERT, &text), SECRET), None, "signed as something else");
+        assert_eq!(read(&sealed(EVIDENCE, &text).replace("0.75", "0.95"), SECRET), None, "changed");
+        assert_eq!(read(&text, None).map(|found| found.finding.proof), Some(Proof::Unproven));
     }
 
     #[test]
@@ -247,18 +279,25 @@ mod tests {
             from: "2026-01-02T10:00:00.000000Z".into(),
             until: Some("2026-01-02T11:00:00.000000Z".into()),
         };
-        let left = block(json(&told).as_bytes(), "203.0.113.9").expect("read");
+        let text = sealed(BLOCK, &json(&told));
+        let left = block(text.as_bytes(), "203.0.113.9", SECRET).expect("read");
         assert_eq!((left.alert, left.source.as_str()), (Some(AlertId(9)), "alert"));
         assert_eq!(left.until.map(|until| crate::render::iso(PacketTime(until))), told.until);
-        assert_eq!(block(json(&told).as_bytes(), "203.0.113.8"), None);
-        assert_eq!(block(b"{}", "203.0.113.9"), None);
+        assert_eq!(block(text.as_bytes(), "203.0.113.8", SECRET), None);
+        assert_eq!(block(json(&told).as_bytes(), "203.0.113.9", SECRET), None);
+        assert_eq!(block(json(&told).as_bytes(), "203.0.113.9", None).map(|left| left.unproven), Some(true));
+        assert!(!left.unproven);
+        assert_eq!(block(b"{}", "203.0.113.9", None), None);
     }
 
     proptest::proptest! {
         #[test]
         fn no_text_at_all_does_harm(text in "\\PC*|[{}\":,a-z0-9]{0,200}") {
             let addr = IpAddr::from([0, 0, 0, 0]);
-            let _ = (evidence(text.as_bytes(), addr, WindowId(0)), alert(text.as_bytes()), block(text.as_bytes(), "::"));
+            for secret in [SECRET, None] {
+                let _ = evidence(text.as_bytes(), addr, WindowId(0), secret);
+                let _ = (alert(text.as_bytes(), secret), block(text.as_bytes(), "::", secret));
+            }
             let _ = (of_profile_window(&text), from_uuid(&text));
         }
     }

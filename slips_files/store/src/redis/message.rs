@@ -6,6 +6,7 @@ use slips_core::addr::LocalNets;
 use slips_core::alert::{Alert, Cause};
 use slips_core::event::Event;
 use slips_core::evidence::{Entity, Evidence, Proof};
+use slips_core::flow::Phase;
 use slips_core::time::{PacketTime, WindowId, WindowWidth};
 
 use super::keys::{Channel, profile, timewindow};
@@ -221,6 +222,11 @@ impl BlockTold {
 /// JSON of what cannot fail to be JSON.
 pub(super) fn json(told: &impl Serialize) -> String {
     serde_json::to_string(told).unwrap_or_default()
+}
+
+/// Whether it is told of later: a flow that has not ended.
+pub(super) fn goes_on(event: &Event) -> bool {
+    matches!(event, Event::Flow(flow) if flow.phase != Phase::End)
 }
 
 /// The channel of an event, and what is told there; none for what has no channel, or still goes on.

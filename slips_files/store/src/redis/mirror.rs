@@ -1,10 +1,15 @@
 //! What becomes of a record: commands for Redis. No I/O, no clock: whoever has the connection takes the commands and sends them.
+//!
+//! A key and its time to live are one transaction, so that none is left behind that never ends. Each is a transaction of its own: what Redis
+//! refuses of one key harms no other.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod blocks;
+
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use ::redis::{Cmd, cmd};
-use slips_core::addr::{LocalNets, Net};
+use slips_core::addr::LocalNets;
 use slips_core::alert::Alert;
 use slips_core::event::Event;
 use slips_core::evidence::Evidence;
@@ -12,11 +17,12 @@ use slips_core::record::{Record, Stats};
 use slips_core::time::{PacketTime, WindowId, WindowWidth};
 
 use super::keys::{Channel, Keys, profile, profile_window, timewindow};
-use super::message::{self, AlertTold, BlockTold, EvidenceTold, json};
+use super::message::{self, AlertTold, EvidenceTold, json};
+use super::signature::seal;
 use super::{VERSION, Word};
 use crate::profiles::Facts;
 use crate::render::iso;
-use crate::sqlite::Block;
+use blocks::Blocks;
 
 /// Attackers in open windows whose sums are mirrored; of more, the sums are not.
 const MOST_SUMS: usize = 65_536;
@@ -36,7 +42,17 @@ pub struct MirrorSettings {
     pub width: WindowWidth,
     /// Which networks are ours.
     pub local: LocalNets,
+    /// By which evidence, alerts and blocks are sealed, for who stands by.
+    pub secret: Option<String>,
 }
+
+/// What is sealed, so that none of it is taken for another.
+pub(super) const EVIDENCE: &str = "mirrored evidence";
+pub(super) const ALERT: &str = "mirrored alert";
+pub(super) const BLOCK: &str = "mirrored block";
+
+/// Members of a set, and fields of a hash, that are written at once.
+const TOGETHER: usize = 128;
 
 /// See the module.
 pub struct Mirror {
@@ -46,8 +62,7 @@ pub struct Mirror {
     evidence: u64,
     alerts: u64,
     stats: Stats,
-    /// The blocks that were told, with a mark of how each stood.
-    blocks: BTreeMap<Net, (i64, bool)>,
+    blocks: Blocks,
     listened: HashSet<Channel>,
     /// Messages about traffic that may still be made in this second.
     traffic: u32,
@@ -65,7 +80,7 @@ impl Mirror {
             evidence: 0,
             alerts: 0,
             stats: Stats::default(),
-            blocks: BTreeMap::new(),
+            blocks: Blocks::default(),
             listened: HashSet::new(),
             traffic: MOST_TRAFFIC,
             untold: 0,
@@ -106,6 +121,25 @@ impl Mirror {
         self.untold
     }
 
+    /// Takes a record while Redis is away: what is known here alone is kept, and nothing is made of it.
+    pub fn note(&mut self, record: &Record) {
+        match record {
+            Record::Evidence(evidence) => {
+                self.evidence += u64::from(evidence.revision == 0);
+                if let Some(attacker) = evidence.finding.attacker.ip() {
+                    self.keep_sum(attacker, evidence.finding.window, evidence.accumulated);
+                }
+            }
+            Record::Alert(alert) => {
+                self.alerts += 1;
+                self.keep_sum(alert.attacker, alert.window, 0.0);
+            }
+            Record::WindowClosed { window, .. } => self.sums.retain(|(_, of), _| of != window),
+            Record::Stats(stats) => self.stats = Stats::clone(stats),
+            Record::ProfileNew { .. } | Record::Events(_) | Record::Spared { .. } | Record::TookOver => {}
+        }
+    }
+
     /// Takes a record.
     pub fn take(&mut self, record: &Record, out: &mut Vec<Cmd>) {
         match record {
@@ -135,13 +169,17 @@ impl Mirror {
 
     fn alert(&mut self, alert: &Alert, out: &mut Vec<Cmd>) {
         // It names evidence as it stood then, which may be more than was told.
-        for evidence in &alert.evidence {
-            let told = EvidenceTold::new(evidence, self.router(), self.settings.width);
-            let (key, text) = (self.keys().evidence(alert.attacker, alert.window), json(&told));
-            out.push(hset(&key, &told.id, &text));
-            self.touch(told.id);
+        let key = self.keys().evidence(alert.attacker, alert.window);
+        for some in alert.evidence.chunks(TOGETHER) {
+            let mut hset = cmd("HSET");
+            hset.arg(&key);
+            for evidence in some {
+                let told = EvidenceTold::new(evidence, self.router(), self.settings.width);
+                hset.arg(&told.id).arg(self.sealed(EVIDENCE, json(&told)));
+                self.touch(told.id);
+            }
+            self.keep(&key, [hset], out);
         }
-        self.expire(&self.keys().evidence(alert.attacker, alert.window), out);
         let mut told = AlertTold::new(alert, self.router());
         self.put_alert(&told, alert.at, out);
         self.alerts += 1;
@@ -152,65 +190,88 @@ impl Mirror {
         out.push(publish(Channel::Alert, &json(&told)));
     }
 
+    /// As it is kept for who stands by: with a secret nobody else can have written it.
+    fn sealed(&self, what: &str, json: String) -> String {
+        match &self.settings.secret {
+            Some(secret) => seal(secret, what, &json),
+            None => json,
+        }
+    }
+
     /// An evidence as it stands, wherever that is known from.
     pub(super) fn put_evidence(&self, told: &EvidenceTold, attacker: Option<IpAddr>, out: &mut Vec<Cmd>) {
         let window = WindowId(told.timewindow.number);
-        let Some(attacker) = attacker else {
-            let key = self.keys().evidence_of_none(window);
-            out.push(hset(&key, &told.id, &json(told)));
-            return self.expire(&key, out);
+        let text = self.sealed(EVIDENCE, json(told));
+        let key = match attacker {
+            Some(attacker) => self.keys().evidence(attacker, window),
+            None => self.keys().evidence_of_none(window),
         };
-        let key = self.keys().evidence(attacker, window);
-        out.push(hset(&key, &told.id, &json(told)));
-        self.expire(&key, out);
-        self.put_window(attacker, window, out);
+        self.keep(&key, [hset(&key, &told.id, &text)], out);
+        if let Some(attacker) = attacker {
+            self.put_window(attacker, window, None, out);
+        }
     }
 
-    fn put_window(&self, attacker: IpAddr, window: WindowId, out: &mut Vec<Cmd>) {
+    /// That there is something against an address in a window, and an alert of it.
+    fn put_window(
+        &self,
+        attacker: IpAddr,
+        window: WindowId,
+        alert: Option<(&str, PacketTime)>,
+        out: &mut Vec<Cmd>,
+    ) {
         let width = self.settings.width;
         let (all, one) = (self.keys().windows(attacker), self.keys().window(attacker, window));
-        out.push(zadd(&all, seconds(width.start_of(window)), &timewindow(window)));
-        self.expire(&all, out);
+        let start = width.start_of(window);
+        // Whoever attacks for months keeps the set alive, but not all windows in it.
+        let over = rem_before(&all, seconds(start) - self.settings.ttl as f64);
+        self.keep(&all, [zadd(&all, seconds(start), &timewindow(window)), over], out);
         let mut hset = cmd("HSET");
-        hset.arg(&one).arg("start_time").arg(iso(width.start_of(window)));
-        hset.arg("end_time").arg(iso(width.end_of(window)));
-        out.push(hset);
-        self.expire(&one, out);
+        hset.arg(&one).arg("start_time").arg(iso(start)).arg("end_time").arg(iso(width.end_of(window)));
+        if let Some((id, at)) = alert {
+            hset.arg(format!("alert_{id}")).arg(iso(at));
+        }
+        self.keep(&one, [hset], out);
     }
 
     /// An alert, wherever it is known from.
     pub(super) fn put_alert(&self, told: &AlertTold, at: PacketTime, out: &mut Vec<Cmd>) {
         let (alerts, alert) = (self.keys().alerts(), self.keys().alert_named(&told.id));
-        self.put(alert, &json(told), out);
-        out.push(zadd(&alerts, seconds(at), &told.id));
-        self.expire(&alerts, out);
-        let Ok(attacker) = told.profile.ip.parse() else { return };
-        let window = WindowId(told.timewindow.number);
-        self.put_window(attacker, window, out);
-        out.push(hset(&self.keys().window(attacker, window), &format!("alert_{}", told.id), &iso(at)));
+        self.put(alert, &self.sealed(ALERT, json(told)), out);
+        self.keep(&alerts, [zadd(&alerts, seconds(at), &told.id)], out);
+        if let Ok(attacker) = told.profile.ip.parse() {
+            self.put_window(attacker, WindowId(told.timewindow.number), Some((&told.id, at)), out);
+        }
+    }
+
+    /// Whether there is room for it.
+    fn keep_sum(&mut self, attacker: IpAddr, window: WindowId, sum: f64) -> bool {
+        if self.sums.len() >= MOST_SUMS && !self.sums.contains_key(&(attacker, window)) {
+            return false;
+        }
+        self.sums.insert((attacker, window), sum);
+        true
     }
 
     fn put_sum(&mut self, attacker: IpAddr, window: WindowId, sum: f64, out: &mut Vec<Cmd>) {
-        if self.sums.len() >= MOST_SUMS && !self.sums.contains_key(&(attacker, window)) {
-            return;
+        if self.keep_sum(attacker, window, sum) {
+            let key = self.keys().accumulated();
+            self.keep(&key, [zadd(&key, sum, &profile_window(attacker, window))], out);
         }
-        self.sums.insert((attacker, window), sum);
-        let key = self.keys().accumulated();
-        out.push(zadd(&key, sum, &profile_window(attacker, window)));
-        self.expire(&key, out);
     }
 
     fn closed(&mut self, window: WindowId, at: PacketTime, out: &mut Vec<Cmd>) {
         let key = self.keys().accumulated();
-        self.sums.retain(|(attacker, of), _| {
-            let stays = *of != window;
-            if !stays {
-                let mut zrem = cmd("ZREM");
-                zrem.arg(&key).arg(profile_window(*attacker, window));
-                out.push(zrem);
-            }
-            stays
-        });
+        let over: Vec<String> = self
+            .sums
+            .extract_if(|(_, of), _| *of == window)
+            .map(|((attacker, _), _)| profile_window(attacker, window))
+            .collect();
+        for some in over.chunks(TOGETHER) {
+            let mut zrem = cmd("ZREM");
+            zrem.arg(&key).arg(some);
+            out.push(zrem);
+        }
         let told = format!(
             "{{\"version\":{VERSION},\"router\":\"{}\",\"twid\":\"{}\",\"start_time\":\"{}\",\"end_time\":\"{}\",\"at\":\"{}\"}}",
             self.router(),
@@ -237,15 +298,13 @@ impl Mirror {
 
     fn event(&mut self, event: &Event, out: &mut Vec<Cmd>) {
         let Some(channel) = message::channel_of(event) else { return };
-        if !self.listened.contains(&channel) {
+        // Before anything is made of it.
+        if !self.listened.contains(&channel) || message::goes_on(event) || !self.may_tell(channel) {
             return;
         }
-        let Some((channel, told)) =
+        if let Some((channel, told)) =
             message::traffic(event, &self.settings.local, self.router(), self.settings.width)
-        else {
-            return;
-        };
-        if self.may_tell(channel) {
+        {
             out.push(publish(channel, &told));
         }
     }
@@ -275,8 +334,7 @@ impl Mirror {
         );
         out.push(set(&self.keys().alive(), &told, ALIVE));
         let routers = self.keys().routers();
-        out.push(zadd(&routers, seconds(PacketTime(now)), &router));
-        self.expire(&routers, out);
+        self.keep(&routers, [zadd(&routers, seconds(PacketTime(now)), &router)], out);
         let statistics = self.keys().statistics();
         let mut hset = cmd("HSET");
         hset.arg(&statistics);
@@ -296,17 +354,14 @@ impl Mirror {
         {
             hset.arg(name).arg(*figure);
         }
-        out.push(hset);
-        self.expire(&statistics, out);
+        self.keep(&statistics, [hset], out);
     }
 
     /// Each minute: what in the long sorted sets was not heard of for longer than keys live is taken out, and what only stands still lives on.
     pub fn sweep(&self, now: i64, out: &mut Vec<Cmd>) {
         let before = seconds(PacketTime(now)) - self.settings.ttl as f64;
         for key in [self.keys().profiles(), self.keys().alerts(), self.keys().routers()] {
-            let mut sweep = cmd("ZREMRANGEBYSCORE");
-            sweep.arg(key).arg("-inf").arg(format!("({before}"));
-            out.push(sweep);
+            out.push(rem_before(&key, before));
         }
         for key in [
             self.keys().analysis(),
@@ -327,8 +382,7 @@ impl Mirror {
         for (name, fact) in facts {
             hset.arg(name).arg(fact);
         }
-        out.push(hset);
-        self.expire(&key, out);
+        self.keep(&key, [hset], out);
     }
 
     /// Profiles as the database has them.
@@ -341,85 +395,10 @@ impl Mirror {
             for (name, fact) in fields(facts) {
                 hset.arg(name).arg(fact);
             }
-            out.push(hset);
-            self.expire(&key, out);
-            out.push(zadd(&all, seconds(*last), &addr.to_string()));
+            // What is not known any more is not left behind.
+            self.keep(&key, [del(&key), hset], out);
+            self.keep(&all, [zadd(&all, seconds(*last), &addr.to_string())], out);
         }
-        if !profiles.is_empty() {
-            self.expire(&all, out);
-        }
-    }
-
-    /// The blocks that stand, as the book has them: what is new, changed or over is told. Wall time, in microseconds.
-    pub fn blocks(&mut self, standing: &[Block], now: i64, out: &mut Vec<Cmd>) {
-        let mut strongest: BTreeMap<Net, &Block> = BTreeMap::new();
-        for block in standing {
-            let held = strongest.entry(block.asked.net).or_insert(block);
-            if until(block) > until(held) {
-                *held = block;
-            }
-        }
-        let over: Vec<Net> = self.blocks.keys().filter(|net| !strongest.contains_key(net)).copied().collect();
-        for net in over {
-            let lifted = self.blocks.remove(&net).is_some_and(|(until, _)| until > now);
-            self.unblock(net, if lifted { "lifted" } else { "its time is over" }, out);
-        }
-        for (net, block) in strongest {
-            let mark = (until(block), block.asked.unproven);
-            if self.blocks.insert(net, mark) != Some(mark) {
-                let told = BlockTold::new(block, self.router());
-                out.push(publish(Channel::Blocking, &json(&told)));
-                self.put_block(block, now, out);
-            }
-        }
-        out.push(self.sweep_blocks(now));
-    }
-
-    fn put_block(&self, block: &Block, now: i64, out: &mut Vec<Cmd>) {
-        let (all, key) = (self.keys().blocked(), self.keys().block(block.asked.net));
-        let until = until(block);
-        // One without an end lives as long as other keys, and is set anew before that.
-        let left = u64::try_from(until.saturating_sub(now) / 1_000_000).unwrap_or(0).saturating_add(1);
-        let told = BlockTold::new(block, self.router());
-        out.push(set(&key, &json(&told), left.min(self.settings.ttl.max(1))));
-        out.push(zadd(&all, seconds(PacketTime(until)), &block.asked.net.to_string()));
-        self.expire(&all, out);
-    }
-
-    fn unblock(&self, net: Net, why: &str, out: &mut Vec<Cmd>) {
-        self.take_block(&net.to_string(), out);
-        let told = format!(
-            "{{\"version\":{VERSION},\"router\":\"{}\",\"ip\":\"{net}\",\"block\":false,\"reason\":\"{why}\"}}",
-            self.router(),
-        );
-        out.push(publish(Channel::Blocking, &told));
-    }
-
-    fn sweep_blocks(&self, now: i64) -> Cmd {
-        let mut sweep = cmd("ZREMRANGEBYSCORE");
-        sweep.arg(self.keys().blocked()).arg("-inf").arg(seconds(PacketTime(now)));
-        sweep
-    }
-
-    fn take_block(&self, net: &str, out: &mut Vec<Cmd>) {
-        let mut zrem = cmd("ZREM");
-        zrem.arg(self.keys().blocked()).arg(net);
-        out.push(zrem);
-        if let Ok(net) = net.parse() {
-            let mut del = cmd("DEL");
-            del.arg(self.keys().block(net));
-            out.push(del);
-        }
-    }
-
-    /// Sends all blocks anew, and takes out what Redis has beside them; also because some stand for longer than keys live.
-    pub fn renew_blocks(&self, standing: &[Block], had: &[String], now: i64, out: &mut Vec<Cmd>) {
-        let stands: HashSet<String> = standing.iter().map(|block| block.asked.net.to_string()).collect();
-        had.iter().filter(|net| !stands.contains(*net)).for_each(|net| self.take_block(net, out));
-        let mut sorted: Vec<&Block> = standing.iter().collect();
-        // Of several of one network the last to end is put last.
-        sorted.sort_by_key(|block| until(block));
-        sorted.into_iter().for_each(|block| self.put_block(block, now, out));
     }
 
     /// From now on until the end of the [`Replay`](super::Replay) that follows it is remembered what changes.
@@ -430,13 +409,16 @@ impl Mirror {
     /// What is known here alone is sent anew.
     pub fn renew(&self, out: &mut Vec<Cmd>) {
         let key = self.keys().accumulated();
-        let mut del = cmd("DEL");
-        del.arg(&key);
-        out.push(del);
-        for ((attacker, window), sum) in &self.sums {
-            out.push(zadd(&key, *sum, &profile_window(*attacker, *window)));
+        out.push(del(&key));
+        let mut sums = self.sums.iter().peekable();
+        while sums.peek().is_some() {
+            let mut zadd = cmd("ZADD");
+            zadd.arg(&key);
+            for ((attacker, window), sum) in sums.by_ref().take(TOGETHER) {
+                zadd.arg(*sum).arg(profile_window(*attacker, *window));
+            }
+            self.keep(&key, [zadd], out);
         }
-        self.expire(&key, out);
         self.put(self.keys().number_of_evidence(), &self.evidence.to_string(), out);
         self.put(self.keys().number_of_alerts(), &self.alerts.to_string(), out);
     }
@@ -463,6 +445,14 @@ impl Mirror {
         out.push(set(&key, text, self.settings.ttl));
     }
 
+    /// Changes a key and says how long it lives, both or neither.
+    fn keep<const N: usize>(&self, key: &str, changes: [Cmd; N], out: &mut Vec<Cmd>) {
+        out.push(cmd("MULTI"));
+        out.extend(changes);
+        self.expire(key, out);
+        out.push(cmd("EXEC"));
+    }
+
     fn expire(&self, key: &str, out: &mut Vec<Cmd>) {
         let mut expire = cmd("EXPIRE");
         expire.arg(key).arg(self.settings.ttl);
@@ -486,11 +476,6 @@ pub(super) fn fields(facts: &Facts) -> Vec<(String, String)> {
         other => other.to_string(),
     };
     all.into_iter().filter(|(_, value)| known(value)).map(|(name, value)| (name, text(value))).collect()
-}
-
-/// When a block ends, in microseconds; one without an end does so in the far future.
-fn until(block: &Block) -> i64 {
-    block.asked.until.unwrap_or(i64::MAX / 2)
 }
 
 /// As Redis' sorted sets take it.
@@ -521,3 +506,19 @@ fn zadd(key: &str, score: f64, member: &str) -> Cmd {
     zadd.arg(key).arg(score).arg(member);
     zadd
 }
+
+fn del(key: &str) -> Cmd {
+    let mut del = cmd("DEL");
+    del.arg(key);
+    del
+}
+
+/// Takes out of a sorted set what is older.
+fn rem_before(key: &str, seconds: f64) -> Cmd {
+    let mut rem = cmd("ZREMRANGEBYSCORE");
+    rem.arg(key).arg("-inf").arg(format!("({seconds}"));
+    rem
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use slips_core::time::PacketTime;
 
 use super::mirror::Mirror;
 use crate::sink::StoreError;
-use crate::sqlite::{Block, Stories};
+use crate::sqlite::Stories;
 
 /// Of each kind so much is sent anew at most, the newest.
 pub const MOST_EVIDENCE: u32 = 20_000;
@@ -36,16 +36,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Begins one, of what the database knows of the time for which keys live. `had` are the networks that Redis has as blocked, `standing`
-    /// those that are; wall time in microseconds.
-    pub fn begin(
-        mirror: &mut Mirror,
-        database: &Path,
-        (had, standing): (&[String], &[Block]),
-        now: i64,
-        out: &mut Vec<Cmd>,
-    ) -> Self {
-        mirror.renew_blocks(standing, had, now, out);
+    /// Begins one, of what the database knows of the time for which keys live; wall time in microseconds.
+    pub fn begin(mirror: &Mirror, database: &Path, now: i64) -> Self {
         let ttl = i64::try_from(mirror.settings().ttl).unwrap_or(i64::MAX / 1_000_000);
         let since = PacketTime(now.saturating_sub(ttl.saturating_mul(1_000_000)));
         let stage = Stage::Evidence { before: i64::MAX, left: MOST_EVIDENCE };

@@ -2,15 +2,18 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError, RedisResult};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::time::TimeVal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::server::Place;
 
@@ -96,7 +99,6 @@ pub(super) enum Wire {
 
 impl Wire {
     pub(super) fn open(place: &Place, patience: Patience, clock: Steady) -> RedisResult<Self> {
-        let until = clock().saturating_add(patience.answer);
         let tcp = |host: &str, port: u16| -> io::Result<Timed<TcpStream>> {
             let mut last = io::Error::from(io::ErrorKind::NotFound);
             for address in (host, port).to_socket_addrs()?.take(MOST_ADDRESSES) {
@@ -112,15 +114,19 @@ impl Wire {
             Err(last)
         };
         Ok(match place {
-            // A listener with a full queue holds up who connects: the system's own patience, which is set by the first exchange.
             Place::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                Self::Unix(Timed { stream, clock, until })
+                let stream = unix(path, patience.connect)?;
+                Self::Unix(Timed { stream, clock, until: clock().saturating_add(patience.answer) })
             }
             Place::Tcp { host, port } => Self::Tcp(tcp(host, *port)?),
             Place::Tls { host, port, authorities } => {
                 let session = session(host, authorities.as_deref())?;
-                Self::Tls(Box::new(StreamOwned::new(session, tcp(host, *port)?)))
+                let mut stream = StreamOwned::new(session, tcp(host, *port)?);
+                // Now, so that what is wrong with the certificate is told as that.
+                while stream.conn.is_handshaking() {
+                    stream.conn.complete_io(&mut stream.sock).map_err(|error| no_tls(error, host))?;
+                }
+                Self::Tls(Box::new(stream))
             }
         })
     }
@@ -164,6 +170,37 @@ impl Write for Wire {
     }
 }
 
+/// Connects to a socket of this machine. A listener that stands still with a full queue would hold up who connects for ever: the time for
+/// sending is that for connecting, too.
+fn unix(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let micros = i32::try_from(patience.subsec_micros()).unwrap_or(0);
+    let time = TimeVal::new(patience.as_secs().try_into().unwrap_or(i64::MAX), micros.into());
+    setsockopt(&socket, sockopt::SendTimeout, &time)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?).map_err(|error| match io::Error::from(error) {
+        error if error.kind() == io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        error => error,
+    })?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Why there is no session, in words.
+fn no_tls(error: io::Error, host: &str) -> RedisError {
+    let wrong = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let why = match wrong {
+        None => return error.into(),
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "nobody vouches for its certificate whom redis.ca_file names (or, without one, no public authority)".into()
+        }
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => format!("its certificate is not made out to {host}"),
+        Some(rustls::Error::InvalidCertificate(why)) => format!("its certificate is not valid: {why}"),
+        Some(other) => other.to_string(),
+    };
+    (ErrorKind::InvalidClientConfig, "no TLS", why).into()
+}
+
 /// A session of TLS with `host`, for whose certificate one of these authorities must vouch.
 fn session(host: &str, authorities: Option<&Path>) -> RedisResult<ClientConnection> {
     let wrong = |what: &'static str, error: &dyn std::fmt::Display| {
@@ -195,3 +232,30 @@ fn session(host: &str, authorities: Option<&Path>) -> RedisResult<ClientConnecti
 const MOST_ADDRESSES: usize = 4;
 /// So many certificates of a file are read.
 const MOST_AUTHORITIES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::{Backlog, bind, listen};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_whose_queue_is_full_is_given_up() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("socket");
+        let listener =
+            socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None).expect("a socket");
+        bind(listener.as_raw_fd(), &UnixAddr::new(&path).expect("a path")).expect("bound");
+        listen(&listener, Backlog::new(0).expect("a queue")).expect("it listens");
+        let mut queued = Vec::new();
+        // Nobody takes them out, so one of them finds no place.
+        let refused = loop {
+            match unix(&path, Duration::from_millis(20)) {
+                Ok(stream) => queued.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        unix(&dir.path().join("none"), Duration::from_secs(1)).expect_err("nobody listens");
+    }
+}

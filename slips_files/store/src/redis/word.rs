@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::Word;
 use super::keys::Channel;
-use super::signature::{signed, unhex, verifies};
+use super::signature::{module_key, signed, unhex, verifies};
 use crate::render::escape;
 
 /// Longest message, in bytes.
@@ -31,9 +31,9 @@ const BURST: f64 = 100.0;
 const PER_SECOND: f64 = 10.0;
 /// Messages that are looked at in a second, of all together.
 const LOOKED_AT: u32 = 2_000;
-/// Modules that are heard, and words that are remembered lest they are said twice: all that may come within the time that they are good for.
+/// Modules that are heard, and words that are remembered lest they are said twice: all that these may say within the time that a word is good for.
 const MOST_MODULES: usize = 64;
-const MOST_NONCES: usize = 65_536;
+const MOST_REMEMBERED: usize = MOST_MODULES * (BURST as usize + PER_SECOND as usize * 4 * SKEW as usize);
 /// A command blocks for so long at most, in seconds.
 const LONGEST_BLOCK: u64 = 7 * 86_400;
 /// The widest network that a command may name, of IPv4 and of IPv6: half of the Internet is a person's to block.
@@ -102,7 +102,7 @@ pub struct Rules {
     pub evidence: bool,
     /// Whether commands are.
     pub commands: bool,
-    /// By which words are signed.
+    /// Of which the keys are made by which modules sign.
     pub secret: Option<String>,
     /// Modules with a channel of their own.
     pub by_channel: BTreeSet<String>,
@@ -117,10 +117,10 @@ pub struct Doorkeeper {
     rules: Rules,
     /// What each module may still say, and when that was counted.
     modules: HashMap<String, (f64, Duration)>,
-    /// What was said, and until when it must not be again: those of this time, and of the time before.
-    nonces: [BTreeSet<(String, String)>; 2],
+    /// The signatures of what was said and must not be again, half of each: those of this time, and of the time before.
+    said: [BTreeSet<u128>; 2],
     turned: i64,
-    /// How many messages were looked at in which second.
+    /// How many messages on channels that are open to all were looked at in which second.
     looked: (u64, u32),
 }
 
@@ -173,7 +173,7 @@ struct Command {
 impl Doorkeeper {
     /// One that knows these rules.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, modules: HashMap::new(), nonces: Default::default(), turned: 0, looked: (0, 0) }
+        Self { rules, modules: HashMap::new(), said: Default::default(), turned: 0, looked: (0, 0) }
     }
 
     /// Our own name.
@@ -210,15 +210,6 @@ impl Doorkeeper {
         wall: i64,
         steady: Duration,
     ) -> Result<Option<Heard>, Refused> {
-        let looked = &mut self.looked;
-        *looked = if looked.0 == steady.as_secs() {
-            (looked.0, looked.1.saturating_add(1))
-        } else {
-            (steady.as_secs(), 1)
-        };
-        if looked.1 > LOOKED_AT {
-            return Err(Refused::TooMany);
-        }
         let (name, module) = channel.split_once(':').map_or((channel, None), |(name, of)| (name, Some(of)));
         let is_evidence = name == Channel::Evidence.name();
         if text.len() > MOST_BYTES {
@@ -232,6 +223,7 @@ impl Doorkeeper {
             }
             Some(_) => return Err(Refused::Unsigned),
             None => {
+                self.may_be_looked_at(steady)?;
                 let Some(envelope) = self.open(channel, text, wall, steady)? else { return Ok(None) };
                 (envelope.module, envelope.nonce, envelope.body)
             }
@@ -241,6 +233,17 @@ impl Doorkeeper {
             false => command(&body)?,
         };
         Ok(Some(Heard { module, nonce, said }))
+    }
+
+    /// On channels where anybody may say something only so much of it is looked at; who has one of his own is not drowned by them.
+    fn may_be_looked_at(&mut self, steady: Duration) -> Result<(), Refused> {
+        let (second, count) = self.looked;
+        self.looked = if second == steady.as_secs() {
+            (second, count.saturating_add(1))
+        } else {
+            (steady.as_secs(), 1)
+        };
+        if self.looked.1 > LOOKED_AT { Err(Refused::TooMany) } else { Ok(()) }
     }
 
     /// Opens a signed message; none where it is for another router, or told by one.
@@ -273,8 +276,8 @@ impl Doorkeeper {
             &envelope.nonce,
             &envelope.body,
         );
-        let good = unhex(&envelope.signature).is_some_and(|signature| verifies(secret, &signed, &signature));
-        if !good {
+        let signature = unhex(&envelope.signature).ok_or(Refused::Unsigned)?;
+        if !verifies(&module_key(secret, &envelope.module), &signed, &signature) {
             return Err(Refused::Unsigned);
         }
         if envelope.router != "*" && envelope.router != self.rules.router.as_str() {
@@ -283,8 +286,11 @@ impl Doorkeeper {
         if wall.abs_diff(envelope.time) > SKEW.unsigned_abs() || envelope.time < self.rules.since {
             return Err(Refused::Stale);
         }
+        // Whoever repeats the words of a module takes nothing from what that may say.
+        let mark = mark(&signature);
+        self.is_new(mark, wall)?;
         self.may_say(&envelope.module, steady)?;
-        self.is_new(&envelope, wall)?;
+        self.remember(mark)?;
         Ok(Some(envelope))
     }
 
@@ -307,22 +313,22 @@ impl Doorkeeper {
     }
 
     /// Whether this was not said before, within the time for which its signature is good.
-    fn is_new(&mut self, envelope: &Envelope, wall: i64) -> Result<(), Refused> {
+    fn is_new(&mut self, mark: u128, wall: i64) -> Result<(), Refused> {
         if wall.abs_diff(self.turned) > (2 * SKEW).unsigned_abs() {
             self.turned = wall;
-            self.nonces.rotate_right(1);
-            let [now, _] = &mut self.nonces;
+            self.said.rotate_right(1);
+            let [now, _] = &mut self.said;
             now.clear();
         }
-        let name = (envelope.module.clone(), envelope.nonce.clone());
-        let [now, before] = &mut self.nonces;
-        if before.contains(&name) || now.contains(&name) {
-            return Err(Refused::Repeated);
-        }
-        if now.len() >= MOST_NONCES {
+        if self.said.iter().any(|said| said.contains(&mark)) { Err(Refused::Repeated) } else { Ok(()) }
+    }
+
+    fn remember(&mut self, mark: u128) -> Result<(), Refused> {
+        let [now, _] = &mut self.said;
+        if now.len() >= MOST_REMEMBERED {
             return Err(Refused::TooMany);
         }
-        now.insert(name);
+        now.insert(mark);
         Ok(())
     }
 
@@ -374,6 +380,11 @@ impl Doorkeeper {
     }
 }
 
+/// Half of a signature: nobody finds two that are equal.
+fn mark(signature: &[u8]) -> u128 {
+    signature.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+}
+
 fn command(body: &str) -> Result<Said, Refused> {
     let wrong = |what: &str| Refused::Wrong(what.into());
     let said: Command =
@@ -407,183 +418,4 @@ fn is_host(addr: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use hmac::{Hmac, KeyInit, Mac};
-    use sha2::Sha256;
-
-    use super::*;
-
-    const SECRET: &str = "0123456789abcdef0123";
-    const NOW: i64 = 1_800_000_000;
-    const EVIDENCE: &str = r#"{"evidence_type":"PASSWORD_GUESSING","attacker":"203.0.113.9","victim":"192.168.1.5","threat_level":"high","confidence":0.8,"description":"40 logins\nfail","proto":"tcp","dst_port":22}"#;
-
-    fn keeper() -> Doorkeeper {
-        Doorkeeper::new(Rules {
-            router: Word::new("gw1").expect("a word"),
-            evidence: true,
-            commands: true,
-            secret: Some(SECRET.into()),
-            by_channel: ["honeypot".to_owned()].into(),
-            proven: ["honeypot".to_owned()].into(),
-            since: NOW - 10,
-        })
-    }
-
-    fn message(channel: &str, router: &str, time: i64, nonce: &str, body: &str, secret: &str) -> Vec<u8> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key");
-        mac.update(signed(channel, "sandbox", router, time, nonce, body).as_bytes());
-        let signature: String =
-            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        serde_json::json!({"module": "sandbox", "router": router, "time": time, "nonce": nonce, "body": body, "signature": signature})
-            .to_string()
-            .into_bytes()
-    }
-
-    fn hear(keeper: &mut Doorkeeper, channel: &str, text: &[u8]) -> Result<Option<Heard>, Refused> {
-        keeper.hear(channel, text, NOW, Duration::from_secs(1))
-    }
-
-    #[test]
-    fn signed_evidence_is_heard_attributed_and_unproven() {
-        let mut keeper = keeper();
-        let text = message("evidence_added", "*", NOW, "nonce-0001", EVIDENCE, SECRET);
-        let heard = hear(&mut keeper, "evidence_added", &text).expect("heard").expect("for us");
-        let Said::Evidence(finding) = heard.said else { panic!("evidence") };
-        assert_eq!((heard.module.as_str(), finding.proof), ("sandbox", Proof::Unproven));
-        assert_eq!(finding.text, "module sandbox: 40 logins\\nfail");
-        assert_eq!(finding.kind, EvidenceKind::PasswordGuessing);
-        // Another one's evidence of the same is not its.
-        let own = Finding { told_by: None, ..(*finding).clone() };
-        assert_ne!(own.id(), finding.id());
-        assert_eq!(hear(&mut keeper, "evidence_added", &text), Err(Refused::Repeated));
-    }
-
-    #[test]
-    fn a_module_with_a_channel_of_its_own_needs_no_signature() {
-        let mut keeper = keeper();
-        let heard = hear(&mut keeper, "evidence_added:honeypot", EVIDENCE.as_bytes())
-            .expect("heard")
-            .expect("for us");
-        let Said::Evidence(finding) = heard.said else { panic!("evidence") };
-        assert_eq!(finding.proof, Proof::Proven, "as configured");
-        assert_eq!(hear(&mut keeper, "evidence_added:other", EVIDENCE.as_bytes()), Err(Refused::Unsigned));
-        let mut channels = keeper.channels();
-        channels.sort_unstable();
-        assert_eq!(
-            channels,
-            ["control_channel", "control_channel:honeypot", "evidence_added", "evidence_added:honeypot"]
-        );
-    }
-
-    #[test]
-    fn commands_are_heard_by_the_router_that_they_are_for() {
-        let mut keeper = keeper();
-        let mut say = |router: &str, nonce: &str, body: &str| {
-            let text = message("control_channel", router, NOW, nonce, body, SECRET);
-            hear(&mut keeper, "control_channel", &text).map(|heard| heard.map(|heard| heard.said))
-        };
-        let net = "203.0.113.9".parse().expect("a network");
-        let block = r#"{"command":"block","net":"203.0.113.9","seconds":60,"why":"a test"}"#;
-        assert_eq!(
-            say("gw1", "nonce-0001", block),
-            Ok(Some(Said::Block { net, seconds: 60, why: "a test".into() }))
-        );
-        assert_eq!(say("gw2", "nonce-0002", block), Ok(None));
-        assert_eq!(
-            say("*", "nonce-0003", r#"{"command":"unblock","net":"203.0.113.9"}"#),
-            Ok(Some(Said::Unblock(net)))
-        );
-        assert_eq!(say("gw1", "nonce-0004", r#"{"command":"reload"}"#), Ok(Some(Said::Reload)));
-        for wrong in [
-            r#"{"command":"stop_slips"}"#,
-            r#"{"command":"block","net":"203.0.113.9"}"#,
-            r#"{"command":"block","net":"203.0.113.9","seconds":99999999}"#,
-            r#"{"command":"block","net":"all","seconds":60}"#,
-            r#"{"command":"block","net":"0.0.0.0/1","seconds":60}"#,
-            r#"{"command":"unblock"}"#,
-            r#"{"command":"reload","more":1}"#,
-            "stop_slips",
-        ] {
-            let nonce = format!("nonce-{}-{}", wrong.len(), wrong.as_bytes()[wrong.len() - 3]);
-            assert!(matches!(say("gw1", &nonce, wrong), Err(Refused::Wrong(_))), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_signed_as_it_must_be_is_not_heard() {
-        let mut keeper = keeper();
-        let wrong_secret =
-            message("evidence_added", "*", NOW, "nonce-0001", EVIDENCE, "another secret, as long");
-        let other_channel = message("control_channel", "*", NOW, "nonce-0001", EVIDENCE, SECRET);
-        for text in [wrong_secret, other_channel] {
-            assert_eq!(hear(&mut keeper, "evidence_added", &text), Err(Refused::Unsigned));
-        }
-        for time in [NOW - SKEW - 1, NOW + SKEW + 1, NOW - 11] {
-            let text = message("evidence_added", "*", time, "nonce-0001", EVIDENCE, SECRET);
-            assert_eq!(hear(&mut keeper, "evidence_added", &text), Err(Refused::Stale));
-        }
-        // What routers tell is none of it, and is no error either.
-        assert_eq!(
-            hear(&mut keeper, "evidence_added", br#"{"version":1,"router":"gw2","id":"x"}"#),
-            Ok(None)
-        );
-        assert!(matches!(hear(&mut keeper, "evidence_added", EVIDENCE.as_bytes()), Err(Refused::Wrong(_))));
-        assert_eq!(hear(&mut keeper, "evidence_added", &vec![b' '; MOST_BYTES + 1]), Err(Refused::TooLong));
-        keeper.rules.secret = None;
-        let text = message("evidence_added", "*", NOW, "nonce-0009", EVIDENCE, SECRET);
-        assert_eq!(hear(&mut keeper, "evidence_added", &text), Err(Refused::Unsigned));
-    }
-
-    #[test]
-    fn evidence_that_makes_no_sense_is_not_heard() {
-        let mut keeper = keeper();
-        for (from, to) in [
-            ("PASSWORD_GUESSING", "NO_SUCH"),
-            ("PASSWORD_GUESSING", "P2P_REPORT"),
-            ("203.0.113.9", "224.0.0.1"),
-            ("203.0.113.9", "127.0.0.1"),
-            ("203.0.113.9", "0.0.0.0"),
-            ("203.0.113.9", "attic"),
-            ("0.8", "1.5"),
-            ("0.8", "-1"),
-            ("\"high\"", "\"worse\""),
-            ("\"tcp\"", "\"sctp\""),
-            ("22", "70000"),
-            ("\"proto\"", "\"protocol\""),
-            ("40 logins", &"x".repeat(MOST_TEXT + 1)),
-        ] {
-            let text = EVIDENCE.replace(from, to);
-            let said = hear(&mut keeper, "evidence_added:honeypot", text.as_bytes());
-            assert!(matches!(said, Err(Refused::Wrong(_))), "{to}: {said:?}");
-        }
-    }
-
-    #[test]
-    fn a_module_that_says_too_much_is_not_heard_and_others_are() {
-        let mut keeper = keeper();
-        let mut heard = 0;
-        for _ in 0..500 {
-            heard += usize::from(hear(&mut keeper, "evidence_added:honeypot", EVIDENCE.as_bytes()).is_ok());
-        }
-        assert_eq!(heard, BURST as usize);
-        let text = message("evidence_added", "*", NOW, "nonce-0001", EVIDENCE, SECRET);
-        assert!(hear(&mut keeper, "evidence_added", &text).is_ok());
-        let later = keeper.hear("evidence_added:honeypot", EVIDENCE.as_bytes(), NOW, Duration::from_secs(2));
-        assert!(later.is_ok(), "a second later ten more");
-        for _ in 0..LOOKED_AT {
-            let _ = keeper.hear("evidence_added", b"{}", NOW, Duration::from_secs(2));
-        }
-        let text = message("evidence_added", "*", NOW, "nonce-0002", EVIDENCE, SECRET);
-        assert_eq!(keeper.hear("evidence_added", &text, NOW, Duration::from_secs(2)), Err(Refused::TooMany));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_at_all_does_harm(text in "\\PC*|[{}\":,a-z0-9]{0,200}") {
-            let mut keeper = keeper();
-            let _ = hear(&mut keeper, "evidence_added", text.as_bytes());
-            let _ = hear(&mut keeper, "evidence_added:honeypot", text.as_bytes());
-            let _ = hear(&mut keeper, "control_channel:honeypot", text.as_bytes());
-        }
-    }
-}
+mod tests;

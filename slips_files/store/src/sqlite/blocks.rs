@@ -386,7 +386,7 @@ const LIFT: &str =
     "UPDATE blocks SET state = 'lifted', until = CASE WHEN until IS NULL OR until > ?2 THEN ?2 ELSE until END
      WHERE id = ?1 AND state = 'live'";
 
-fn block_of(row: &Row<'_>, book: u32) -> rusqlite::Result<Block> {
+pub(super) fn block_of(row: &Row<'_>, book: u32) -> rusqlite::Result<Block> {
     let net: String = row.get("net")?;
     let net = net
         .parse()

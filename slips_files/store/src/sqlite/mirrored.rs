@@ -3,13 +3,28 @@
 use std::net::IpAddr;
 
 use rusqlite::{OptionalExtension, Row, params};
+use slips_core::addr::Net;
 use slips_core::time::{PacketTime, WindowId, WindowWidth};
 
+use super::blocks::{Block, block_of};
 use super::story::Stories;
 use crate::profiles::Facts;
 use crate::redis::{AlertTold, EvidenceTold, OfProfile, Party, TimeWindow, VERSION, Word};
 use crate::render::{escape, iso};
 use crate::sink::StoreError;
+
+/// As much of a block that stands as tells whether it is another than it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Its row in the book.
+    pub row: i64,
+    /// Whom.
+    pub net: Net,
+    /// Until when, in wall time; none: without an end.
+    pub until: Option<i64>,
+    /// Whether its sender could be forged.
+    pub unproven: bool,
+}
 
 /// An evidence, its place in the order in which rows came, and its attacker, where that is an address.
 pub(crate) struct EvidenceRow {
@@ -26,6 +41,38 @@ pub(crate) struct AlertRow {
 }
 
 impl Stories {
+    /// Marks of all blocks that stand at `now`, in wall time.
+    ///
+    /// # Errors
+    /// When the book cannot be read.
+    pub fn marks(&self, now: i64) -> Result<Vec<Mark>, StoreError> {
+        let sql = "SELECT id, net, until, unproven FROM blocks WHERE state = 'live' AND (until IS NULL OR until > ?)";
+        let read = || {
+            let mut rows = self.db.prepare_cached(sql)?;
+            let marks = rows.query_map([now], |row| {
+                let net: String = row.get(1)?;
+                let (row, until, unproven) = (row.get(0)?, row.get(2)?, row.get(3)?);
+                // What is no network is nobody's block.
+                Ok(net.parse().ok().map(|net| Mark { row, net, until, unproven }))
+            })?;
+            marks.filter_map(Result::transpose).collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// The blocks of these rows, those that still stand.
+    pub(crate) fn blocks_in(&self, rows: &[i64]) -> Result<Vec<Block>, StoreError> {
+        let read = || {
+            let mut one = self.db.prepare_cached("SELECT * FROM blocks WHERE id = ? AND state = 'live'")?;
+            let mut blocks = Vec::with_capacity(rows.len());
+            for row in rows {
+                blocks.extend(one.query_row([row], |row| block_of(row, 0)).optional()?);
+            }
+            Ok(blocks)
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
     /// Evidence that was last seen at `since` or later, with the address of its attacker where it is one: of those before this place, at most
     /// `most`, the newest first.
     pub(crate) fn mirrored_evidence(
