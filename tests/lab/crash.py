@@ -21,8 +21,10 @@ from kills import Daemon, ask, book, calm, differences, kernel
 
 # So much later than the wall clock said here an acknowledged block may end, in seconds.
 BLUR = 2.0
-# What the daemon takes a row of flows for, in bytes.
-FLOW = 200
+# What a flow takes at least, in bytes.
+FLOW = 100
+# The smallest size that a database may be given, and half as many flows as are more than that.
+LEAST, MANY = 16 << 20, 130_000
 # How a run ends, and how often of all.
 MOMENTS = {
     "under load": 8,
@@ -31,7 +33,7 @@ MOMENTS = {
     "after a reload": 2,
     "while it starts": 4,
     "while it moves an old database to the new layout": 3,
-    "while it deletes old rows": 3,
+    "while it deletes old rows": 8,
 }
 
 
@@ -141,7 +143,7 @@ class Old:
     """A database of an old layout with alerts in it, put in the place of the one that the daemon has."""
 
     def __init__(self, path):
-        self.path, self.rows, self.kept = path, 20_000, {}
+        self.path, self.rows, self.kept = path, 60_000, {}
 
     def make(self, number):
         for end in ("", "-wal", "-shm"):
@@ -170,6 +172,13 @@ class Old:
                     (name, now, now, now, now),
                 )
                 db.execute("INSERT INTO alert_evidence VALUES (?, 0, ?)", (name, name))
+            # So many that its indexes are made later, while all else goes on.
+            db.executemany(
+                "INSERT INTO evidence (id, kind, attacker, attacker_type, level, confidence, profile, window, at, last_seen, description,"
+                " proven, count, weight, accumulated, revision) VALUES (?, 'DNS_WITHOUT_CONNECTION', ?, 'ip', 'low', 0.5, '192.0.2.2', 1,"
+                " ?, ?, 'old', 0, 1, 0.1, 0.1, 0)",
+                ((f"{number:08x}-0001-4000-8000-{row:012x}", f"192.0.2.{row % 250}", now, now) for row in range(40_000)),
+            )
         db.close()
         self.kept = dict.fromkeys(ids, 1)
 
@@ -223,22 +232,36 @@ def until_written(path, at_most):
         time.sleep(0.0002)
 
 
-def too_much(path):
-    """A size of this database, of which nobody has it open, at which some flows make room and alerts do not. There are so many by then."""
-    with sqlite3.connect(path) as db:
-        pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
-        rows = db.execute("SELECT count(*) FROM flows").fetchone()[0]
-        used = (pages - free) * size
-        # As the daemon counts them: two fifths are flows from here on, and alerts are spared down to a quarter.
-        more = max(used * 2 // 5 - rows * FLOW, 0) * 5 // 3 // FLOW
-        columns = ", ".join(f'"{row[1]}"' for row in db.execute("PRAGMA table_info(flows)") if row[1] != "id")
-        while rows and more > 0:
-            db.execute(f"INSERT INTO flows ({columns}) SELECT {columns} FROM flows ORDER BY id LIMIT ?", (more,))
-            more -= rows
-        rows = db.execute("SELECT count(*) FROM flows").fetchone()[0]
-        pages = db.execute("PRAGMA page_count").fetchone()[0]
+def used(db):
+    """The bytes that a database makes use of."""
+    pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
+    return (pages - free) * size
+
+
+def first_and_used(path):
+    """The first flow that the database has, and the bytes that it makes use of."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        found = db.execute("SELECT min(id) FROM flows").fetchone()[0], used(db)
     db.close()
-    return max(16 << 20, pages * size - rows * FLOW // 8) if rows * FLOW > 8 << 20 else None
+    return found
+
+
+def too_much(path):
+    """A size of this database, of which nobody has it open, at which many flows make room and alerts do not. There are so many by then; `None`
+    where there is not even one of which to make more."""
+    with sqlite3.connect(path) as db:
+        rows, before = db.execute("SELECT count(*) FROM flows").fetchone()[0], used(db)
+        columns = ", ".join(f'"{row[1]}"' for row in db.execute("PRAGMA table_info(flows)") if row[1] != "id")
+        more = 2 * max(MANY, before // FLOW) - rows
+        made = 0
+        while rows and made < more:
+            insert = f"INSERT INTO flows ({columns}) SELECT {columns} FROM flows ORDER BY id LIMIT ?"
+            made += db.execute(insert, (more - made,)).rowcount
+        db.commit()
+        size = used(db)
+    db.close()
+    # Half of those that were made fit.
+    return max(LEAST, (size + before) // 2) if made else None
 
 
 def write_config(directory, output, size=2_000_000_000):
@@ -273,6 +296,8 @@ class Crashes:
             *self.daemon.command,
         ]
         self.starts, self.moments = [], collections.Counter()
+        # Kills between the deletion of the first row and that of the last, and rows that were deleted.
+        self.amid = self.deleted = 0
         self.compared = self.kills = self.checked = 0
         for thread in (self.journal, self.hand):
             thread.start()
@@ -289,8 +314,8 @@ class Crashes:
         """Lets the daemon, which is ready, come to its end at such a moment."""
         open(self.flag, "w").close()
         self.hand.going.set()
-        # Each has alerts and blocks before.
-        time.sleep(chance.uniform(0.05, 1.2))
+        # Each has alerts and blocks before. What is deleted goes in steps, at the beginning of each second.
+        time.sleep(chance.uniform(0.05, 2.5 if moment == "while it deletes" else 1.2))
         if moment == "while flows.sqlite is checkpointed":
             until_written(self.flows, 4)
         elif moment == "while blocks.sqlite is checkpointed":
@@ -346,8 +371,14 @@ class Crashes:
         if size is None:
             return False
         write_config(self.directory, self.output, size)
-        self.starts.append(self.daemon.start())
-        self.end("under load", chance)
+        first, _ = first_and_used(self.flows)
+        for _ in range(3):
+            self.starts.append(self.daemon.start())
+            self.end("while it deletes", chance)
+            before, (first, bytes_used) = first, first_and_used(self.flows)
+            # The rest is deleted by the next.
+            self.amid += before < first and bytes_used > size
+            self.deleted += first - before
         write_config(self.directory, self.output)
         return True
 
@@ -386,7 +417,7 @@ def main():
     print(
         f"seed {seed}: {count} runs, {crashes.kills} kills ({', '.join(f'{n} {how}' for how, n in crashes.moments.items())})"
         f" in {time.monotonic() - began:.0f} s, {told} alerts told, {crashes.hand.acknowledged} blocks and unblocks acknowledged,"
-        f" {crashes.compared} addresses compared, {bad} runs with something missing or different;"
+        f" {crashes.compared} addresses compared, {crashes.deleted} old rows deleted and {crashes.amid} kills amid that, {bad} runs with something missing or different;"
         f" ready after {starts[len(starts) // 2] * 1000:.0f} ms (median), {starts[-1] * 1000:.0f} ms (worst)"
     )
     sys.exit(1 if bad or not told else 0)

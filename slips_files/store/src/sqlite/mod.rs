@@ -10,6 +10,8 @@ mod due;
 mod findings;
 mod flows;
 mod found;
+mod held;
+mod indexes;
 mod labels;
 mod leftovers;
 mod mirrored;
@@ -30,8 +32,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
-use slips_core::event::Event;
-use slips_core::flow::{Flow, Phase};
 use slips_core::record::Record;
 
 use age::Age;
@@ -50,6 +50,7 @@ pub use story::{Stories, Story, ToldEvidence};
 use crate::sink::{Clock, RecordSink, Steady, StoreError};
 use flows::FlowWriter;
 pub(crate) use flows::ProtoText;
+use held::{Held, ended};
 use labels::Labels;
 use leftovers::Leftovers;
 use place::Place;
@@ -86,6 +87,9 @@ impl Default for SqliteLimits {
     }
 }
 
+/// Called while something takes long.
+type Life = Arc<dyn Fn() + Send + Sync>;
+
 /// Stores flows that ended, records of protocols, evidence and alerts.
 ///
 /// Records are held until there are enough rows for a transaction, [`flush`](RecordSink::flush) is called, or very many
@@ -117,22 +121,12 @@ pub struct Sqlite {
     lost: u64,
     filed: Option<Filed>,
     leftovers: Option<Leftovers>,
+    /// Told from time to time while one statement works for long.
+    life: Option<Life>,
+    /// The open database has all indexes.
+    indexed: bool,
     /// Records of the next transaction at most: fewer after one that could not be stored, until it is known which of them it is.
     part: usize,
-}
-
-struct Held {
-    record: Record,
-    flows: usize,
-    /// Records of protocols among the events.
-    records: usize,
-    events: usize,
-}
-
-impl Held {
-    const fn rows(&self) -> usize {
-        self.flows + self.records
-    }
 }
 
 impl Sqlite {
@@ -170,9 +164,16 @@ impl Sqlite {
             lost: 0,
             filed: None,
             leftovers: None,
+            life: None,
+            indexed: false,
             part: usize::MAX,
         };
-        sink.connect()?;
+        match sink.connect() {
+            // Whoever watches on without a damaged one does so too without one that is locked, or on a disk that is full: each flush tries
+            // again, and tells.
+            Err(error) if damaged == Damaged::PutAside && (error.is_passing() || error.is_unwritable()) => {}
+            connected => connected?,
+        }
         Ok(sink)
     }
 
@@ -193,6 +194,11 @@ impl Sqlite {
     /// What the steady clock says.
     fn steady(&self) -> i64 {
         self.steady.map_or_else(self.clock, |steady| i64::try_from(steady().as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// The same, calling this from time to time while one statement works for seconds: whoever watches over it must not take that for a standstill.
+    pub fn showing_life(self, life: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { life: Some(Arc::new(life)), ..self }
     }
 
     /// The same, looking from time to time for alerts that stay in this book of blocks although the database has them, or has lost them.
@@ -244,39 +250,9 @@ impl Sqlite {
         self.next_record = last_record.saturating_add(1);
         self.flow_index.use_seed(self.labels.seed());
         self.record_index.use_seed(self.labels.seed());
+        self.indexed = false;
         self.db = Some(db);
         Ok(())
-    }
-
-    fn hold(&mut self, record: &Record) {
-        let (flows, records, events) = match record {
-            Record::Events(batch) => {
-                let records = batch.iter().filter(|event| records::is_one(event)).count();
-                (ended(batch).count(), records, batch.len())
-            }
-            Record::Evidence(_) | Record::Alert(_) => (0, 0, 0),
-            _ => return,
-        };
-        if events > 0 && flows + records == 0 {
-            return;
-        }
-        self.pause = self.pause.saturating_sub(events.max(1));
-        self.held_flows += flows;
-        self.held_records += records;
-        self.held_events += events;
-        self.held_findings += usize::from(events == 0);
-        self.held.push_back(Held { record: record.clone(), flows, records, events });
-    }
-
-    const fn held_rows(&self) -> usize {
-        self.held_flows + self.held_records
-    }
-
-    fn release(&mut self, held: &Held) {
-        self.held_flows -= held.flows;
-        self.held_records -= held.records;
-        self.held_events -= held.events;
-        self.held_findings -= usize::from(held.events == 0);
     }
 
     /// Writes transactions of at least `batch` flows until too few wait for another, or none.
@@ -419,6 +395,9 @@ impl Sqlite {
         if let Some(age) = &mut self.age {
             age.save(db, wall, steady, age::ALONE)?;
         }
+        if !self.indexed {
+            self.make_index(db)?;
+        }
         for table in [FLOWS, RECORDS] {
             segments::index_older(db, table, self.labels.seed(), now)?;
         }
@@ -428,6 +407,26 @@ impl Sqlite {
             }
         }
         retain::findings(db, &self.limits, now)
+    }
+
+    /// Makes an index that an old database does not have yet, which may take seconds over a million rows.
+    fn make_index(&mut self, db: &mut Connection) -> rusqlite::Result<()> {
+        /// Instructions of SQLite's machine: some milliseconds.
+        const OFTEN: i32 = 100_000;
+        let life = self.life.clone();
+        db.progress_handler(
+            OFTEN,
+            life.map(|life| {
+                move || {
+                    life();
+                    false
+                }
+            }),
+        )?;
+        let made = indexes::make_one(db);
+        db.progress_handler(0, None::<fn() -> bool>)?;
+        self.indexed = !made?;
+        Ok(())
     }
 
     fn look_for_leftovers(&mut self) -> Result<(), StoreError> {
@@ -448,44 +447,6 @@ impl Sqlite {
             }
         }
         Ok(())
-    }
-
-    /// Drops the oldest held records; the number of rows that are gone with them.
-    fn drop_oldest(&mut self, count: usize) -> u64 {
-        let mut rows = 0;
-        for _ in 0..count {
-            let Some(held) = self.held.pop_front() else { break };
-            self.release(&held);
-            rows += held.rows().max(usize::from(held.events == 0)) as u64;
-        }
-        rows
-    }
-
-    /// After a failure: batches without flows are dropped before flows, and both before evidence and alerts, always the oldest first.
-    fn make_room(&mut self) {
-        for with_flows in [false, true] {
-            let mut at = 0;
-            while at < self.held.len() {
-                let over_events = self.held_events > self.limits.waiting_events;
-                let over_findings = self.held_findings > self.limits.waiting_findings;
-                let Some(held) = self.held.get(at) else { break };
-                let is_next = if held.events == 0 {
-                    over_findings
-                } else {
-                    over_events && (held.flows == 0 || with_flows)
-                };
-                if is_next {
-                    if let Some(held) = self.held.remove(at) {
-                        self.lost += held.rows().max(usize::from(held.events == 0)) as u64;
-                        self.release(&held);
-                    }
-                } else if over_events || over_findings {
-                    at += 1;
-                } else {
-                    return;
-                }
-            }
-        }
     }
 }
 
@@ -528,6 +489,7 @@ impl RecordSink for Sqlite {
             // What was written to the old one is where it was moved to.
             self.db = None;
         }
+        self.connect()?;
         self.write(Until::Empty)?;
         self.tend(When::AtRest)?;
         self.look_for_leftovers()?;
@@ -564,13 +526,6 @@ impl RecordSink for Sqlite {
 const PAUSE_BATCHES: usize = 4;
 /// So many steps of making room are taken in a second in which nothing else is written.
 const STEPS_AT_REST: u32 = 4;
-
-fn ended(batch: &[Event]) -> impl Iterator<Item = &Flow> {
-    batch.iter().filter_map(|event| match event {
-        Event::Flow(flow) if flow.phase == Phase::End => Some(flow),
-        _ => None,
-    })
-}
 
 /// Whether the same records may well be stored later: it is the disk, a lock or memory, not the records.
 pub(crate) fn is_passing(error: &rusqlite::Error) -> bool {

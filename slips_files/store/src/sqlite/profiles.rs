@@ -37,8 +37,14 @@ impl ProfileTable {
         damaged: Damaged,
     ) -> Result<Self, StoreError> {
         let mut place = Place::new(path, Durability::Whole, damaged);
-        let (db, _) = place.open()?;
-        Ok(Self { place, db: Some(db), kept, width, written: 0 })
+        let db = match place.open() {
+            // It is opened when something is to be written, as after a failure.
+            Err(error) if damaged == Damaged::PutAside && (error.is_passing() || error.is_unwritable()) => {
+                None
+            }
+            opened => Some(opened?.0),
+        };
+        Ok(Self { place, db, kept, width, written: 0 })
     }
 
     /// Writes profiles in one transaction, at `now` of the wall clock; with one that is marked as unread, what the database has of it is taken over first.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::views;
+use super::{indexes, views};
 use crate::sink::StoreError;
 
 /// `SLPS`, in the file's header: whose database this is.
 const APPLICATION_ID: i32 = 0x534c_5053;
 
-/// Element n takes a database of version n to n + 1. Elements are only ever added.
+/// Element n takes a database of version n to n + 1, all of them at once and before anything else: each takes no longer in a large database than
+/// in a small one. What does is made later, at rest ([`super::indexes`], [`super::segments::index_older`]). Elements are only ever added.
 ///
 /// Records of all protocols are one table with the fields as JSON, and a view for each kind, named like Zeek's log with its fields as
 /// columns (see [`super::views`]): one insert, one index and one order of age for all of them, no migration for a new field, and a question
@@ -66,9 +67,6 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE profiles (addr TEXT PRIMARY KEY, last INTEGER, facts TEXT) WITHOUT ROWID;
     CREATE INDEX profiles_last ON profiles (last);
     CREATE TABLE profile_macs (mac TEXT, addr TEXT, PRIMARY KEY (mac, addr)) WITHOUT ROWID;
-    CREATE INDEX evidence_attacker ON evidence (attacker);
-    CREATE INDEX evidence_victim ON evidence (victim);
-    CREATE INDEX alerts_attacker ON alerts (attacker);
 ",
     // In the book: alerts that were told and that flows.sqlite may not have yet, as `wire::due` writes them.
     "
@@ -86,22 +84,12 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE record_postings (id INTEGER PRIMARY KEY, postings BLOB);
     CREATE TABLE unblocks (id INTEGER PRIMARY KEY, block INTEGER, net TEXT, at INTEGER, source TEXT, reason TEXT);
     CREATE INDEX unblocks_block ON unblocks (block);
-    DROP INDEX evidence_attacker;
-    CREATE INDEX evidence_attacker ON evidence (attacker, window);
-    CREATE INDEX evidence_profile ON evidence (profile, window);
-    CREATE INDEX evidence_at ON evidence (at);
-    DROP INDEX alerts_attacker;
-    CREATE INDEX alerts_attacker ON alerts (attacker, window);
-    CREATE INDEX alerts_at ON alerts (at);
-    CREATE INDEX alert_evidence_of ON alert_evidence (evidence_id);
 ",
     "
     ALTER TABLE evidence ADD COLUMN stored INTEGER;
 ",
-    // In the order of their rows: a page of an address is read without sorting all of it.
-    "
-    CREATE INDEX evidence_by ON evidence (attacker);
-",
+    // An index, as those of evidence and alerts in earlier elements: see `indexes`.
+    "",
     // When it was stored, by the database's own time: see `age`.
     "
     ALTER TABLE alerts ADD COLUMN stored INTEGER;
@@ -144,8 +132,12 @@ pub(super) const fn newest() -> i64 {
 
 /// Opens or makes the database and brings it to the current layout.
 pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
-    let db = open_with(path, durability, MIGRATIONS)?;
-    views::keep(&db).map_err(|source| StoreError::Sqlite { doing: "open", path: path.to_owned(), source })?;
+    let mut db = open_with(path, durability, MIGRATIONS)?;
+    views::keep(&db).and_then(|()| indexes::make_small(&mut db)).map_err(|source| StoreError::Sqlite {
+        doing: "open",
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(db)
 }
 
