@@ -67,9 +67,9 @@ pub fn files(
             profiles.kept = database.profiles(disk);
             let book = dir.blocks_sqlite();
             let beat = Arc::clone(pulse);
-            let rows = open(database.limits(disk))?
-                .ageing_by(clocks::steady)
-                .showing_life(move || drop(beat.sinks.fetch_add(1, Ordering::Relaxed)));
+            let rows = open(database.limits(disk))?.ageing_by(clocks::steady).showing_life(move || {
+                beat.sinks.fetch_add(1, Ordering::Relaxed);
+            });
             let mut rows = rows.telling(filed.clone()).beside(book.clone());
             take_over(&mut rows, &book);
             Box::new(Rows::before(Box::new(rows), Arc::clone(pulse)))

@@ -21,10 +21,8 @@ from kills import Daemon, ask, book, calm, differences, kernel
 
 # So much later than the wall clock said here an acknowledged block may end, in seconds.
 BLUR = 2.0
-# What a flow takes at least, in bytes.
-FLOW = 100
-# The smallest size that a database may be given, and half as many flows as are more than that.
-LEAST, MANY = 16 << 20, 130_000
+# The smallest size that a database may be given, and by how much flows are more than that, a few times.
+LEAST, SOME = 16 << 20, 4 << 20
 # How a run ends, and how often of all.
 MOMENTS = {
     "under load": 8,
@@ -247,21 +245,18 @@ def first_and_used(path):
 
 
 def too_much(path):
-    """A size of this database, of which nobody has it open, at which many flows make room and alerts do not. There are so many by then; `None`
-    where there is not even one of which to make more."""
+    """A size of this database, of which nobody has it open, at which many flows make room and alerts do not: there are so many flows by then."""
+    insert = """
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+        INSERT INTO flows (uid, start, seen, duration, src, src_port, dst, dst_port, proto, service, state, history, label)
+        SELECT 'Cmade' || n, n, n, 1000000, '192.0.2.' || (n % 250), n, '198.51.100.' || (n % 250), 443, 'tcp', 'ssl', 'SF', 'ShADadFf', 'benign' FROM n
+    """
     with sqlite3.connect(path) as db:
-        rows, before = db.execute("SELECT count(*) FROM flows").fetchone()[0], used(db)
-        columns = ", ".join(f'"{row[1]}"' for row in db.execute("PRAGMA table_info(flows)") if row[1] != "id")
-        more = 2 * max(MANY, before // FLOW) - rows
-        made = 0
-        while rows and made < more:
-            insert = f"INSERT INTO flows ({columns}) SELECT {columns} FROM flows ORDER BY id LIMIT ?"
-            made += db.execute(insert, (more - made,)).rowcount
-        db.commit()
-        size = used(db)
+        size = max(LEAST, used(db)) + SOME
+        while used(db) < size + 4 * SOME:
+            db.execute(insert)
     db.close()
-    # Half of those that were made fit.
-    return max(LEAST, (size + before) // 2) if made else None
+    return size
 
 
 def write_config(directory, output, size=2_000_000_000):
@@ -332,9 +327,8 @@ class Crashes:
         chance = random.Random(self.seed * 1000 + number)
         moment = chance.choices(list(MOMENTS), MOMENTS.values())[0]
         self.end(moment, chance)
-        if moment == "while it deletes old rows" and not self.delete_rows(chance):
-            # There are too few yet.
-            moment = "under load"
+        if moment == "while it deletes old rows":
+            self.delete_rows(chance)
         self.moments[moment] += 1
         old = moment == "while it moves an old database to the new layout"
         before = set()
@@ -366,10 +360,8 @@ class Crashes:
         return moment, wrong
 
     def delete_rows(self, chance):
-        """The database may be no larger than some of it from now on: rows go, in steps, each second until it fits. Whether there are enough."""
+        """The database may be no larger than some of it from now on: rows go, in steps, each second until it fits."""
         size = too_much(self.flows)
-        if size is None:
-            return False
         write_config(self.directory, self.output, size)
         first, _ = first_and_used(self.flows)
         for _ in range(3):
@@ -380,7 +372,6 @@ class Crashes:
             self.amid += before < first and bytes_used > size
             self.deleted += first - before
         write_config(self.directory, self.output)
-        return True
 
     def told_since(self, before):
         return {name: count for name, count in self.journal.alerts.items() if name not in before}

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use slips_core::addr::Net;
+use slips_core::time::Span;
 use slips_firewall::{Error, Manner, Origin, rest};
 use slips_store::{Block, Blocks, Damaged, NewBlock};
 
@@ -216,8 +217,9 @@ impl Responder {
     }
 
     pub(super) fn forget(&mut self) {
-        let before = (self.clocks.wall)().saturating_sub(micros(self.policy.history.0));
-        self.in_book(|book| book.forget(before).map(drop));
+        let (history, wall) = (Span(micros(self.policy.history.0)), (self.clocks.wall)());
+        let steady = (self.clocks.steady)();
+        self.in_book(|book| book.forget(history, wall, steady).map(drop));
     }
 
     /// The time of a block of this network, by how often it was blocked before; the block that stands is not one before itself.

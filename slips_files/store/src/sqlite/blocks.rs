@@ -87,6 +87,8 @@ pub struct Blocks {
     /// How many books there were before it here.
     number: u32,
     pub(super) entered: super::due::Entered,
+    /// By which it forgets, once it did.
+    pub(super) age: Option<super::age::Age>,
 }
 
 impl Blocks {
@@ -102,7 +104,7 @@ impl Blocks {
     ) -> Result<(Self, Option<StoreError>), StoreError> {
         let mut place = Place::new(path.into(), Durability::Process, damaged);
         let (db, told) = place.open()?;
-        Ok((Self { place, db, number: 0, entered: Default::default() }, told))
+        Ok((Self { place, db, number: 0, entered: Default::default(), age: None }, told))
     }
 
     /// The same as the book of that number, counted from 0: others were open before it.
@@ -113,11 +115,20 @@ impl Blocks {
     /// A new book in the place of this one, which is damaged and kept under another name; with the error that tells so. Blocks of
     /// the old one are not in it: to every call about one of these there is no such block.
     pub fn renewed(self) -> Result<(Self, StoreError), StoreError> {
-        let Self { mut place, db, number, entered } = self;
+        let Self { mut place, db, number, entered, age } = self;
         drop(db);
         let told = place.put_aside()?;
         let (db, _) = place.open()?;
-        Ok((Self { place, db, number: number.wrapping_add(1), entered }, told))
+        Ok((
+            Self {
+                place,
+                db,
+                number: number.wrapping_add(1),
+                entered,
+                age: age.map(super::age::Age::unsaved),
+            },
+            told,
+        ))
     }
 
     /// Whether this is the number of a block of this book, and not of one before it.
@@ -342,16 +353,6 @@ impl Blocks {
         Ok(found.iter().filter_map(|(addr, last)| Some((addr.parse().ok()?, *last))).collect())
     }
 
-    /// Forgets blocks that ended before `before`, and logins; how many blocks.
-    pub fn forget(&mut self, before: i64) -> Result<usize, StoreError> {
-        let delete = || {
-            self.db.prepare_cached("DELETE FROM logins WHERE last < ?")?.execute([before])?;
-            self.db.prepare_cached("DELETE FROM unblocks WHERE at < ?")?.execute([before])?;
-            self.db.prepare_cached("DELETE FROM blocks WHERE until < ?")?.execute([before])
-        };
-        delete().map_err(|source| self.failed(source))
-    }
-
     fn change(&mut self, sql: &str, params: impl rusqlite::Params) -> Result<bool, StoreError> {
         let change = || self.db.prepare_cached(sql)?.execute(params);
         change().map(|rows| rows > 0).map_err(|source| self.failed(source))
@@ -469,7 +470,7 @@ mod tests {
             (lifted, BlockState::Lifted, Some(150))
         );
         assert!(book.extend(endless, Some(5)).expect("stays endless"));
-        assert_eq!(book.forget(301).expect("forget"), 2);
+        assert_eq!(book.forget_before(301).expect("forget"), 2);
         assert_eq!(book.live(i64::MAX).expect("live").len(), 1);
     }
 
@@ -578,7 +579,7 @@ mod tests {
             rows.query_map([], read).expect("rows").collect::<Result<_, _>>().expect("rows")
         };
         assert_eq!(unblocks(&book), [(1, "192.0.2.1".into(), 150, "hand".into(), "my own phone".into())]);
-        book.forget(151).expect("forget");
+        book.forget_before(151).expect("forget");
         assert_eq!(unblocks(&book), []);
     }
 
@@ -593,7 +594,7 @@ mod tests {
         }
         assert_eq!(book.logins(0, 2).expect("logins"), [(addrs[0], 300), (addrs[2], 200)]);
         assert_eq!(book.logins(200, 9).expect("logins"), [(addrs[0], 300)]);
-        book.forget(150).expect("forget");
+        book.forget_before(150).expect("forget");
         assert_eq!(book.logins(0, 9).expect("logins"), [(addrs[0], 300), (addrs[2], 200)]);
     }
 }

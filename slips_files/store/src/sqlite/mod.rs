@@ -9,6 +9,7 @@ mod blocks;
 mod due;
 mod findings;
 mod flows;
+mod forget;
 mod found;
 mod held;
 mod indexes;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::wire::tests::{AT, alert, clock, evidence};
-use slips_core::evidence::ThreatLevel;
 use slips_core::event::Event;
+use slips_core::evidence::ThreatLevel;
 use slips_core::flow::{ConnState, Endpoint, Flow, Label, MacAddr, Origin, Phase, Proto, Uid, Volume};
 use slips_core::time::{Span, WindowWidth};
 
