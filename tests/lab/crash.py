@@ -270,7 +270,7 @@ def write_config(directory, output, size=2_000_000_000):
             f"threatintelligence:\n  local_threat_intelligence_files: {lists}\n"
             "firewall:\n  unproven_term: 600s\n  shortest_term: 600s\n"
             # Flows end, and become rows, since others take their places.
-            f"limits:\n  flows: 2048\ndatabase:\n  size: {size}\n"
+            f"limits:\n  flows: 2048\ndatabase:\n  size: {size}B\n"
             f"output:\n  directory: {output}\n"
         )
     return config
