@@ -11,95 +11,18 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
+#[path = "../lab/mod.rs"]
 mod lab;
+mod world;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lab::{Host, Lab};
 use slips_core::addr::Net;
-use slips_firewall::{
-    BlockRequest, DryRun, Features, Firewall, Health, NftOptions, Nftables, Outcome, Policy, Protected,
-    Refusal, Why, is_single,
-};
-
-/// Where blocks are kept, how time passes there, and what else can be done to it.
-trait World {
-    /// A firewall as a daemon opens it at its start.
-    fn open(&mut self, protected: Protected) -> Firewall;
-    /// Somebody else does harm to the table; false when there is nobody who could.
-    fn harm(&mut self, choice: u64) -> bool;
-    /// The time that has passed.
-    fn now(&self) -> Duration;
-    /// Lets so much time pass, where it does not pass by itself.
-    fn pass(&mut self, time: Duration);
-    /// Everything that is blocked, seen by another way than the firewall's own.
-    fn look(&mut self, firewall: &mut Firewall) -> Vec<Net>;
-}
-
-/// The dry run: its time is ours to move, its memory survives a restart as the kernel's does.
-struct Memory {
-    clock: Arc<AtomicU64>,
-}
-
-impl World for Memory {
-    fn open(&mut self, protected: Protected) -> Firewall {
-        let hands = Arc::clone(&self.clock);
-        let backend = DryRun::with_clock(move || Duration::from_millis(hands.load(Ordering::Relaxed)));
-        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
-    }
-    fn harm(&mut self, _: u64) -> bool {
-        false
-    }
-    fn now(&self) -> Duration {
-        Duration::from_millis(self.clock.load(Ordering::Relaxed))
-    }
-    fn pass(&mut self, time: Duration) {
-        self.clock.fetch_add(u64::try_from(time.as_millis()).expect("time"), Ordering::Relaxed);
-    }
-    fn look(&mut self, firewall: &mut Firewall) -> Vec<Net> {
-        firewall.blocks().expect("list").into_iter().map(|block| block.net).collect()
-    }
-}
-
-/// The kernel, in a namespace, with everything it can or with what an old one could. Its time passes by itself.
-struct Kernel<'a> {
-    lab: &'a Lab,
-    features: Features,
-    began: Instant,
-}
-
-impl World for Kernel<'_> {
-    fn open(&mut self, protected: Protected) -> Firewall {
-        let options = NftOptions { features: self.features, ..NftOptions::default() };
-        let backend = self.lab.inside(Host::Router, || Nftables::open(options)).expect("open");
-        Firewall::with_backend(Box::new(backend), Policy::default(), protected).expect("open")
-    }
-    fn harm(&mut self, choice: u64) -> bool {
-        let deeds = [
-            "flush ruleset",
-            "delete table inet slips",
-            "flush chain inet slips prerouting",
-            "add table inet other",
-        ];
-        let deed = deeds[usize::try_from(choice).expect("choice") % deeds.len()];
-        let args = ["netns", "exec", &self.lab.namespace(Host::Router), "nft"];
-        let done = std::process::Command::new("ip").args(args).args(deed.split(' ')).output();
-        // The kernel refuses it where the table has an owner.
-        done.is_ok()
-    }
-    fn now(&self) -> Duration {
-        self.began.elapsed()
-    }
-    fn pass(&mut self, _: Duration) {}
-    fn look(&mut self, _: &mut Firewall) -> Vec<Net> {
-        let listed = self.lab.inside(Host::Router, slips_firewall::list_all).expect("list");
-        listed.into_iter().map(|block| block.net).collect()
-    }
-}
+use slips_firewall::{BlockRequest, Features, Firewall, Health, Outcome, Protected, Refusal, Why, is_single};
+use world::{Kernel, Memory, World};
 
 /// When a block ends: it began while the firewall was asked for it, and the machine may have had others to do meanwhile.
 #[derive(Debug, Clone, Copy, Default)]
