@@ -2,19 +2,16 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use caps::CapSet;
-use nix::sys::socket::{SockType, getsockopt, sockopt};
-
 use super::client::{self, Client};
 use super::wire::{Answer, Question, read_question, write_body, write_word};
 use super::{Ask, Asks, Head, Jarm, Link, Means, Missed, TlsServer, jarm, sandbox};
+use crate::child;
 use crate::cli::{Exit, Failure};
 
 /// The process, as long as somebody has questions.
@@ -29,15 +26,7 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub fn start(means: &Means, stop: Arc<AtomicBool>) -> io::Result<Self> {
-        let (ours, theirs) = UnixStream::pair()?;
-        caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
-        let child = Command::new("/proc/self/exe")
-            .arg("fetch-node")
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let (child, ours) = child::start("fetch-node")?;
         let mut started = Self { child, link: Link::new(ours, stop)? };
         started.link.tell(means)?;
         Ok(started)
@@ -122,7 +111,7 @@ impl Drop for Process {
 
 /// What `slips fetch-node` does: gives up what it has, and answers questions at its standard input.
 pub fn run() -> Result<(), Failure> {
-    let mut socket = inherited()?;
+    let mut socket = child::inherited()?;
     let Some(Question::Means(means)) = read_question(&mut socket).map_err(Failure::software)? else {
         return Ok(());
     };
@@ -164,14 +153,4 @@ fn serve(socket: &mut UnixStream, client: &Result<Client, String>, proxy: bool) 
         socket.flush()?;
     }
     Ok(())
-}
-
-/// The socket that the daemon, or the command line, starts it with.
-fn inherited() -> Result<UnixStream, Failure> {
-    let input = io::stdin();
-    let usage = || Failure::new(Exit::Usage, "the daemon starts this, with a socket as its standard input");
-    if !matches!(getsockopt(&input.as_fd(), sockopt::SockType), Ok(SockType::Stream)) {
-        return Err(usage());
-    }
-    input.as_fd().try_clone_to_owned().map(UnixStream::from).map_err(|_| usage())
 }

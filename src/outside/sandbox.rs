@@ -69,10 +69,10 @@ fn confine_files() -> Result<()> {
 
 #[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
     use std::os::unix::net::UnixStream;
-    use std::process::{Command, Stdio};
+    use std::process::Command;
 
     use nix::errno::Errno;
     use nix::sys::signal::kill;
@@ -88,22 +88,7 @@ mod tests {
         if std::env::var_os(TRIES).is_some() {
             return tries();
         }
-        let (mut ours, theirs) = UnixStream::pair().expect("sockets");
-        let this = std::thread::current().name().expect("a test's thread").to_owned();
-        let child = Command::new(std::env::current_exe().expect("this program"))
-            .args([&this, "--exact", "--nocapture", "--test-threads=1"])
-            .env(TRIES, "")
-            .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it runs");
-        let mut said = String::new();
-        ours.read_to_string(&mut said).expect("what it inherited works");
-        let out = child.wait_with_output().expect("it ends");
-        let told = [out.stdout, out.stderr].concat();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&told));
-        assert_eq!(said, "tried");
+        crate::child::try_confined(TRIES, "");
     }
 
     #[expect(clippy::expect_used, reason = "a part of the test above")]

@@ -7,7 +7,6 @@
 mod connections;
 mod events;
 mod links;
-mod machines;
 mod neighbours;
 #[allow(unsafe_code)]
 mod raw;
@@ -18,7 +17,6 @@ pub(crate) mod wire;
 pub(crate) use connections::{Connections, answered};
 pub(crate) use events::{Events, News};
 pub(crate) use links::bridged;
-pub(crate) use machines::Machines;
-pub(crate) use neighbours::neighbours;
+pub(crate) use neighbours::{Machines, neighbours};
 pub(crate) use routes::gateways;
 pub(crate) use socket::{Socket, Transaction};

@@ -196,6 +196,14 @@ impl Cx<'_> {
         self.key.n += 1;
     }
 
+    /// Says two findings that tell one story from both sides, in this order: each names the other.
+    pub fn emit_both(&mut self, mut first: Finding, mut second: Finding) {
+        first.related.push(second.id());
+        second.related.push(first.id());
+        self.emit(first);
+        self.emit(second);
+    }
+
     /// Asks for [`Detector::on_timer`] with `tag` at the first tick (one per second of packet time) not before `at`.
     pub fn wake_at(&mut self, at: PacketTime, tag: u64) {
         self.wakes.push(Wake { at, slot: self.slot, detector: self.key.detector, tag });

@@ -146,7 +146,7 @@ impl AgentOverHttp {
 fn tell(cx: &mut Cx<'_>, http: &Http, rung: Rung, text: String, uids: Vec<slips_core::flow::Uid>) {
     let about = &http.about;
     let kind = EvidenceKind::CommandAndControlChannel;
-    let mut client = Finding {
+    let client = Finding {
         victim: Some(Entity::Ip(about.dst.addr)),
         proto: Some(about.proto),
         dst_port: Some(about.dst.port),
@@ -155,15 +155,12 @@ fn tell(cx: &mut Cx<'_>, http: &Http, rung: Rung, text: String, uids: Vec<slips_
         proof: Proof::Proven,
         ..ladder::finding(cx, kind, about.src.addr, rung, about.at)
     };
-    let mut server = Finding {
+    let server = Finding {
         attacker: Entity::Ip(about.dst.addr),
         victim: Some(Entity::Ip(about.src.addr)),
         ..client.clone()
     };
-    server.related.push(client.id());
-    client.related.push(server.id());
-    cx.emit(client);
-    cx.emit(server);
+    cx.emit_both(client, server);
 }
 
 impl Detector for AgentOverHttp {

@@ -114,7 +114,7 @@ impl DataUpload {
 fn tell(cx: &mut Cx<'_>, flow: &Flow, rung: Rung, megabytes: u32) {
     let proof = if flow.is_two_way() { Proof::Proven } else { Proof::Unproven };
     let uids = if flow.uid.is_empty() { Vec::new() } else { vec![flow.uid] };
-    let mut remote = Finding {
+    let remote = Finding {
         victim: Some(Entity::Ip(flow.src.addr)),
         text: format!("{megabytes} MB were uploaded to {} by {}", flow.dst.addr, flow.src.addr),
         uids: uids.clone(),
@@ -122,17 +122,14 @@ fn tell(cx: &mut Cx<'_>, flow: &Flow, rung: Rung, megabytes: u32) {
         ..ladder::finding(cx, EvidenceKind::DataUpload, flow.dst.addr, rung, flow.seen)
     };
     let quiet = Rung { level: ThreatLevel::Info, ..rung };
-    let mut local = Finding {
+    let local = Finding {
         victim: Some(Entity::Ip(flow.dst.addr)),
         text: format!("upload of {megabytes} MB to {}", flow.dst.addr),
         uids,
         proof: proof.max(attempt::proof_of_source(cx.facts())),
         ..ladder::finding(cx, EvidenceKind::DataUpload, flow.src.addr, quiet, flow.seen)
     };
-    remote.related.push(local.id());
-    local.related.push(remote.id());
-    cx.emit(local);
-    cx.emit(remote);
+    cx.emit_both(local, remote);
 }
 
 fn megabytes(bytes: u64) -> u32 {

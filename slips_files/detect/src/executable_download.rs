@@ -99,7 +99,7 @@ impl ExecutableDownload {
         let text =
             format!("{} programs ({mime}) fetched in clear text from {} `{host}`", reached.n, about.dst);
         let kind = EvidenceKind::ExecutableMimeType;
-        let mut server = Finding {
+        let server = Finding {
             victim: Some(Entity::Ip(about.src.addr)),
             proto: Some(Proto::Tcp),
             dst_port: Some(about.dst.port),
@@ -107,7 +107,7 @@ impl ExecutableDownload {
             proof: Proof::Proven,
             ..reached.finding(cx, kind, about.dst.addr, about.at)
         };
-        let mut client = Finding {
+        let client = Finding {
             attacker: Entity::Ip(about.src.addr),
             victim: Some(Entity::Ip(about.dst.addr)),
             level: server.level.min(ThreatLevel::Low),
@@ -115,10 +115,7 @@ impl ExecutableDownload {
             proof: web::proof_of_client(cx.facts()),
             ..server.clone()
         };
-        server.related.push(client.id());
-        client.related.push(server.id());
-        cx.emit(client);
-        cx.emit(server);
+        cx.emit_both(client, server);
     }
 }
 

@@ -178,14 +178,14 @@ fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Found<'_>, told: Told) {
     let what = describe(listed, told.flows);
     let kind = listed.kind(EvidenceKind::ToBlacklistedIp);
     let confidence = listed.confidence();
-    let mut remote = Finding {
+    let remote = Finding {
         level: listed.what.level,
         confidence,
         victim: Some(Entity::Ip(flow.src.addr)),
         text: format!("{} was contacted, which is listed as {what}", flow.dst.addr),
         ..told.finding(cx, kind, flow.dst.addr, flow)
     };
-    let mut local = Finding {
+    let local = Finding {
         level: listed.what.level.min(ThreatLevel::Low),
         confidence,
         victim: Some(Entity::Ip(flow.dst.addr)),
@@ -194,10 +194,7 @@ fn towards(cx: &mut Cx<'_>, flow: &Flow, listed: &Found<'_>, told: Told) {
         proof: Proof::Unproven,
         ..told.finding(cx, kind, flow.src.addr, flow)
     };
-    remote.related.push(local.id());
-    local.related.push(remote.id());
-    cx.emit(remote);
-    cx.emit(local);
+    cx.emit_both(remote, local);
 }
 
 /// A listed address came to us.

@@ -76,7 +76,7 @@ fn told(cx: &mut Cx<'_>, file: &File, digest: &str, listed: &Listed<'_>, transfe
         if is_certificate { EvidenceKind::MaliciousSslCert } else { EvidenceKind::MaliciousDownloadedFile };
     let what = if is_certificate { "certificate" } else { "file" };
     let mime: String = file.mime_type.chars().take(64).collect();
-    let mut from = Finding {
+    let from = Finding {
         victim: Some(Entity::Ip(receiver)),
         level: reached.rung.level.min(listed.level),
         dst_port: file.ends.map(|(_, server)| server.port),
@@ -84,7 +84,7 @@ fn told(cx: &mut Cx<'_>, file: &File, digest: &str, listed: &Listed<'_>, transfe
         proof: Proof::Proven,
         ..reached.finding(cx, kind, sender, file.at)
     };
-    let mut to = Finding {
+    let to = Finding {
         attacker: Entity::Ip(receiver),
         victim: Some(Entity::Ip(sender)),
         level: from.level.min(ThreatLevel::Low),
@@ -93,10 +93,7 @@ fn told(cx: &mut Cx<'_>, file: &File, digest: &str, listed: &Listed<'_>, transfe
         proof: Proof::Unproven,
         ..from.clone()
     };
-    from.related.push(to.id());
-    to.related.push(from.id());
-    cx.emit(from);
-    cx.emit(to);
+    cx.emit_both(from, to);
 }
 
 impl Detector for ListedFile {

@@ -104,7 +104,7 @@ fn of_server(
     listed: &Listed<'_>,
     text: String,
 ) {
-    let mut server = Finding {
+    let server = Finding {
         level: level_of(&reached, listed),
         victim: Some(Entity::Ip(about.src.addr)),
         proto: Some(about.proto),
@@ -113,17 +113,14 @@ fn of_server(
         proof: Proof::Proven,
         ..reached.finding(cx, kind, about.dst.addr, about.at)
     };
-    let mut client = Finding {
+    let client = Finding {
         attacker: Entity::Ip(about.src.addr),
         victim: Some(Entity::Ip(about.dst.addr)),
         level: server.level.min(ThreatLevel::Low),
         confidence: Confidence::new(0.8),
         ..server.clone()
     };
-    server.related.push(client.id());
-    client.related.push(server.id());
-    cx.emit(server);
-    cx.emit(client);
+    cx.emit_both(server, client);
 }
 
 /// The list's, unless so many were told in this window that further ones weigh nothing.

@@ -127,7 +127,8 @@ impl Seen {
             level: judged(&client, listed.level),
             ..client.clone()
         };
-        tell(cx, Finding { victim: Some(name.attacker.clone()), ..client }, name);
+        let client = Finding { victim: Some(name.attacker.clone()), ..client };
+        cx.emit_both(name, client);
     }
 
     /// A name leads to a listed address.
@@ -136,7 +137,7 @@ impl Seen {
         let text = format!("{} leads to {ip}, which is listed as {listed}", dns.query);
         let client = of_client(cx, &dns.about, reached, EvidenceKind::BlacklistedDnsAnswer, listed, text);
         let remote = of_answer(&client, ip, judged(&client, listed.level), listed.confidence());
-        tell(cx, Finding { victim: Some(Entity::Ip(ip)), ..client }, remote);
+        cx.emit_both(remote, Finding { victim: Some(Entity::Ip(ip)), ..client });
     }
 
     /// A listed name leads to an address.
@@ -146,7 +147,7 @@ impl Seen {
         let client = of_client(cx, &dns.about, reached, EvidenceKind::AnswerOfBlacklistedQuery, listed, text);
         // Whoever owns the name chose the address.
         let remote = of_answer(&client, ip, client.level, 0.7);
-        tell(cx, Finding { victim: Some(Entity::Ip(ip)), ..client }, remote);
+        cx.emit_both(remote, Finding { victim: Some(Entity::Ip(ip)), ..client });
     }
 
     /// A name leads to a listed name.
@@ -160,7 +161,7 @@ impl Seen {
             level: judged(&client, listed.level),
             ..client.clone()
         };
-        tell(cx, Finding { victim: Some(Entity::Domain(dns.query.as_str().into())), ..client }, name);
+        cx.emit_both(name, Finding { victim: Some(Entity::Domain(dns.query.as_str().into())), ..client });
     }
 }
 
@@ -200,13 +201,6 @@ fn of_answer(client: &Finding, ip: IpAddr, level: ThreatLevel, confidence: f64) 
         proof: Proof::Unproven,
         ..client.clone()
     }
-}
-
-fn tell(cx: &mut Cx<'_>, mut client: Finding, mut other: Finding) {
-    client.related.push(other.id());
-    other.related.push(client.id());
-    cx.emit(other);
-    cx.emit(client);
 }
 
 impl Detector for ListedName {

@@ -116,7 +116,7 @@ fn told(cx: &mut Cx<'_>, http: &Http, url: (&str, &str), listed: &Listed<'_>, re
     let sure = if bare { listed.confidence() } else { listed.confidence().min(0.7) };
     let most = if bare { ThreatLevel::Critical } else { ThreatLevel::Medium };
     let shown: String = host.chars().chain(path.chars()).take(SHOWN).collect();
-    let mut server = Finding {
+    let server = Finding {
         victim: Some(Entity::Ip(about.src.addr)),
         level: if weighs { listed.level.min(most) } else { ThreatLevel::Info },
         confidence: Confidence::new(sure),
@@ -126,7 +126,7 @@ fn told(cx: &mut Cx<'_>, http: &Http, url: (&str, &str), listed: &Listed<'_>, re
         proof: Proof::Proven,
         ..reached.finding(cx, EvidenceKind::MaliciousUrl, about.dst.addr, about.at)
     };
-    let mut client = Finding {
+    let client = Finding {
         attacker: Entity::Ip(about.src.addr),
         victim: Some(Entity::Ip(about.dst.addr)),
         level: server.level.min(ThreatLevel::Low),
@@ -134,10 +134,7 @@ fn told(cx: &mut Cx<'_>, http: &Http, url: (&str, &str), listed: &Listed<'_>, re
         proof: Proof::Unproven,
         ..server.clone()
     };
-    server.related.push(client.id());
-    client.related.push(server.id());
-    cx.emit(server);
-    cx.emit(client);
+    cx.emit_both(server, client);
 }
 
 impl Detector for ListedUrl {

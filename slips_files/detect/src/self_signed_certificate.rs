@@ -75,7 +75,7 @@ impl SelfSignedCertificate {
             cut(&tls.fields.server_name),
             cut(&tls.fields.subject)
         );
-        let mut client = Finding {
+        let client = Finding {
             victim: Some(Entity::Ip(about.dst.addr)),
             proto: Some(about.proto),
             dst_port: Some(about.dst.port),
@@ -87,15 +87,12 @@ impl SelfSignedCertificate {
             cx.emit(client);
             return;
         }
-        let mut server = Finding {
+        let server = Finding {
             attacker: Entity::Ip(about.dst.addr),
             victim: Some(Entity::Ip(about.src.addr)),
             ..client.clone()
         };
-        server.related.push(client.id());
-        client.related.push(server.id());
-        cx.emit(client);
-        cx.emit(server);
+        cx.emit_both(client, server);
     }
 }
 

@@ -131,7 +131,7 @@ impl ToolCertificate {
             Some(tool) => format!("{} shows the certificate of {tool}, a tool for remote control", about.dst),
             None => format!("{} shows a certificate of its own making that ends in the year 9999", about.dst),
         };
-        let mut client = Finding {
+        let client = Finding {
             victim: Some(Entity::Ip(about.dst.addr)),
             proto: Some(about.proto),
             dst_port: Some(about.dst.port),
@@ -139,17 +139,16 @@ impl ToolCertificate {
             proof: Proof::Proven,
             ..reached.finding(cx, EvidenceKind::MaliciousSslCert, about.src.addr, about.at)
         };
-        let mut server = Finding {
+        let server = Finding {
             attacker: Entity::Ip(about.dst.addr),
             victim: Some(Entity::Ip(about.src.addr)),
             ..client.clone()
         };
         if tls.fields.established && !DELIVERY.contains(&about.dst.port) {
-            server.related.push(client.id());
-            client.related.push(server.id());
-            cx.emit(client);
+            cx.emit_both(client, server);
+        } else {
+            cx.emit(server);
         }
-        cx.emit(server);
     }
 }
 

@@ -134,7 +134,7 @@ impl WrongProtocol {
 }
 
 fn tell_pair(cx: &mut Cx<'_>, flow: &Flow, mut client: Finding) {
-    let mut server = Finding {
+    let server = Finding {
         attacker: Entity::Ip(flow.dst.addr),
         victim: Some(Entity::Ip(flow.src.addr)),
         proof: Proof::Proven,
@@ -142,10 +142,7 @@ fn tell_pair(cx: &mut Cx<'_>, flow: &Flow, mut client: Finding) {
     };
     client.level = client.level.min(ThreatLevel::Low);
     client.confidence = Confidence::new(0.6);
-    server.related.push(client.id());
-    client.related.push(server.id());
-    cx.emit(client);
-    cx.emit(server);
+    cx.emit_both(client, server);
 }
 
 impl Detector for WrongProtocol {

@@ -238,7 +238,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-    use std::process::{Command, Stdio};
+    use std::process::Command;
 
     use nix::errno::Errno;
     use nix::mount::{MsFlags, mount};
@@ -265,22 +265,7 @@ mod tests {
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
         let daemon = UnixListener::bind_addr(&address).expect("the daemon's socket");
         daemon.set_nonblocking(true).expect("set");
-        let (mut ours, theirs) = UnixStream::pair().expect("sockets");
-        let this = std::thread::current().name().expect("a test's thread").to_owned();
-        let child = Command::new(std::env::current_exe().expect("this program"))
-            .args([&this, "--exact", "--nocapture", "--test-threads=1"])
-            .env(TRIES, &name)
-            .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it runs");
-        let mut said = String::new();
-        ours.read_to_string(&mut said).expect("what it inherited works");
-        let out = child.wait_with_output().expect("it ends");
-        let told = [out.stdout, out.stderr].concat();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&told));
-        assert_eq!(said, "tried");
+        crate::child::try_confined(TRIES, &name);
         assert!(daemon.accept().is_err(), "nobody came");
     }
 

@@ -14,7 +14,7 @@ use slips_p2p::link::{FromNode, Start, ToNode, VERSION};
 use slips_p2p::node::Status;
 
 use super::link::{Ended, Link};
-use super::process;
+use crate::child;
 
 /// The pause before a node that died is started again; it doubles up to the longest while it dies young.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -166,7 +166,7 @@ impl Node {
         }
         let found = match &self.origin {
             Origin::Child if now < self.next => return None,
-            Origin::Child => process::start().map(|(child, socket)| {
+            Origin::Child => child::start("p2p-node").map(|(child, socket)| {
                 let process = i32::try_from(child.id()).ok();
                 (Some(child), process, socket)
             }),

@@ -330,7 +330,7 @@ fn tell(cx: &mut Cx<'_>, flow: &Flow, reached: Reached<'_>) {
         false if refused => Proof::Unproven,
         false => attempt::proof_of_source(cx.facts()),
     };
-    let mut client = Finding {
+    let client = Finding {
         victim: Some(Entity::Ip(flow.dst.addr)),
         proto: Some(flow.proto),
         dst_port: Some(flow.dst.port),
@@ -341,17 +341,14 @@ fn tell(cx: &mut Cx<'_>, flow: &Flow, reached: Reached<'_>) {
     };
     // Who is critical calls his server: that one is as bad.
     let share = if rung.level == ThreatLevel::Critical { 1.0 } else { 0.8 };
-    let mut server = Finding {
+    let server = Finding {
         attacker: Entity::Ip(flow.dst.addr),
         victim: Some(Entity::Ip(flow.src.addr)),
         confidence: Confidence::new(rung.confidence.get() * share),
         proof: if flow.is_two_way() { Proof::Proven } else { Proof::Unproven },
         ..client.clone()
     };
-    client.related.push(server.id());
-    server.related.push(client.id());
-    cx.emit(client);
-    cx.emit(server);
+    cx.emit_both(client, server);
 }
 
 impl Detector for Beacon {

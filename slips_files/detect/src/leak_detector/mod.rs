@@ -187,7 +187,7 @@ impl LeakDetector {
             found.rule,
             reached.n,
         );
-        let mut client = Finding {
+        let client = Finding {
             level: told.level,
             victim: Some(Entity::Ip(theirs.addr)),
             proto: Some(about.proto),
@@ -197,16 +197,13 @@ impl LeakDetector {
             proof: Proof::Unproven,
             ..reached.finding(cx, found.kind, ours.addr, about.at)
         };
-        let mut server = Finding {
+        let server = Finding {
             attacker: Entity::Ip(theirs.addr),
             victim: Some(Entity::Ip(ours.addr)),
             level: ThreatLevel::Info,
             ..client.clone()
         };
-        client.related.push(server.id());
-        server.related.push(client.id());
-        cx.emit(client);
-        cx.emit(server);
+        cx.emit_both(client, server);
     }
 }
 
