@@ -5,6 +5,7 @@ use slips_core::time::Span;
 use slips_store::{Keep, SqliteLimits};
 
 use super::units::{Amount, Auto, Length};
+use super::wrong;
 
 /// `database`
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -54,7 +55,7 @@ impl Database {
     /// What is wrong with the values.
     pub(super) fn problems(&self) -> impl Iterator<Item = &'static str> {
         let hour = |length: Length| length.0.as_secs() >= 3600;
-        [
+        wrong([
             (
                 hour(self.flows) && hour(self.records) && hour(self.evidence),
                 "database.flows, records and evidence must be at least 1h",
@@ -63,10 +64,7 @@ impl Database {
                 self.size.set().is_none_or(|size| size.0 >= LEAST),
                 "database.size must be at least 16MiB, or auto",
             ),
-        ]
-        .into_iter()
-        .filter(|(is_right, _)| !is_right)
-        .map(|(_, what)| what)
+        ])
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use slips_core::settings::Limits;
 
 use super::units::{Amount, Auto};
+use super::wrong;
 
 /// `limits`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,7 +40,7 @@ impl LimitsSection {
     /// What is wrong with the values.
     pub(super) fn problems(&self) -> impl Iterator<Item = &'static str> {
         let engine = self.engine();
-        [
+        wrong([
             (self.flows() >= 16, "limits.flows must be at least 16"),
             (
                 engine.remote_profiles >= 16 && engine.local_profiles >= 16,
@@ -50,9 +51,6 @@ impl LimitsSection {
                 self.memory.set().is_none_or(|memory| memory.0 >= 64 << 20),
                 "limits.memory must be at least 64MiB, or auto",
             ),
-        ]
-        .into_iter()
-        .filter(|(is_right, _)| !is_right)
-        .map(|(_, what)| what)
+        ])
     }
 }

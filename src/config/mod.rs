@@ -1,10 +1,13 @@
 //! `slips.yaml`: read once into an immutable value. Every key has a default; an unknown key or a bad value stops the start
 //! with file, line and key. `config/slips.yaml` shows all keys with their defaults, and a test keeps the two equal.
 
+mod capture;
 mod control;
 mod database;
 mod detections;
+mod firewall;
 mod inputs;
+mod intelligence;
 mod limits;
 mod outside;
 mod p2p;
@@ -26,12 +29,14 @@ use slips_core::addr::LocalNets;
 use slips_core::evidence::EvidenceKind;
 use slips_core::settings::{Direction, Settings};
 use slips_core::time::{Span, WindowWidth};
-use slips_input::filter::PacketFilter;
 
+pub use capture::{Capture, FilterText};
 pub use control::Control;
 pub use database::Database;
 pub use detections::Detections;
+pub use firewall::{Bridge, Firewall, Mode, Policy};
 pub use inputs::{Inputs, SensorKind};
+pub use intelligence::ThreatIntelligence;
 pub use limits::LimitsSection;
 pub use outside::Outside;
 pub use p2p::{P2p, PeerMode, PeerNode};
@@ -94,42 +99,6 @@ pub struct Config {
     #[serde(deserialize_with = "section")]
     pub redis: Redis,
 }
-
-/// `capture`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Capture {
-    pub threads: u16,
-    pub filter: FilterText,
-    pub promiscuous: bool,
-    pub ring: Auto<Amount>,
-    pub spare: Auto<Amount>,
-}
-
-impl Default for Capture {
-    fn default() -> Self {
-        let (ring, spare) = (Auto::Auto, Auto::Auto);
-        Self { threads: 1, filter: FilterText(None), promiscuous: false, ring, spare }
-    }
-}
-
-/// A packet filter; an empty text is none.
-#[derive(Clone, Debug)]
-pub struct FilterText(pub Option<PacketFilter>);
-
-impl<'de> Deserialize<'de> for FilterText {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        if text.trim().is_empty() {
-            Ok(Self(None))
-        } else {
-            text.parse().map(Some).map(Self).map_err(D::Error::custom)
-        }
-    }
-}
-
-/// Capture threads beyond which a number is a typo.
-pub const MAX_CAPTURE_THREADS: u16 = 16;
 
 /// `parameters`
 #[derive(Clone, Debug, Deserialize)]
@@ -215,158 +184,6 @@ impl<'de> Deserialize<'de> for KindName {
     }
 }
 
-/// `threatintelligence`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ThreatIntelligence {
-    pub local_threat_intelligence_files: PathBuf,
-    pub ti_files: PathBuf,
-    pub ja3_feeds: PathBuf,
-    pub ssl_feeds: PathBuf,
-    pub download_path_for_remote_threat_intelligence: PathBuf,
-    #[serde(rename = "TI_files_update_period")]
-    pub ti_files_update_period: Length,
-    pub update_size: Amount,
-    pub update_time: Length,
-    pub mac_db: String,
-    pub mac_db_update: Length,
-    pub asn_db: String,
-    pub country_db: String,
-    pub geo_db_update: Length,
-}
-
-impl Default for ThreatIntelligence {
-    fn default() -> Self {
-        Self {
-            local_threat_intelligence_files: "/etc/slips/local_ti_files".into(),
-            ti_files: "/etc/slips/TI_feeds.csv".into(),
-            ja3_feeds: "/etc/slips/JA3_feeds.csv".into(),
-            ssl_feeds: "/etc/slips/SSL_feeds.csv".into(),
-            download_path_for_remote_threat_intelligence: "/var/lib/slips/feeds".into(),
-            ti_files_update_period: Length::secs(86_400),
-            update_size: Amount(64 << 20),
-            update_time: Length::secs(300),
-            mac_db: String::new(),
-            mac_db_update: Length::secs(14 * 86_400),
-            asn_db: String::new(),
-            country_db: String::new(),
-            geo_db_update: Length::secs(7 * 86_400),
-        }
-    }
-}
-
-/// What the firewall does with decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Block.
-    Enforce,
-    /// Decide and tell, block nothing.
-    Monitor,
-}
-
-/// What is done with an attacker of a class of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Policy {
-    /// Its packets are dropped.
-    Drop,
-    /// For our own hosts: it reaches nobody, but still gets an address and a notice from this host.
-    Isolate,
-    /// It is told, nothing more.
-    AlertOnly,
-}
-
-/// Whether what passes a bridge of this host is blocked too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Bridge {
-    /// When there is a bridge with two ports or more at the start.
-    Auto,
-    /// Also when one comes later.
-    On,
-    /// Never.
-    Off,
-}
-
-/// What is done with packets that our own hosts send to what they must not call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Called {
-    /// They are told at once.
-    Reject,
-    /// They wait for an answer that does not come.
-    Drop,
-}
-
-impl Called {
-    /// The same in the firewall's words.
-    pub const fn manner(self) -> slips_firewall::Manner {
-        match self {
-            Self::Reject => slips_firewall::Manner::Reject,
-            Self::Drop => slips_firewall::Manner::Drop,
-        }
-    }
-}
-
-/// `firewall`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Firewall {
-    pub mode: Mode,
-    pub external: Policy,
-    pub internal: Policy,
-    pub internal_share: u8,
-    pub bridge: Bridge,
-    pub bridge_machines: bool,
-    pub notice_port: u16,
-    pub called_by_us: Called,
-    pub log_dropped: bool,
-    pub never_block: Vec<NetText>,
-    pub login_ports: Vec<u16>,
-    pub widen_ipv6: bool,
-    pub unproven_term: Length,
-    pub unproven_cap: usize,
-    pub peer_cap: usize,
-    pub size: u32,
-    pub shortest_term: Length,
-    pub longest_term: Length,
-    pub history: Length,
-}
-
-impl Firewall {
-    /// How blocks grow with repeats.
-    pub fn escalation(&self) -> slips_firewall::Escalation {
-        slips_firewall::Escalation { longest: self.longest_term.0, forgotten: self.history.0 }
-    }
-}
-
-impl Default for Firewall {
-    fn default() -> Self {
-        Self {
-            mode: Mode::Enforce,
-            external: Policy::Drop,
-            internal: Policy::Drop,
-            internal_share: 25,
-            bridge: Bridge::Auto,
-            bridge_machines: false,
-            notice_port: 0,
-            called_by_us: Called::Reject,
-            log_dropped: false,
-            never_block: Vec::new(),
-            login_ports: Vec::new(),
-            widen_ipv6: false,
-            unproven_term: Length::secs(300),
-            unproven_cap: 1024,
-            peer_cap: 16_384,
-            size: 131_072,
-            shortest_term: Length::secs(10),
-            longest_term: Length::secs(7 * 86_400),
-            history: Length::secs(30 * 86_400),
-        }
-    }
-}
-
 /// `output`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -431,88 +248,30 @@ impl Config {
         }
     }
 
-    /// Values that are fine each by itself, but not for the engine.
+    /// Values that cannot be right, or are fine each by itself, but not for the engine.
     fn contradictions(&self, path: &Path) -> Vec<Problem> {
-        let mut wrong = Vec::new();
-        let mut check = |ok: bool, what: &str| {
-            if !ok {
-                wrong.push(Problem { file: path.to_owned(), line: 0, what: what.into() });
-            }
-        };
-        check(
-            self.width().is_some(),
-            "parameters.time_window_width must be at least 1s and a whole number of seconds",
-        );
         let threshold = self.detection.evidence_detection_threshold;
-        check(
-            threshold.is_finite() && threshold > 0.0,
-            "detection.evidence_detection_threshold must be above 0; 0.25 is the default",
-        );
-        for what in self.detections().err().unwrap_or_default() {
-            check(false, &what);
-        }
-        check(self.firewall.internal_share <= 100, "firewall.internal_share is in percent, 100 at most");
-        check(
-            self.firewall.external != Policy::Isolate,
-            "firewall.external must be drop or alert-only: only hosts of our own networks can be isolated",
-        );
-        check(
-            (1..=MAX_CAPTURE_THREADS).contains(&self.capture.threads),
-            "capture.threads must be 1 to 16; 1 is the default",
-        );
-        check(
-            self.capture.ring.set().is_none_or(|ring| (1 << 20..=1 << 30).contains(&ring.0)),
-            "capture.ring must be 1MiB to 1GiB, or auto: 8MiB, less where memory is short",
-        );
-        check(
-            self.capture
-                .spare
-                .set()
-                .is_none_or(|spare| spare.0 == 0 || (1 << 20..=1 << 30).contains(&spare.0)),
-            "capture.spare must be 0 (none), 1MiB to 1GiB, or auto: as much as the ring",
-        );
-        let intelligence = &self.threatintelligence;
-        check(
-            (1 << 10..=256 << 20).contains(&intelligence.update_size.0),
-            "threatintelligence.update_size must be 1KiB to 256MiB; 64MiB is the default",
-        );
-        check(!intelligence.update_time.0.is_zero(), "threatintelligence.update_time must be above 0");
-        for (key, url) in [
-            ("mac_db", &intelligence.mac_db),
-            ("asn_db", &intelligence.asn_db),
-            ("country_db", &intelligence.country_db),
-        ] {
-            let is_url = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
-            check(
-                url.is_empty() || is_url,
-                &format!("threatintelligence.{key} must be a URL, http:// or https://"),
-            );
-        }
-        let asked = &self.virustotal;
-        check(
-            asked.per_minute >= 1 && asked.per_day >= 1 && !asked.virustotal_update_period.0.is_zero(),
-            "virustotal.per_minute, per_day and virustotal_update_period must be above 0",
-        );
-        check(matches!(asked.api_version, 2 | 3), "virustotal.api_version must be 2 or 3");
-        let services = &self.services;
-        for (key, url) in [
-            ("virustotal.url", &asked.url),
-            ("services.urlhaus_url", &services.urlhaus_url),
-            ("services.circl_hashlookup_url", &services.circl_hashlookup_url),
-            ("services.rdap_url", &services.rdap_url),
-        ] {
-            check(url.starts_with("https://"), &format!("{key} must be a URL, https://"));
-        }
-        for what in self.limits.problems().chain(self.database.problems()) {
-            check(false, what);
-        }
-        for what in self.redis.problems() {
-            check(false, &what);
-        }
-        for key in self.sensor.zero_lengths() {
-            check(false, &format!("sensor.{key} must be above 0"));
-        }
-        wrong
+        let own = wrong([
+            (
+                self.width().is_some(),
+                "parameters.time_window_width must be at least 1s and a whole number of seconds",
+            ),
+            (
+                threshold.is_finite() && threshold > 0.0,
+                "detection.evidence_detection_threshold must be above 0; 0.25 is the default",
+            ),
+        ]);
+        let lengths = self.sensor.zero_lengths();
+        own.map(str::to_owned)
+            .chain(self.detections().err().unwrap_or_default())
+            .chain(self.firewall.problems().chain(self.capture.problems()).map(str::to_owned))
+            .chain(self.threatintelligence.problems())
+            .chain(self.virustotal.problems().chain(self.services.problems()).map(str::to_owned))
+            .chain(self.limits.problems().chain(self.database.problems()).map(str::to_owned))
+            .chain(self.redis.problems())
+            .chain(lengths.map(|key| format!("sensor.{key} must be above 0")))
+            .map(|what| Problem { file: path.to_owned(), line: 0, what })
+            .collect()
     }
 
     fn width(&self) -> Option<WindowWidth> {
@@ -545,6 +304,11 @@ impl Config {
         let width = self.parameters.time_window_width.0.min(Duration::from_secs(600));
         Span::from_secs(i64::try_from(width.as_secs()).unwrap_or(600))
     }
+}
+
+/// What is said of the values that are not right.
+fn wrong<const N: usize>(checks: [(bool, &'static str); N]) -> impl Iterator<Item = &'static str> {
+    checks.into_iter().filter(|(is_right, _)| !is_right).map(|(_, what)| what)
 }
 
 /// A section whose keys are all commented out is the default section.

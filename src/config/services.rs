@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::Length;
+use super::{Length, wrong};
 
 /// `virustotal`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -59,6 +59,18 @@ impl VirusTotal {
         let off = self.api_key_file.as_os_str().is_empty() || (!named && !self.api_key_file.exists());
         if off { Ok(None) } else { read_key(&self.api_key_file).map(Some) }
     }
+
+    /// What is wrong with the values.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &'static str> {
+        wrong([
+            (
+                self.per_minute >= 1 && self.per_day >= 1 && !self.virustotal_update_period.0.is_zero(),
+                "virustotal.per_minute, per_day and virustotal_update_period must be above 0",
+            ),
+            (matches!(self.api_version, 2 | 3), "virustotal.api_version must be 2 or 3"),
+            (self.url.starts_with(HTTPS), "virustotal.url must be a URL, https://"),
+        ])
+    }
 }
 
 /// `services`
@@ -108,7 +120,21 @@ impl Services {
         let named = !self.urlhaus_key_file.as_os_str().is_empty();
         named.then(|| read_key(&self.urlhaus_key_file)).transpose()
     }
+
+    /// What is wrong with the values.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &'static str> {
+        wrong([
+            (self.urlhaus_url.starts_with(HTTPS), "services.urlhaus_url must be a URL, https://"),
+            (
+                self.circl_hashlookup_url.starts_with(HTTPS),
+                "services.circl_hashlookup_url must be a URL, https://",
+            ),
+            (self.rdap_url.starts_with(HTTPS), "services.rdap_url must be a URL, https://"),
+        ])
+    }
 }
+
+const HTTPS: &str = "https://";
 
 /// Longest key.
 const KEY: usize = 256;
