@@ -1,6 +1,7 @@
 //! `slips profile IP` and `slips profiles`: what is known of an address, and who was seen. Reads the database and local files; asks nobody.
 
-use std::fmt::Write as _;
+mod text;
+
 use std::fs::File;
 use std::io::BufReader;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +15,7 @@ use slips_core::time::PacketTime;
 use slips_core::user_agent::UserAgent;
 use slips_intel::{Geo, vendors};
 use slips_store::profiles::{Facts, Item};
-use slips_store::render::{escape, iso};
+use slips_store::render::iso;
 use slips_store::{Answers, StoredProfile};
 
 use super::table::{Cell, Column, Look, Table};
@@ -24,9 +25,6 @@ use crate::daemon::build;
 use crate::daemon::sinks::wall_clock;
 use crate::lists::Copy;
 use crate::services::{ANSWERS, Opinion, Subject, jarm};
-
-/// Windows and alerts that are shown to people; `--json` has all.
-const SHOWN: usize = 5;
 
 pub(super) fn run(asked: &ProfileOf) -> Result<(), Failure> {
     let config = asked.place.configuration()?;
@@ -39,7 +37,7 @@ pub(super) fn run(asked: &ProfileOf) -> Result<(), Failure> {
         ));
     };
     let told = tell(addr, &profile, &Known::of(&config)?);
-    if asked.place.json { print_object(&told) } else { print_out(&as_text(&told)) }
+    if asked.place.json { print_object(&told) } else { print_out(&text::of(&told)) }
 }
 
 /// `slips profiles`: who was seen lately.
@@ -244,121 +242,4 @@ fn with_maker(item: &Item<slips_store::profiles::Mac>, known: &Known) -> Value {
 
 fn text_or_null(text: String) -> Value {
     if text.is_empty() { Value::Null } else { text.into() }
-}
-
-/// The same for a person: what is not known is left out.
-fn as_text(told: &Value) -> String {
-    let mut text = String::new();
-    let word = |value: &Value| escape(value.as_str().unwrap_or_default()).into_owned();
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{}", word(&told["ip"]));
-    let mut line = |name: &str, value: String| {
-        if !value.is_empty() {
-            let _ = writeln!(text, "  {name:<18}{value}");
-        }
-    };
-    let list = |key: &str, tell: &dyn Fn(&Value) -> String| {
-        let items: Vec<String> = told[key].as_array().into_iter().flatten().map(tell).collect();
-        items.join(", ")
-    };
-    if let (Some(first), Some(last)) = (told["first_seen"].as_str(), told["last_seen"].as_str()) {
-        line("seen", format!("{first} to {last}, in {} time windows", told["windows"]));
-    }
-    line(
-        "hardware",
-        list("macs", &|mac| {
-            let by = match (mac["vendor"].as_str(), mac["made_up"].as_bool()) {
-                (Some(vendor), _) => format!(" ({})", escape(vendor)),
-                (None, Some(true)) => " (made up by the host)".to_owned(),
-                _ => String::new(),
-            };
-            format!("{}{by}", word(&mac["mac"]))
-        }),
-    );
-    line("also", list("siblings", &|sibling| word(&sibling["ip"])));
-    line("names", list("host_names", &|name| format!("{} ({})", word(&name["name"]), word(&name["source"]))));
-    if told["dhcp"].is_object() {
-        line("address from", format!("{} at {}", word(&told["dhcp"]["server"]), word(&told["dhcp"]["at"])));
-    }
-    line("gateway", word(&told["gateway"]));
-    line("plays", list("roles", &|role| word(&role["role"])));
-    line(
-        "clients",
-        list("user_agents", &|agent| {
-            let parts = [word(&agent["browser"]), word(&agent["os_name"])];
-            let known: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-            if known.is_empty() { word(&agent["user_agent"]) } else { known.join(" on ") }
-        }),
-    );
-    line("software", list("software", &|program| word(&program["version"])));
-    line(
-        "serves",
-        list("services", &|service| {
-            let application = word(&service["application"]);
-            let by = if application.is_empty() { String::new() } else { format!(" {application}") };
-            format!("{}/{}{by}", service["port"], word(&service["proto"]))
-        }),
-    );
-    line(
-        "JARM",
-        list("jarm", &|known| {
-            let listed = known["listed"].as_str().map(|listed| format!(", listed as {}", escape(listed)));
-            format!("{} at {}{}", word(&known["jarm"]), known["port"], listed.unwrap_or_default())
-        }),
-    );
-    line("called", list("sni", &|called| word(&called["name"])));
-    line("DNS", list("passive_dns", &|name| word(&name["name"])));
-    line("reverse DNS", list("reverse_dns", &|name| word(&name["name"])));
-    line("certificates", list("certificates", &|shown| word(&shown["subject"])));
-    let network: Vec<String> = [
-        told["asn"].as_u64().map(|asn| format!("AS{asn}")),
-        told["organisation"].as_str().map(|name| escape(name).into_owned()),
-        told["country"].as_str().map(|code| escape(code).into_owned()),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    line("network", network.join(", "));
-    if told["threat_intelligence"].is_object() {
-        let listed = &told["threat_intelligence"];
-        line(
-            "listed",
-            format!(
-                "{}: {}, by {}",
-                word(&listed["level"]),
-                word(&listed["description"]),
-                word(&listed["source"])
-            ),
-        );
-    }
-    let ratio = |key: &str| told["virustotal"][key].as_f64().unwrap_or(0.0);
-    if told["virustotal"].is_object() {
-        let ratios = ["URL", "down_file", "ref_file", "com_file"].map(|key| format!("{key} {}%", ratio(key)));
-        line("VirusTotal", ratios.join(", "));
-    }
-    let services = told["outside_services"].as_object().into_iter().flatten();
-    let verdicts: Vec<String> = services
-        .filter(|(_, said)| said["verdict"].is_object())
-        .map(|(_, said)| word(&said["verdict"]["text"]))
-        .collect();
-    line("outside", verdicts.join("; "));
-    line("domains", list("domains", &|of| format!("{} ({} days)", word(&of["domain"]), of["days"])));
-    line(
-        "threat level",
-        format!(
-            "{}, confidence {:.2}",
-            word(&told["threat_level"]),
-            told["confidence"].as_f64().unwrap_or(0.0)
-        ),
-    );
-    for (name, key) in [("did", "as_attacker"), ("suffered", "as_victim")] {
-        let briefs = told["evidence"][key].as_array().into_iter().flatten();
-        let kinds: Vec<String> =
-            briefs.map(|brief| format!("{} ×{}", word(&brief["kind"]), brief["count"])).collect();
-        line(name, kinds.join(", "));
-    }
-    let alerts: Vec<String> =
-        told["alerts"].as_array().into_iter().flatten().take(SHOWN).map(&word).collect();
-    line("alerts", alerts.join(", "));
-    text
 }

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use slips_core::addr::LocalNets;
-use slips_core::event::{About, Arp, ArpOp, Dns, DnsData, Event, Http, Ssh};
+use slips_core::event::{
+    About, Arp, ArpOp, Dhcp, Dns, DnsData, Event, File, Http, Login, Notice, Software, Ssh,
+};
 use slips_core::flow::{Flow, Phase, Proto};
 use slips_core::time::Span;
 
@@ -302,26 +304,89 @@ fn arp(row: &mut Row<'_>, arp: &Arp) {
     row.shown("resp_hw", Some(arp.target_mac));
 }
 
+fn dhcp(row: &mut Row<'_>, dhcp: &Dhcp) {
+    row.time("ts", dhcp.at);
+    row.texts("uids", dhcp.uids.iter().map(|uid| uid.as_str()), IfEmpty::Unset);
+    row.addr("client_addr", dhcp.client);
+    row.addr("server_addr", dhcp.server);
+    row.shown("mac", dhcp.mac);
+    row.text("host_name", &dhcp.host_name);
+    row.text("client_fqdn", &dhcp.client_fqdn);
+    row.text("domain", &dhcp.domain);
+    row.addr("requested_addr", dhcp.requested_addr);
+    row.addr("assigned_addr", dhcp.assigned_addr);
+    row.span("lease_time", dhcp.lease_time);
+    row.text("client_message", &dhcp.client_message);
+    row.text("server_message", &dhcp.server_message);
+    row.texts("msg_types", &dhcp.msg_types, IfEmpty::Unset);
+    row.span("duration", Some(dhcp.duration));
+}
+
+fn file(row: &mut Row<'_>, file: &File, local: &LocalNets) {
+    row.time("ts", file.at);
+    row.text("fuid", file.fuid.as_str());
+    row.text("uid", file.uid.as_str());
+    let (client, server) = (file.ends.map(|ends| ends.0), file.ends.map(|ends| ends.1));
+    row.addr("id.orig_h", client.map(|end| end.addr));
+    row.number("id.orig_p", client.map(|end| end.port.into()));
+    row.addr("id.resp_h", server.map(|end| end.addr));
+    row.number("id.resp_p", server.map(|end| end.port.into()));
+    row.texts("tx_hosts", file.sender.map(|addr| addr.to_string()), IfEmpty::Unset);
+    row.texts("rx_hosts", file.receiver.map(|addr| addr.to_string()), IfEmpty::Unset);
+    row.text("source", &file.source);
+    row.texts("analyzers", &file.analyzers, IfEmpty::Shown);
+    row.text("mime_type", &file.mime_type);
+    let known = !local.nets().is_empty();
+    row.flag("local_orig", file.sender.filter(|_| known).map(|sender| local.contains(sender)));
+    row.flag("is_orig", file.is_orig);
+    row.number("seen_bytes", file.seen_bytes);
+    row.number("total_bytes", file.total_bytes);
+    row.number("missing_bytes", file.missing_bytes);
+    row.text("md5", &file.md5);
+    row.text("sha1", &file.sha1);
+    row.text("sha256", &file.sha256);
+}
+
+fn software(row: &mut Row<'_>, software: &Software) {
+    row.time("ts", software.at);
+    row.addr("host", Some(software.host));
+    row.number("host_p", software.port.map(u64::from));
+    row.text("software_type", &software.software_type);
+    row.text("name", &software.name);
+    row.number("version.major", software.major.map(u64::from));
+    row.number("version.minor", software.minor.map(u64::from));
+    row.text("unparsed_version", &software.unparsed_version);
+}
+
+fn notice(row: &mut Row<'_>, notice: &Notice) {
+    row.time("ts", notice.at);
+    row.text("uid", notice.uid.as_str());
+    row.shown("proto", notice.proto);
+    row.text("note", &notice.note);
+    row.text("msg", &notice.msg);
+    row.text("sub", &notice.sub);
+    row.addr("src", notice.src);
+    row.addr("dst", notice.dst);
+    row.number("p", notice.port.map(u64::from));
+    row.number("n", notice.count);
+}
+
+fn login(row: &mut Row<'_>, login: &Login) {
+    about(row, &login.about);
+    row.shown("proto", Some(login.about.proto));
+    row.text("service", &login.service);
+    row.flag("success", Some(login.success));
+    row.flag("confused", Some(login.confused));
+    row.text("user", &login.user);
+    row.text("client_user", &login.client_user);
+    row.flag("password_seen", Some(login.password_seen));
+    row.number("failures", Some(login.failures.into()));
+}
+
 /// The logs with few fields.
 fn rest(row: &mut Row<'_>, event: &Event, local: &LocalNets) {
     match event {
-        Event::Dhcp(dhcp) => {
-            row.time("ts", dhcp.at);
-            row.texts("uids", dhcp.uids.iter().map(|uid| uid.as_str()), IfEmpty::Unset);
-            row.addr("client_addr", dhcp.client);
-            row.addr("server_addr", dhcp.server);
-            row.shown("mac", dhcp.mac);
-            row.text("host_name", &dhcp.host_name);
-            row.text("client_fqdn", &dhcp.client_fqdn);
-            row.text("domain", &dhcp.domain);
-            row.addr("requested_addr", dhcp.requested_addr);
-            row.addr("assigned_addr", dhcp.assigned_addr);
-            row.span("lease_time", dhcp.lease_time);
-            row.text("client_message", &dhcp.client_message);
-            row.text("server_message", &dhcp.server_message);
-            row.texts("msg_types", &dhcp.msg_types, IfEmpty::Unset);
-            row.span("duration", Some(dhcp.duration));
-        }
+        Event::Dhcp(record) => dhcp(row, record),
         Event::Smtp(smtp) => {
             about(row, &smtp.about);
             row.text("helo", &smtp.helo);
@@ -337,40 +402,8 @@ fn rest(row: &mut Row<'_>, event: &Event, local: &LocalNets) {
             row.number("reply_code", ftp.reply_code.map(u64::from));
             row.number("data_channel.resp_p", ftp.data_port.map(u64::from));
         }
-        Event::File(file) => {
-            row.time("ts", file.at);
-            row.text("fuid", file.fuid.as_str());
-            row.text("uid", file.uid.as_str());
-            let (client, server) = (file.ends.map(|ends| ends.0), file.ends.map(|ends| ends.1));
-            row.addr("id.orig_h", client.map(|end| end.addr));
-            row.number("id.orig_p", client.map(|end| end.port.into()));
-            row.addr("id.resp_h", server.map(|end| end.addr));
-            row.number("id.resp_p", server.map(|end| end.port.into()));
-            row.texts("tx_hosts", file.sender.map(|addr| addr.to_string()), IfEmpty::Unset);
-            row.texts("rx_hosts", file.receiver.map(|addr| addr.to_string()), IfEmpty::Unset);
-            row.text("source", &file.source);
-            row.texts("analyzers", &file.analyzers, IfEmpty::Shown);
-            row.text("mime_type", &file.mime_type);
-            let known = !local.nets().is_empty();
-            row.flag("local_orig", file.sender.filter(|_| known).map(|sender| local.contains(sender)));
-            row.flag("is_orig", file.is_orig);
-            row.number("seen_bytes", file.seen_bytes);
-            row.number("total_bytes", file.total_bytes);
-            row.number("missing_bytes", file.missing_bytes);
-            row.text("md5", &file.md5);
-            row.text("sha1", &file.sha1);
-            row.text("sha256", &file.sha256);
-        }
-        Event::Software(software) => {
-            row.time("ts", software.at);
-            row.addr("host", Some(software.host));
-            row.number("host_p", software.port.map(u64::from));
-            row.text("software_type", &software.software_type);
-            row.text("name", &software.name);
-            row.number("version.major", software.major.map(u64::from));
-            row.number("version.minor", software.minor.map(u64::from));
-            row.text("unparsed_version", &software.unparsed_version);
-        }
+        Event::File(record) => file(row, record, local),
+        Event::Software(record) => software(row, record),
         Event::Weird(weird) => {
             about(row, &weird.about);
             row.text("name", &weird.name);
@@ -381,29 +414,8 @@ fn rest(row: &mut Row<'_>, event: &Event, local: &LocalNets) {
             row.text("tunnel_type", &tunnel.tunnel_type);
             row.text("action", &tunnel.action);
         }
-        Event::Notice(notice) => {
-            row.time("ts", notice.at);
-            row.text("uid", notice.uid.as_str());
-            row.shown("proto", notice.proto);
-            row.text("note", &notice.note);
-            row.text("msg", &notice.msg);
-            row.text("sub", &notice.sub);
-            row.addr("src", notice.src);
-            row.addr("dst", notice.dst);
-            row.number("p", notice.port.map(u64::from));
-            row.number("n", notice.count);
-        }
-        Event::Login(login) => {
-            about(row, &login.about);
-            row.shown("proto", Some(login.about.proto));
-            row.text("service", &login.service);
-            row.flag("success", Some(login.success));
-            row.flag("confused", Some(login.confused));
-            row.text("user", &login.user);
-            row.text("client_user", &login.client_user);
-            row.flag("password_seen", Some(login.password_seen));
-            row.number("failures", Some(login.failures.into()));
-        }
+        Event::Notice(record) => notice(row, record),
+        Event::Login(record) => login(row, record),
         other => own_logs::fill(row, other),
     }
 }
