@@ -102,15 +102,14 @@ impl Judge {
             .map_err(Failure::software)?;
 
         let (sinks, pulse) = (std::mem::take(&mut guard.sinks), Arc::clone(&guard.pulse));
-        let updates = Updates::new(config.clone(), known.lists.clone(), open_journal(), Arc::clone(&stop));
-        let (until, ends) = sync_channel(1);
+        let updates = known.update(config, &stop);
         Ok(Self {
             input,
             line,
             engine,
             shelf: Arc::clone(&known.shelf),
             lists: known.follow(),
-            updates: (until, Work::new("updates", move || updates.run(&ends))),
+            updates,
             shed,
             decisions,
             advice,
@@ -143,6 +142,13 @@ impl Known {
             guard.responder.say(&entries::degraded("threat intelligence", &problem));
         }
         Ok(Self { lists, made_of, shelf: Arc::new(shelf) })
+    }
+
+    /// Who fetches them anew.
+    fn update(&self, config: &Config, stop: &Arc<AtomicBool>) -> (SyncSender<()>, Work) {
+        let updates = Updates::new(config.clone(), self.lists.clone(), open_journal(), Arc::clone(stop));
+        let (until, ends) = sync_channel(1);
+        (until, Work::new("updates", move || updates.run(&ends)))
     }
 
     /// Who reads them again when they change.
