@@ -120,6 +120,19 @@ fn what_a_daemon_saw_is_answered_and_told_as_it_happens() {
     assert!(stored["rows"].as_array().expect("rows").iter().any(|row| row["id"] == id), "{stored}");
     let story = api.get(&format!("/v1/alerts/{}", &id[..8]));
     assert_eq!(story["evidence"][0]["kind"], "VERTICAL_PORT_SCAN", "{story}");
+    let named = story["evidence_named"].as_u64().expect("a number");
+    let (mut told, mut after) = (0, String::new());
+    loop {
+        let page = api.get(&format!("/v1/alerts/{id}?limit=1{after}"));
+        told += page["evidence"].as_array().expect("evidence").len() as u64;
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(told, named);
+    let of_alert = api.get(&format!("/v1/evidence?alert={}&kind=vertical_port_scan", &id[..8]));
+    assert_eq!(of_alert["rows"][0]["victim"], "192.168.1.5", "{of_alert}");
+    assert_eq!(api.get("/v1/whitelist/check/192.0.2.1")["matches"], Value::Array(Vec::new()));
+    assert_eq!(api.get("/v1/openapi.json")["openapi"], "3.1.0");
     // All pages together are all flows, each once.
     api.once("/v1/statistics", |all| all["kept"]["flows"] == 1500);
     let (mut uids, mut after) = (Vec::new(), String::new());
@@ -166,6 +179,10 @@ fn errors_have_one_form_whatever_is_asked() {
         ("GET", "/v1/profiles/nobody", "", 400, "bad_request"),
         ("GET", "/v1/profiles/192.0.2.1", "", 404, "not_found"),
         ("GET", "/v1/alerts/0123", "", 404, "not_found"),
+        ("GET", "/v1/alerts/0123?limit=0", "", 400, "bad_request"),
+        ("GET", "/v1/evidence?kind=GOSSIP", "", 400, "bad_request"),
+        ("GET", "/v1/evidence?alert=0123", "", 404, "not_found"),
+        ("GET", "/v1/evidence?alert=gossip", "", 400, "bad_request"),
         ("GET", "/v1/alerts/%00%ff", "", 400, "bad_request"),
         ("GET", "/v1/events?topics=gossip", "", 400, "bad_request"),
         ("POST", "/v1/blocks", "{", 400, "bad_request"),
@@ -178,6 +195,21 @@ fn errors_have_one_form_whatever_is_asked() {
         let (got, answer) = api.answer(method, path, body);
         assert_eq!((got, &answer["error"]["code"]), (status, &code.into()), "{method} {path}: {answer}");
         assert!(answer["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{answer}");
+    }
+    // What is no request of HTTP has no answer of ours: a status, and no body.
+    let long = format!("GET /v1/status HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(20_000));
+    let many = format!("GET /v1/status HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(70));
+    let path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(20_000));
+    for (asked, status) in [("hello\r\n\r\n", 400), (&long, 431), (&many, 431), (&path, 431)] {
+        let mut stream = UnixStream::connect(&api.0).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        // It may have heard enough before all is said.
+        let _ = stream.write_all(asked.as_bytes());
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
     }
 }
 

@@ -7,9 +7,9 @@ use serde_json::json;
 use slips_core::evidence::EvidenceKind;
 use slips_core::spec::Spec;
 use slips_detect::describe;
-use slips_store::read::{StoredBlock, StoredFlow};
+use slips_store::read::{Page, ReadError, StoredBlock, StoredFlow};
 use slips_store::render::escape;
-use slips_store::{Story, ToldEvidence};
+use slips_store::{Stories, Story, ToldEvidence};
 
 use super::kept::end;
 use super::{Exit, Explain, Failure, place, print_object, print_out};
@@ -20,10 +20,23 @@ const SHOWN_FLOWS: usize = 8;
 pub(super) fn run(asked: &Explain) -> Result<(), Failure> {
     let stories = asked.place.open()?;
     let one = place::alert(&stories, &asked.alert)?;
-    let Some(story) = stories.tell(&one)? else {
+    let Some(story) = whole(&stories, &one)? else {
         return Err(Failure::new(Exit::Data, format!("alert {one} is gone")));
     };
     if asked.place.json { print_object(&as_json(&story)?) } else { print_out(&as_text(&story)) }
+}
+
+/// The story with all pages of its evidence.
+fn whole(stories: &Stories, alert: &str) -> Result<Option<Story>, ReadError> {
+    let page = |after: Option<&str>| stories.tell(alert, Page { limit: Page::MOST, after });
+    let Some(mut story) = page(None)? else { return Ok(None) };
+    while let Some(next) = story.next.take() {
+        // Retention may take it meanwhile: what was read of it is told.
+        let Some(more) = page(Some(&next))? else { break };
+        story.evidence.extend(more.evidence);
+        story.next = more.next;
+    }
+    Ok(Some(story))
 }
 
 /// The detections that raise evidence of this name.

@@ -24,6 +24,9 @@ use slips_core::addr::Net;
 
 pub mod api;
 pub mod client;
+mod pending;
+
+pub use self::pending::{Pending, Undone};
 
 use crate::daemon::bell::Rope;
 use crate::daemon::peers::{NodeProcess, Word};
@@ -35,10 +38,10 @@ const MAX_LINE: u64 = 512;
 const MAX_ANSWER: u64 = 64 << 10;
 /// Longest pause: whoever forgets about it is protected again tomorrow.
 const LONGEST_PAUSE: u64 = 86_400;
-/// How long a client may take to say its line, and the daemon to answer.
+/// How long a client may take to say its line, and the daemon to begin what it is asked,
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What is answered when it did not answer in time, or has no room for another ask.
-const BUSY: &str = "the daemon is too busy; try again";
+/// and to end what it began.
+const ENDING: Duration = Duration::from_secs(10);
 /// How often it is tried to get the name that somebody else has.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// Asks that may wait for the responder.
@@ -167,14 +170,6 @@ impl Ask {
 
 /// What is answered: a sentence, and whether it was done.
 pub type Answer = Result<String, String>;
-
-/// An ask on its way to the responder.
-pub struct Pending {
-    /// What.
-    pub ask: Ask,
-    /// Where the answer goes.
-    pub answer: SyncSender<Answer>,
-}
 
 /// Who takes what is asked: each with what wakes it.
 pub struct Ends {
@@ -327,7 +322,7 @@ fn serve(client: UnixStream, to: &Ends) -> io::Result<()> {
             Err("the process that talks with peers may ask nothing".into())
         }
         Err(error) => Err(error),
-        Ok(ask) => hand_over(ask, to),
+        Ok(ask) => hand_over(ask, to).map_err(|undone| undone.to_string()),
     };
     let text = match answer {
         Ok(text) => format!("ok {text}\n"),
@@ -337,31 +332,26 @@ fn serve(client: UnixStream, to: &Ends) -> io::Result<()> {
 }
 
 /// Gives what is asked to whom it concerns, and waits for the answer.
-pub(crate) fn hand_over(ask: Ask, to: &Ends) -> Answer {
-    let busy = || Err(BUSY.into());
+pub(crate) fn hand_over(ask: Ask, to: &Ends) -> Result<String, Undone> {
     let ask = match ask {
         Ask::Block { net, secs, why } => Ask::Block { net, secs, why: reason(&why) },
         ask => ask,
     };
-    let (answer, answered) = sync_channel(1);
     let lifted = if let Ask::Unblock(net) = ask { Some(net) } else { None };
-    let given = match &ask {
-        Ask::Peers(_) => to.tell_peers(Word::Asked(Pending { ask, answer })),
-        Ask::Reload => {
-            let given = to.main.0.try_send(Pending { ask, answer }).is_ok();
-            to.main.1.ring();
-            given
-        }
-        _ => {
-            let given = to.responder.0.try_send(Pending { ask, answer }).is_ok();
-            to.responder.1.ring();
-            given
-        }
+    let (of_peers, of_all) = (matches!(ask, Ask::Peers(_)), ask == Ask::Reload);
+    let (pending, awaited) = Pending::new(ask);
+    let given = if of_peers {
+        to.tell_peers(Word::Asked(pending))
+    } else {
+        let (queue, rope) = if of_all { &to.main } else { &to.responder };
+        let given = queue.try_send(pending).is_ok();
+        rope.ring();
+        given
     };
     if !given {
-        return busy();
+        return Err(Undone::Busy);
     }
-    let answer = answered.recv_timeout(PATIENCE).unwrap_or_else(|_| busy());
+    let answer = awaited.wait(PATIENCE, ENDING);
     if let (Some(net), Ok(_)) = (lifted, &answer) {
         // Whoever asked for the block was wrong. A full queue costs that lesson only.
         to.tell_peers(Word::Unblocked(net));
@@ -405,7 +395,7 @@ fn ask_as(name: &[u8], what: &Ask) -> Result<Answer, Unasked> {
     }
     let mut line = String::new();
     let mut talk = || -> io::Result<()> {
-        daemon.set_read_timeout(Some(PATIENCE * 2))?;
+        daemon.set_read_timeout(Some(PATIENCE + ENDING + PATIENCE))?;
         (&daemon).write_all(format!("{what}\n").as_bytes())?;
         BufReader::new((&daemon).take(MAX_ANSWER)).read_line(&mut line).map(drop)
     };
@@ -524,9 +514,11 @@ mod tests {
         drop(squatting);
         told.recv_timeout(Duration::from_secs(60)).expect("it is free");
         let client = std::thread::spawn(|| ask_as(OURS, &Ask::Status));
-        let Pending { ask, answer } = asks.recv_timeout(Duration::from_secs(60)).expect("asked");
-        assert_eq!(ask, Ask::Status);
-        answer.send(Ok("well".into())).expect("answer");
+        let pending = asks.recv_timeout(Duration::from_secs(60)).expect("asked");
+        pending.answer_by(|ask| {
+            assert_eq!(*ask, Ask::Status);
+            Ok("well".into())
+        });
         assert_eq!(client.join().expect("client").expect("asked"), Ok("well".into()));
         server.stop();
         listening.join().expect("ended");

@@ -8,21 +8,27 @@ use slips_systemd::journal::Entry;
 use super::entries;
 use super::figures::Figures;
 use super::fleet::View;
+use super::whitelist::Spared;
 use crate::config::{Config, Control};
 use crate::control::Ends;
 use crate::control::api::news::Desk;
 use crate::control::api::{Api, Place, Pool, Sources};
 use crate::shelf::Shelf;
-use crate::whitelist::Files;
 
 /// What it reads.
-pub fn sources(config: &Config, figures: Arc<Figures>, fleet: Option<View>, shelf: Arc<Shelf>) -> Sources {
+pub fn sources(
+    config: &Config,
+    figures: Arc<Figures>,
+    fleet: Option<View>,
+    shelf: Arc<Shelf>,
+    whitelist: Spared,
+) -> Sources {
     let directory = &config.output.directory;
     Sources {
         figures,
         fleet,
         shelf,
-        whitelist: Files::of(config),
+        whitelist,
         flows: Pool::new(directory.join("flows.sqlite")),
         book: Pool::new(directory.join("blocks.sqlite")),
     }

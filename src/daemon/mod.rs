@@ -36,5 +36,5 @@ mod standstill;
 mod tend;
 mod updates;
 mod verdict;
-mod whitelist;
+pub mod whitelist;
 pub mod zeek;

@@ -89,10 +89,8 @@ impl Tender<'_> {
                 Some(Asked::Reload) => drop(self.read_again()),
                 None => {}
             }
-            while let Ok(Pending { answer, .. }) = self.asks.0.try_recv() {
-                let said = self.read_again();
-                // Whoever asked may be gone.
-                let _ = answer.try_send(said);
+            while let Ok(pending) = self.asks.0.try_recv() {
+                pending.answer_by(|_| self.read_again());
             }
             if self.pulse.ended.load(Ordering::Relaxed) {
                 return Ok("the capture ended");

@@ -21,6 +21,8 @@ use crate::whitelist::Files;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Problems of a reading that the journal is told one by one.
 const TOLD: usize = 20;
+/// Those that are kept for who asks.
+const KEPT: usize = 100;
 
 /// No name server: so that nobody's answers count while none is known.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -33,6 +35,8 @@ pub struct Spared(Arc<Mutex<Shared>>);
 struct Shared {
     /// The rules of this moment.
     rules: Option<Arc<Rules>>,
+    /// What was wrong with the files when they were read last.
+    problems: Arc<[String]>,
     /// Name servers of this host, when somebody has looked.
     resolvers: Option<Vec<IpAddr>>,
 }
@@ -47,8 +51,8 @@ impl Spared {
     /// Those of the files as they are; nobody, when they cannot be read.
     pub fn of(files: &Files) -> Self {
         let spared = Self::default();
-        if let Ok((rules, _)) = files.load(vec![NOBODY]) {
-            spared.set(Arc::new(rules));
+        if let Ok((rules, problems)) = files.load(vec![NOBODY]) {
+            spared.set(Arc::new(rules), problems);
         }
         spared
     }
@@ -57,9 +61,21 @@ impl Spared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on these.
-    pub fn set(&self, rules: Arc<Rules>) {
-        self.shared().rules = Some(rules);
+    /// From now on these; what is wrong with their files beside.
+    pub fn set(&self, rules: Arc<Rules>, problems: Vec<String>) {
+        let mut shared = self.shared();
+        (shared.rules, shared.problems) = (Some(rules), few(problems));
+    }
+
+    /// The files cannot be read any more: the rules stay.
+    fn stays(&self, why: String) {
+        self.shared().problems = Arc::new([why]);
+    }
+
+    /// The rules of this moment, if any could be read, and what is wrong with their files.
+    pub fn now(&self) -> (Option<Arc<Rules>>, Arc<[String]>) {
+        let shared = self.shared();
+        (shared.rules.clone(), Arc::clone(&shared.problems))
     }
 
     /// The name servers of this host as they are now.
@@ -76,6 +92,15 @@ impl Spared {
             protected.add(net, Why::Whitelisted);
         }
     }
+}
+
+/// As many problems as are told, and how many more there are.
+fn few(mut problems: Vec<String>) -> Arc<[String]> {
+    if let Some(more) = problems.len().checked_sub(KEPT + 1) {
+        problems.truncate(KEPT);
+        problems.push(format!("{} more problems", more + 1));
+    }
+    problems.into()
 }
 
 /// The whitelist as it was read last.
@@ -109,7 +134,7 @@ impl Follower {
         });
         let rules = Arc::new(rules);
         let spared = Spared::default();
-        spared.set(Arc::clone(&rules));
+        spared.set(Arc::clone(&rules), problems.clone());
         let current: Current<dyn Whitelist> = Current::new(rules);
         let mut this = Self { files, current, spared, resolvers: None, journal, made_of, seen, failure };
         this.tell(&problems);
@@ -130,7 +155,7 @@ impl Follower {
         }
         self.resolvers = found;
         match self.load() {
-            Ok((rules, _)) => self.hold(rules),
+            Ok((rules, problems)) => self.hold(rules, problems),
             // What is wrong is told when the files are read.
             Err(_) => self.made_of = None,
         }
@@ -141,9 +166,9 @@ impl Follower {
         self.files.load(known.chain([NOBODY]).collect())
     }
 
-    fn hold(&self, rules: Rules) {
+    fn hold(&self, rules: Rules, problems: Vec<String>) {
         let rules = Arc::new(rules);
-        self.spared.set(Arc::clone(&rules));
+        self.spared.set(Arc::clone(&rules), problems);
         self.current.replace(rules);
     }
 
@@ -174,14 +199,16 @@ impl Follower {
                 self.made_of = Some(fingerprint);
                 self.failure.clear();
                 self.tell(&problems);
-                self.hold(rules);
+                self.hold(rules, problems);
             }
             // It is tried again at each look, and told once: who may read a file changes nothing in it.
             Err(error) => {
                 self.made_of = None;
                 let failure = format!("{:#}", anyhow::Error::from(error));
                 if failure != self.failure {
-                    self.say(&format!("it stays as it was: {failure}"));
+                    let stays = format!("it stays as it was: {failure}");
+                    self.say(&stays);
+                    self.spared.stays(stays);
                 }
                 self.failure = failure;
             }
@@ -225,7 +252,7 @@ mod tests {
         assert_eq!(problems, Vec::<String>::new());
         let rules = Arc::new(rules);
         let spared = Spared::default();
-        spared.set(Arc::clone(&rules));
+        spared.set(Arc::clone(&rules), problems);
         let current: Current<dyn Whitelist> = Current::new(rules);
         let made_of = files.fingerprint();
         let journal = Journal::open(
@@ -263,10 +290,16 @@ mod tests {
         assert!(listed(1), "it may be half written");
         follower.look();
         assert!(!listed(1) && listed(2));
+        let wrong = spared.now().1;
+        assert!(matches!(&*wrong, [line] if line.contains(":2:") || line.contains("line 2")), "{wrong:?}");
         std::fs::remove_file(&file).expect("remove");
         follower.look();
         follower.look();
         assert!(listed(2), "the old one stays");
+        let wrong = spared.now().1;
+        assert!(matches!(&*wrong, [why] if why.starts_with("it stays as it was: ")), "{wrong:?}");
+        let many = few((0..KEPT + 7).map(|n| n.to_string()).collect());
+        assert_eq!((many.len(), many.last().map(String::as_str)), (KEPT + 1, Some("7 more problems")));
     }
 
     #[test]

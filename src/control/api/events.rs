@@ -104,8 +104,9 @@ async fn next(mut follower: Follower, first: Option<&'static str>) -> (Bytes, Fo
                 let missed = missed.map_or("null".to_owned(), |missed| missed.to_string());
                 text.extend_from_slice(format!("event: gap\ndata: {{\"missed\":{missed}}}\n\n").as_bytes());
             }
-            for (id, event) in events {
-                text.extend_from_slice(format!("id: {id}\nevent: {}\ndata: ", event.topic.name()).as_bytes());
+            for event in events {
+                let (id, topic) = (&event.id, event.topic.name());
+                text.extend_from_slice(format!("id: {id}\nevent: {topic}\ndata: ").as_bytes());
                 text.extend_from_slice(&event.data);
                 text.extend_from_slice(b"\n\n");
             }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use slips_core::evidence::EvidenceKind;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 macro_rules! form {
@@ -52,6 +54,14 @@ form!(
     /// Rows of a page.
     LimitForm,
     json_schema!({"type": "integer", "minimum": 1, "maximum": slips_store::read::Page::MOST})
+);
+form!(
+    /// The name of a kind of evidence; in any letter case, which no form can say.
+    KindForm,
+    {
+        let kinds = EvidenceKind::ALL.iter().map(|kind| kind.name());
+        json_schema!({"type": "string", "enum": kinds.collect::<Vec<_>>()})
+    }
 );
 form!(
     /// The identity of an alert or of an evidence, or its beginning.

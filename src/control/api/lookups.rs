@@ -9,7 +9,7 @@ use slips_store::render;
 
 use super::Shared;
 use super::call::{Call, Outcome, Reply};
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use crate::daemon::sinks::wall_clock;
 
 /// What the lists say.
@@ -43,7 +43,7 @@ pub struct Entry {
 pub struct Checked {
     /// Each rule about it.
     pub matches: Vec<Rule>,
-    /// Lines that are left out, and why.
+    /// Lines that are left out, and why; or why the files could not be read last.
     pub problems: Vec<String>,
 }
 
@@ -151,14 +151,10 @@ pub fn listed(shared: &Shared, call: &Call) -> Outcome {
     Reply::of(&Lookup { what: what.to_owned(), listed: lists.find(what).iter().map(entry).collect() })
 }
 
-/// Which rules of the whitelist are about something.
+/// Which rules of the whitelist, as the daemon has it, are about something.
 pub fn checked(shared: &Shared, call: &Call) -> Outcome {
     let what = what(call)?;
-    let (rules, problems) = shared
-        .sources
-        .whitelist
-        .load(Vec::new())
-        .map_err(|error| Problem::new(Code::Unavailable, format!("the whitelist: {error}")))?;
+    let (rules, problems) = shared.sources.whitelist.now();
     let known = |needs: String| Rule {
         line: None,
         of: "known_sites".into(),
@@ -170,7 +166,8 @@ pub fn checked(shared: &Shared, call: &Call) -> Outcome {
         needs,
         over: false,
     };
-    let matches = rules.find(what, PacketTime(wall_clock())).into_iter().map(|found| {
+    let found = rules.as_ref().map(|rules| rules.find(what, PacketTime(wall_clock()))).unwrap_or_default();
+    let matches = found.into_iter().map(|found| {
         let needs = found.needs.to_string();
         let Some(rule) = found.rule else { return known(needs) };
         let what = rule.what.to_string();
@@ -188,7 +185,7 @@ pub fn checked(shared: &Shared, call: &Call) -> Outcome {
             over: found.over,
         }
     });
-    Reply::of(&Checked { matches: matches.collect(), problems })
+    Reply::of(&Checked { matches: matches.collect(), problems: problems.to_vec() })
 }
 
 /// What is looked for.

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! socket ─▶ serve: who is it, is there room ─▶ routes: one table ─┬▶ figures in memory
-//!                                                                ├▶ reading threads ─▶ the database, read-only
+//!                                                                ├▶ the database, read-only
 //!                                                                └▶ asking threads ─▶ responder, peers, main thread
 //! ```
-//! One thread with a runtime of its own serves all clients, and a few more read and ask; nobody in the daemon waits for any of them. Who may
-//! ask is told by the kernel. Everything is bounded: clients, sizes, times.
+//! A runtime of its own serves all clients: one thread at a time, and while it reads for one of them another takes its place. Nobody in the
+//! daemon waits for any of them. Who may ask is told by the kernel. Everything is bounded: clients, sizes, times.
 
 mod access;
 mod call;
@@ -17,6 +17,7 @@ mod listen;
 mod lookups;
 pub mod news;
 pub mod openapi;
+mod overdue;
 mod pool;
 mod problem;
 mod read;
@@ -37,14 +38,15 @@ use tokio::sync::{Semaphore, watch};
 use self::access::Doorman;
 use self::clients::Clients;
 use self::news::{Desk, Ring};
+use self::overdue::Overdue;
 use self::problem::Problem;
 use self::types::{ClientCount, Fleet, Status};
 use super::Ends;
 use crate::daemon::figures::{ClientFigures, Figures};
 use crate::daemon::fleet::View;
 use crate::daemon::peers::Word;
+use crate::daemon::whitelist::Spared;
 use crate::shelf::Shelf;
-use crate::whitelist::Files;
 
 pub use self::listen::{NAME, Place};
 pub use self::pool::Pool;
@@ -71,7 +73,7 @@ pub struct Sources {
     /// The lists.
     pub shelf: Arc<Shelf>,
     /// The whitelist.
-    pub whitelist: Files,
+    pub whitelist: Spared,
     /// What was seen.
     pub flows: Pool,
     /// The book of blocks.
@@ -85,7 +87,8 @@ pub struct Shared {
     doorman: Doorman,
     clients: Arc<Clients>,
     ring: Arc<Ring>,
-    reading: Arc<Semaphore>,
+    reading: Semaphore,
+    overdue: Overdue,
     asking: Arc<Semaphore>,
 }
 
@@ -154,23 +157,28 @@ impl Api {
             ends,
             clients: Arc::new(Clients::new(clients())),
             ring: desk.ring(),
-            reading: Arc::new(Semaphore::new(READING)),
+            reading: Semaphore::new(READING),
+            overdue: Overdue::default(),
             asking: Arc::new(Semaphore::new(ASKING)),
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_io()
             .enable_time()
+            // One serves; while it reads for somebody, another one has taken its place.
+            .worker_threads(1)
             // One more finds out who somebody is.
             .max_blocking_threads(READING + ASKING + 1)
-            // The first is there from the start, and none ends: where no thread can be had any more, asking waits instead of failing.
+            // None ends: where no other thread can be had any more, the others wait for the one there is.
             .thread_keep_alive(Duration::MAX)
             .thread_name("api-worker")
             .thread_stack_size(STACK)
             .build()?;
-        drop(runtime.spawn_blocking(|| ()));
         let (stop, stopped) = watch::channel(false);
         let thread = thread::Builder::new().name("api".into()).stack_size(STACK).spawn(move || {
-            runtime.block_on(run(place, metrics, shared, desk, stopped));
+            // In one of its own threads: this one would have to be woken by it for each client that comes.
+            let ended = runtime.spawn(run(place, metrics, shared, desk, stopped));
+            // It is never cancelled, and a panic has ended the process.
+            let _ = runtime.block_on(ended);
             runtime.shutdown_timeout(ENDING);
         })?;
         Ok((Self { stop, thread }, trouble))
@@ -204,6 +212,8 @@ async fn run(
     }
     tokio::spawn(desk.work());
     tokio::spawn(rest(Arc::clone(&shared)));
+    let read = Arc::clone(&shared);
+    tokio::spawn(async move { read.overdue.work().await });
     let listener = place.listener.try_clone().and_then(|listener| {
         listener.set_nonblocking(true)?;
         tokio::net::UnixListener::from_std(listener)

@@ -1,5 +1,8 @@
 //! The description of the API, made of its table and its types: OpenAPI 3.1. docs/openapi.json is a copy.
 
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{Schema, json_schema};
 use serde_json::{Map, Value, json};
@@ -20,6 +23,12 @@ pub fn text() -> String {
     let mut text = serde_json::to_string_pretty(&description()).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The same, made when it is first asked for.
+pub fn told() -> Bytes {
+    static TOLD: LazyLock<Bytes> = LazyLock::new(|| text().into());
+    TOLD.clone()
 }
 
 fn description() -> Value {

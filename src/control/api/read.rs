@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use slips_core::addr::{Net, canonical};
+use slips_core::evidence::EvidenceKind;
 use slips_core::time::PacketTime;
 use slips_store::read::{
     AlertQuery, BlockQuery, Counts, EvidenceQuery, FlowLabel, FlowQuery, Order, Page, ReadError,
@@ -14,7 +15,7 @@ use slips_store::{StoredProfile, Stories};
 
 use super::Shared;
 use super::call::{Call, Outcome, Reply};
-use super::forms::{IpForm, LimitForm, MomentForm, NetForm};
+use super::forms::{IdForm, IpForm, KindForm, LimitForm, MomentForm, NetForm};
 use super::pool;
 use super::problem::Problem;
 use crate::daemon::sinks::wall_clock;
@@ -110,6 +111,20 @@ pub struct FlowsAsked {
     order: Order,
 }
 
+/// A kind of evidence.
+#[derive(Clone, Copy, Debug)]
+struct KindName(EvidenceKind);
+
+impl<'de> Deserialize<'de> for KindName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        EvidenceKind::from_name(&text).map(Self).ok_or_else(|| {
+            let text = text.escape_debug();
+            serde::de::Error::custom(format!("kind: `{text}` is none; /v1/detections names them"))
+        })
+    }
+}
+
 /// Which evidence.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -126,14 +141,16 @@ pub struct EvidenceAsked {
     /// In the window of this number.
     window: Option<i64>,
     /// Of this kind: VERTICAL_PORT_SCAN.
-    kind: Option<String>,
+    #[schemars(with = "Option<KindForm>")]
+    kind: Option<KindName>,
     /// Last seen at this moment or later.
     #[schemars(with = "Option<MomentForm>")]
     since: Option<Moment>,
     /// First seen before this moment.
     #[schemars(with = "Option<MomentForm>")]
     until: Option<Moment>,
-    /// Named by the alert of this identity.
+    /// Named by the alert of this identity, or of which it is the beginning.
+    #[schemars(with = "Option<IdForm>")]
     alert: Option<String>,
     /// Which come first.
     #[serde(default)]
@@ -262,10 +279,10 @@ pub fn evidence(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
     let query = EvidenceQuery {
         profile: asked.profile.map(canonical),
         window: asked.window,
-        kind: asked.kind,
+        kind: asked.kind.map(|kind| kind.0.name().to_owned()),
         since: asked.since.map(|at| at.0),
         until: asked.until.map(|at| at.0),
-        alert: asked.alert,
+        alert: asked.alert.map(|id| alert_of(stories, &id)).transpose()?,
         order: asked.order,
     };
     told(stories.evidence(&query, page(asked.limit, &asked.after)))
@@ -284,21 +301,25 @@ pub fn alerts(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
     told(stories.alerts(&query, page(asked.limit, &asked.after)))
 }
 
-/// The story of an alert, by its identity or the beginning of it.
-pub fn alert(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
-    let id = call.path.first().map(String::as_str).unwrap_or_default();
+/// The identity of the alert that has this one, or whose identity begins so.
+fn alert_of(stories: &Stories, id: &str) -> Result<String, Problem> {
     let fits = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c) || c == b'-';
     if !(4..=36).contains(&id.len()) || !id.bytes().all(fits) {
         return Err(Problem::bad("an identity, or at least four of its first characters"));
     }
-    let found = stories.find(id, 2).map_err(pool::problem)?;
-    let [found] = found.as_slice() else {
-        return Err(match found.len() {
-            0 => Problem::absent(format!("there is no alert {id}")),
-            _ => Problem::bad(format!("several alerts begin with {id}")),
-        });
-    };
-    match stories.tell(found).map_err(pool::problem)? {
+    let mut found = stories.find(id, 2).map_err(pool::problem)?;
+    match (found.pop(), found.pop()) {
+        (Some(found), None) => Ok(found),
+        (Some(_), Some(_)) => Err(Problem::bad(format!("several alerts begin with {id}"))),
+        (None, _) => Err(Problem::absent(format!("there is no alert {id}"))),
+    }
+}
+
+/// The story of an alert, by its identity or the beginning of it.
+pub fn alert(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
+    let asked: PageAsked = call.query()?;
+    let id = alert_of(stories, call.path.first().map(String::as_str).unwrap_or_default())?;
+    match stories.tell(&id, page(asked.limit, &asked.after)).map_err(problem)? {
         Some(story) => Reply::of(&story),
         None => Err(Problem::absent(format!("there is no alert {id}"))),
     }
@@ -350,9 +371,7 @@ pub fn timeline(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
 
 /// How much there is.
 pub fn statistics(stories: &Stories, _: &Call, shared: &Shared) -> Outcome {
-    let mut kept = stories.counts(PacketTime(wall_clock())).map_err(problem)?;
     let daemon = shared.status();
-    // They stand in the book, not here.
-    kept.blocks = daemon.blocks;
+    let kept = stories.counts_beside(daemon.blocks).map_err(problem)?;
     Reply::of(&Statistics { kept, daemon })
 }

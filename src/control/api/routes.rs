@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,16 +13,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use slips_store::Stories;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::access::Access;
 use super::call::{Call, Outcome, Reply};
 use super::clients::Doing;
+use super::overdue::GivenUp;
 use super::problem::{Code, Problem, not_allowed};
 use super::serve::Who;
 use super::{Shared, events};
-use crate::control::{Ask, hand_over};
+use crate::control::{Ask, Undone, hand_over};
 
 /// Longest body, in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -32,10 +32,6 @@ const MAX_DRAINED: usize = 1 << 20;
 const SENDING: Duration = Duration::from_secs(5);
 /// How long a request waits for its turn to read or to ask.
 const TURN: Duration = Duration::from_secs(2);
-/// How often it is ended that takes longer.
-const AGAIN: Duration = Duration::from_millis(100);
-/// How long reading may take.
-const READING: Duration = Duration::from_secs(5);
 
 /// The description of a type.
 pub type Described = fn(&mut SchemaGenerator) -> Schema;
@@ -221,19 +217,17 @@ async fn answered(shared: Arc<Shared>, route: &'static Route, request: Request) 
     who.client.now(Doing::Asks);
     match route.work {
         Work::Now(work) => work(&shared, &call).map(Reply::into_response),
-        Work::Read(work) => {
-            read(&shared, call, move |shared, call, _| work(shared, call)).await.map(Reply::into_response)
-        }
+        Work::Read(work) => read(&shared, |_| work(&shared, &call)).await.map(Reply::into_response),
         Work::Look(database, work) => {
-            let look = move |shared: &Shared, call: &Call, given: &GivenUp| {
+            let look = |given: &Arc<GivenUp>| {
                 shared.pool(database).read(|stories| {
                     given.may_end(stories.interrupter());
-                    let outcome = work(stories, call, shared);
+                    let outcome = work(stories, &call, &shared);
                     given.done();
                     outcome
                 })
             };
-            read(&shared, call, look).await.map(Reply::into_response)
+            read(&shared, look).await.map(Reply::into_response)
         }
         Work::Ask(asked, said) => {
             let answer = ask(&shared, asked(&call)?).await?;
@@ -252,76 +246,15 @@ async fn drain(mut body: Body) {
     }
 }
 
-/// What ends a reading that takes too long.
-#[derive(Default)]
-struct GivenUp(Mutex<Option<Box<dyn Fn() + Send>>>);
-
-impl GivenUp {
-    fn end(&self) -> MutexGuard<'_, Option<Box<dyn Fn() + Send>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn may_end(&self, end: impl Fn() + Send + 'static) {
-        *self.end() = Some(Box::new(end));
-    }
-
-    /// What is read with that connection next is somebody else's.
-    fn done(&self) {
-        *self.end() = None;
-    }
-
-    fn now(&self) {
-        if let Some(end) = &*self.end() {
-            end();
-        }
-    }
-}
-
-/// Reads in one of the few threads for that.
-async fn read(
-    shared: &Arc<Shared>,
-    call: Call,
-    work: impl FnOnce(&Shared, &Call, &GivenUp) -> Outcome + Send + 'static,
-) -> Outcome {
-    let turn = timeout(TURN, Arc::clone(&shared.reading).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else { return Err(busy()) };
-    let given = Arc::new(GivenUp::default());
-    let (of, up) = (Arc::clone(shared), Arc::clone(&given));
-    let done = tokio::task::spawn_blocking(move || {
-        let outcome = work(&of, &call, &up);
-        drop(turn);
-        outcome
-    });
-    // Who goes away takes this with him; what he asked for is ended all the same, now or when its time is over.
-    let _leaving = Leaving(Arc::clone(&given));
-    let outcome = tokio::spawn(in_time(done, given)).await.ok().flatten();
-    outcome.unwrap_or_else(|| Err(Problem::new(Code::TooSlow, "the answer took too long")))
-}
-
-/// Ends what is read when nobody waits for it any more.
-struct Leaving(Arc<GivenUp>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.now();
-    }
-}
-
-/// What came of a reading, which is ended when it takes too long.
-async fn in_time(mut done: JoinHandle<Outcome>, given: Arc<GivenUp>) -> Option<Outcome> {
-    if let Ok(outcome) = timeout(READING, &mut done).await {
-        return outcome.ok();
-    }
-    // Between two questions there is nothing to end.
-    let ended = async {
-        loop {
-            given.now();
-            if let Ok(outcome) = timeout(AGAIN, &mut done).await {
-                return outcome.ok();
-            }
-        }
-    };
-    timeout(READING, ended).await.ok().flatten()
+/// Reads where the request was understood. One of the runtime's other threads goes on with the other clients meanwhile: to wake a thread
+/// for each reading, and to be woken by it, takes longer than most answers where all processors are busy.
+async fn read(shared: &Shared, work: impl FnOnce(&Arc<GivenUp>) -> Outcome) -> Outcome {
+    let Ok(Ok(_turn)) = timeout(TURN, shared.reading.acquire()).await else { return Err(busy()) };
+    tokio::task::block_in_place(|| {
+        let given = Arc::new(GivenUp::default());
+        let _watched = shared.overdue.over(&given);
+        work(&given)
+    })
 }
 
 /// Asks who is concerned, and waits for the answer.
@@ -336,12 +269,18 @@ async fn ask(shared: &Arc<Shared>, ask: Ask) -> Result<String, Problem> {
     });
     match done.await {
         Ok(Ok(text)) => Ok(text),
-        Ok(Err(why)) if why == crate::control::BUSY => Err(busy()),
-        Ok(Err(why)) => Err(Problem::new(Code::Refused, why)),
+        Ok(Err(undone)) => {
+            let code = match undone {
+                Undone::Busy => Code::Busy,
+                Undone::Unended => Code::TooSlow,
+                Undone::Refused(_) => Code::Refused,
+            };
+            Err(Problem::new(code, undone.to_string()))
+        }
         Err(_) => Err(Problem::new(Code::Unavailable, "the daemon is ending")),
     }
 }
 
 fn busy() -> Problem {
-    Problem::new(Code::Busy, crate::control::BUSY)
+    Problem::new(Code::Busy, Undone::Busy.to_string())
 }

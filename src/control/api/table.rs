@@ -144,7 +144,7 @@ pub static TABLE: &[Route] = &[
         summary: "Evidence",
         query: Some(of::<EvidenceAsked>),
         work: Work::Look(Database::Flows, read::evidence),
-        errors: LOOK,
+        errors: FOUND,
         ..get("/v1/evidence", "evidence", Answers::Json(of::<Rows<StoredEvidence>>))
     },
     Route {
@@ -155,8 +155,9 @@ pub static TABLE: &[Route] = &[
         ..get("/v1/alerts", "alerts", Answers::Json(of::<Rows<AlertRow>>))
     },
     Route {
-        summary: "The story of an alert: its evidence, the flows behind each, what was done",
+        summary: "The story of an alert: its evidence page by page, the flows behind each, what was done",
         places: ID,
+        query: Some(of::<PageAsked>),
         work: Work::Look(Database::Flows, read::alert),
         errors: FOUND,
         ..get("/v1/alerts/{id}", "alert", Answers::Json(of::<Story>))
@@ -201,7 +202,8 @@ pub static TABLE: &[Route] = &[
     },
     Route {
         summary: "This description (OpenAPI 3.1)",
-        work: Work::Now(|_, _| Ok(Reply::Json(openapi::text().into_bytes()))),
+        work: Work::Read(|_, _| Ok(Reply::Told(openapi::told()))),
+        errors: READ,
         ..get("/v1/openapi.json", "openapi", Answers::Json(openapi::any))
     },
     Route {
@@ -218,7 +220,7 @@ pub fn figures() -> impl Iterator<Item = &'static Route> {
 }
 
 /// What comes of asking a part of the daemon.
-const ASKED: &[Code] = &[Code::Refused, Code::Busy];
+const ASKED: &[Code] = &[Code::Refused, Code::Busy, Code::TooSlow];
 /// What comes of reading.
 const READ: &[Code] = &[Code::Busy, Code::TooSlow];
 const LOOK: &[Code] = &[Code::Busy, Code::TooSlow, Code::Unavailable];

@@ -359,11 +359,7 @@ impl Peers {
 
     fn take_word(&mut self, word: Word) {
         match word {
-            Word::Asked(pending) => {
-                let answer = self.answer(&pending.ask);
-                // Whoever asked may be gone.
-                let _ = pending.answer.try_send(answer);
-            }
+            Word::Asked(pending) => pending.answer_by(|ask| self.answer(ask)),
             Word::Unblocked(net) if self.is_active() => self.refuted_by_owner(net),
             Word::Unblocked(_) => {}
             Word::NodeCommanded => {

@@ -140,7 +140,7 @@ impl Bus {
             Said::Unblock(net) => Ask::Unblock(net),
             Said::Reload => Ask::Reload,
         };
-        let answer = hand_over(ask, &self.ends);
+        let answer = hand_over(ask, &self.ends).map_err(|undone| undone.to_string());
         // Whoever asked sees what came of it; that he does not see it changes nothing.
         let _ = self.answer(&module, &nonce, &answer);
     }

@@ -94,9 +94,7 @@ impl Responder {
     /// keep it from blocking.
     fn answer_one(&mut self, asks: &Receiver<Pending>) -> bool {
         let Ok(pending) = asks.try_recv() else { return false };
-        let answer = self.do_as_asked(&pending.ask);
-        // Whoever asked may be gone.
-        let _ = pending.answer.try_send(answer);
+        pending.answer_by(|ask| self.do_as_asked(ask));
         true
     }
 

@@ -78,7 +78,7 @@ impl Doors {
         let figures = Figures::new(counted, stands, watching.to_vec());
         let vitals = Arc::clone(&figures.vitals);
         let (fleet, view) = join_fleet(config, &figures, guard, judge);
-        let sources = api::sources(config, figures, view, Arc::clone(&judge.shelf));
+        let sources = api::sources(config, figures, view, Arc::clone(&judge.shelf), guard.spared.clone());
         let Given { control_socket, desk, .. } = given;
         let say = |entry: &_| guard.responder.say(entry);
         let api = api::open(&config.control, control_socket, ends, sources, desk, say);

@@ -22,6 +22,7 @@ use crate::daemon::policy::Policy;
 use crate::daemon::protect::{self, PeerAddresses};
 use crate::daemon::pulse::Pulse;
 use crate::daemon::responder::{self, Responder};
+use crate::daemon::whitelist::Spared;
 use crate::daemon::{clocks, entries, peers, sinks, whitelist};
 use crate::whitelist::Files;
 
@@ -38,6 +39,8 @@ pub struct Guard {
     /// Finds out who is protected.
     pub finder: Work,
     pub whitelist: Reader,
+    /// What it says, for who asks.
+    pub spared: Spared,
     /// Where peers are reached, and whom else the finder is told of.
     pub known: PeerAddresses,
     /// Who is blocked.
@@ -86,6 +89,7 @@ impl Guard {
             responder.say(&entries::degraded("watching", &gap));
         }
 
+        let spared = whitelist.spared.clone();
         let (again, asked) = sync_channel(1);
         let work = Work::new("whitelist", move || whitelist.run(&asked));
         Ok(Self {
@@ -97,6 +101,7 @@ impl Guard {
             bell,
             finder: Work::new("protect", find),
             whitelist: Reader { work, again },
+            spared,
             known,
             reporter,
             dir,

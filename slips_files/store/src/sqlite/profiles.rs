@@ -90,7 +90,10 @@ impl ProfileTable {
         .execute([self.width.span().0 / 1_000_000])?;
         {
             let mut read = tx.prepare_cached("SELECT facts FROM profiles WHERE addr = ?")?;
-            let mut put = tx.prepare_cached("INSERT OR REPLACE INTO profiles VALUES (?, ?, ?)")?;
+            let mut put = tx.prepare_cached(
+                "INSERT INTO profiles VALUES (?, ?, ?)
+                 ON CONFLICT (addr) DO UPDATE SET last = excluded.last, facts = excluded.facts",
+            )?;
             let mut put_mac = tx.prepare_cached("INSERT OR IGNORE INTO profile_macs VALUES (?, ?)")?;
             for (addr, facts, unread) in profiles {
                 let name = addr.to_string();

@@ -13,7 +13,8 @@ use slips_core::time::PacketTime;
 
 use super::labels::fingerprint;
 use super::read::{
-    ALERT, EVIDENCE, FLOW, StoredAlert, StoredBlock, StoredEvidence, StoredFlow, alert, evidence, flow,
+    ALERT, EVIDENCE, FLOW, List, Order, Page, ReadError, StoredAlert, StoredBlock, StoredEvidence,
+    StoredFlow, alert, evidence, flow,
 };
 use super::schema;
 use crate::sink::StoreError;
@@ -23,8 +24,12 @@ use crate::sink::StoreError;
 pub struct Story {
     /// The alert.
     pub alert: StoredAlert,
-    /// Its evidence in the order in which the alert names it; the deciding one last.
+    /// A page of its evidence in the order in which the alert names it; the deciding one is the last of all.
     pub evidence: Vec<ToldEvidence>,
+    /// How much evidence it names.
+    pub evidence_named: u64,
+    /// Where the next page of its evidence begins; `None` when there was no more.
+    pub next: Option<String>,
     /// What was blocked because of it, and other blocks of its attacker.
     pub blocks: Vec<StoredBlock>,
 }
@@ -78,8 +83,9 @@ impl Stories {
     /// The alerts whose identities begin with `prefix`, the newest first; at most `most`.
     pub fn find(&self, prefix: &str, most: usize) -> Result<Vec<String>, StoreError> {
         let read = || {
+            // An identity is made of hexadecimal digits and of what comes before these.
             let mut rows = self.db.prepare(
-                "SELECT id FROM alerts WHERE substr(id, 1, length(?1)) = lower(?1) ORDER BY rowid DESC LIMIT ?2",
+                "SELECT id FROM alerts WHERE id >= lower(?1) AND id < lower(?1) || 'g' ORDER BY rowid DESC LIMIT ?2",
             )?;
             let ids = rows.query_map(params![prefix, most as i64], |row| row.get(0))?;
             ids.collect::<rusqlite::Result<Vec<String>>>()
@@ -87,9 +93,11 @@ impl Stories {
         read().map_err(|source| self.failed(source))
     }
 
-    /// The story of one alert; `None` when there is no such alert.
-    pub fn tell(&self, id: &str) -> Result<Option<Story>, StoreError> {
-        let Some(mut story) = self.read(id).map_err(|source| self.failed(source))? else { return Ok(None) };
+    /// The story of one alert with a page of its evidence; `None` when there is no such alert.
+    pub fn tell(&self, id: &str, page: Page<'_>) -> Result<Option<Story>, ReadError> {
+        let after = page.after.map(|cursor| List::Told.position(Order::Oldest, cursor)).transpose()?;
+        let read = self.read(id, after, page.rows());
+        let Some(mut story) = read.map_err(|source| self.failed(source))? else { return Ok(None) };
         let attacker = &story.alert.attacker;
         let net = attacker.parse::<Net>().map_or_else(|_| attacker.clone(), |net| net.to_string());
         story.blocks = self.blocks_of(id, &net)?;
@@ -100,7 +108,7 @@ impl Stories {
         StoreError::Sqlite { doing: "read", path: self.path.clone(), source }
     }
 
-    fn read(&self, id: &str) -> rusqlite::Result<Option<Story>> {
+    fn read(&self, id: &str, after: Option<i64>, most: usize) -> rusqlite::Result<Option<Story>> {
         let mut row =
             self.db.prepare_cached(&format!("SELECT {ALERT}, window_start FROM alerts WHERE id = ?"))?;
         let Some((alert, since)) =
@@ -108,12 +116,21 @@ impl Stories {
         else {
             return Ok(None);
         };
+        let named = "SELECT count(*) FROM alert_evidence WHERE alert_id = ?";
+        let named: i64 = self.db.prepare_cached(named)?.query_row([id], |row| row.get(0))?;
+        // One more than asked for tells whether there is more.
         let mut rows = self.db.prepare_cached(&format!(
-            "SELECT {EVIDENCE} FROM alert_evidence JOIN evidence ON evidence.id = evidence_id
-             WHERE alert_id = ? ORDER BY position"
+            "SELECT {EVIDENCE}, position FROM alert_evidence JOIN evidence ON evidence.id = evidence_id
+             WHERE alert_id = ? AND position > ? ORDER BY position LIMIT ?"
         ))?;
-        let found = rows.query_map([id], |row| self.with_uids(evidence(row)?))?;
-        let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        let rows = rows.query_map(params![id, after.unwrap_or(-1), (most + 1) as i64], |row| {
+            Ok((row.get::<_, i64>("position")?, self.with_uids(evidence(row)?)?))
+        })?;
+        let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let more = found.len() > most;
+        found.truncate(most);
+        let next = found.last().filter(|_| more).map(|(at, _)| List::Told.cursor(Order::Oldest, at));
+        let found: Vec<StoredEvidence> = found.into_iter().map(|(_, evidence)| evidence).collect();
         let flows = self.flows_named(found.iter().flat_map(|evidence| &evidence.uids), PacketTime(since))?;
         let told = found.into_iter().map(|evidence| {
             let mut flows: Vec<StoredFlow> =
@@ -121,7 +138,8 @@ impl Stories {
             flows.sort_by(|a, b| (&a.start, &a.uid).cmp(&(&b.start, &b.uid)));
             ToldEvidence { flows, flows_named: evidence.uids.len(), evidence }
         });
-        Ok(Some(Story { alert, evidence: told.collect(), blocks: Vec::new() }))
+        let evidence_named = named.unsigned_abs();
+        Ok(Some(Story { alert, evidence: told.collect(), evidence_named, next, blocks: Vec::new() }))
     }
 
     /// The stored flows of these names that began at `since` or later, by their names: one pass over the fingerprints (see the schema).

@@ -1,15 +1,13 @@
 //! What is asked while there is other work.
 
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use super::*;
-use crate::control::{Answer, Pending};
+use crate::control::Pending;
 use crate::daemon::bell::Bell;
 
-fn ask(what: Ask) -> (Pending, Receiver<Answer>) {
-    let (answer, answered) = sync_channel(1);
-    (Pending { ask: what, answer }, answered)
-}
+/// Within this time everything has happened that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn who_asks_without_end_keeps_the_responder_from_nothing() {
@@ -21,16 +19,16 @@ fn who_asks_without_end_keeps_the_responder_from_nothing() {
     let (to, asks) = sync_channel(ASKS);
     let mut answers = Vec::new();
     for _ in 0..ASKS {
-        let (pending, answered) = ask(Ask::Status);
+        let (pending, awaited) = Pending::new(Ask::Status);
         to.send(pending).expect("room");
-        answers.push(answered);
+        answers.push(awaited);
     }
     let rope = bell.rope();
     let responder = bench.responder;
     let turns = Arc::clone(&responder.turns);
     let works = std::thread::spawn(move || responder.run(&from, &advice, &asks, &bell));
-    for answered in &answers {
-        answered.recv().expect("answer").expect("status");
+    for awaited in answers {
+        awaited.wait(PATIENCE, PATIENCE).expect("status");
     }
     // Between any two answers it takes what came in, and says that it does not stand still.
     assert!(turns.load(Ordering::Relaxed) >= ASKS as u64);

@@ -49,6 +49,11 @@ impl Stories {
     /// How much there is at this moment of wall time. Reads no more than the ends of the long lists.
     pub fn counts(&self, now: PacketTime) -> Result<Counts, ReadError> {
         let blocks = self.blocks_at(now)?;
+        self.counts_beside(blocks)
+    }
+
+    /// The same for whoever knows how many blocks stand: nobody looks into the book.
+    pub fn counts_beside(&self, blocks: u64) -> Result<Counts, ReadError> {
         self.read_counts(blocks).map_err(|source| self.failed(source).into())
     }
 
@@ -66,7 +71,6 @@ impl Stories {
     }
 
     fn read_counts(&self, blocks: u64) -> rusqlite::Result<Counts> {
-        let profiles = if self.has_profiles()? { self.number("SELECT count(*) FROM profiles")? } else { 0 };
         let bytes = self.number("PRAGMA page_count")?.saturating_mul(self.number("PRAGMA page_size")?);
         Ok(Counts {
             flows: self.between_ends("flows", "id")?,
@@ -74,10 +78,20 @@ impl Stories {
             last_flow: self.flow_at("DESC")?,
             evidence: self.between_ends("evidence", "rowid")?,
             alerts: self.between_ends("alerts", "rowid")?,
-            profiles: profiles.unsigned_abs(),
+            profiles: self.profiles_kept()?.unsigned_abs(),
             blocks,
             bytes: bytes.unsigned_abs(),
         })
+    }
+
+    /// As they are counted while they come and go; in a database of an earlier version, now.
+    fn profiles_kept(&self) -> rusqlite::Result<i64> {
+        if !self.has_profiles()? {
+            return Ok(0);
+        }
+        let counted = "SELECT value FROM meta WHERE key = 'profiles'";
+        let counted = self.db.prepare_cached(counted)?.query_row([], |row| row.get(0)).optional()?;
+        counted.map_or_else(|| self.number("SELECT count(*) FROM profiles"), Ok)
     }
 
     fn number(&self, sql: &str) -> rusqlite::Result<i64> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use slips_core::time::{PacketTime, WindowId, WindowWidth};
 
 use super::{List, Order, Page, ReadError, Rows, Select};
-use crate::profiles::Facts;
+use crate::profiles::{Called, HostName, Mac, Resolved, Seen};
 use crate::render::iso;
 use crate::sqlite::story::Stories;
 
@@ -56,6 +56,24 @@ pub struct Judged {
     pub alerts: u64,
 }
 
+/// What a row tells of a profile: the rest of it is passed over, which takes a fraction of the time.
+#[derive(Deserialize)]
+struct Facts {
+    #[serde(with = "crate::profiles::iso")]
+    first_seen: PacketTime,
+    #[serde(with = "crate::profiles::iso")]
+    last_seen: PacketTime,
+    windows: u64,
+    #[serde(default)]
+    macs: Seen<Mac>,
+    #[serde(default)]
+    host_names: Seen<HostName>,
+    #[serde(default)]
+    called: Seen<Called>,
+    #[serde(default)]
+    passive_dns: Seen<Resolved>,
+}
+
 impl Stories {
     /// A page of all profiles, in the order of their addresses as text: that order stays whoever is seen in between.
     pub fn profiles(&self, page: Page<'_>) -> Result<Rows<ProfileRow>, ReadError> {
@@ -91,17 +109,22 @@ impl Stories {
         if !self.has_profiles()? {
             return Ok(Vec::new());
         }
+        let width = self.width()?;
+        let mut latest = self.db.prepare_cached(LATEST)?;
         let mut rows = self.db.prepare_cached(sql)?;
-        let rows = rows.query_map(params, |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        let mut rows = rows.query(params)?;
         let mut found = Vec::new();
-        for row in rows {
-            let (ip, facts) = row?;
+        while let Some(row) = rows.next()? {
+            let ip: String = row.get(0)?;
             // A row that cannot be read was not written by us.
-            let Ok(facts) = serde_json::from_str::<Facts>(&facts) else {
+            let facts =
+                row.get_ref(1)?.as_str().ok().and_then(|facts| serde_json::from_str::<Facts>(facts).ok());
+            let Some(facts) = facts else {
                 found.push((ip, None));
                 continue;
             };
-            let window = self.latest_window(&ip)?;
+            let window: Option<i64> = latest.query_row([&ip], |row| row.get(0))?;
+            let window = window.map(|window| self.latest_window(&ip, window, width)).transpose()?;
             found.push((ip.clone(), Some(ProfileRow::new(ip, &facts, window))));
         }
         Ok(found)
@@ -141,13 +164,10 @@ impl Stories {
         rows.query_map(rusqlite::params_from_iter(&select.values), |row| judged(row, width))?.collect()
     }
 
-    fn latest_window(&self, addr: &str) -> rusqlite::Result<Option<Judged>> {
-        let width = self.width()?;
-        let mut row = self.db.prepare_cached(&format!(
-            "SELECT {JUDGED} FROM evidence WHERE attacker = ?1
-             AND window = (SELECT max(window) FROM evidence WHERE attacker = ?1) GROUP BY window"
-        ))?;
-        row.query_row(params![addr], |row| judged(row, width)).optional()
+    fn latest_window(&self, addr: &str, window: i64, width: Option<WindowWidth>) -> rusqlite::Result<Judged> {
+        let sql =
+            format!("SELECT {JUDGED} FROM evidence WHERE attacker = ?1 AND window = ?2 GROUP BY window");
+        self.db.prepare_cached(&sql)?.query_row(params![addr, window], |row| judged(row, width))
     }
 
     fn width(&self) -> rusqlite::Result<Option<WindowWidth>> {
@@ -175,6 +195,9 @@ impl ProfileRow {
         }
     }
 }
+
+/// In which window there is evidence of an attacker; most have none, and no more is asked about them.
+const LATEST: &str = "SELECT max(window) FROM evidence WHERE attacker = ?";
 
 /// The columns of [`judged`]; `?1` is the attacker.
 const JUDGED: &str = "window,

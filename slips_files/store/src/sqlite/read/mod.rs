@@ -95,7 +95,7 @@ pub enum ReadError {
 
 /// The lists, by what their cursors begin with.
 #[derive(Clone, Copy)]
-enum List {
+pub(super) enum List {
     Flows,
     Evidence,
     Alerts,
@@ -103,6 +103,7 @@ enum List {
     Profiles,
     Records,
     Windows,
+    Told,
 }
 
 impl List {
@@ -120,17 +121,22 @@ impl List {
             (Self::Records, Order::Newest) => "rn-",
             (Self::Records, Order::Oldest) => "ro-",
             (Self::Windows, _) => "w-",
+            (Self::Told, _) => "t-",
         }
     }
 
     /// The position that a cursor of this list stands for.
-    fn position<T: std::str::FromStr + ToString>(self, order: Order, cursor: &str) -> Result<T, ReadError> {
+    pub(super) fn position<T: std::str::FromStr + ToString>(
+        self,
+        order: Order,
+        cursor: &str,
+    ) -> Result<T, ReadError> {
         let position = cursor.strip_prefix(self.mark(order)).and_then(|text| text.parse().ok());
         let known = position.filter(|position: &T| cursor.ends_with(&format!("-{}", position.to_string())));
         known.ok_or_else(|| ReadError::Cursor(cursor.to_owned()))
     }
 
-    fn cursor(self, order: Order, position: impl std::fmt::Display) -> String {
+    pub(super) fn cursor(self, order: Order, position: impl std::fmt::Display) -> String {
         format!("{}{position}", self.mark(order))
     }
 }

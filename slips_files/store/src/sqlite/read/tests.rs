@@ -316,7 +316,9 @@ fn the_book_of_a_daemon_lies_beside_its_flows() {
     let told = alert(vec![one_evidence(1)]);
     bench.put(&[Record::Alert(Arc::new(told.clone()))]);
     let reader = bench.reader();
-    assert!(reader.tell(&told.id.to_string()).expect("read").expect("story").blocks.is_empty());
+    assert!(
+        reader.tell(&told.id.to_string(), Page::default()).expect("read").expect("story").blocks.is_empty()
+    );
     let mut book = Blocks::open(bench.dir.path().join("blocks.sqlite")).expect("book");
     let block = NewBlock {
         net: "192.0.2.1".parse().expect("net"),
@@ -329,7 +331,7 @@ fn the_book_of_a_daemon_lies_beside_its_flows() {
         manner: "drop".into(),
     };
     book.insert(&block).expect("insert");
-    let story = reader.tell(&told.id.to_string()).expect("read").expect("story");
+    let story = reader.tell(&told.id.to_string(), Page::default()).expect("read").expect("story");
     assert_eq!(story.blocks.iter().map(|block| block.net.as_str()).collect::<Vec<_>>(), ["192.0.2.1"]);
     assert_eq!(story.blocks[0].alert, Some(told.id.to_string()));
     assert_eq!(reader.blocks(&BlockQuery::default(), Page::default()).expect("page").rows, story.blocks);
@@ -428,7 +430,60 @@ fn rows_come_back_from_json_as_they_were() {
     let alerts = reader.alerts(&AlertQuery::default(), Page::default()).expect("page");
     let text = serde_json::to_string(&alerts).expect("JSON");
     assert_eq!(serde_json::from_str::<Rows<AlertRow>>(&text).expect("alerts"), alerts);
-    let story = reader.tell(&alerts.rows[0].alert.id).expect("read").expect("story");
+    let story = reader.tell(&alerts.rows[0].alert.id, Page::default()).expect("read").expect("story");
     let text = serde_json::to_string(&story).expect("JSON");
     assert_eq!(serde_json::from_str::<crate::Story>(&text).expect("story"), story);
+}
+
+#[test]
+fn a_story_is_told_page_by_page_and_an_alert_is_found_by_its_beginning() {
+    let mut bench = Bench::new();
+    let told = alert((1..=5).map(one_evidence).collect());
+    bench.put(&[Record::Alert(Arc::new(told.clone()))]);
+    let (reader, id) = (bench.reader(), told.id.to_string());
+    let names: Vec<String> = told.evidence.iter().map(|it| it.id.to_string()).collect();
+    for limit in [1, 2, 5] {
+        let pages = |page: Page<'_>| {
+            let story = reader.tell(&id, page)?.expect("a story");
+            assert_eq!(story.evidence_named, 5);
+            Ok(Rows { rows: story.evidence, next: story.next })
+        };
+        let all: Vec<String> = all(limit, pages, || {}).into_iter().map(|it| it.evidence.id).collect();
+        assert_eq!(all, names, "{limit} a page");
+    }
+    assert!(matches!(reader.tell(&id, Page { limit: 1, after: Some("w-1") }), Err(ReadError::Cursor(_))));
+    for beginning in [&id[..4], &id.to_uppercase()[..9], &id] {
+        assert_eq!(reader.find(beginning, 2).expect("read"), [id.as_str()], "{beginning}");
+    }
+    let other = if id.starts_with('a') { "b" } else { "a" };
+    for nobody in [other, "g", "%", "", &format!("{id}0")] {
+        assert_eq!(reader.find(nobody, 2).expect("read").len(), usize::from(nobody.is_empty()), "{nobody}");
+    }
+}
+
+#[test]
+fn profiles_are_counted_as_they_come_change_and_go() {
+    let bench = Bench::new();
+    let path = bench.dir.path().join("x.sqlite");
+    let db = rusqlite::Connection::open(&path).expect("open");
+    let counted = || bench.reader().counts_beside(0).expect("counts").profiles;
+    db.execute_batch("INSERT INTO profiles VALUES ('192.0.2.1', 1, ''), ('192.0.2.2', 2, '');")
+        .expect("rows");
+    assert_eq!(counted(), 2);
+    let mut table =
+        crate::sqlite::ProfileTable::open(path, 10, WindowWidth::HOUR, crate::sqlite::Damaged::Refused)
+            .expect("table");
+    let mut write = |n: u8| {
+        let mut facts = crate::profiles::Facts { last_seen: AT, ..Default::default() };
+        let mut unread = true;
+        let addr = IpAddr::from([192, 0, 2, n]);
+        table.write(0, std::iter::once((addr, &mut facts, &mut unread))).expect("written");
+    };
+    (0..3).for_each(&mut write);
+    assert_eq!(counted(), 3, "one was new");
+    db.execute("DELETE FROM profiles WHERE last = ?", [AT.0]).expect("gone");
+    assert_eq!(counted(), 0);
+    // A database of an earlier version has no count.
+    db.execute_batch("INSERT INTO profiles VALUES ('192.0.2.9', 1, ''); DELETE FROM meta;").expect("rows");
+    assert_eq!(counted(), 1);
 }
