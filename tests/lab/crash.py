@@ -343,7 +343,8 @@ class Crashes:
             for _ in range(chance.randrange(1, 4)):
                 usual = sorted(self.starts)[len(self.starts) // 2]
                 self.daemon.spawn()
-                time.sleep(chance.uniform(0, usual * 1.2))
+                # An old one gets its indexes one a second, from when the daemon is ready on.
+                time.sleep(chance.uniform(0, usual * 1.2 + (5 if old else 0)))
                 self.kill(chance.random() < 0.3)
         self.starts.append(self.daemon.start())
         self.journal.read_up()

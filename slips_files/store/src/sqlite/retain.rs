@@ -166,7 +166,7 @@ fn date(db: &mut Connection, table: &str, time: &str, now: i64) -> rusqlite::Res
     let first =
         tx.prepare_cached(&dated)?.query_row([now], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let (end, time): (i64, i64) = first.unwrap_or((i64::MAX, now));
-    let before = format!("SELECT rowid FROM {table} WHERE rowid < ? ORDER BY rowid LIMIT {FINDINGS}");
+    let before = format!("SELECT rowid FROM {table} WHERE rowid < ? ORDER BY rowid LIMIT {LOOKS}");
     tx.prepare_cached(&format!("UPDATE {table} SET stored = ? WHERE rowid IN ({before})"))?
         .execute([time, end])?;
     tx.commit()
