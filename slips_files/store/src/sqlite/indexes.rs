@@ -29,11 +29,24 @@ pub(super) fn make_small(db: &mut Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes one that is missing; whether there was one.
+/// Makes one that is missing; whether there was one. What is sorted for it, some hundred bytes a row, is put beside in files where there is a
+/// place for them: memory is what a small router has least of.
 pub(super) fn make_one(db: &mut Connection) -> rusqlite::Result<bool> {
     let Some(index) = missing(db)?.into_iter().next() else { return Ok(false) };
-    make(db, index)?;
+    db.execute_batch("PRAGMA temp_store = FILE")?;
+    let made = make(db, index);
+    db.execute_batch("PRAGMA temp_store = MEMORY")?;
+    match made {
+        Err(error) if has_no_place(&error) => make(db, index)?,
+        made => made?,
+    }
     Ok(true)
+}
+
+/// Whether SQLite found no directory for a file, or no room there.
+fn has_no_place(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, DiskFull, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | DiskFull | SystemIoFailure))
 }
 
 /// Those that are not there, or that an earlier version made otherwise.
