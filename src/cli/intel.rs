@@ -72,7 +72,7 @@ enum Command {
     ///
     /// Example: slips intel jarm 203.0.113.9:8443
     Jarm {
-        /// HOST, HOST:PORT or [IPv6]:PORT; the port is 443 where none is given.
+        /// `HOST`, `HOST:PORT` or `[IPv6]:PORT`; the port is 443 where none is given.
         server: String,
         /// Print JSON: {host, address, port, jarm, listed: [{level, description, sources, tags}]}.
         #[arg(long)]

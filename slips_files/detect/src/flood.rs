@@ -61,7 +61,7 @@ pub const UNANSWERED: Threshold = Threshold::steps(
 );
 /// See [`UNANSWERED`].
 pub const DATAGRAMS: u32 = 4;
-/// For packets within one UDP flow of more than [`SMALL`], as many times.
+/// For packets within one UDP flow of more than `SMALL`, as many times.
 pub const STREAM: u32 = 16;
 
 /// The last step below critical, where what our own hosts ping, and stream to each other, ends.

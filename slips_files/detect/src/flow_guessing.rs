@@ -50,7 +50,7 @@ pub static SPEC: Spec = Spec {
     },
 };
 
-/// Steps in connections alike from outside. The last one needs a pace: see [`FAST`].
+/// Steps in connections alike from outside. The last one needs a pace: see `FAST`.
 pub const OUTSIDE: Threshold = Threshold::steps(
     "from_outside",
     "short connections, all alike, of one source outside with one login of ours in a window",
@@ -61,7 +61,7 @@ pub const OUTSIDE: Threshold = Threshold::steps(
         rung(160, ThreatLevel::Critical, 0.9),
     ],
 );
-/// The same between our own hosts and outwards, with the pace of [`FAST`].
+/// The same between our own hosts and outwards, with the pace of `FAST`.
 pub const INSIDE: Threshold = Threshold::steps(
     "from_inside",
     "the same of one of our hosts, inside or outwards",

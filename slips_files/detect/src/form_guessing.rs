@@ -41,7 +41,7 @@ pub static SPEC: Spec = Spec {
     },
 };
 
-/// Steps in requests answered alike. The last one needs a pace: see [`FAST`].
+/// Steps in requests answered alike. The last one needs a pace: see `FAST`.
 pub const REQUESTS: Threshold = Threshold::steps(
     "requests",
     "requests of one source with one form of ours, answered alike, in a window",

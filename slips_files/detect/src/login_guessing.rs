@@ -47,7 +47,7 @@ pub static SPEC: Spec = Spec {
     },
 };
 
-/// Steps in refused logins at one server. The last one needs a pace: see [`FAST`].
+/// Steps in refused logins at one server. The last one needs a pace: see `FAST`.
 pub const REFUSED: Threshold = Threshold::steps(
     "refused",
     "logins of one source that one server refuses in a window",

@@ -89,7 +89,7 @@ pub const NETLOGON: Threshold = Threshold::steps(
     Unit::Count,
     &[rung(20, ThreatLevel::Low, 0.5), rung(200, ThreatLevel::Medium, 0.6)],
 );
-/// The same within [`MINUTE`] to twice of it.
+/// The same within `MINUTE` to twice of it.
 pub const NETLOGON_TRIAL: Threshold = Threshold::steps(
     "netlogon_trial",
     "logins over Netlogon between two hosts within one to two minutes",

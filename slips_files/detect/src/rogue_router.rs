@@ -45,7 +45,7 @@ pub static SPEC: Spec = Spec {
     },
 };
 
-/// Steps in advertisements of one newcomer. The last one needs a pace: see [`FAST`].
+/// Steps in advertisements of one newcomer. The last one needs a pace: see `FAST`.
 pub const ADVERTISED: Threshold = Threshold::steps(
     "advertised",
     "advertisements of a new router in a window",

@@ -24,7 +24,7 @@ pub struct About {
     /// TCP: the client had acknowledged what the server really sent, so that nobody off the path made this up. True where it is not
     /// known, as in log files.
     pub heard: bool,
-    /// The flow was seen within other packets; see [`Flow::tunnelled`].
+    /// The flow was seen within other packets; see [`Flow::tunnelled`](crate::flow::Flow::tunnelled).
     pub tunnelled: bool,
     /// Hardware address of the client's frames, where the input has it.
     pub src_mac: Option<MacAddr>,

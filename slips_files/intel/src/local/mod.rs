@@ -37,7 +37,7 @@ const MAX_FILE: u64 = 256 << 20;
 const MAX_PROBLEMS: u32 = 100;
 
 impl Builder {
-    /// Reads every list of a directory, in the order of their names: `.csv` in the form of own lists, the endings of [`OTHERS`] in
+    /// Reads every list of a directory, in the order of their names: `.csv` in the form of own lists, the endings of `OTHERS` in
     /// whatever form they have, as medium. Lines that cannot be used are reported and the rest is kept.
     ///
     /// # Errors
