@@ -7,8 +7,8 @@
 //! main thread: signals, watchdog, status
 //! ```
 //! It is put together from both ends: [`inputs`] is where events come from, [`guard`] what keeps attackers out and what is known in files,
-//! [`judge`] the engine between them with all who hear of its records, [`doors`] where others ask. Nothing runs but the engine and the line of
-//! the command line before [`threads`] starts it all, those who act before those who capture: so the first alert finds a firewall.
+//! [`judge`] the engine between them with all who hear of its records, [`doors`] where others ask. The engine, and those who answer at the
+//! doors, run from then on; [`threads`] starts all others, those who act before those who capture: so the first alert finds a firewall.
 //!
 //! It ends downstream: the capture stops, the queues run empty, windows are closed, files are flushed, then the firewall is let go
 //! (the kernel keeps the blocks until their time is over).
