@@ -54,14 +54,14 @@ pub(super) fn rows(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusq
 enum Room {
     /// The one of flows and records that takes more. So a flood of flows costs flows, and what was said in the week before is still known.
     Of(Indexed),
-    /// Profiles: they are learnt again.
-    Profiles,
+    /// Profiles, down to so many: they are learnt again.
+    Profiles(i64),
     /// Evidence and alerts.
     Findings,
 }
 
-/// Flows and records make room down to a quarter of the size, then profiles, then flows and records down to the latest, and only then
-/// evidence and alerts. `None` where there is room.
+/// Flows and records make room down to a quarter of the size, then profiles, then flows and records down to the latest, then nearly all
+/// profiles, which are large where somebody tries, and only then evidence and alerts. `None` where there is room.
 fn room(db: &Connection, limits: &SqliteLimits) -> rusqlite::Result<Option<Room>> {
     let Some(most) = limits.keep.bytes else { return Ok(None) };
     if used(db)? <= most {
@@ -70,9 +70,11 @@ fn room(db: &Connection, limits: &SqliteLimits) -> rusqlite::Result<Option<Room>
     let takes = rows_take(db)?;
     let larger = takes.iter().filter(|(_, rows, _)| *rows > LATEST).max_by_key(|(_, _, bytes)| *bytes);
     let many = takes.iter().map(|(_, _, bytes)| bytes).sum::<u64>() >= most / 4;
+    let profiles = |more: i64| db.prepare_cached("SELECT 1 FROM profiles LIMIT 1 OFFSET ?")?.exists([more]);
     Ok(Some(match larger {
-        Some((table, ..)) if many || !has_many_profiles(db)? => Room::Of(*table),
-        _ if has_many_profiles(db)? => Room::Profiles,
+        Some((table, ..)) if many || !profiles(LATEST)? => Room::Of(*table),
+        _ if profiles(LATEST)? => Room::Profiles(LATEST),
+        _ if profiles(FEW)? => Room::Profiles(FEW),
         _ => Room::Findings,
     }))
 }
@@ -106,8 +108,8 @@ fn forget(db: &mut Connection, table: Indexed, below: i64) -> rusqlite::Result<(
 /// alerts when there is none; the latest of each stay.
 pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusqlite::Result<()> {
     let room = room(db, limits)?;
-    if matches!(room, Some(Room::Profiles)) {
-        return forget_profiles(db);
+    if let Some(Room::Profiles(left)) = room {
+        return forget_profiles(db, left);
     }
     let too_large = matches!(room, Some(Room::Findings));
     let too_much = match limits.keep.bytes {
@@ -199,18 +201,13 @@ fn idle_evidence(db: &Connection, most: u64) -> rusqlite::Result<bool> {
     Ok(all > room && all - number("SELECT count(DISTINCT evidence_id) FROM alert_evidence")?.min(all) > room)
 }
 
-/// Whether there are more profiles than stay.
-fn has_many_profiles(db: &Connection) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM profiles LIMIT 1 OFFSET ?")?.exists([LATEST])
-}
-
-/// Forgets the profiles that were seen longest ago.
-fn forget_profiles(db: &mut Connection) -> rusqlite::Result<()> {
+/// Forgets the profiles that were seen longest ago, some of those beyond so many.
+fn forget_profiles(db: &mut Connection, left: i64) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.prepare_cached(
-        "DELETE FROM profiles WHERE addr IN (SELECT addr FROM profiles ORDER BY last LIMIT min(?1, (SELECT count(*) FROM profiles) - ?1))",
+        "DELETE FROM profiles WHERE addr IN (SELECT addr FROM profiles ORDER BY last LIMIT min(?1, (SELECT count(*) FROM profiles) - ?2))",
     )?
-    .execute([LATEST])?;
+    .execute([LATEST, left])?;
     tx.execute("DELETE FROM profile_macs WHERE addr NOT IN (SELECT addr FROM profiles)", [])?;
     tx.commit()
 }
@@ -258,8 +255,10 @@ const LOOKS_FOR_ROOM: i64 = 50_000;
 const EVIDENCE_BYTES: u64 = 450;
 /// and each flow that it names.
 const EVIDENCE_FLOW_BYTES: u64 = 70;
-/// So many flows, records, evidence, alerts and profiles stay however large the database is.
+/// So many flows, records, evidence and alerts stay however large the database is,
 const LATEST: i64 = 1_000;
+/// and so many profiles.
+const FEW: i64 = 100;
 /// What a flow takes, with its part of the indexes,
 const FLOW_BYTES: u64 = 200;
 /// and a record without its fields.
