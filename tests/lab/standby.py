@@ -213,7 +213,7 @@ def fleet_view(stage):
 
 def shared(stage):
     """What one blocks for all the others block, under their own rules, and no longer than it does."""
-    one, spared, forged, second = "198.51.100.11", "198.51.100.12", "198.51.100.13", "198.51.100.14"
+    one, spared, forged, second, third = (f"198.51.100.{n}" for n in range(11, 16))
     stage.cli("flushall")
     a = stage.a.start("gw1", "  fleet: {share: hand}")
     b = stage.b.start("gw2", "  fleet: {share: proven, take: true, longest: 10m}", spared)
@@ -233,13 +233,22 @@ def shared(stage):
     left = max((int(block.get("seconds_left", 0)) for block in json.loads(b.slips("firewall", "list", "--json").stdout) if one in block["net"]), default=0)
     if not 0 < left <= 600:
         raise Failed(f"it is taken over for {left} s, not ten minutes at most")
-    # Somebody who reaches Redis but has no secret.
-    stage.cli("hset", "slips:gw1:fleet_blocks", forged, json.dumps({"version": 1, "net": forged, "until": int(time.time()) + 600, "why": "", "alert": "", "signature": "00" * 32}))
+    # Somebody who reaches Redis but has no secret changes a word, and then adds one.
+    def forge(net):
+        told = {"version": 1, "net": net, "until": int(time.time()) + 600, "why": "", "alert": "", "signature": "00" * 32}
+        stage.cli("hset", "slips:gw1:fleet_blocks", net, json.dumps(told))
+
+    forge(spared)
     a.slips("block", second, "--for", "1h")
     until("the next one is taken over", lambda: b.blocks(second))
     until("what is not signed is counted", lambda: (b.ask("/v1/fleet") or {}).get("refused", 0) > 0 or b.ask("/v1/fleet"))
+    forge(forged)
+    a.slips("block", third, "--for", "1h")
+    until("another one is taken over", lambda: b.blocks(third))
     if b.blocks(forged) is True:
         raise Failed("a block without a signature is believed")
+    if stage.cli("hexists", "slips:gw1:fleet_blocks", forged) != "0":
+        raise Failed("what the router did not tell stays among what it tells")
     # It does not come back to where it is from, and both know it after a restart.
     if stage.cli("hlen", "slips:gw2:fleet_blocks") not in ("", "0"):
         raise Failed("what was taken over is told again")
@@ -337,6 +346,9 @@ def standby(stage):
     # Who dies when Redis was away just before is followed as soon as any other.
     b.start("gw1", "  role: standby")
     until("both are up once more", lambda: (a.fleet() == b.fleet() == both) or b.fleet())
+    # Who was never heard is given ten seconds, and not three.
+    heard = beat(stage)
+    until("the new standby hears the active", lambda: beat(stage) >= heard + 3 or beat(stage))
     stage.server.send_signal(signal.SIGSTOP)
     time.sleep(6)
     stage.server.send_signal(signal.SIGCONT)

@@ -18,7 +18,9 @@ use slips_core::addr::LocalNets;
 use slips_core::event::Event;
 use slips_core::heritage::Heritage;
 use slips_core::time::PacketTime;
-use slips_store::redis::{Keys, Lease, Link, MEMORY, MOST_VALUE, Member, Patience, Server, VERSION, Word};
+use slips_store::redis::{
+    Keys, Lease, Link, MEMORY, MOST_SHARED, MOST_VALUE, Member, Patience, Server, VERSION, Word,
+};
 use slips_store::{Stories, render};
 use slips_systemd::journal::Journal;
 
@@ -42,10 +44,14 @@ const TELL: Duration = Duration::from_secs(1);
 const VIEW: Duration = Duration::from_secs(2);
 /// How often blocks are looked at when none has changed.
 const SHARE: Duration = Duration::from_secs(60);
+/// Blocks that are read to be told; of one network there may be several, and not all mean the same everywhere.
+const MOST_READ: u32 = 2 * MOST_SHARED as u32;
 /// How long is waited for a connection and for answers: less than it takes to look dead.
 const PATIENCE: Patience = Patience { connect: Duration::from_secs(1), answer: Duration::from_secs(1) };
 /// The same trouble is told once in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(600);
+/// And another one so long after that at the earliest.
+const ANOTHER: Duration = Duration::from_secs(10);
 /// How long is waited for the kernel to hold what was taken over.
 const HELD: Duration = Duration::from_secs(2);
 
@@ -241,8 +247,10 @@ impl Routers {
 
     fn complain(&mut self, what: &str) {
         let now = (self.clocks.steady)();
+        // Another trouble, too, is told after a while only: whoever writes Redis may find many.
         let told = |(text, at): &(String, Duration)| {
-            text.as_str() == what && now.saturating_sub(*at) < COMPLAIN_EVERY
+            let every = if text.as_str() == what { COMPLAIN_EVERY } else { ANOTHER };
+            now.saturating_sub(*at) < every
         };
         if !self.complained.as_ref().is_some_and(told) {
             self.complained = Some((what.to_owned(), now));
@@ -435,7 +443,7 @@ impl Routers {
         let now = (self.clocks.steady)();
         if policy.share != Share::None
             && (self.changes != Some(changes) || now >= self.next.share)
-            && let Ok(standing) = Stories::open(&self.blocks).and_then(|book| book.standing(wall))
+            && let Ok(standing) = Stories::open(&self.blocks).and_then(|book| book.shareable(wall, MOST_READ))
         {
             let what = (policy.share, secret.as_str(), &self.ways.local);
             sharing.tell(link, &self.keys, &standing, what, wall / 1_000_000, self.ttl)?;

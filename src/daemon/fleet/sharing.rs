@@ -9,6 +9,7 @@ use slips_core::addr::{LocalNets, Net, is_interesting, is_private};
 use slips_store::redis::{Keys, Link, MOST_SHARED, MOST_VALUE, Shared, Word};
 use slips_store::{Block, NewBlock};
 
+use super::WRONG_TYPE;
 use crate::config::{FleetBlocks, Share};
 use crate::daemon::responder::{Advice, FLEET};
 
@@ -105,13 +106,15 @@ impl Sharing {
             });
         // What only stands still lives on.
         self.is_told &= now.saturating_sub(self.told_at) < i64::try_from(ttl / 2).unwrap_or(i64::MAX);
+        let key = keys.fleet_blocks();
+        // Whoever writes Redis may have taken some of it away.
+        self.is_told = self.is_told && self.is_there(link, &key)?;
         if is_same && self.is_told {
             return Ok(());
         }
         if !self.is_told {
             self.told_at = now;
         }
-        let key = keys.fleet_blocks();
         let mut all = Pipeline::with_capacity(8);
         all.cmd("MULTI");
         if self.is_told {
@@ -140,6 +143,15 @@ impl Sharing {
         self.changes = self.changes.wrapping_add(1);
         self.is_told = true;
         Ok(())
+    }
+
+    /// Whether Redis has as many as were told.
+    fn is_there(&self, link: &mut Link, key: &str) -> RedisResult<bool> {
+        match cmd("HLEN").arg(key).query::<usize>(link) {
+            Ok(length) => Ok(length == self.told.len()),
+            Err(error) if error.code() == Some(WRONG_TYPE) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes over what others tell: `others` are the routers that are seen, each with how often what it tells has changed. `give` hears what

@@ -22,7 +22,7 @@ use crate::daemon::peers::EngineLine;
 const LOOK: Duration = Duration::from_millis(250);
 /// A lost connection is tried again after so long, twice as long each time.
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(5);
 /// It is told so often, at most, that somebody is not heard.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 

@@ -191,6 +191,27 @@ fn traffic_is_told_to_whoever_listens_and_made_for_nobody_else() {
 }
 
 #[test]
+fn a_listener_who_never_reads_harms_nobody() {
+    if !have_redis("a_listener_who_never_reads_harms_nobody") {
+        return;
+    }
+    let (redis, mut bench, _dir) = both("gw1");
+    redis.ask::<()>(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 64kb 64kb 1"]);
+    let mut listener = redis.try_link().expect("a connection");
+    listener.subscribe(&["evidence_added", "new_alert", "new_flow"]).expect("it listens");
+    for _ in 0..20 {
+        bench.load(200);
+    }
+    bench.becomes_equal(&redis);
+    assert_eq!((bench.shown().as_str(), bench.said().as_str()), ("", ""));
+    // Redis keeps no more for it than it is told to.
+    until("it is left alone", || {
+        !redis.ask::<String>(&["CLIENT", "LIST", "TYPE", "pubsub"]).contains("sub=3")
+    });
+    drop(listener);
+}
+
+#[test]
 fn several_routers_share_one_redis() {
     if !have_redis("several_routers_share_one_redis") {
         return;

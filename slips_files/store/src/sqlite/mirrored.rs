@@ -60,6 +60,22 @@ impl Stories {
         read().map_err(|source| self.failed(source))
     }
 
+    /// Of the blocks that stand at `now` those that others may be told, a person's or of an alert that nobody forged: `most` of them, a person's
+    /// first, then those that end last.
+    ///
+    /// # Errors
+    /// When the book cannot be read.
+    pub fn shareable(&self, now: i64, most: u32) -> Result<Vec<Block>, StoreError> {
+        let sql = "SELECT * FROM blocks WHERE state = 'live' AND (until IS NULL OR until > ?)
+                   AND (source = 'hand' OR source = 'alert' AND NOT unproven)
+                   ORDER BY source = 'hand' DESC, until IS NULL DESC, until DESC LIMIT ?";
+        let read = || {
+            let mut rows = self.db.prepare_cached(sql)?;
+            rows.query_map(params![now, most], |row| block_of(row, 0))?.collect::<Result<Vec<_>, _>>()
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
     /// The blocks of these rows, those that still stand.
     pub(crate) fn blocks_in(&self, rows: &[i64]) -> Result<Vec<Block>, StoreError> {
         let read = || {
@@ -221,4 +237,39 @@ fn alert(row: &Row<'_>, router: &Word) -> rusqlite::Result<(PacketTime, AlertTol
         last_evidence: None,
     };
     Ok((PacketTime(row.get("at")?), told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Blocks, NewBlock};
+    use super::*;
+
+    #[test]
+    fn others_are_told_what_a_person_blocked_first_and_nothing_that_could_be_forged() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("blocks.sqlite");
+        let mut book = Blocks::open(&path).expect("open");
+        for (net, source, until, unproven) in [
+            ("198.51.100.1", "alert", Some(100), false),
+            ("198.51.100.2", "alert", Some(300), false),
+            ("198.51.100.3", "alert", Some(400), true),
+            ("198.51.100.4", "peer x", Some(400), false),
+            ("198.51.100.5", "hand", Some(50), false),
+            ("198.51.100.6", "hand", None, false),
+            ("198.51.100.7", "hand", Some(5), false),
+        ] {
+            let net = net.parse().expect("a network");
+            let (source, reason, manner) = (source.into(), String::new(), "drop".into());
+            let block = NewBlock { net, reason, alert: None, source, from: 0, until, unproven, manner };
+            book.insert(&block).expect("insert");
+        }
+        let stories = Stories::open(&path).expect("open");
+        let told = |most| -> Vec<String> {
+            let blocks = stories.shareable(10, most).expect("read");
+            blocks.iter().map(|block| block.asked.net.to_string()).collect()
+        };
+        let all = ["198.51.100.6", "198.51.100.5", "198.51.100.2", "198.51.100.1"];
+        assert_eq!(told(10), all);
+        assert_eq!(told(3), all[..3]);
+    }
 }
