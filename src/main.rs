@@ -1,6 +1,7 @@
 //! The `slips` binary: wiring only. What decides lives in the member crates.
 #![forbid(unsafe_code)]
 
+mod allowed;
 mod child;
 mod cli;
 mod config;

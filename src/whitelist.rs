@@ -10,6 +10,7 @@ use std::time::UNIX_EPOCH;
 use slips_core::hash::KeyedState;
 use slips_intel::{Geo, LoadError, Rules, RulesBuilder};
 
+use crate::allowed;
 use crate::config::{Config, Profiles, Whitelists};
 use crate::lists::read_bounded;
 
@@ -19,6 +20,7 @@ pub struct Files {
     config: Whitelists,
     profiles: Profiles,
     output: PathBuf,
+    allowed: allowed::Book,
 }
 
 /// Largest file of rules or of an organisation, and of known sites.
@@ -32,6 +34,33 @@ impl Files {
             config: config.whitelists.clone(),
             profiles: config.profiles.clone(),
             output: config.output.directory.clone(),
+            allowed: allowed::Book::of(&config.output.directory),
+        }
+    }
+
+    /// What `slips allow` keeps.
+    pub const fn allowed(&self) -> &allowed::Book {
+        &self.allowed
+    }
+
+    /// The file of rules that people write.
+    pub fn named(&self) -> &Path {
+        &self.config.local_whitelist_path
+    }
+
+    /// Whether a line would be taken as a rule.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, and what would be right.
+    pub fn check(&self, line: &str) -> Result<(), String> {
+        let mut builder = RulesBuilder::new();
+        for path in self.organisations().map_err(|error| error.to_string())? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            builder.read_organisation(&name, &read(&path, MAX_FILE).map_err(|error| error.to_string())?);
+        }
+        match builder.read("", line.as_bytes()).first() {
+            Some(problem) => Err(problem.reason.to_string()),
+            None => Ok(()),
         }
     }
 
@@ -52,6 +81,15 @@ impl Files {
         if let Some(path) = self.rules() {
             let file = path.display().to_string();
             problems.extend(builder.read(&file, &read(path, MAX_FILE)?).iter().map(ToString::to_string));
+        }
+        let made = self.allowed.path().display().to_string();
+        match self.allowed.text() {
+            Ok(Some(text)) => {
+                problems.extend(builder.read_made(&made, text.as_bytes()).iter().map(ToString::to_string));
+            }
+            Ok(None) => {}
+            // Only commands write it: what is wrong there does not take the other rules away.
+            Err(error) => problems.push(format!("what `slips allow` kept is not left alone: {error}")),
         }
         if let Some(path) = self.sites()
             && builder.read_sites(&read(path, MAX_SITES)?, self.config.known_sites_size) == 0
@@ -112,7 +150,7 @@ impl Files {
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = STABLE.build_hasher();
         let organisations = self.organisations().unwrap_or_default();
-        let files = self.rules().into_iter().chain(self.sites());
+        let files = self.rules().into_iter().chain(self.sites()).chain([self.allowed.path()]);
         let files = files.chain(organisations.iter().map(PathBuf::as_path));
         let systems = self.systems();
         for path in files.chain(systems.iter().map(PathBuf::as_path)) {

@@ -7,7 +7,7 @@ use slips_core::addr::Net;
 use slips_input::filter::PacketFilter;
 
 use super::place::Place;
-use super::{analyze, export, intel, kept, live, peers, timeline, whitelist};
+use super::{allow, analyze, config_file, export, intel, kept, live, peers, timeline, whitelist};
 use crate::config;
 use crate::export::Format;
 
@@ -121,6 +121,8 @@ pub(super) enum Command {
         /// Address or network, as `slips firewall list` shows it.
         net: Net,
     },
+    /// Leave an innocent alone from now on, and lift its block at once: an address, a network, a domain, a hardware address, an organisation.
+    Allow(allow::Allow),
     /// Have the running daemon read its configuration, lists and peers again, without losing anything; a file that is wrong changes nothing.
     #[command(after_help = "Examples:\n  sudo slips reload\n  sudo systemctl reload slips")]
     Reload,
@@ -212,6 +214,11 @@ pub(super) enum Command {
     Manual {
         /// Where.
         dir: PathBuf,
+    },
+    /// Make a configuration file of one of the original Slips.
+    Config {
+        #[command(subcommand)]
+        command: config_file::Command,
     },
     /// Say what is wrong with a configuration file, all of it.
     #[command(after_help = "Example:\n  slips check-config /etc/slips/slips.yaml")]

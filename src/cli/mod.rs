@@ -1,7 +1,9 @@
 //! The command line: a contract that tests and users rely on. Each command's work is in its own file.
 
+mod allow;
 mod analyze;
 mod arguments;
+mod config_file;
 mod detections;
 mod exit;
 mod explain;
@@ -28,9 +30,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use slips_systemd::notify::Environment;
 
-use crate::config::{Config, FilterText, LoadError, Mode};
+use crate::config::{Config, FilterText, Mode};
 use crate::control::Ask;
-use crate::daemon::build;
 use crate::{daemon, demo, outside};
 use arguments::{Analyze, Cli, Command, Explain, FirewallCommand, ProfileOf, Profiles, Run, Sensor};
 pub use exit::{Exit, Failure};
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
             firewall::ask_daemon(&Ask::Block { net, secs: term.0.as_secs(), why })
         }
         Command::Unblock { net } => firewall::ask_daemon(&Ask::Unblock(net)),
+        Command::Allow(options) => allow::run(&options),
         Command::Reload => firewall::ask_daemon(&Ask::Reload),
         Command::Explain(asked) => explain::run(&asked),
         Command::Profile(asked) => profile::run(&asked),
@@ -83,7 +85,8 @@ pub fn main() -> ExitCode {
         Command::ZeekChild { command } => daemon::zeek::exec(&command),
         Command::Completions { shell } => manual::completions::<Cli>(shell),
         Command::Manual { dir } => manual::write::<Cli>(&dir),
-        Command::CheckConfig { file } => check_config(&file),
+        Command::CheckConfig { file } => config_file::check(&file),
+        Command::Config { command } => config_file::run(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -132,20 +135,6 @@ fn run_config(options: &Run) -> Result<Config, Failure> {
         config.control.socket.clone_from(socket);
     }
     Ok(config)
-}
-
-fn check_config(file: &std::path::Path) -> Result<(), Failure> {
-    let config = Config::load(file).map_err(|error| match &error {
-        LoadError::Unreadable(_, cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-            Failure { exit: Exit::NoInput, error: error.into() }
-        }
-        _ => error.into(),
-    })?;
-    for problem in build::leak_rules(&config)?.1 {
-        eprintln!("slips: {problem}");
-    }
-    println!("{}: ok", file.display());
-    Ok(())
 }
 
 /// Prints a whole text.

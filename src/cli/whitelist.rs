@@ -81,7 +81,7 @@ fn as_json(found: &Match<'_>) -> Value {
     let what = rule.what.to_string();
     let (kind, value) = what.split_once(' ').unwrap_or((&what, ""));
     json!({
-        "line": rule.line, "type": kind, "value": value, "direction": rule.direction.name(), "ignored": rule.ignored.name(),
+        "line": (rule.line > 0).then_some(rule.line), "type": kind, "value": value, "direction": rule.direction.name(), "ignored": rule.ignored.name(),
         "until": rule.until.map(until_of), "remark": rule.remark, "needs": needs, "over": found.over,
     })
 }
@@ -95,7 +95,11 @@ fn line_of(found: &Match<'_>) -> String {
         (None, _) => String::new(),
     };
     let (direction, ignored) = (rule.direction.name(), rule.ignored.name());
-    format!("line {}: {},{direction},{ignored}{remark}{over}; {}", rule.line, rule.what, found.needs)
+    let place = match rule.line {
+        0 => "`slips allow`".to_owned(),
+        line => format!("line {line}"),
+    };
+    format!("{place}: {},{direction},{ignored}{remark}{over}; {}", rule.what, found.needs)
 }
 
 fn status(rules: &Rules, problems: &[String], now: PacketTime, json: bool) -> Result<(), Failure> {

@@ -6,6 +6,8 @@ mod control;
 mod database;
 mod detections;
 mod firewall;
+pub mod import;
+mod import_keys;
 mod inputs;
 mod intelligence;
 mod limits;

@@ -90,10 +90,13 @@ impl Client {
 
     /// What is at this path, as it was sent.
     pub fn get_text(&self, path: &str) -> Result<String, Unanswered> {
-        let mut answer = self.ask(path, &[], PATIENCE)?;
-        let mut text = String::new();
-        (&mut answer).take(MAX_ANSWER).read_to_string(&mut text)?;
-        Ok(text)
+        whole(self.ask("GET", path, &[], "", PATIENCE)?)
+    }
+
+    /// Has something changed at this path, by `POST` or `DELETE`; what came of it.
+    pub fn change<T: DeserializeOwned>(&self, verb: &str, path: &str, body: &str) -> Result<T, Unanswered> {
+        let text = whole(self.ask(verb, path, &[], body, PATIENCE)?)?;
+        serde_json::from_str(&text).map_err(|error| Unanswered::Io(io::Error::other(error)))
     }
 
     /// What is at this path.
@@ -105,7 +108,9 @@ impl Client {
     /// Follows events from after the one called `last` on.
     pub fn follow(&self, topics: &str, last: Option<&str>) -> Result<Following, Unanswered> {
         let headers: Vec<(&str, &str)> = last.map(|last| ("last-event-id", last)).into_iter().collect();
-        Ok(Following { from: self.ask(&format!("/v1/events?topics={topics}"), &headers, SILENCE)? })
+        Ok(Following {
+            from: self.ask("GET", &format!("/v1/events?topics={topics}"), &headers, "", SILENCE)?,
+        })
     }
 
     fn connect(&self, patience: Duration) -> Result<UnixStream, Unanswered> {
@@ -125,16 +130,21 @@ impl Client {
     /// Asks by the older HTTP/1.0, whose answers end with the connection: there are no chunks to put together.
     fn ask(
         &self,
+        verb: &str,
         path: &str,
         headers: &[(&str, &str)],
+        body: &str,
         patience: Duration,
     ) -> Result<BufReader<UnixStream>, Unanswered> {
         let stream = self.connect(patience)?;
-        let mut request = format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n");
+        let mut request = format!("{verb} {path} HTTP/1.0\r\nhost: localhost\r\n");
+        if !body.is_empty() {
+            request += &format!("content-length: {}\r\n", body.len());
+        }
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
-        (&stream).write_all((request + "\r\n").as_bytes())?;
+        (&stream).write_all((request + "\r\n" + body).as_bytes())?;
         let mut answer = BufReader::new(stream);
         let status = read_head(&mut answer)?;
         if status == 200 {
@@ -145,6 +155,20 @@ impl Client {
         let why = serde_json::from_str::<ErrorReply>(&text).map_or(text, |reply| reply.error.message);
         Err(Unanswered::Refused(status, why))
     }
+}
+
+fn whole(answer: BufReader<UnixStream>) -> Result<String, Unanswered> {
+    let mut text = String::new();
+    answer.take(MAX_ANSWER).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A text as a part of a path.
+pub fn in_path(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// The status of an answer; what follows is its body.
@@ -228,6 +252,12 @@ mod tests {
         );
         assert_eq!(read_event(&mut from).expect("read").expect("an event").name, "gap");
         assert_eq!(read_event(&mut from).expect("read"), None, "the last one is not whole");
+    }
+
+    #[test]
+    fn a_text_in_a_path_is_a_text_in_a_path() {
+        assert_eq!(in_path("192.0.2.0/24"), "192.0.2.0%2F24");
+        assert_eq!(in_path("=a.b ?#é"), "%3Da.b%20%3F%23%C3%A9");
     }
 
     #[test]

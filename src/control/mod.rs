@@ -171,6 +171,11 @@ impl Ask {
 /// What is answered: a sentence, and whether it was done.
 pub type Answer = Result<String, String>;
 
+/// What is answered to who would lift a block that there is not.
+pub fn not_blocked(net: Net) -> String {
+    format!("{net} is not blocked")
+}
+
 /// Who takes what is asked: each with what wakes it.
 pub struct Ends {
     /// The responder.

@@ -8,7 +8,7 @@ use slips_systemd::journal::Entry;
 use super::entries;
 use super::figures::Figures;
 use super::fleet::View;
-use super::whitelist::Spared;
+use super::whitelist::Hurry;
 use crate::config::{Config, Control};
 use crate::control::Ends;
 use crate::control::api::news::Desk;
@@ -21,14 +21,15 @@ pub fn sources(
     figures: Arc<Figures>,
     fleet: Option<View>,
     shelf: Arc<Shelf>,
-    whitelist: Spared,
+    allowed: Hurry,
 ) -> Sources {
     let directory = &config.output.directory;
     Sources {
         figures,
         fleet,
         shelf,
-        whitelist,
+        whitelist: allowed.spared.clone(),
+        allowed,
         flows: Pool::new(directory.join("flows.sqlite")),
         book: Pool::new(directory.join("blocks.sqlite")),
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use slips_core::intel::Current;
@@ -19,6 +19,8 @@ use crate::whitelist::Files;
 
 /// How often files are looked at. A change counts when it has stood so long, so that half a copy is not read.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a reading may take that somebody waits for.
+const AT_ONCE: Duration = Duration::from_secs(2);
 /// Problems of a reading that the journal is told one by one.
 const TOLD: usize = 20;
 /// Those that are kept for who asks.
@@ -29,7 +31,7 @@ const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// What those who block and those who follow the whitelist tell each other, for those who ask seldom.
 #[derive(Clone, Default)]
-pub struct Spared(Arc<Mutex<Shared>>);
+pub struct Spared(Arc<(Mutex<Shared>, Condvar)>);
 
 #[derive(Default)]
 struct Shared {
@@ -39,6 +41,8 @@ struct Shared {
     problems: Arc<[String]>,
     /// Name servers of this host, when somebody has looked.
     resolvers: Option<Vec<IpAddr>>,
+    /// What the files were that were read last.
+    read: Option<u64>,
 }
 
 impl fmt::Debug for Spared {
@@ -58,7 +62,7 @@ impl Spared {
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on these; what is wrong with their files beside.
@@ -76,6 +80,12 @@ impl Spared {
     pub fn now(&self) -> (Option<Arc<Rules>>, Arc<[String]>) {
         let shared = self.shared();
         (shared.rules.clone(), Arc::clone(&shared.problems))
+    }
+
+    /// The files were read when they were this, with or without success.
+    fn was_read(&self, fingerprint: u64) {
+        self.shared().read = Some(fingerprint);
+        self.0.1.notify_all();
     }
 
     /// The name servers of this host as they are now.
@@ -101,6 +111,28 @@ fn few(mut problems: Vec<String>) -> Arc<[String]> {
         problems.push(format!("{} more problems", more + 1));
     }
     problems.into()
+}
+
+/// For who changes the files himself, and will not wait for the next look.
+pub struct Hurry {
+    /// What he changes.
+    pub files: Files,
+    /// Asks the follower.
+    pub again: SyncSender<()>,
+    /// Where he tells.
+    pub spared: Spared,
+}
+
+impl Hurry {
+    /// Has the files read as they are now; comes back when they were, or after a moment when somebody else goes on changing them.
+    pub fn read(&self) {
+        let now = Some(self.files.fingerprint());
+        // A full queue has the same word in it.
+        let _ = self.again.try_send(());
+        let not_yet = |shared: &mut Shared| shared.read != now;
+        // Poisoned or too late: who looks every few seconds reads it all the same.
+        drop(self.spared.0.1.wait_timeout_while(self.spared.shared(), AT_ONCE, not_yet));
+    }
 }
 
 /// The whitelist as it was read last.
@@ -213,6 +245,7 @@ impl Follower {
                 self.failure = failure;
             }
         }
+        self.spared.was_read(fingerprint);
     }
 
     fn tell(&mut self, problems: &[String]) {

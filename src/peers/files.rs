@@ -19,7 +19,7 @@ const PAUSE: u16 = 20;
 
 /// What a file may be read by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub enum Mode {
     /// The owner only: keys.
     Secret,
     /// The owner and his group.
@@ -37,7 +37,7 @@ impl Mode {
 
 /// The lock of the directory; gone when dropped. The kernel lets it go when the process dies, however it dies.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] File);
+pub struct Lock(#[expect(dead_code, reason = "held, not used")] File);
 
 pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
@@ -64,9 +64,13 @@ pub fn make_directory(dir: &Path) -> Result<(), Error> {
     if nix::unistd::geteuid().is_root() { owned().map_err(io_error(dir)) } else { Ok(()) }
 }
 
-/// Takes the lock; waits a few seconds for who has it.
+/// Takes the lock of the directory; waits a few seconds for who has it.
 pub(super) fn lock(dir: &Path) -> Result<Lock, Error> {
-    let path = dir.join("lock");
+    lock_file(dir.join("lock"))
+}
+
+/// Takes the lock that this file stands for, made if it is not there; waits a few seconds for who has it.
+pub fn lock_file(path: PathBuf) -> Result<Lock, Error> {
     let file = open_or_make(&path).map_err(io_error(&path))?;
     for _ in 0..TRIES {
         match file.try_lock() {
@@ -109,7 +113,7 @@ pub fn give_to_owner(dir: &Path, file: &File) -> io::Result<()> {
 }
 
 /// The text of a file; `None` when there is none. A secret that others may read is refused.
-pub(super) fn read(path: &Path, mode: Mode) -> Result<Option<String>, Error> {
+pub fn read(path: &Path, mode: Mode) -> Result<Option<String>, Error> {
     let opened =
         OpenOptions::new().read(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path);
     let file = match opened {
@@ -134,7 +138,7 @@ pub(super) fn read(path: &Path, mode: Mode) -> Result<Option<String>, Error> {
 }
 
 /// Writes a file whole or not at all; the caller has the lock. It belongs to the owner of its directory.
-pub(super) fn write(path: &Path, text: &str, mode: Mode) -> Result<(), Error> {
+pub fn write(path: &Path, text: &str, mode: Mode) -> Result<(), Error> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let new = dir.join(format!(".{name}.new"));

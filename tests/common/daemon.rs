@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-/// A running `slips run --monitor`.
+/// A running `slips run`.
 pub struct Daemon {
     child: Child,
     pub out: PathBuf,
@@ -27,6 +27,16 @@ impl Daemon {
 
     /// The same, with more in its configuration.
     pub fn start_with(dir: &Path, sections: &str, more: &[&str]) -> Self {
+        let sections = format!("firewall:\n  mode: monitor\n{sections}");
+        Self::run(dir, &sections, &[&["--monitor"], more].concat())
+    }
+
+    /// One that blocks, in the kernel of its own network; only root may. All of its configuration is `config`.
+    pub fn guarding(dir: &Path, config: &str, more: &[&str]) -> Self {
+        Self::run(dir, config, more)
+    }
+
+    fn run(dir: &Path, config: &str, more: &[&str]) -> Self {
         if geteuid().is_root() {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
             let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
@@ -37,9 +47,9 @@ impl Daemon {
         let notify = UnixDatagram::bind(dir.join("notify")).expect("a socket");
         notify.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
         let out = dir.join("out");
-        let config = super::write(dir, "slips.yaml", format!("firewall:\n  mode: monitor\n{sections}"));
+        let config = super::write(dir, "slips.yaml", config);
         let child = Command::new(env!("CARGO_BIN_EXE_slips"))
-            .args(["run", "--monitor", "-c"])
+            .args(["run", "-c"])
             .arg(config)
             .arg("-o")
             .arg(&out)

@@ -19,4 +19,6 @@ pub use geo::{Geo, Place};
 pub use ioc::{Ioc, NotAnIoc, is_known_zone, registered};
 pub use local::{LoadError, Problem, Reason};
 pub use snapshot::{Builder, CacheError, Contents, Indicators, MAX_ROWS, Saying};
-pub use whitelist::{Direction, Ignored, LineProblem, Match, Needs, Rule, Rules, RulesBuilder, What, Wrong};
+pub use whitelist::{
+    Direction, Ignored, LineProblem, Match, Needs, Rule, Rules, RulesBuilder, What, Wrong, lines_of,
+};

@@ -50,7 +50,7 @@ pub struct Checked {
 /// A rule of the whitelist.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Rule {
-    /// Its line in the file; none where the list of known sites says so.
+    /// Its line in the file; none where the list of known sites says so, or `slips allow`.
     pub line: Option<u64>,
     /// What it names: `ip`, `domain`, `organization`, `mac`, `known_sites`.
     #[serde(rename = "type")]
@@ -174,7 +174,7 @@ pub fn checked(shared: &Shared, call: &Call) -> Outcome {
         let (of, value) = what.split_once(' ').unwrap_or((&what, ""));
         let until = rule.until.map(|secs| render::iso(PacketTime::from_secs_micros(secs.into(), 0)));
         Rule {
-            line: Some(rule.line as u64),
+            line: (rule.line > 0).then_some(rule.line.into()),
             of: of.to_owned(),
             value: Some(value.to_owned()),
             direction: rule.direction.name().to_owned(),

@@ -9,6 +9,7 @@
 //! daemon waits for any of them. Who may ask is told by the kernel. Everything is bounded: clients, sizes, times.
 
 mod access;
+pub mod allow;
 mod call;
 mod clients;
 mod events;
@@ -45,7 +46,7 @@ use super::Ends;
 use crate::daemon::figures::{ClientFigures, Figures};
 use crate::daemon::fleet::View;
 use crate::daemon::peers::Word;
-use crate::daemon::whitelist::Spared;
+use crate::daemon::whitelist::{Hurry, Spared};
 use crate::shelf::Shelf;
 
 pub use self::listen::{NAME, Place};
@@ -74,6 +75,8 @@ pub struct Sources {
     pub shelf: Arc<Shelf>,
     /// The whitelist.
     pub whitelist: Spared,
+    /// For who changes it.
+    pub allowed: Hurry,
     /// What was seen.
     pub flows: Pool,
     /// The book of blocks.

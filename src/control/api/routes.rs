@@ -51,6 +51,8 @@ pub enum Work {
     Look(Database, fn(&Stories, &Call, &Shared) -> Outcome),
     /// By asking who is concerned; the answer is JSON already, or a sentence.
     Ask(fn(&Call) -> Result<Ask, Problem>, fn(String) -> Outcome),
+    /// By changing files and asking who is concerned, in a thread for that.
+    Change(fn(&Shared, &Call) -> Outcome),
     /// By events as they happen.
     Follow,
 }
@@ -233,6 +235,7 @@ async fn answered(shared: Arc<Shared>, route: &'static Route, request: Request) 
             let answer = ask(&shared, asked(&call)?).await?;
             said(answer).map(Reply::into_response)
         }
+        Work::Change(work) => change(shared, call, work).await.map(Reply::into_response),
         Work::Follow => events::follow(&shared, &call, &who.client),
     }
 }
@@ -255,6 +258,18 @@ async fn read(shared: &Shared, work: impl FnOnce(&Arc<GivenUp>) -> Outcome) -> O
         let _watched = shared.overdue.over(&given);
         work(&given)
     })
+}
+
+/// Changes files, and asks who is concerned.
+async fn change(shared: Arc<Shared>, call: Call, work: fn(&Shared, &Call) -> Outcome) -> Outcome {
+    let turn = timeout(TURN, Arc::clone(&shared.asking).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else { return Err(busy()) };
+    let done = tokio::task::spawn_blocking(move || {
+        let outcome = work(&shared, &call);
+        drop(turn);
+        outcome
+    });
+    done.await.unwrap_or_else(|_| Err(Problem::new(Code::Unavailable, "the daemon is ending")))
 }
 
 /// Asks who is concerned, and waits for the answer.

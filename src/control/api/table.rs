@@ -6,6 +6,7 @@ use slips_store::read::{AlertRow, Judged, ProfileRow, Rows, StoredBlock, StoredE
 use slips_store::timeline::TimelineLine;
 
 use super::access::Access;
+use super::allow::{self, AllowedNow};
 use super::call::Reply;
 use super::events::Followed;
 use super::forms::{IdForm, IpForm, NetForm, TextForm};
@@ -18,6 +19,7 @@ use super::read::{
 };
 use super::routes::{Answers, Database, Place, Route, Verb, Work, of};
 use super::types::{Done, Explained, Firewall, Fleet, NewBlock, Pause, Peers, Status};
+use crate::allowed::{Allowed, Wish};
 use crate::control::{Ask, PeersAsk};
 
 /// In the order of the paths, so that the methods of one stand together.
@@ -181,6 +183,30 @@ pub static TABLE: &[Route] = &[
         work: Work::Read(lookups::listed),
         errors: READ,
         ..get("/v1/intel/lookup/{what}", "lookup", Answers::Json(of::<Lookup>))
+    },
+    Route {
+        summary: "What `slips allow` left alone, beside the whitelist's file",
+        work: Work::Read(allow::list),
+        errors: LOOK,
+        ..get("/v1/whitelist/allowed", "allowed", Answers::Json(of::<Vec<Allowed>>))
+    },
+    Route {
+        verb: Verb::Post,
+        access: Access::Change,
+        summary: "Leave something alone from now on: its blocks are lifted, and nobody blocks it any more",
+        body: Some(of::<Wish>),
+        work: Work::Change(allow::add),
+        errors: LOOK,
+        ..get("/v1/whitelist/allowed", "allow", Answers::Json(of::<AllowedNow>))
+    },
+    Route {
+        verb: Verb::Delete,
+        access: Access::Change,
+        summary: "Let something that was left alone count again; what that was",
+        places: WHAT,
+        work: Work::Change(allow::remove),
+        errors: FOUND,
+        ..get("/v1/whitelist/allowed/{what}", "disallow", Answers::Json(of::<Vec<Allowed>>))
     },
     Route {
         summary: "Which rules of the whitelist are about an address, a name, a hardware address or an organisation",

@@ -10,7 +10,7 @@ use super::batch::{Batch, Done, Ground, Wanted};
 use super::holds::{Hold, Holder};
 use super::{Responder, text_of};
 use crate::config::Mode;
-use crate::control::{Answer, Ask};
+use crate::control::{Answer, Ask, not_blocked};
 use crate::daemon::entries;
 
 impl Responder {
@@ -55,7 +55,7 @@ impl Responder {
         if was.map_err(text_of)? {
             Ok(format!("{net} is no longer blocked{}", self.unless_behind()))
         } else {
-            Err(format!("{net} is not blocked"))
+            Err(not_blocked(net))
         }
     }
 

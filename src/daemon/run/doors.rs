@@ -17,7 +17,9 @@ use crate::daemon::aside::open_journal;
 use crate::daemon::bell::Rope;
 use crate::daemon::figures::{Counted, Figures, Vitals};
 use crate::daemon::responder::Responder;
+use crate::daemon::whitelist::Hurry;
 use crate::daemon::{api, entries, fleet, redis};
+use crate::whitelist::Files;
 
 /// What they are made of beside the parts of the daemon.
 pub struct Given {
@@ -78,7 +80,9 @@ impl Doors {
         let figures = Figures::new(counted, stands, watching.to_vec());
         let vitals = Arc::clone(&figures.vitals);
         let (fleet, view) = join_fleet(config, &figures, guard, judge);
-        let sources = api::sources(config, figures, view, Arc::clone(&judge.shelf), guard.spared.clone());
+        let (again, spared) = (guard.whitelist.again.clone(), guard.spared.clone());
+        let allowed = Hurry { files: Files::of(config), again, spared };
+        let sources = api::sources(config, figures, view, Arc::clone(&judge.shelf), allowed);
         let Given { control_socket, desk, .. } = given;
         let say = |entry: &_| guard.responder.say(entry);
         let api = api::open(&config.control, control_socket, ends, sources, desk, say);

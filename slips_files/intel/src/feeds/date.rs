@@ -28,6 +28,19 @@ pub(crate) fn last_second(day: &str) -> Option<u32> {
     if number < next_month { u32::try_from((number + 1) * 86_400 - 1).ok() } else { None }
 }
 
+/// The second before a moment of UTC, `2027-01-31T18:00:00Z`, in which what ends then still holds; nothing for anything else.
+pub(crate) fn second_before(moment: &str) -> Option<u32> {
+    let (day, time) = moment.strip_suffix('Z')?.split_once('T')?;
+    let mut parts = time.split(':').map(|part| (part.len() == 2).then(|| part.parse::<u32>().ok()).flatten());
+    let (Some(Some(hour @ 0..24)), Some(Some(minute @ 0..60)), Some(Some(second @ 0..60)), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let of_day = hour * 3600 + minute * 60 + second;
+    (last_second(day)? - 86_399).checked_add(of_day)?.checked_sub(1)
+}
+
 /// Days since 1970-01-01: the year begins in March, so that the odd day is its last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
@@ -39,6 +52,23 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_whole_and_of_utc() {
+        assert_eq!(second_before("1970-01-02T00:00:01Z"), Some(86_400));
+        assert_eq!(second_before("2024-05-06T07:08:09Z"), Some(1_714_979_288));
+        for text in [
+            "",
+            "1970-01-01T00:00:00Z",
+            "2024-05-06T07:08:09",
+            "2024-05-06T24:00:00Z",
+            "2024-05-06T7:08:09Z",
+            "2024-02-30T07:08:09Z",
+            "TZ",
+        ] {
+            assert_eq!(second_before(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn dates_of_all_forms() {

@@ -6,7 +6,7 @@ use std::fmt;
 use slips_core::addr::Net;
 use slips_core::flow::MacAddr;
 
-use crate::feeds::date::last_second;
+use crate::feeds::date::{last_second, second_before};
 use crate::ioc::{WIDEST_V4, WIDEST_V6, domain, excerpt};
 
 /// What a rule is about.
@@ -22,6 +22,27 @@ pub enum What {
     Organisation(Box<str>),
     /// A hardware address.
     Mac(MacAddr),
+}
+
+impl What {
+    /// What somebody means who only names it: an address, a network, a hardware address, a domain or an organisation.
+    ///
+    /// # Errors
+    /// When it is none, or a network wider than any rule may have.
+    pub fn named(text: &str) -> Result<Self, Wrong> {
+        let text = text.trim();
+        let numbers = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'/'));
+        let kind = if MacAddr::parse(text).is_some() {
+            "mac"
+        } else if numbers || text.contains([':', '/']) {
+            "ip"
+        } else if text.contains('.') || text.starts_with('=') {
+            "domain"
+        } else {
+            "organization"
+        };
+        what_of(kind, text)
+    }
 }
 
 impl fmt::Display for What {
@@ -83,7 +104,7 @@ impl Ignored {
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The line of the file, from 1; 0 for none.
+    /// The line of the file, from 1; 0 where a command made the rule.
     pub line: u32,
     /// About what.
     pub what: What,
@@ -95,6 +116,22 @@ pub struct Rule {
     pub until: Option<u32>,
     /// What the owner noted.
     pub remark: Box<str>,
+}
+
+impl Rule {
+    /// Whether nothing of this network may be blocked: it holds on both sides, whatever is done there.
+    pub fn spares(&self) -> Option<Net> {
+        let all = self.direction == Direction::Both && self.ignored != Ignored::Flows;
+        if let What::Net(net) = self.what { Some(net).filter(|_| all) } else { None }
+    }
+}
+
+/// The rules of a file, each with its line; `None` for lines that are none, or none that can be used. Whether an organisation is known is
+/// not looked at.
+pub fn lines_of(text: &str) -> impl Iterator<Item = (&str, Option<Rule>)> {
+    text.lines()
+        .zip(1..)
+        .map(|(line, number)| (line, parse_line(line.as_bytes(), number).and_then(Result::ok)))
 }
 
 /// A line that was not taken.
@@ -152,7 +189,9 @@ pub enum Wrong {
     #[error("`{0}` is none of flows, alerts, both")]
     Ignored(Box<str>),
     /// No date.
-    #[error("`{0}` is no last day; write it as `2027-01-31`")]
+    #[error(
+        "`{0}` is no last day; write it as `2027-01-31`, or the moment when it ends as `2027-01-31T18:00:00Z`"
+    )]
     Until(Box<str>),
     /// The file is longer than it may be.
     #[error("the file has more than {MAX_RULES} rules")]
@@ -199,7 +238,10 @@ pub(crate) fn parse_line(line: &[u8], number: u32) -> Option<Result<Rule, (&'sta
             ignored: ignored_of(ignored).ok_or((ignored_key, Wrong::Ignored(excerpt(ignored))))?,
             until: match until {
                 None => None,
-                Some(day) => Some(last_second(day).ok_or((until_key, Wrong::Until(excerpt(day))))?),
+                Some(text) => {
+                    let until = last_second(text).or_else(|| second_before(text));
+                    Some(until.ok_or((until_key, Wrong::Until(excerpt(text))))?)
+                }
             },
             remark: remark.trim().chars().take(MAX_REMARK).collect::<String>().into(),
         })
@@ -278,6 +320,7 @@ mod tests {
             (Direction::Dst, Ignored::Flows, Some(2 * 86_400 - 1))
         );
         assert_eq!(&*full.remark, "the camera's maker");
+        assert_eq!(good("ip,192.0.2.1,both,alerts,1970-01-02T00:00:00Z").until, Some(86_399));
         for (line, what) in [
             ("domain,=www.example.org,src,both", "domain =www.example.org"),
             ("organization,Google,both,alerts", "organization google"),
@@ -285,6 +328,29 @@ mod tests {
             ("ip,2001:db8::/32,both,alerts", "ip 2001:db8::/32"),
         ] {
             assert_eq!(good(line).what.to_string(), what);
+        }
+    }
+
+    #[test]
+    fn what_somebody_names_is_told_from_its_form() {
+        for (text, what) in [
+            ("192.0.2.7", "ip 192.0.2.7"),
+            ("2001:db8::/32", "ip 2001:db8::/32"),
+            ("02-00-00-00-00-01", "mac 02:00:00:00:00:01"),
+            ("www.Example.org", "domain www.example.org"),
+            ("=example.org", "domain =example.org"),
+            ("Google", "organization google"),
+        ] {
+            assert_eq!(What::named(text).expect(text).to_string(), what);
+        }
+        for (text, told) in [
+            ("192.0.2.999", "`192.0.2.999` is no address"),
+            ("0.0.0.0/0", "0.0.0.0/0 is too wide"),
+            ("::/0", "::/0 is too wide"),
+            ("a..b", "`a..b` is no domain"),
+        ] {
+            let said = What::named(text).expect_err(text).to_string();
+            assert!(said.starts_with(told), "{said}");
         }
     }
 

@@ -21,7 +21,7 @@ use slips_core::time::PacketTime;
 use slips_core::whitelist::{Case, Omits, RuleId, Side, Uses, Whitelist};
 
 pub use check::{Match, Needs};
-pub use file::{Direction, Ignored, LineProblem, Rule, What, Wrong};
+pub use file::{Direction, Ignored, LineProblem, Rule, What, Wrong, lines_of};
 use file::{KEYS, MAX_RULES, parse_line};
 use organisations::{Organisation, Organisations, SHARED, parents, site_of};
 
@@ -96,6 +96,14 @@ impl RulesBuilder {
                 Err(_) => {}
             }
         }
+        problems
+    }
+
+    /// Reads the rules that a command made, besides the others: they add to what is left alone and take nothing away. They have no line.
+    pub fn read_made(&mut self, file: &str, bytes: &[u8]) -> Vec<LineProblem> {
+        let before = self.rules.len();
+        let problems = self.read(file, bytes);
+        self.rules.iter_mut().skip(before).for_each(|rule| rule.line = 0);
         problems
     }
 
@@ -232,7 +240,7 @@ impl Rules {
     pub fn spared(&self, now: PacketTime) -> Vec<Net> {
         let case = Case { omits: Omits::Evidence(ThreatLevel::Critical), side: Side::Unknown, now };
         let held = self.rules.iter().filter(|rule| holds(rule, case));
-        held.filter_map(|rule| if let What::Net(net) = rule.what { Some(net) } else { None }).collect()
+        held.filter_map(Rule::spares).collect()
     }
 
     fn first(&self, numbers: Option<&Vec<u32>>, case: Case, fits: impl Fn(&Rule) -> bool) -> Option<RuleId> {
@@ -321,8 +329,12 @@ impl Whitelist for Rules {
             return "the list of known sites".into();
         }
         let Some(rule) = self.rules.get(rule.0 as usize) else { return String::new() };
-        let Rule { line, what, .. } = rule;
+        let what = &rule.what;
+        let place = match rule.line {
+            0 => "`slips allow`".to_owned(),
+            line => format!("line {line} of the whitelist"),
+        };
         let remark = if rule.remark.is_empty() { String::new() } else { format!(" ({})", rule.remark) };
-        format!("line {line} of the whitelist, {what}{remark}")
+        format!("{place}, {what}{remark}")
     }
 }

@@ -1,0 +1,199 @@
+//! `slips allow`: an innocent is left alone from now on, and its block is lifted at once.
+
+use clap::Args;
+use serde::Serialize;
+use slips_store::render::escape;
+
+use super::live::{Where, failure};
+use super::{Exit, Failure, installed_config, print_object, print_out};
+use crate::allowed::{Allowed, LeftOut, Refused, Sides, Wish};
+use crate::config::Length;
+use crate::control::api::allow::AllowedNow;
+use crate::control::client::{Unanswered, in_path};
+use crate::control::{self, Ask, Unasked};
+use crate::whitelist::Files;
+
+/// What `slips allow` is told.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  sudo slips allow 192.0.2.7 --why 'the scanner in the cellar'\n  sudo slips allow 198.51.100.0/24 --for 8h\n  \
+                  sudo slips allow example.org --direction dst\n  sudo slips allow --list\n  sudo slips allow --remove 192.0.2.7"
+)]
+pub(super) struct Allow {
+    /// Addresses, networks, domains (with all below them; =example.org without), hardware addresses, organisations.
+    #[arg(required_unless_present = "list", value_name = "WHAT")]
+    what: Vec<String>,
+    /// How long, ten years at most. Default: until it is removed.
+    #[arg(long = "for", value_name = "TIME", value_parser = Length::parse, conflicts_with_all = ["remove", "list"])]
+    term: Option<Length>,
+    /// Why, for who reads the list later.
+    #[arg(long, default_value = "", conflicts_with_all = ["remove", "list"])]
+    why: String,
+    /// On which side of the traffic.
+    #[arg(long, value_enum, default_value = "both", conflicts_with_all = ["remove", "list"])]
+    direction: Sides,
+    /// What is left out of what is about it. Blocks are lifted with alerts and both, in both directions.
+    #[arg(long, value_enum, default_value = "alerts", conflicts_with_all = ["remove", "list"])]
+    ignore: LeftOut,
+    /// Also a network wider than a /16, or than a /32 of IPv6.
+    #[arg(long, conflicts_with_all = ["remove", "list"])]
+    wide: bool,
+    /// Let it count again.
+    #[arg(long, conflicts_with = "list")]
+    remove: bool,
+    /// Show what is left alone by this command; `slips whitelist` knows the file of rules, too.
+    #[arg(long, conflicts_with = "what")]
+    list: bool,
+    /// Print JSON: {daemon, rules: [{type, value, direction, ignored, until, why, never_blocked}], lifted, trouble}.
+    #[arg(long)]
+    json: bool,
+    /// Configuration file, asked where no daemon runs. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// What came of it, as JSON.
+#[derive(Serialize)]
+struct Told {
+    /// Whether a daemon did it; else it takes it over when it starts.
+    daemon: bool,
+    #[serde(flatten)]
+    now: AllowedNow,
+}
+
+/// Where the list of the daemon is.
+const PATH: &str = "/v1/whitelist/allowed";
+
+pub(super) fn run(options: &Allow) -> Result<(), Failure> {
+    let asked = match (options.list, options.remove) {
+        (true, _) => list(options),
+        (_, true) => remove(options),
+        _ => add(options),
+    };
+    let told = match asked {
+        Ok(now) => Told { daemon: true, now },
+        Err(Unanswered::NoDaemon) => alone(options)?,
+        Err(error) => return Err(failure(&options.place.client(), &error)),
+    };
+    if options.json {
+        return print_object(&told);
+    }
+    print_out(&lines(options, &told))
+}
+
+fn rules_only(rules: Vec<Allowed>) -> AllowedNow {
+    AllowedNow { rules, lifted: Vec::new(), trouble: Vec::new() }
+}
+
+fn list(options: &Allow) -> Result<AllowedNow, Unanswered> {
+    options.place.client().get(PATH).map(rules_only)
+}
+
+fn add(options: &Allow) -> Result<AllowedNow, Unanswered> {
+    let wish = serde_json::to_string(&wish(options)).map_err(|error| Unanswered::Io(error.into()))?;
+    options.place.client().change("POST", PATH, &wish)
+}
+
+fn remove(options: &Allow) -> Result<AllowedNow, Unanswered> {
+    let mut gone = Vec::new();
+    for what in &options.what {
+        let path = format!("{PATH}/{}", in_path(what));
+        gone.extend(options.place.client().change::<Vec<Allowed>>("DELETE", &path, "")?);
+    }
+    Ok(rules_only(gone))
+}
+
+fn wish(options: &Allow) -> Wish {
+    Wish {
+        what: options.what.clone(),
+        seconds: options.term.map(|term| term.0.as_secs()),
+        why: options.why.clone(),
+        direction: options.direction,
+        ignored: options.ignore,
+        wide: options.wide,
+    }
+}
+
+/// Without a daemon that can be asked over HTTP: the file is written here. One whose API could not be opened still lifts blocks, and sees the
+/// file by itself.
+fn alone(options: &Allow) -> Result<Told, Failure> {
+    let files = Files::of(&installed_config(options.config.as_deref())?);
+    let book = files.allowed();
+    let home = book.path().parent().unwrap_or(book.path());
+    if !options.list && home.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        let what = format!(
+            "there is no {}: no daemon has run here yet; put the rule into {}",
+            home.display(),
+            files.named().display()
+        );
+        return Err(Failure::new(Exit::NoInput, what));
+    }
+    let mut told = Told { daemon: false, now: rules_only(Vec::new()) };
+    if options.list {
+        told.now.rules = book.list()?;
+        return Ok(told);
+    }
+    if options.remove {
+        told.now.rules = book.remove(&options.what, &files)?;
+        return Ok(told);
+    }
+    let (nets, rules) = book.add(&wish(options), &files)?;
+    told.now.rules = rules;
+    for net in nets {
+        match control::ask(&Ask::Unblock(net)) {
+            Ok(Ok(_)) => told.now.lifted.push(net.to_string()),
+            Ok(Err(why)) if why == control::not_blocked(net) => {}
+            Ok(Err(why)) => told.now.trouble.push(format!("{net}: {why}")),
+            // Who is not there blocks nobody; what the kernel still has of a former one ends by itself.
+            Err(Unasked::NoDaemon | Unasked::Stranger(_)) => return Ok(told),
+            Err(Unasked::Io(error)) => told.now.trouble.push(format!("{net}: {error}")),
+        }
+        told.daemon = true;
+    }
+    Ok(told)
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::File(error) => error.into(),
+            Refused::Wrong(why) | Refused::Absent(why) => Self::new(Exit::Data, why),
+        }
+    }
+}
+
+fn lines(options: &Allow, told: &Told) -> String {
+    let mut text = String::new();
+    for rule in &told.now.rules {
+        let term = rule.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+        let why = if rule.why.is_empty() { String::new() } else { format!(" # {}", escape(&rule.why)) };
+        let name = format!("{} {}", rule.of, escape(&rule.value));
+        let how = format!("{},{}", rule.direction, rule.ignored);
+        text += &match (options.list, options.remove) {
+            (true, _) => format!("{name} ({how}){term}{why}\n"),
+            (_, true) => format!("{name} counts again\n"),
+            _ => {
+                let lifted = if told.now.lifted.contains(&rule.value) {
+                    "; its block is lifted"
+                } else if rule.never_blocked {
+                    "; it was not blocked"
+                } else {
+                    ""
+                };
+                format!("{name} is left alone ({how}){term}{lifted}\n")
+            }
+        };
+    }
+    if options.list && told.now.rules.is_empty() {
+        text += "nothing is left alone by `slips allow`\n";
+    }
+    for trouble in &told.now.trouble {
+        text += &format!("{}\n", escape(trouble));
+    }
+    if !told.daemon && !options.list {
+        text += "no slips daemon runs here; it holds from its start on\n";
+    }
+    text
+}
