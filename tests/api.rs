@@ -180,6 +180,7 @@ fn errors_have_one_form_whatever_is_asked() {
         ("GET", "/v1/profiles/192.0.2.1", "", 404, "not_found"),
         ("GET", "/v1/alerts/0123", "", 404, "not_found"),
         ("GET", "/v1/alerts/0123?limit=0", "", 400, "bad_request"),
+        ("GET", "/v1/alerts/0123?limit=101", "", 400, "bad_request"),
         ("GET", "/v1/evidence?kind=GOSSIP", "", 400, "bad_request"),
         ("GET", "/v1/evidence?alert=0123", "", 404, "not_found"),
         ("GET", "/v1/evidence?alert=gossip", "", 400, "bad_request"),

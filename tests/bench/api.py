@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """How soon the control API answers while flows go through.
 
-usage: api.py SLIPS [FLOWS [HOSTS [RATE [SECONDS]]]]; root. Makes a database of FLOWS flows of HOSTS hosts (1,000,000 and 100,000), starts the
+usage: api.py SLIPS [FLOWS [HOSTS [RATE [SECONDS [STALLED]]]]]; root. Makes a database of FLOWS flows of HOSTS hosts (1,000,000 and 100,000), starts the
 daemon on it in a network of its own, has a log of Zeek grow by RATE flows a second (100,000), and asks each read call over and over for
 SECONDS (30), one after the other on one connection. Prints the times of each call in milliseconds, and what the daemon did meanwhile.
 The log is written by a process of its own, which puts times and numbers into lines made beforehand: in the thread beside the one that asks it
-would hold the interpreter up to 5 ms at a time, and a core most of the time.
+would hold the interpreter up to 5 ms at a time, and a core most of the time. With STALLED, so many clients come and stall meanwhile: those who are
+sent away or ended come again, 200 a second.
 """
+import contextlib
 import http.client
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -61,10 +65,33 @@ def grow(log, first, hosts, rate):
             time.sleep(max(0, due - time.monotonic()))
 
 
-def main(slips, flows=1_000_000, hosts=100_000, rate=100_000, seconds=30):
+def stall(path, clients):
+    """Clients that say nothing, half of something, or do not read, without end."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (clients + 100, clients + 100))
+    halves = [
+        b"", b"GET /v1/status HTTP/1.1\r\nhost: x\r\n", b"POST /v1/blocks HTTP/1.1\r\nhost: x\r\ncontent-length: 999\r\n\r\n{",
+        b"GET /v1/detections HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /v1/events?topics=flow HTTP/1.1\r\nhost: x\r\n\r\n",
+    ]
+    stalled, number = [], 0
+    while True:
+        for _ in range(20):
+            if len(stalled) == clients:
+                # The oldest, who is gone by now, makes room.
+                stalled.pop(0).close()
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            client.setblocking(False)
+            with contextlib.suppress(OSError):
+                client.connect(path)
+                client.send(halves[number % len(halves)])
+            stalled.append(client)
+            number += 1
+        time.sleep(0.1)
+
+
+def main(slips, flows=1_000_000, hosts=100_000, rate=100_000, seconds=30, stalled=0):
     directory = tempfile.mkdtemp(prefix="slips-bench-")
     space = f"bench-{os.getpid()}"
-    daemon = grower = None
+    daemon = grower = staller = None
     try:
         log, out, zeek = (os.path.join(directory, name) for name in ("conn.log", "out", "zeek"))
         os.mkdir(zeek)
@@ -96,6 +123,9 @@ def main(slips, flows=1_000_000, hosts=100_000, rate=100_000, seconds=30):
             return (time.perf_counter() - began) * 1000, answer.status, body
 
         time.sleep(3)
+        if stalled:
+            staller = subprocess.Popen([sys.executable, __file__, "stall", control, str(stalled)])
+            time.sleep(1 + stalled / 200)
         before = json.loads(ask("/v1/status")[2])
         calls = [
             "/v1/status", "/v1/statistics", "/v1/alerts", "/v1/evidence", "/v1/flows", "/v1/flows?profile=10.0.7.7", "/v1/profiles",
@@ -117,12 +147,15 @@ def main(slips, flows=1_000_000, hosts=100_000, rate=100_000, seconds=30):
             print(f"{call:<36}{len(took):>7}{took[len(took) // 2]:>9.2f}{took[int(len(took) * 0.99)]:>9.2f}{took[-1]:>9.2f}")
         together = sorted(one for took in times.values() for one in took)
         print(f"all: p99 {together[int(len(together) * 0.99)]:.2f} ms of {len(together)}")
+        if stalled:
+            ended = re.findall(r"^(slips_clients_\w+|slips_api_\w+)(?:\{.*\})? (\d+)", ask("/metrics")[2].decode(), re.M)
+            print("clients:", ", ".join(f"{name} {count}" for name, count in ended))
         passed = after["uptime_seconds"] - before["uptime_seconds"] or 1
         print(f"meanwhile {(after['flows'] - before['flows']) // passed} flows a second; kept: {kept['flows']} flows, {kept['profiles']} profiles")
     finally:
-        if grower:
-            grower.kill()
-            grower.wait()
+        for other in filter(None, (grower, staller)):
+            other.kill()
+            other.wait()
         if daemon:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(30)
@@ -132,5 +165,7 @@ def main(slips, flows=1_000_000, hosts=100_000, rate=100_000, seconds=30):
 
 if sys.argv[1] == "grow":
     grow(sys.argv[2], *map(int, sys.argv[3:]))
+elif sys.argv[1] == "stall":
+    stall(sys.argv[2], int(sys.argv[3]))
 else:
     main(sys.argv[1], *map(int, sys.argv[2:]))

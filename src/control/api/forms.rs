@@ -56,6 +56,11 @@ form!(
     json_schema!({"type": "integer", "minimum": 1, "maximum": slips_store::read::Page::MOST})
 );
 form!(
+    /// Evidence of a story.
+    ToldForm,
+    json_schema!({"type": "integer", "minimum": 1, "maximum": super::read::STORY_MOST})
+);
+form!(
     /// The name of a kind of evidence; in any letter case, which no form can say.
     KindForm,
     {

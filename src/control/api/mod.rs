@@ -58,6 +58,8 @@ const FIGURES_CLIENTS: usize = 8;
 /// Requests that read the database at once, and those that wait for an answer of the daemon's parts.
 const READING: usize = 4;
 const ASKING: usize = 2;
+/// Clients whose groups are looked up at once.
+const KNOWING: usize = 1;
 /// A thread's stack: what is deepest in it is SQLite.
 const STACK: usize = 512 << 10;
 /// How often it is looked for what nobody needs any more.
@@ -93,6 +95,7 @@ pub struct Shared {
     reading: Semaphore,
     overdue: Overdue,
     asking: Arc<Semaphore>,
+    knowing: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -163,14 +166,15 @@ impl Api {
             reading: Semaphore::new(READING),
             overdue: Overdue::default(),
             asking: Arc::new(Semaphore::new(ASKING)),
+            knowing: Arc::new(Semaphore::new(KNOWING)),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_io()
             .enable_time()
             // One serves; while it reads for somebody, another one has taken its place.
             .worker_threads(1)
-            // One more finds out who somebody is.
-            .max_blocking_threads(READING + ASKING + 1)
+            // None of those is ever waited for by whoever takes the place of one that reads.
+            .max_blocking_threads(READING + ASKING + KNOWING)
             // None ends: where no other thread can be had any more, the others wait for the one there is.
             .thread_keep_alive(Duration::MAX)
             .thread_name("api-worker")

@@ -15,7 +15,7 @@ use slips_store::{StoredProfile, Stories};
 
 use super::Shared;
 use super::call::{Call, Outcome, Reply};
-use super::forms::{IdForm, IpForm, KindForm, LimitForm, MomentForm, NetForm};
+use super::forms::{IdForm, IpForm, KindForm, LimitForm, MomentForm, NetForm, ToldForm};
 use super::pool;
 use super::problem::Problem;
 use crate::daemon::sinks::wall_clock;
@@ -66,6 +66,21 @@ pub struct PageAsked {
     /// `next` of the page before.
     after: Option<String>,
 }
+
+/// How much of an alert's story.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoryAsked {
+    /// Evidence at most, each with up to 64 flows; 20 where nothing is said.
+    #[schemars(with = "Option<ToldForm>")]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
+/// Evidence of a story at most, and where nobody says how much: the flows behind it make an answer of some megabytes and of half a one.
+pub const STORY_MOST: u32 = 100;
+const STORY_USUAL: u32 = 20;
 
 /// Of when a story is told.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -317,9 +332,13 @@ fn alert_of(stories: &Stories, id: &str) -> Result<String, Problem> {
 
 /// The story of an alert, by its identity or the beginning of it.
 pub fn alert(stories: &Stories, call: &Call, _: &Shared) -> Outcome {
-    let asked: PageAsked = call.query()?;
+    let asked: StoryAsked = call.query()?;
+    let limit = asked.limit.unwrap_or(STORY_USUAL);
+    if !(1..=STORY_MOST).contains(&limit) {
+        return Err(Problem::bad(format!("limit: from 1 to {STORY_MOST}")));
+    }
     let id = alert_of(stories, call.path.first().map(String::as_str).unwrap_or_default())?;
-    match stories.tell(&id, page(asked.limit, &asked.after)).map_err(problem)? {
+    match stories.tell(&id, page(Limit(limit), &asked.after)).map_err(problem)? {
         Some(story) => Reply::of(&story),
         None => Err(Problem::absent(format!("there is no alert {id}"))),
     }

@@ -65,9 +65,14 @@ pub async fn at_socket(
             if let Some(access) = shared.doorman.at_once(&peer) {
                 return access;
             }
-            let doorman = shared.doorman.clone();
-            let looked = tokio::task::spawn_blocking(move || doorman.by_groups(&peer));
-            timeout(KNOWING, looked).await.ok().and_then(Result::ok).unwrap_or(Access::Nothing)
+            let looked = async {
+                // Where groups come from a server that does not answer, its clients wait for each other, and all others are served.
+                let turn = Arc::clone(&shared.knowing).acquire_owned().await.ok()?;
+                let doorman = shared.doorman.clone();
+                let looked = tokio::task::spawn_blocking(move || (doorman.by_groups(&peer), turn));
+                looked.await.ok().map(|(access, _)| access)
+            };
+            timeout(KNOWING, looked).await.ok().flatten().unwrap_or(Access::Nothing)
         }
     };
     serve(accept, turn_away, know, router, clients, stop).await;

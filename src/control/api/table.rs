@@ -15,7 +15,8 @@ use super::news::Events;
 use super::openapi;
 use super::problem::{Code, Problem};
 use super::read::{
-    self, AlertsAsked, BlocksAsked, EvidenceAsked, FlowsAsked, PageAsked, Profile, Statistics, TimelineAsked,
+    self, AlertsAsked, BlocksAsked, EvidenceAsked, FlowsAsked, PageAsked, Profile, Statistics, StoryAsked,
+    TimelineAsked,
 };
 use super::routes::{Answers, Database, Place, Route, Verb, Work, of};
 use super::types::{Done, Explained, Firewall, Fleet, NewBlock, Pause, Peers, Status};
@@ -159,7 +160,7 @@ pub static TABLE: &[Route] = &[
     Route {
         summary: "The story of an alert: its evidence page by page, the flows behind each, what was done",
         places: ID,
-        query: Some(of::<PageAsked>),
+        query: Some(of::<StoryAsked>),
         work: Work::Look(Database::Flows, read::alert),
         errors: FOUND,
         ..get("/v1/alerts/{id}", "alert", Answers::Json(of::<Story>))
