@@ -26,16 +26,27 @@ pub struct Mark {
     pub unproven: bool,
 }
 
-/// An evidence, its place in the order in which rows came, and its attacker, where that is an address.
+/// Some rows that were looked at.
+pub(crate) struct Page<T> {
+    /// Those that are to be mirrored.
+    pub(crate) rows: Vec<T>,
+    /// How many at the end of it are not.
+    pub(crate) in_vain: u32,
+    /// The place of the last; none: nothing comes behind.
+    pub(crate) last: Option<i64>,
+}
+
+/// So many rows are looked at for a page at most: some milliseconds.
+const LOOKS: u32 = 1_000;
+
+/// An evidence, and its attacker, where that is an address.
 pub(crate) struct EvidenceRow {
-    pub(crate) place: i64,
     pub(crate) attacker: Option<IpAddr>,
     pub(crate) told: EvidenceTold,
 }
 
-/// An alert, its place in the order in which rows came, and when it was.
+/// An alert, and when it was.
 pub(crate) struct AlertRow {
-    pub(crate) place: i64,
     pub(crate) at: PacketTime,
     pub(crate) told: AlertTold,
 }
@@ -89,8 +100,8 @@ impl Stories {
         read().map_err(|source| self.failed(source))
     }
 
-    /// Evidence that was last seen at `since` or later, with the address of its attacker where it is one: of those before this place, at most
-    /// `most`, the newest first.
+    /// Evidence that was last seen at `since` or later, with the address of its attacker where it is one: of those before this place in the order
+    /// in which rows came, at most `most`, the newest first.
     pub(crate) fn mirrored_evidence(
         &self,
         before: i64,
@@ -98,26 +109,20 @@ impl Stories {
         most: u32,
         router: &Word,
         width: WindowWidth,
-    ) -> Result<Vec<EvidenceRow>, StoreError> {
+    ) -> Result<Page<EvidenceRow>, StoreError> {
         let read = || {
-            let mut rows = self.db.prepare_cached(
-                "SELECT rowid, * FROM evidence WHERE rowid < ? AND last_seen >= ? ORDER BY rowid DESC LIMIT ?",
-            )?;
             let mut uids = self
                 .db
                 .prepare_cached("SELECT uid FROM evidence_flows WHERE evidence_id = ? ORDER BY uid")?;
-            let mut found = Vec::new();
-            let mut rows = rows.query(params![before, since.0, most])?;
-            while let Some(row) = rows.next()? {
+            self.newest(("evidence", "last_seen"), before, since, most, |row| {
                 let mut told = evidence(row, router, width)?;
                 told.uid = uids.query_map([&told.id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
                 let attacker = match told.attacker.ioc_type.as_str() {
                     "ip" => told.attacker.value.parse().ok(),
                     _ => None,
                 };
-                found.push(EvidenceRow { place: row.get("rowid")?, attacker, told });
-            }
-            Ok(found)
+                Ok(EvidenceRow { attacker, told })
+            })
         };
         read().map_err(|source| self.failed(source))
     }
@@ -129,25 +134,51 @@ impl Stories {
         since: PacketTime,
         most: u32,
         router: &Word,
-    ) -> Result<Vec<AlertRow>, StoreError> {
+    ) -> Result<Page<AlertRow>, StoreError> {
         let read = || {
-            let mut rows = self.db.prepare_cached(
-                "SELECT rowid, * FROM alerts WHERE rowid < ? AND at >= ? ORDER BY rowid DESC LIMIT ?",
-            )?;
             let mut of = self.db.prepare_cached(
                 "SELECT evidence_id FROM alert_evidence WHERE alert_id = ? ORDER BY position",
             )?;
-            let mut found = Vec::new();
-            let mut rows = rows.query(params![before, since.0, most])?;
-            while let Some(row) = rows.next()? {
+            self.newest(("alerts", "at"), before, since, most, |row| {
                 let (at, mut told) = alert(row, router)?;
                 told.correl_id =
                     of.query_map([&told.id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-                found.push(AlertRow { place: row.get("rowid")?, at, told });
-            }
-            Ok(found)
+                Ok(AlertRow { at, told })
+            })
         };
         read().map_err(|source| self.failed(source))
+    }
+
+    /// Rows of a table before this place whose time is `since` or later; so many at most, of as many as are looked at.
+    fn newest<T>(
+        &self,
+        (table, time): (&str, &str),
+        before: i64,
+        since: PacketTime,
+        most: u32,
+        mut told: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Page<T>> {
+        let sql = format!("SELECT rowid, * FROM {table} WHERE rowid < ? ORDER BY rowid DESC LIMIT {LOOKS}");
+        let mut rows = self.db.prepare_cached(&sql)?;
+        let mut rows = rows.query([before])?;
+        let (mut page, mut looked) = (Page { rows: Vec::new(), in_vain: 0, last: None }, 0);
+        while let Some(row) = rows.next()? {
+            looked += 1;
+            page.last = Some(row.get("rowid")?);
+            if row.get::<_, Option<i64>>(time)?.is_none_or(|at| at < since.0) {
+                page.in_vain += 1;
+                continue;
+            }
+            page.in_vain = 0;
+            page.rows.push(told(row)?);
+            if page.rows.len() >= most as usize {
+                return Ok(page);
+            }
+        }
+        if looked < LOOKS {
+            page.last = None;
+        }
+        Ok(page)
     }
 
     /// Profiles that were seen after this moment and, of those seen at it, after this address; at most `most`, the longest unseen first.

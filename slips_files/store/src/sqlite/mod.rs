@@ -41,6 +41,7 @@ pub use blocks::{Block, BlockId, BlockState, Blocks, NewBlock};
 pub use due::{Filed, Unentered};
 pub(crate) use found::{Ask, Found};
 pub use mirrored::Mark;
+pub(crate) use mirrored::Page;
 pub use peers::{KeptEnvelope, Outcome, PeerBook, PeerPlace, PeerStanding};
 pub use place::Damaged;
 pub(crate) use profiles::ProfileTable;
