@@ -285,7 +285,7 @@ impl Sqlite {
         self.part = usize::MAX;
         let Some(mut db) = self.db.take() else { return Ok(()) };
         let first = (self.next_id, self.next_record);
-        match self.transact(&mut db, count) {
+        match self.transact_told(&mut db, count) {
             Ok(()) => {
                 self.labels.committed();
                 self.db = Some(db);
@@ -320,6 +320,19 @@ impl Sqlite {
         if let Some(first) = alerts.next() {
             filed.add(std::iter::once(first).chain(alerts));
         }
+    }
+
+    /// One transaction. Of one with alerts that leave the book of blocks for it the disk has to have all before they do: what the book forgets
+    /// may be on the disk first, and a power cut would take them from both.
+    fn transact_told(&mut self, db: &mut Connection, count: usize) -> rusqlite::Result<()> {
+        let is_alert = |held: &Held| matches!(held.record, Record::Alert(_));
+        if self.filed.is_none() || !self.held.iter().take(count).any(is_alert) {
+            return self.transact(db, count);
+        }
+        db.execute_batch("PRAGMA synchronous = FULL")?;
+        let done = self.transact(db, count);
+        db.execute_batch("PRAGMA synchronous = NORMAL")?;
+        done
     }
 
     fn transact(&mut self, db: &mut Connection, count: usize) -> rusqlite::Result<()> {

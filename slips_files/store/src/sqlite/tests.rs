@@ -352,6 +352,35 @@ fn the_book_of_blocks_and_the_flows_share_the_file() {
 }
 
 /// What a torn page is to SQLite, while the database is open: the header stays, all behind it is gone.
+#[test]
+fn the_disk_has_an_alert_before_the_book_is_told_so_and_nothing_else_waits_for_it() {
+    let mut bench = Bench::new(SqliteLimits::default());
+    let filed = Filed::default();
+    *bench.sink = (*bench.sink).telling(filed.clone());
+    let db = bench.sink.db.as_ref().expect("open");
+    db.execute_batch(
+        "CREATE TEMP TABLE waits (what, synchronous);
+         CREATE TEMP TRIGGER flow AFTER INSERT ON main.flows BEGIN
+             INSERT INTO waits SELECT new.uid, synchronous FROM pragma_synchronous; END;
+         CREATE TEMP TRIGGER alert AFTER INSERT ON main.alerts BEGIN
+             INSERT INTO waits SELECT 'alert', synchronous FROM pragma_synchronous; END;",
+    )
+    .expect("triggers");
+    let alert = alert(vec![evidence_of(1, &["C1"])]);
+    for records in [
+        vec![events([flow("before")])],
+        vec![Record::Alert(Arc::new(alert.clone()))],
+        vec![events([flow("after")])],
+    ] {
+        bench.accept(&records);
+        bench.sink.flush().expect("flush");
+    }
+    assert_eq!(filed.take(9), [alert.id]);
+    let waits =
+        rows(bench.sink.db.as_ref().expect("open"), "SELECT what, CAST(synchronous AS TEXT) FROM waits");
+    assert_eq!(waits, labelled(&[("before", "1"), ("alert", "2"), ("after", "1")]));
+}
+
 fn tear(path: &Path) {
     use std::os::unix::fs::FileExt;
     let file = std::fs::OpenOptions::new().write(true).open(path).expect("open");
