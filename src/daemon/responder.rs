@@ -19,7 +19,7 @@ mod told;
 mod turn;
 mod watch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,6 +99,8 @@ pub struct Ways {
     pub inside: Box<dyn Fn() -> Vec<Net> + Send>,
     /// See `inside`.
     pub neighbours: Box<dyn Fn() -> usize + Send>,
+    /// With whom outside our hosts talk now, as far as this host's kernel knows.
+    pub partners: Box<dyn Fn() -> HashSet<IpAddr> + Send>,
 }
 
 /// See the module.

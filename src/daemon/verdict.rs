@@ -56,6 +56,51 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A block that another daemon held, whose place this one takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// It is one of our own hosts.
+    pub is_local: bool,
+    /// A person wanted it, and nobody can have forged that.
+    pub by_hand: bool,
+    /// Its sender, or the block itself, could be forged.
+    pub unproven: bool,
+    /// One of our hosts talks with somebody there.
+    pub in_conversation: bool,
+    /// The time that it still has.
+    pub term: Duration,
+}
+
+/// For how long a block of another daemon stands here: never where this host would not have blocked, nor for longer than it would have.
+///
+/// # Errors
+/// Says why it does not stand.
+pub fn inherit(left: &Left, policy: &Firewall) -> Result<Duration, Reason> {
+    let class = if left.is_local { policy.internal } else { policy.external };
+    if class == Policy::AlertOnly && !left.by_hand {
+        return Err(Reason::Policy);
+    }
+    if !left.unproven {
+        return Ok(left.term);
+    }
+    may_be_forged(left.is_local, left.in_conversation, policy)?;
+    Ok(left.term.min(unproven_term(policy)))
+}
+
+/// Whether somebody may be blocked on what could be forged.
+fn may_be_forged(is_local: bool, in_conversation: bool, policy: &Firewall) -> Result<(), Reason> {
+    match () {
+        () if is_local => Err(Reason::OwnHost),
+        () if in_conversation => Err(Reason::InConversation),
+        () if policy.unproven_cap == 0 => Err(Reason::UnprovenCap),
+        () => Ok(()),
+    }
+}
+
+fn unproven_term(policy: &Firewall) -> Duration {
+    policy.unproven_term.0.max(policy.shortest_term.0)
+}
+
 /// Decides.
 pub fn decide(alert: &Alert, policy: &Firewall) -> Verdict {
     let class = if alert.attacker_is_local { policy.internal } else { policy.external };
@@ -63,17 +108,14 @@ pub fn decide(alert: &Alert, policy: &Firewall) -> Verdict {
         return Verdict::Leave(Reason::Policy);
     }
     if alert.proof == Proof::Unproven {
-        if alert.attacker_is_local {
-            return Verdict::Leave(Reason::OwnHost);
+        if let Err(reason) = may_be_forged(alert.attacker_is_local, alert.in_conversation, policy) {
+            return Verdict::Leave(reason);
         }
-        if alert.in_conversation {
-            return Verdict::Leave(Reason::InConversation);
-        }
-        if policy.unproven_cap == 0 {
-            return Verdict::Leave(Reason::UnprovenCap);
-        }
-        let term = policy.unproven_term.0.max(policy.shortest_term.0);
-        return Verdict::Block(Sentence { term, unproven: true, manner: Manner::Drop });
+        return Verdict::Block(Sentence {
+            term: unproven_term(policy),
+            unproven: true,
+            manner: Manner::Drop,
+        });
     }
     // The original's probation: the rest of this window and the next one.
     let width = alert.window_end.since(alert.window_start);
@@ -177,6 +219,27 @@ mod tests {
         let mut alert = alert("192.168.1.7");
         alert.attacker_is_local = true;
         assert_eq!(decide(&alert, &policy), Verdict::Leave(Reason::Policy));
+    }
+
+    #[test]
+    fn what_another_one_blocked_stands_only_where_and_as_long_as_this_host_would_block() {
+        let week = Duration::from_secs(7 * 86_400);
+        let left =
+            Left { is_local: false, by_hand: false, unproven: false, in_conversation: true, term: week };
+        let quiet = Firewall { external: Policy::AlertOnly, ..Firewall::default() };
+        assert_eq!(inherit(&left, &Firewall::default()), Ok(week));
+        assert_eq!(inherit(&left, &quiet), Err(Reason::Policy));
+        assert_eq!(inherit(&Left { by_hand: true, ..left }, &quiet), Ok(week));
+        assert_eq!(inherit(&Left { is_local: true, ..left }, &quiet), Ok(week));
+        let unproven = Left { unproven: true, ..left };
+        assert_eq!(inherit(&unproven, &Firewall::default()), Err(Reason::InConversation));
+        let stranger = Left { in_conversation: false, ..unproven };
+        assert_eq!(inherit(&stranger, &Firewall::default()), Ok(Duration::from_secs(300)));
+        let short = Duration::from_secs(9);
+        assert_eq!(inherit(&Left { term: short, ..stranger }, &Firewall::default()), Ok(short));
+        assert_eq!(inherit(&Left { is_local: true, ..stranger }, &Firewall::default()), Err(Reason::OwnHost));
+        let none = Firewall { unproven_cap: 0, ..Firewall::default() };
+        assert_eq!(inherit(&stranger, &none), Err(Reason::UnprovenCap));
     }
 
     #[test]

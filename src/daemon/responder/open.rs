@@ -26,10 +26,15 @@ pub fn open(
     })?;
     let found = protected.clone();
     // What cannot be counted counts as none: then few are blocked.
-    let (inside, on) = (inside(config, own), inside(config, own));
+    let [inside, on, ours] = std::array::from_fn(|_| inside(config, own));
     let neighbours = Box::new(move || slips_firewall::neighbours(&on()).unwrap_or_default());
+    let partners = Box::new(move || {
+        let ours = ours();
+        let is_ours = |addr| ours.iter().any(|net| net.contains(addr));
+        slips_firewall::answered(|asker, asked| is_ours(asker) && !is_ours(asked)).unwrap_or_default()
+    });
     let (open, sweep) = (opener(&config.firewall), Box::new(slips_firewall::flush_all));
-    let ways = Ways { open, sweep, protect, inside, neighbours };
+    let ways = Ways { open, sweep, protect, inside, neighbours, partners };
     let responder = Responder::new(ways, open_journal(), policy, Clocks::default(), protected);
     responder.map(|responder| (responder, found)).map_err(|error| {
         let exit = if nix::unistd::geteuid().is_root() { Exit::Software } else { Exit::Permission };

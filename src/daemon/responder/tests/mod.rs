@@ -3,6 +3,7 @@ mod asks;
 mod behind;
 mod ear;
 mod protected;
+mod relieved;
 mod spared;
 mod together;
 mod trouble;
@@ -97,6 +98,9 @@ struct Bench {
 
 const START: i64 = 1_700_000_000_000_000;
 const SECOND: i64 = 1_000_000;
+/// With whom our hosts talk.
+const PARTNER: [u8; 4] = [198, 51, 100, 200];
+const PARTNER6: [u16; 8] = [0x2001, 0xdb8, 9, 0, 0, 0, 0, 1];
 
 fn bench(policy: config::Firewall) -> Bench {
     bench_in(policy, tempfile::tempdir().expect("folder"))
@@ -158,7 +162,8 @@ fn bench_at(policy: config::Firewall, dir: tempfile::TempDir, steady: u64, wall:
     let journal =
         Journal::open(Path::new("/nonexistent/journal"), Box::new(told.clone()), Lines::WithoutJournald);
     let inside = Box::new(|| vec!["192.168.1.0/24".parse().expect("net")]);
-    let ways = Ways { open, sweep, protect, inside, neighbours: Box::new(|| 20) };
+    let partners = Box::new(|| [PARTNER.into(), PARTNER6.into()].into());
+    let ways = Ways { open, sweep, protect, inside, neighbours: Box::new(|| 20), partners };
     let mut responder =
         Responder::new(ways, journal, policy.into(), clocks, Protected::classes()).expect("responder");
     responder.open_book(&dir.path().join("blocks.sqlite"));
