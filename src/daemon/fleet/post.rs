@@ -161,8 +161,7 @@ impl Post {
         }
         let word = self.hear(now, lease);
         if lease.over == self.id && word != Word::Old {
-            self.fence = lease.fence;
-            self.role = Role::Standby;
+            (self.fence, self.role, self.since) = (lease.fence, Role::Standby, now);
             return Step::Yield;
         }
         if self.is_gone(now, word, lease) {
@@ -348,6 +347,17 @@ mod tests {
         }
         let Step::Take(lease) = scene.active(at(23_000)) else { panic!("taken") };
         assert_eq!((lease.fence, lease.over.as_str()), (3, "bb"));
+    }
+
+    #[test]
+    fn who_has_left_its_place_does_not_take_it_back_because_somebody_deletes_what_is_there() {
+        let mut scene = Scene::new();
+        scene.live(0, 30_000);
+        assert!(matches!(scene.standby(at(32_000)), Step::Take(_)));
+        assert_eq!(scene.active(at(33_000)), Step::Yield);
+        for now in [33_250, 35_750] {
+            assert_eq!(scene.active.look(at(now), Seen::Nothing), Step::Rest, "at {now}");
+        }
     }
 
     #[test]
