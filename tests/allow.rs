@@ -126,6 +126,9 @@ fn an_innocent_is_let_in_at_once_stays_in_over_a_restart_and_counts_again_when_t
     until_blocked(dir, "203.0.113.89");
     assert!(!in_kernel(dir).iter().any(|net| net == INNOCENT), "nor after a restart");
 
+    let (code, _) = refused(dir, &["allow", "--remove", INNOCENT, "192.0.2.99"]);
+    let list = json(dir, &["allow", "--list", "--json"]);
+    assert_eq!((code, &list["rules"][0]["value"]), (Some(65), &INNOCENT.into()), "all or nothing: {list}");
     let gone = json(dir, &["allow", "--remove", INNOCENT, "--json"]);
     assert_eq!(gone["rules"][0]["value"], INNOCENT, "{gone}");
     // Evidence counts at once; who is never blocked is found out anew every few seconds.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde::Serialize;
+use slips_intel::What;
 use slips_store::render::escape;
 
 use super::live::{Where, failure};
@@ -97,10 +98,19 @@ fn add(options: &Allow) -> Result<AllowedNow, Unanswered> {
 }
 
 fn remove(options: &Allow) -> Result<AllowedNow, Unanswered> {
+    let client = options.place.client();
+    let listed: Vec<Allowed> = client.get(PATH)?;
+    let is_listed = |what: &&String| {
+        let is =
+            |what: What| listed.iter().any(|rule| format!("{} {}", rule.of, rule.value) == what.to_string());
+        What::named(what).is_ok_and(is)
+    };
+    // What is not there comes first: it is refused, and nothing is taken out.
+    let (there, absent): (Vec<&String>, Vec<&String>) = options.what.iter().partition(is_listed);
     let mut gone = Vec::new();
-    for what in &options.what {
+    for what in absent.into_iter().chain(there) {
         let path = format!("{PATH}/{}", in_path(what));
-        gone.extend(options.place.client().change::<Vec<Allowed>>("DELETE", &path, "")?);
+        gone.extend(client.change::<Vec<Allowed>>("DELETE", &path, "")?);
     }
     Ok(rules_only(gone))
 }

@@ -5,7 +5,8 @@ use serde_json::Value;
 /// What becomes of a key.
 #[derive(Clone, Copy)]
 pub enum Way {
-    /// It is this key of ours, with a value made so: YAML, or nothing where it is our default, or why it cannot be.
+    /// It is this key of ours, with a value made so: YAML, or nothing where it is our default, or why it cannot be. Where only some values
+    /// matter and none can be carried over, no key is named.
     To(&'static str, Convert),
     /// It is none of ours; why, and what there is instead.
     Gone(&'static str),
