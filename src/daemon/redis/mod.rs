@@ -228,7 +228,8 @@ impl Mirroring {
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
-            if self.line.is_up() {
+            // While it waited another one may have begun to act.
+            if self.line.is_up() && self.duty.acts() {
                 self.regularly(&mut out);
                 self.play(&mut out);
             }
@@ -293,8 +294,14 @@ impl Mirroring {
         }
     }
 
-    /// Sends; what is not taken is sent anew later.
+    /// Sends; what is not taken is sent anew later. Whose place was taken sends nothing: his book has no block any more, and that of whoever acts
+    /// now is to stay as it is.
     fn send(&mut self, out: &mut Vec<Cmd>) {
+        if !self.duty.acts() {
+            out.clear();
+            self.playing = Playing::Not;
+            self.line.let_go();
+        }
         match self.line.send(out) {
             Sent::All => {}
             Sent::Refused(why) => {
@@ -405,7 +412,7 @@ impl Mirroring {
         self.mirror.renew(out);
         self.playing = Playing::Not;
         self.send(out);
-        if !matches!(self.playing, Playing::Not) {
+        if !matches!(self.playing, Playing::Not) || !self.line.is_up() {
             return;
         }
         let had =

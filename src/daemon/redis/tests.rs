@@ -228,6 +228,24 @@ fn several_routers_share_one_redis() {
 }
 
 #[test]
+fn whose_place_was_taken_leaves_the_blocks_of_who_acts_as_they_are() {
+    if !have_redis("whose_place_was_taken_leaves_the_blocks_of_who_acts_as_they_are") {
+        return;
+    }
+    let (redis, mut bench, _dir) = both("gw1");
+    bench.block("203.0.113.7");
+    bench.load(1);
+    bench.becomes_equal(&redis);
+    // While the mirror waits for its next turn.
+    bench.duty.stand_by();
+    bench.unblock("203.0.113.7");
+    let connected = || redis.ask::<String>(&["CLIENT", "LIST"]).lines().count();
+    until("it lets go", || connected() == 1);
+    assert_eq!(redis.ask::<Vec<String>>(&["ZRANGE", "slips:gw1:blocked_ips", "0", "-1"]), ["203.0.113.7"]);
+    assert_eq!(bench.said(), "");
+}
+
+#[test]
 fn more_blocks_than_are_sent_at_a_time_are_all_there_and_those_that_are_lifted_are_not() {
     if !have_redis("more_blocks_than_are_sent_at_a_time_are_all_there_and_those_that_are_lifted_are_not") {
         return;

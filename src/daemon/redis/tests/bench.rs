@@ -124,6 +124,7 @@ pub struct Bench {
     pub thread: Option<JoinHandle<()>>,
     pub gauges: Arc<Gauges>,
     pub pulse: Arc<Pulse>,
+    pub duty: Duty,
     pub journal: Written,
     pub router: String,
     pub told: u32,
@@ -156,9 +157,9 @@ impl Bench {
             Box::new(journal.clone()),
             Lines::WithoutJournald,
         );
+        let duty = Duty::default();
         let (mut mirroring, lane) =
-            build(&config, &settings, &gauges, &pulse, &Arc::default(), &Duty::default(), out)
-                .expect("there is one");
+            build(&config, &settings, &gauges, &pulse, &Arc::default(), &duty, out).expect("there is one");
         mirroring.pace = Pace {
             settled: Duration::from_millis(50),
             follow: Duration::from_millis(200),
@@ -168,7 +169,7 @@ impl Bench {
         mirroring.line.try_within(Duration::from_millis(400));
         let thread = Some(std::thread::spawn(move || mirroring.run()));
         let (lane, router, at) = (Some(lane), router.to_owned(), wall_clock());
-        Self { dir, rows, profiles, book, lane, thread, gauges, pulse, journal, router, told: 0, at }
+        Self { dir, rows, profiles, book, lane, thread, gauges, pulse, duty, journal, router, told: 0, at }
     }
 
     /// Tells the database first, so that nothing that is mirrored is newer than what can be read.
