@@ -362,6 +362,30 @@ def standby(stage):
     print(f"from kill -9 to the blocks in the kernel of the standby {took:.2f} s; after an outage of Redis of 6 s {after:.2f} s; orderly {orderly:.2f} s; {told and told[1]}")
 
 
+def copied(stage):
+    """A standby whose disk is a copy of the first's takes no place of one that lives, and has an identity of its own from then on."""
+    stage.cli("flushall")
+    files = [os.path.join(router.dir, "files") for router in (stage.a, stage.b)]
+    for directory in files:
+        shutil.rmtree(directory, ignore_errors=True)
+    a = stage.a.start("gw1")
+    until("the first speaks", lambda: beat(stage) > 0)
+    os.makedirs(files[1])
+    identity = shutil.copy(os.path.join(files[0], "fleet-id"), files[1])
+    b = stage.b.start("gw1", "  role: standby")
+    until("the copy notices", lambda: "has the identity of this one" in b.log() or b.log())
+    heard = beat(stage)
+    until("the first speaks on", lambda: beat(stage) >= heard + 5 or beat(stage))
+    ids = [open(path, encoding="ascii").read() for path in (os.path.join(files[0], "fleet-id"), identity)]
+    holder = json.loads(stage.cli("get", "slips:gw1:lease"))["holder"]
+    if "acts from now on" in b.log() or ids[0] == ids[1] or holder != ids[0]:
+        raise Failed(f"the copy acts, or is one still: {ids} {holder} {b.log()}")
+    a.end(signal.SIGKILL)
+    took = until("the copy takes the place of the dead", lambda: "acts from now on" in b.log() or b.log(), 20)
+    b.end()
+    print(f"a copy of the first one's disk stands by under an identity of its own, and acts {took:.2f} s after kill -9")
+
+
 def main():
     for tool in ("redis-server", "redis-cli", "ip", "nft"):
         if not shutil.which(tool):
@@ -370,7 +394,7 @@ def main():
     stage = Stage(sys.argv[1])
     try:
         stage.up()
-        for part in [globals()[name] for name in sys.argv[2:]] or (fleet_view, shared, standby):
+        for part in [globals()[name] for name in sys.argv[2:]] or (fleet_view, shared, standby, copied):
             part(stage)
         return 0
     except (Failed, subprocess.CalledProcessError) as failed:

@@ -21,6 +21,8 @@ pub const MOST_UNTOLD: usize = 4096;
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Heritage {
+    /// The number of the place that was taken: it rises with each.
+    pub fence: u64,
     /// When it was read.
     pub at: PacketTime,
     /// What stood against each attacker in each window.

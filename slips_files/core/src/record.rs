@@ -42,7 +42,10 @@ pub enum Record {
         why: Box<str>,
     },
     /// The place of another engine was taken: what is alerted from here on is not alerted by anybody else.
-    TookOver,
+    TookOver {
+        /// The number of that place.
+        fence: u64,
+    },
     /// The counters of the engine; told with each closed window and at the end.
     Stats(Box<Stats>),
 }

@@ -16,8 +16,16 @@ pub struct Duty(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     acts: AtomicBool,
+    rest: Mutex<Rest>,
+}
+
+/// What changes seldom; who acts changes only while it is held.
+#[derive(Debug, Default)]
+struct Rest {
     /// Alerts that were not told, the oldest first.
-    kept: Mutex<VecDeque<Arc<Alert>>>,
+    kept: VecDeque<Arc<Alert>>,
+    /// The place that was taken and is not acted in yet: its number. Another one is of before.
+    awaits: Option<u64>,
 }
 
 /// Who acts.
@@ -30,7 +38,7 @@ impl Default for Duty {
 impl Duty {
     /// Of one that acts, or does not yet.
     pub fn new(acts: bool) -> Self {
-        Self(Arc::new(Inner { acts: AtomicBool::new(acts), kept: Mutex::default() }))
+        Self(Arc::new(Inner { acts: AtomicBool::new(acts), rest: Mutex::default() }))
     }
 
     /// Whether it acts.
@@ -40,35 +48,50 @@ impl Duty {
 
     /// Somebody else does from now on.
     pub fn stand_by(&self) {
+        let mut rest = self.lock();
+        rest.awaits = None;
         self.0.acts.store(false, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Alert>>> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The place with this number was taken: it acts from the record on that says that the engine knows of it.
+    pub fn awaits(&self, fence: u64) {
+        self.lock().awaits = Some(fence);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rest> {
+        self.0.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Alerts that were not told, of which the newest are kept.
     pub fn kept(&self) -> Vec<Arc<Alert>> {
-        self.lock().iter().cloned().collect()
+        self.lock().kept.iter().cloned().collect()
     }
 
     /// What of these records may be told to anybody. From the one on that says so it acts.
     pub fn told<'a>(&self, records: &'a [Record]) -> Cow<'a, [Record]> {
         let mut acts = self.acts();
-        let is_plain = |record: &Record| !matches!(record, Record::TookOver) && (acts || !is_said(record));
+        let is_plain =
+            |record: &Record| !matches!(record, Record::TookOver { .. }) && (acts || !is_said(record));
         if records.iter().all(is_plain) {
             return Cow::Borrowed(records);
         }
         let mut told = Vec::with_capacity(records.len());
         for record in records {
             match record {
-                Record::TookOver => {
-                    acts = true;
-                    self.0.acts.store(true, Ordering::Relaxed);
-                    self.lock().clear();
+                Record::TookOver { fence } => {
+                    let mut rest = self.lock();
+                    // It may have been taken back before the engine knew of it.
+                    if rest.awaits == Some(*fence) {
+                        acts = true;
+                        self.0.acts.store(true, Ordering::Relaxed);
+                        *rest = Rest::default();
+                    }
                 }
                 Record::Alert(alert) if !acts => {
-                    let mut kept = self.lock();
+                    let kept = &mut self.lock().kept;
+                    if kept.iter().any(|known| known.id == alert.id) {
+                        continue;
+                    }
                     if kept.len() >= MOST_UNTOLD {
                         kept.pop_front();
                     }
@@ -131,12 +154,30 @@ mod tests {
         let duty = Duty::new(false);
         assert_eq!(duty.told(&[alert(1), closed()]).len(), 1);
         assert_eq!(duty.kept().len(), 1);
-        let records = [alert(2), Record::TookOver, alert(3), closed()];
+        duty.awaits(2);
+        let records = [alert(2), Record::TookOver { fence: 2 }, alert(3), closed()];
         let told = duty.told(&records);
         assert!(matches!(&*told, [Record::Alert(_), Record::WindowClosed { .. }]));
         assert!(duty.acts() && duty.kept().is_empty());
         duty.stand_by();
         assert_eq!(duty.told(&[alert(4)]).len(), 0);
+    }
+
+    #[test]
+    fn a_place_that_was_taken_back_before_the_engine_knew_of_it_is_not_acted_in() {
+        let duty = Duty::new(false);
+        assert!(duty.told(&[alert(1)]).is_empty());
+        duty.awaits(2);
+        duty.stand_by();
+        // With what was to be told late, which is kept once.
+        assert!(duty.told(&[Record::TookOver { fence: 2 }, alert(1), alert(3)]).is_empty());
+        assert!(!duty.acts());
+        assert_eq!(duty.kept().len(), 2);
+        duty.awaits(4);
+        assert!(duty.told(&[Record::TookOver { fence: 2 }]).is_empty());
+        assert!(!duty.acts());
+        assert!(matches!(&*duty.told(&[Record::TookOver { fence: 4 }, alert(5)]), [Record::Alert(_)]));
+        assert!(duty.acts());
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub fn heritage(
         }
     }
     let untold = untold(link, (keys, secret), kept, at, &mut unread)?;
-    Ok((Heritage { at, accounts, untold }, unread))
+    Ok((Heritage { at, accounts, untold, ..Heritage::default() }, unread))
 }
 
 /// Of our own alerts of late those that the other one did not tell. What is older it would have told, had it thought so.

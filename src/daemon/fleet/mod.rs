@@ -3,13 +3,14 @@
 
 pub mod duty;
 mod left;
+mod orders;
 mod post;
 mod sharing;
 mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,9 +26,9 @@ use slips_store::{Stories, render};
 use slips_systemd::journal::Journal;
 
 use self::duty::Duty;
+pub use self::orders::Orders;
 use self::post::{Post, Role, Seen, Step};
 use self::sharing::Sharing;
-use super::bell::Rope;
 use super::clocks::{self, Clocks};
 use super::entries;
 use super::figures::Figures;
@@ -62,7 +63,7 @@ pub type View = Arc<Mutex<Fleet>>;
 pub struct Ways {
     pub duty: Duty,
     pub engine: EngineLine,
-    pub orders: (SyncSender<Order>, Rope),
+    pub orders: Orders,
     pub figures: Arc<Figures>,
     pub view: View,
     /// Blocks of others go there, and how often who is blocked here has changed.
@@ -78,6 +79,8 @@ pub struct Routers {
     keys: Keys,
     ttl: u64,
     post: Post,
+    /// Where it is written who this daemon is.
+    identity: PathBuf,
     ways: Ways,
     journal: Journal,
     clocks: Clocks,
@@ -119,8 +122,9 @@ pub fn build(config: &Config, ways: Ways, mut journal: Journal) -> Option<Router
     let redis = &config.redis;
     let server = redis.is_on().then(|| redis.server().ok()).flatten()?;
     let secret = redis.secret().unwrap_or_default();
-    let id = match identity(&config.output.directory) {
-        Ok(id) => id,
+    let path = config.output.directory.join("fleet-id");
+    let (id, run) = match identity(&path).and_then(|id| Ok((id, u32::from_ne_bytes(random()?)))) {
+        Ok(who) => who,
         Err(error) => {
             let text = format!("no part of a fleet: {error:#}");
             journal.send(&entries::degraded("redis", &text));
@@ -148,7 +152,8 @@ pub fn build(config: &Config, ways: Ways, mut journal: Journal) -> Option<Router
         secret,
         keys: Keys::new(redis.prefix(), redis.router()),
         ttl: redis.ttl.0.as_secs(),
-        post: Post::new(id, role, wall),
+        post: Post::new(id, run, role, wall),
+        identity: path,
         ways,
         journal,
         clocks: Clocks::default(),
@@ -163,23 +168,22 @@ pub fn build(config: &Config, ways: Ways, mut journal: Journal) -> Option<Router
         away: false,
     };
     if role == Role::Standby {
-        routers.order(Order::StandBy);
+        routers.ways.orders.give(Order::StandBy);
     }
     Some(routers)
 }
 
 /// Who this daemon is among those of one name: made once, and kept beside its database.
-fn identity(directory: &Path) -> anyhow::Result<String> {
+fn identity(path: &Path) -> anyhow::Result<String> {
     use anyhow::Context as _;
-    let path = directory.join("fleet-id");
     let is_id = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if let Ok(text) = std::fs::read_to_string(&path)
+    if let Ok(text) = std::fs::read_to_string(path)
         && is_id(text.trim())
     {
         return Ok(text.trim().to_owned());
     }
     let id = to_hex(&random::<16>()?);
-    std::fs::write(&path, &id).with_context(|| format!("{} cannot be written", path.display()))?;
+    std::fs::write(path, &id).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(id)
 }
 
@@ -201,6 +205,7 @@ impl Routers {
 
     fn turn(&mut self) {
         let now = (self.clocks.steady)();
+        self.ways.orders.give_again();
         self.hand_over();
         if self.link.is_none() && now >= self.next.connect {
             match Link::open(&self.server, PATIENCE, clocks::steady) {
@@ -302,10 +307,10 @@ impl Routers {
         let seen = match &read {
             _ if text.is_empty() => Seen::Nothing,
             Ok(lease) => Seen::Lease(lease),
-            Err(_) => Seen::Bad,
+            Err(_) => Seen::Bad(&text),
         };
         let step = self.post.look(now, seen);
-        if let (Seen::Bad, Err(why)) = (seen, &read) {
+        if let (Seen::Bad(_), Err(why)) = (seen, &read) {
             let text = format!("{key} is not believed: {why}");
             self.complain(&text);
         }
@@ -323,10 +328,15 @@ impl Routers {
             },
             Step::Yield => {
                 self.ways.duty.stand_by();
+                self.heritage = None;
                 if let Some((sharing, ..)) = &mut self.sharing {
                     *sharing = Sharing::default();
                 }
-                self.order(Order::StandBy);
+                self.ways.orders.give(Order::StandBy);
+                self.ask(&cmd("UNWATCH"))
+            }
+            Step::Twin => {
+                self.be_another();
                 self.ask(&cmd("UNWATCH"))
             }
             Step::Clash => {
@@ -362,11 +372,23 @@ impl Routers {
         Ok(true)
     }
 
-    fn order(&mut self, order: Order) -> bool {
-        let (orders, rope) = &self.ways.orders;
-        let given = orders.try_send(order).is_ok();
-        rope.ring();
-        given
+    /// Another daemon that lives has the identity of this one.
+    fn be_another(&mut self) {
+        let bytes: [u8; 16] = match random() {
+            Ok(bytes) => bytes,
+            Err(error) => return self.complain(&format!("no identity of its own: {error}")),
+        };
+        let (id, path) = (to_hex(&bytes), self.identity.display());
+        let kept = match std::fs::write(&self.identity, &id) {
+            Ok(()) => String::new(),
+            Err(error) => format!(", until it ends: {path} cannot be written: {error}"),
+        };
+        self.post.rename(id);
+        let text = format!(
+            "another daemon that is called {} and lives has the identity of this one, as if its disk were copied ({path}); this one has another from now on{kept}",
+            self.keys.router(),
+        );
+        self.journal.send(&entries::degraded("redis", &text));
     }
 
     /// This daemon is the one that acts now. Blocks come first: to act with less than all of the evidence is better than later.
@@ -388,7 +410,7 @@ impl Routers {
             None => Vec::new(),
         };
         let (done, waits) = sync_channel(1);
-        if self.order(Order::TakePlace { blocks, done }) {
+        if self.ways.orders.give(Order::TakePlace { blocks, done }) {
             became = waits.recv_timeout(HELD).unwrap_or_default();
         }
         let held = (self.clocks.steady)().saturating_sub(began);
@@ -409,7 +431,8 @@ impl Routers {
             }
         };
         let (accounts, untold) = (heritage.accounts.len(), heritage.untold.len());
-        self.heritage = Some(heritage);
+        self.ways.duty.awaits(fence);
+        self.heritage = Some(Heritage { fence, ..heritage });
         self.hand_over();
         let took = (self.clocks.steady)().saturating_sub(began);
         let text = format!(

@@ -1,12 +1,15 @@
 //! Who of two daemons under one name acts: a pure state machine over what both write into one value of Redis.
 //!
 //! The one that acts writes each second, with a number that rises with each that takes the place of another, and a beat that rises with each
-//! of its words for as long as it lives and longer: it begins with the wall clock. Who stands by takes the place when no higher beat was heard
-//! for some seconds, by its own clock, so that no two clocks have to agree. Nobody takes a place, and nobody leaves his, because Redis is not
+//! of its words for as long as it lives and longer: it begins with the wall clock, and is never lower than what was heard of others. A word is
+//! newer than another of the same daemon if its number is higher, or its beat with the same number. Who stands by takes the place when nothing
+//! newer was heard for some seconds, by its own clock, so that no two clocks have to agree. Nobody takes a place, and nobody leaves his, because Redis is not
 //! there: two that block do no harm, one that comes and goes does.
 //!
 //! Whoever writes Redis and has no secret can show what was true before and take away what is true. An old word is no sign of life and no
 //! farewell; that there is no word is silence, and no less is waited for than then.
+//!
+//! A machine may be the copy of another, identity and all: each run of a daemon has a number of its own by which it knows its own words.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +26,8 @@ pub const DEAD: Duration = Duration::from_secs(3);
 pub const GRACE: Duration = Duration::from_secs(10);
 /// What is seen first may be an old word that somebody shows: who acts writes over it within this time.
 pub const SHOWN: Duration = Duration::from_millis(1500);
+/// Where he was never heard, and what is there cannot be read and does not change: no one writes it, with another secret than ours, each second.
+pub const UNREAD: Duration = Duration::from_secs(30);
 /// Daemons whose words are remembered: there are two of a name.
 const MOST_HEARD: usize = 16;
 
@@ -48,7 +53,7 @@ impl Role {
 pub enum Seen<'a> {
     Nothing,
     /// Something that nobody of ours wrote.
-    Bad,
+    Bad(&'a [u8]),
     Lease(&'a Lease),
 }
 
@@ -64,6 +69,8 @@ pub enum Step {
     Yield,
     /// Another one acts under our name who never took our place.
     Clash,
+    /// Another one that lives has our identity, too: it is his, and we need [another](Post::rename).
+    Twin,
 }
 
 /// What a word is, measured by what was heard before.
@@ -79,16 +86,44 @@ enum Word {
     Old,
 }
 
+/// What was heard of a daemon.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// Its highest number, and the highest beat with that.
+    fence: u64,
+    beat: u64,
+    /// The highest beat with any.
+    most: u64,
+}
+
+impl Heard {
+    /// What a word with this number and beat is after that.
+    const fn hears(&self, fence: u64, beat: u64) -> Word {
+        // A lower number is of before, unless all was forgotten and he goes on from there: then the beat is the highest of all.
+        let (is_higher, last) =
+            if fence < self.fence { (false, self.most) } else { (fence > self.fence, self.beat) };
+        if is_higher || beat > last {
+            Word::New
+        } else if beat == last {
+            Word::Same
+        } else {
+            Word::Old
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Post {
     id: String,
+    /// Which run of the daemon with this identity.
+    run: u32,
     role: Role,
     fence: u64,
     over: String,
     beat: u64,
-    /// The highest beat of each other one.
-    heard: BTreeMap<String, u64>,
+    /// What was heard of each other one.
+    heard: BTreeMap<String, Heard>,
     /// Who was heard last.
     last: String,
     /// When that was, or when there was a connection again.
@@ -97,15 +132,18 @@ pub struct Post {
     shown: Duration,
     /// Somebody was heard to speak.
     speaks: bool,
+    /// What is there and cannot be read, and since when it is the same.
+    unread: Option<(Vec<u8>, Duration)>,
 }
 
 impl Post {
-    /// Of the daemon with this identity, which begins at this wall time, in milliseconds.
-    pub fn new(id: String, role: Role, wall: u64) -> Self {
+    /// Of the daemon with this identity, in a run with a random number, which begins at this wall time, in milliseconds.
+    pub fn new(id: String, run: u32, role: Role, wall: u64) -> Self {
         let (since, shown) = (Duration::ZERO, Duration::ZERO);
         let (over, last) = (String::new(), String::new());
         Self {
             id,
+            run,
             role,
             fence: 0,
             over,
@@ -115,6 +153,7 @@ impl Post {
             since,
             shown,
             speaks: false,
+            unread: None,
         }
     }
 
@@ -123,8 +162,13 @@ impl Post {
     }
 
     /// There is a connection from now on.
-    pub const fn connected(&mut self, now: Duration) {
-        (self.since, self.shown) = (now, now);
+    pub fn connected(&mut self, now: Duration) {
+        (self.since, self.shown, self.unread) = (now, now, None);
+    }
+
+    /// From now on this daemon has another identity; the one before is another's.
+    pub fn rename(&mut self, id: String) {
+        self.id = id;
     }
 
     /// When to look again, after a look at `now`.
@@ -137,24 +181,21 @@ impl Post {
 
     /// Looks at what is there.
     pub fn look(&mut self, now: Duration, seen: Seen<'_>) -> Step {
+        if !matches!(seen, Seen::Bad(_)) {
+            self.unread = None;
+        }
         match (self.role, seen) {
-            (Role::Active, Seen::Nothing | Seen::Bad) => self.speak(),
+            (Role::Active, Seen::Nothing | Seen::Bad(_)) => self.speak(),
             (Role::Active, Seen::Lease(lease)) => self.look_as_active(now, lease),
-            // What nobody of ours wrote is no word; or ours is another secret than that of who acts, who then was never heard.
-            (Role::Standby, Seen::Bad) if !self.speaks => Step::Rest,
-            (Role::Standby, Seen::Nothing | Seen::Bad) => self.look_at_nothing(now),
+            (Role::Standby, Seen::Bad(text)) if !self.speaks => self.look_at_unread(now, text),
+            (Role::Standby, Seen::Nothing | Seen::Bad(_)) => self.look_at_nothing(now),
             (Role::Standby, Seen::Lease(lease)) => self.look_as_standby(now, lease),
         }
     }
 
     fn look_as_active(&mut self, now: Duration, lease: &Lease) -> Step {
         if lease.holder == self.id {
-            self.beat = self.beat.max(lease.beat);
-            if lease.fence >= self.fence {
-                self.fence = lease.fence;
-                self.over.clone_from(&lease.over);
-            }
-            return self.speak();
+            return self.look_at_ours_as_active(now, lease);
         }
         if lease.fence < self.fence {
             return self.speak();
@@ -173,11 +214,7 @@ impl Post {
 
     fn look_as_standby(&mut self, now: Duration, lease: &Lease) -> Step {
         if lease.holder == self.id {
-            // Our own word of before: whoever took the place meanwhile writes over it.
-            self.beat = self.beat.max(lease.beat);
-            let is_last =
-                lease.fence >= self.fence && now.saturating_sub(self.shown.max(self.since)) >= SHOWN;
-            return if is_last { self.take(lease) } else { self.look_at_nothing(now) };
+            return self.look_at_ours_as_standby(now, lease);
         }
         let word = self.hear(now, lease);
         // A lower number is one of before the last change; unless somebody goes on to speak so, because all was forgotten.
@@ -188,6 +225,63 @@ impl Post {
             return self.look_at_nothing(now);
         }
         if self.is_gone(now, word, lease) { self.take(lease) } else { Step::Rest }
+    }
+
+    /// Our own word, of this run or one before; or that of a copy of us, which lives if it speaks later than we did.
+    fn look_at_ours_as_active(&mut self, now: Duration, lease: &Lease) -> Step {
+        if lease.run != self.run {
+            let is_later = self.fence > 0 && lease.beat > self.beat;
+            let word = self.hear(now, lease);
+            if is_later && lease.fence > self.fence {
+                (self.fence, self.role, self.since) = (lease.fence, Role::Standby, now);
+                return Step::Yield;
+            }
+            // Of two that act the one finds it that began later: it heard the other before it spoke itself.
+            if is_later && word == Word::New {
+                return Step::Twin;
+            }
+        }
+        self.beat = self.beat.max(lease.beat);
+        if lease.fence >= self.fence {
+            self.fence = lease.fence;
+            self.over.clone_from(&lease.over);
+        }
+        self.speak()
+    }
+
+    /// The same for who stands by.
+    fn look_at_ours_as_standby(&mut self, now: Duration, lease: &Lease) -> Step {
+        let mut patience = SHOWN;
+        if lease.run == self.run {
+            self.beat = self.beat.max(lease.beat);
+        } else {
+            match self.hear(now, lease) {
+                Word::New => return Step::Twin,
+                Word::Old => return self.look_at_nothing(now),
+                Word::First | Word::Same => {}
+            }
+            // Should a copy live, it is heard within the time of any other.
+            patience = if lease.leaving { SHOWN } else { DEAD };
+        }
+        // Whoever took the place meanwhile writes over it.
+        if lease.fence < self.fence {
+            return self.look_at_nothing(now);
+        }
+        if now.saturating_sub(self.shown.max(self.since)) >= patience { self.take(lease) } else { Step::Rest }
+    }
+
+    /// What nobody of ours wrote is no word. While it changes, ours may be another secret than that of who acts, who then was never heard.
+    fn look_at_unread(&mut self, now: Duration, text: &[u8]) -> Step {
+        match &self.unread {
+            Some((same, since)) if same == text => match now.saturating_sub(*since) >= UNREAD {
+                true => self.look_at_nothing(now),
+                false => Step::Rest,
+            },
+            _ => {
+                self.unread = Some((text.to_vec(), now));
+                Step::Rest
+            }
+        }
     }
 
     /// Nothing is said by anybody.
@@ -205,11 +299,11 @@ impl Post {
 
     /// Remembers what another one says, and tells how new it is.
     fn hear(&mut self, now: Duration, lease: &Lease) -> Word {
-        let word = match self.heard.get(&lease.holder) {
-            None => Word::First,
-            Some(before) if lease.beat > *before => Word::New,
-            Some(before) if lease.beat == *before => Word::Same,
-            Some(_) => return Word::Old,
+        self.beat = self.beat.max(lease.beat);
+        let (fence, beat) = (lease.fence, lease.beat);
+        let (word, before) = match self.heard.get(&lease.holder) {
+            None => (Word::First, Heard { fence, beat, most: beat }),
+            Some(before) => (before.hears(fence, beat), *before),
         };
         match word {
             Word::First => {
@@ -219,9 +313,12 @@ impl Post {
                 self.shown = now;
             }
             Word::New => (self.since, self.speaks) = (now, true),
-            Word::Same | Word::Old => {}
+            Word::Same => {}
+            Word::Old => return Word::Old,
         }
-        self.heard.insert(lease.holder.clone(), lease.beat);
+        let of_number = if fence >= before.fence { (fence, beat) } else { (before.fence, before.beat) };
+        let heard = Heard { fence: of_number.0, beat: of_number.1, most: before.most.max(beat) };
+        self.heard.insert(lease.holder.clone(), heard);
         self.last.clone_from(&lease.holder);
         word
     }
@@ -249,7 +346,8 @@ impl Post {
 
     fn lease(&self, leaving: bool) -> Lease {
         let (holder, over) = (self.id.clone(), self.over.clone());
-        Lease { fence: self.fence, holder, over, beat: self.beat, leaving, ..Lease::default() }
+        let (fence, run, beat) = (self.fence, self.run, self.beat);
+        Lease { fence, holder, run, over, beat, leaving, ..Lease::default() }
     }
 
     /// What was to be taken is ours.
@@ -266,253 +364,4 @@ impl Post {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn at(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
-    /// Two daemons and the value that they share.
-    struct Scene {
-        value: Option<Lease>,
-        active: Post,
-        standby: Post,
-    }
-
-    impl Scene {
-        fn new() -> Self {
-            let active = Post::new("aa".into(), Role::Active, 0);
-            let mut standby = Post::new("bb".into(), Role::Standby, 0);
-            standby.connected(at(0));
-            Self { value: None, active, standby }
-        }
-
-        fn look(value: &mut Option<Lease>, post: &mut Post, now: Duration) -> Step {
-            let step = post.look(now, value.as_ref().map_or(Seen::Nothing, Seen::Lease));
-            match &step {
-                Step::Write(lease) => *value = Some(lease.clone()),
-                Step::Take(lease) => {
-                    *value = Some(lease.clone());
-                    post.took(lease);
-                }
-                _ => {}
-            }
-            step
-        }
-
-        fn active(&mut self, now: Duration) -> Step {
-            Self::look(&mut self.value, &mut self.active, now)
-        }
-
-        fn standby(&mut self, now: Duration) -> Step {
-            Self::look(&mut self.value, &mut self.standby, now)
-        }
-
-        /// Both live so long.
-        fn live(&mut self, from: u64, to: u64) {
-            for now in (from..to).step_by(250) {
-                if now % 1000 == 0 {
-                    assert!(matches!(self.active(at(now)), Step::Write(_)));
-                }
-                assert_eq!(self.standby(at(now)), Step::Rest, "at {now}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_place_of_the_dead_is_taken_after_three_seconds_and_not_before() {
-        let mut scene = Scene::new();
-        scene.live(0, 20_000);
-        // The last word was at 19 s.
-        for now in (20_000..22_000).step_by(250) {
-            assert_eq!(scene.standby(at(now)), Step::Rest);
-        }
-        let Step::Take(lease) = scene.standby(at(22_000)) else { panic!("taken") };
-        assert_eq!((lease.fence, lease.holder.as_str(), lease.over.as_str()), (2, "bb", "aa"));
-        assert_eq!(scene.standby.role(), Role::Active);
-    }
-
-    #[test]
-    fn who_comes_back_stands_by_and_takes_the_place_back_when_the_other_dies() {
-        let mut scene = Scene::new();
-        scene.live(0, 5_000);
-        assert!(matches!(scene.standby(at(7_250)), Step::Take(_)));
-        assert_eq!(scene.active(at(7_500)), Step::Yield);
-        assert_eq!(scene.active.role(), Role::Standby);
-        // Neither comes and goes while both live.
-        for now in (8_000..20_000).step_by(250) {
-            assert!(matches!(scene.standby(at(now)), Step::Write(_)));
-            assert_eq!(scene.active(at(now)), Step::Rest);
-        }
-        let Step::Take(lease) = scene.active(at(23_000)) else { panic!("taken") };
-        assert_eq!((lease.fence, lease.over.as_str()), (3, "bb"));
-    }
-
-    #[test]
-    fn who_has_left_its_place_does_not_take_it_back_because_somebody_deletes_what_is_there() {
-        let mut scene = Scene::new();
-        scene.live(0, 30_000);
-        assert!(matches!(scene.standby(at(32_000)), Step::Take(_)));
-        assert_eq!(scene.active(at(33_000)), Step::Yield);
-        for now in [33_250, 35_750] {
-            assert_eq!(scene.active.look(at(now), Seen::Nothing), Step::Rest, "at {now}");
-        }
-    }
-
-    #[test]
-    fn who_was_dead_and_is_started_anew_learns_it_at_once() {
-        let mut scene = Scene::new();
-        scene.live(0, 5_000);
-        assert!(matches!(scene.standby(at(7_250)), Step::Take(_)));
-        scene.active = Post::new("aa".into(), Role::Active, 7_300);
-        assert_eq!(scene.active(at(7_300)), Step::Yield);
-    }
-
-    #[test]
-    fn who_says_goodbye_is_followed_at_once() {
-        let mut scene = Scene::new();
-        scene.live(0, 5_000);
-        scene.value = scene.active.goodbye();
-        assert!(matches!(scene.standby(at(5_000)), Step::Take(_)));
-    }
-
-    #[test]
-    fn who_restarts_where_nobody_stands_by_goes_on() {
-        let mut scene = Scene::new();
-        assert!(matches!(scene.active(at(0)), Step::Write(_)));
-        scene.value = scene.active.goodbye();
-        scene.active = Post::new("aa".into(), Role::Active, 7_300);
-        let Step::Write(lease) = scene.active(at(0)) else { panic!("goes on") };
-        assert_eq!((lease.fence, lease.leaving), (1, false));
-    }
-
-    #[test]
-    fn a_redis_that_was_away_makes_nobody_take_a_place() {
-        let mut scene = Scene::new();
-        scene.live(0, 5_000);
-        // It is away for a minute, the standby is back first; it has lost all or nothing.
-        for (began, value) in [(65_000, None), (165_000, scene.value.clone())] {
-            scene.value = value;
-            scene.standby.connected(at(began));
-            for now in (began..began + 2_000).step_by(250) {
-                assert_eq!(scene.standby(at(now)), Step::Rest);
-            }
-            assert!(matches!(scene.active(at(began + 2_000)), Step::Write(_)));
-            assert_eq!(scene.standby(at(began + 2_250)), Step::Rest);
-            scene.live(began + 3_000, began + 10_000);
-        }
-    }
-
-    #[test]
-    fn who_dies_while_redis_is_away_is_followed_within_the_time_of_any_other() {
-        let mut scene = Scene::new();
-        scene.live(0, 5_000);
-        let last = scene.value.clone();
-        for value in [None, last] {
-            let mut scene = Scene::new();
-            scene.live(0, 5_000);
-            scene.value = value;
-            scene.standby.connected(at(65_000));
-            assert_eq!(scene.standby(at(67_750)), Step::Rest);
-            let Step::Take(lease) = scene.standby(at(68_000)) else { panic!("taken") };
-            // So that the other one knows, should it live after all.
-            assert_eq!((lease.fence, lease.over.as_str()), (2, "aa"));
-        }
-    }
-
-    #[test]
-    fn who_was_never_heard_has_longer() {
-        let mut standby = Post::new("bb".into(), Role::Standby, 0);
-        standby.connected(at(1_000));
-        let lease = Lease { fence: 1, holder: "aa".into(), ..Lease::default() };
-        for seen in [Seen::Nothing, Seen::Lease(&lease)] {
-            assert_eq!(standby.look(at(1_000), seen), Step::Rest);
-            assert_eq!(standby.look(at(10_750), seen), Step::Rest);
-        }
-        assert!(matches!(standby.look(at(11_000), Seen::Lease(&lease)), Step::Take(_)));
-    }
-
-    #[test]
-    fn who_is_shown_its_own_last_word_after_a_restart_goes_on() {
-        let mut standby = Post::new("bb".into(), Role::Standby, 0);
-        standby.connected(at(0));
-        let lease = Lease { fence: 4, holder: "bb".into(), over: "aa".into(), beat: 9, ..Lease::default() };
-        assert_eq!(standby.look(at(1_250), Seen::Lease(&lease)), Step::Rest);
-        let Step::Take(taken) = standby.look(at(1_500), Seen::Lease(&lease)) else { panic!("taken") };
-        assert_eq!((taken.fence, taken.beat > 9), (5, true));
-    }
-
-    #[test]
-    fn what_was_taken_away_is_no_death() {
-        let mut scene = Scene::new();
-        scene.live(0, 20_000);
-        for now in (20_000..60_000).step_by(250) {
-            if now % 1_000 == 0 {
-                assert!(matches!(scene.active(at(now)), Step::Write(_)));
-            }
-            assert_eq!(scene.standby(at(now)), Step::Rest);
-            // Somebody deletes it each time that it was looked at, but once in two seconds.
-            scene.value = scene.value.take().filter(|_| now % 2_000 == 750);
-        }
-    }
-
-    #[test]
-    fn an_old_word_is_neither_a_sign_of_life_nor_a_farewell() {
-        let mut scene = Scene::new();
-        scene.live(0, 3_000);
-        let farewell = Post::goodbye(&mut scene.active).expect("it acts");
-        let old = [scene.value.clone().expect("a word"), farewell];
-        scene.live(3_000, 10_000);
-        // While it lives: it is not thought to leave.
-        scene.value = Some(old[1].clone());
-        assert_eq!(scene.standby(at(10_000)), Step::Rest);
-        assert!(matches!(scene.active(at(10_000)), Step::Write(_)));
-        assert_eq!(scene.standby(at(10_250)), Step::Rest);
-        // When it is dead: whatever is shown by turns does not keep it alive.
-        for now in (10_500..13_250).step_by(250) {
-            scene.value = Some(old[usize::from(now % 500 == 0)].clone());
-            assert_eq!(scene.standby(at(now)), Step::Rest, "at {now}");
-        }
-        assert!(
-            matches!(scene.standby(at(13_250)), Step::Take(lease) if lease.fence == 2 && lease.over == "aa")
-        );
-    }
-
-    #[test]
-    fn two_of_one_name_that_never_took_each_others_place_both_act_and_say_so() {
-        let mut scene = Scene::new();
-        assert!(matches!(scene.active(at(0)), Step::Write(_)));
-        let mut other = Post::new("cc".into(), Role::Active, 0);
-        // What is there may be of one that is gone.
-        assert_eq!(Scene::look(&mut scene.value, &mut other, at(0)), Step::Rest);
-        assert!(matches!(scene.active(at(0)), Step::Write(_)));
-        for now in (0..5_000).step_by(1000) {
-            assert_eq!(Scene::look(&mut scene.value, &mut other, at(now)), Step::Clash);
-            assert!(matches!(scene.active(at(now)), Step::Write(_)));
-        }
-        // The machine of the first was replaced.
-        assert_eq!(Scene::look(&mut scene.value, &mut other, at(20_000)), Step::Clash);
-        assert!(matches!(Scene::look(&mut scene.value, &mut other, at(23_000)), Step::Write(_)));
-        assert_eq!(other.fence, 2);
-    }
-
-    #[test]
-    fn what_is_old_or_forged_moves_nobody() {
-        let mut scene = Scene::new();
-        scene.live(0, 5_000);
-        assert!(matches!(scene.standby(at(7_250)), Step::Take(_)));
-        // Somebody writes what was true before.
-        scene.value = Some(Lease { fence: 1, holder: "aa".into(), ..Lease::default() });
-        assert!(matches!(scene.standby(at(8_000)), Step::Write(lease) if lease.fence == 2));
-        assert!(matches!(scene.standby.look(at(9_000), Seen::Bad), Step::Write(_)));
-        let mut third = Post::new("dd".into(), Role::Standby, 0);
-        third.connected(at(0));
-        assert_eq!(third.look(at(60_000), Seen::Bad), Step::Rest, "its secret may be another");
-        // Who was heard is not kept alive by nonsense in his place.
-        let mut scene = Scene::new();
-        scene.live(0, 5_000);
-        assert_eq!(scene.standby.look(at(6_750), Seen::Bad), Step::Rest);
-        assert!(matches!(scene.standby.look(at(7_750), Seen::Bad), Step::Take(_)));
-    }
-}
+mod tests;

@@ -132,7 +132,7 @@ fn join_fleet(
     let ways = fleet::Ways {
         duty: judge.duty.clone(),
         engine: judge.line.clone(),
-        orders: (to_orders, guard.bell.rope()),
+        orders: fleet::Orders::new((to_orders, guard.bell.rope())),
         figures: Arc::clone(figures),
         view: Arc::clone(&view),
         advice: judge.advisers.another(guard.bell.rope()),

@@ -124,7 +124,7 @@ fn told(records: &[Record]) -> Vec<String> {
             )),
             Record::WindowClosed { window, at } => Some(format!("closed {window} at {at}")),
             Record::ProfileNew { addr, at } => Some(format!("profile {addr} at {at}")),
-            Record::Events(_) | Record::Stats(_) | Record::Spared { .. } | Record::TookOver => None,
+            Record::Events(_) | Record::Stats(_) | Record::Spared { .. } | Record::TookOver { .. } => None,
         })
         .collect()
 }

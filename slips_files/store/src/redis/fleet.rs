@@ -80,6 +80,9 @@ pub struct Lease {
     pub fence: u64,
     /// Which daemon.
     pub holder: String,
+    /// Which run of it: two machines may have the same disk.
+    #[serde(default)]
+    pub run: u32,
     /// Whose place it took.
     pub over: String,
     /// Rises with each word of the holder.
@@ -117,8 +120,8 @@ impl Lease {
     }
 
     fn signed(&self, router: &Word) -> String {
-        let Self { fence, holder, over, beat, leaving, .. } = self;
-        format!("lease\n{router}\n{fence}\n{holder}\n{over}\n{beat}\n{leaving}")
+        let Self { fence, holder, run, over, beat, leaving, .. } = self;
+        format!("lease\n{router}\n{fence}\n{holder}\n{run}\n{over}\n{beat}\n{leaving}")
     }
 }
 
@@ -244,7 +247,8 @@ mod tests {
 
     #[test]
     fn a_lease_is_believed_as_its_holder_signed_it() {
-        let lease = Lease { fence: 3, holder: "ab".into(), over: "cd".into(), beat: 9, ..Lease::default() };
+        let lease =
+            Lease { fence: 3, holder: "ab".into(), run: 7, over: "cd".into(), beat: 9, ..Lease::default() };
         let text = lease.text(&word("gw1"), Some(SECRET));
         let read = |text: &str, name: &str, secret| Lease::read(text.as_bytes(), &word(name), secret);
         let again = read(&text, "gw1", Some(SECRET)).expect("read");
@@ -253,6 +257,7 @@ mod tests {
         read(&text, "gw2", Some(SECRET)).expect_err("another router's");
         read(&text, "gw1", Some("another secret of 16")).expect_err("another secret");
         read(&text.replace("\"fence\":3", "\"fence\":4"), "gw1", Some(SECRET)).expect_err("changed");
+        read(&text.replace("\"run\":7", "\"run\":8"), "gw1", Some(SECRET)).expect_err("of another run");
         read(&lease.text(&word("gw1"), None), "gw1", Some(SECRET)).expect_err("unsigned");
         read(&text.replace("\"ab\"", "\"a b\""), "gw1", None).expect_err("no holder");
     }

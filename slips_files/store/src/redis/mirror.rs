@@ -103,7 +103,7 @@ impl Mirror {
 
     /// Which records become something.
     pub fn wants(record: &Record) -> bool {
-        !matches!(record, Record::Spared { .. } | Record::TookOver)
+        !matches!(record, Record::Spared { .. } | Record::TookOver { .. })
     }
 
     /// On which channels somebody listens, of those about traffic.
@@ -136,7 +136,10 @@ impl Mirror {
             }
             Record::WindowClosed { window, .. } => self.sums.retain(|(_, of), _| of != window),
             Record::Stats(stats) => self.stats = Stats::clone(stats),
-            Record::ProfileNew { .. } | Record::Events(_) | Record::Spared { .. } | Record::TookOver => {}
+            Record::ProfileNew { .. }
+            | Record::Events(_)
+            | Record::Spared { .. }
+            | Record::TookOver { .. } => {}
         }
     }
 
@@ -149,7 +152,7 @@ impl Mirror {
             Record::ProfileNew { addr, at } => self.new_profile(*addr, *at, out),
             Record::Stats(stats) => self.stats = Stats::clone(stats),
             Record::Events(batch) => batch.iter().for_each(|event| self.event(event, out)),
-            Record::Spared { .. } | Record::TookOver => {}
+            Record::Spared { .. } | Record::TookOver { .. } => {}
         }
     }
 

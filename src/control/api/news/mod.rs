@@ -273,7 +273,7 @@ const fn topic_of(record: &Record) -> Option<Topic> {
         Record::WindowClosed { .. } => Some(Topic::Window),
         Record::Evidence(_) => Some(Topic::Evidence),
         Record::Alert(_) => Some(Topic::Alert),
-        Record::Spared { .. } | Record::TookOver | Record::Stats(_) => None,
+        Record::Spared { .. } | Record::TookOver { .. } | Record::Stats(_) => None,
     }
 }
 
@@ -355,7 +355,7 @@ impl Desk {
                         Record::Alert(alert) => {
                             ring.put(Topic::Alert, &AlertRow::of(alert, PacketTime(wall_clock())));
                         }
-                        Record::Spared { .. } | Record::TookOver | Record::Stats(_) => {}
+                        Record::Spared { .. } | Record::TookOver { .. } | Record::Stats(_) => {}
                     }
                 }
             }

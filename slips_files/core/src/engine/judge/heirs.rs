@@ -16,7 +16,7 @@ impl Judge {
                 self.inherit_of(of, out);
             }
         }
-        out.push(Record::TookOver);
+        out.push(Record::TookOver { fence: heritage.fence });
         out.extend(heritage.untold.iter().take(MOST_UNTOLD).cloned().map(Record::Alert));
     }
 

@@ -34,7 +34,7 @@ fn left_by(records: &[Record], at: i64) -> Heritage {
         of[place].evidence.push(((**evidence).clone(), named));
         of[place].sum = if told.is_empty() { evidence.accumulated } else { 0.0 };
     }
-    Heritage { at: PacketTime::from_secs_micros(at, 0), accounts: of, untold: Vec::new() }
+    Heritage { at: PacketTime::from_secs_micros(at, 0), accounts: of, ..Heritage::default() }
 }
 
 fn feed(engine: &mut Engine, events: Vec<Event>) -> Vec<Record> {
@@ -74,7 +74,7 @@ fn who_saw_the_same_counts_nothing_twice() {
     let left = feed(&mut one, halves(0, 12));
     feed(&mut other, halves(0, 12));
     let told = inherits(&mut other, left_by(&left, 1012));
-    assert!(told.iter().any(|record| matches!(record, Record::TookOver)));
+    assert!(told.iter().any(|record| matches!(record, Record::TookOver { .. })));
     assert_eq!(alerts(&mut other, halves(12, 18)).len(), 0);
     assert_eq!(alerts(&mut other, halves(18, 24)).len(), 1);
 }
@@ -103,9 +103,9 @@ fn what_was_alerted_is_not_alerted_again() {
 fn what_nobody_told_is_told_after_the_place_was_taken() {
     let mut engine = Engine::new(&Settings::default(), &parrot);
     let kept = alerts(&mut engine, vec![says(1000, STRANGER, "critical proven 1")]);
-    let heritage = Heritage { untold: kept, ..left_by(&[], 1001) };
+    let heritage = Heritage { fence: 7, untold: kept, ..left_by(&[], 1001) };
     let records = inherits(&mut engine, heritage);
-    assert!(matches!(records.as_slice(), [.., Record::TookOver, Record::Alert(_)]));
+    assert!(matches!(records.as_slice(), [.., Record::TookOver { fence: 7 }, Record::Alert(_)]));
 }
 
 #[test]
