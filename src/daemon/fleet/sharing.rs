@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redis::{Pipeline, RedisResult, Value, cmd};
+use redis::{Pipeline, RedisResult, cmd};
 use slips_core::addr::{LocalNets, Net, is_interesting, is_private};
-use slips_store::redis::{Keys, Link, MOST_SHARED, MOST_VALUE, Shared, Word};
+use slips_store::redis::{Keys, Link, MOST_SHARED, Shared, SharedList, Word};
 use slips_store::{Block, NewBlock};
 
 use super::WRONG_TYPE;
@@ -19,13 +19,13 @@ const WORTH: i64 = 5;
 /// What is told and what was taken over.
 #[derive(Default)]
 pub struct Sharing {
-    /// What others were told, and how often that changed.
+    /// What others were told, and the number of that, which rises with each change: also over restarts, since it begins with the wall clock.
     told: BTreeMap<Net, i64>,
     changes: u64,
     /// Whether Redis has it, and when all of it was told.
     is_told: bool,
     told_at: i64,
-    /// Of each router what was taken over, until when, and how often it had changed then.
+    /// Of each router what was taken over, and until when.
     taken: BTreeMap<Word, Taken>,
     /// Words of others that were not believed.
     pub refused: u64,
@@ -34,8 +34,66 @@ pub struct Sharing {
 /// Of one router.
 #[derive(Default)]
 struct Taken {
+    /// What it said its number was when all that it shares was taken over.
     changes: Option<u64>,
+    /// The number of the last list that it signed and that was taken over whole: an older one says nothing any more.
+    list: Option<u64>,
     blocks: BTreeMap<Net, i64>,
+}
+
+/// What a router shares, as far as it is believed.
+#[derive(Default)]
+struct Found {
+    blocks: BTreeMap<Net, Shared>,
+    /// The number of its list, if that names just these.
+    list: Option<u64>,
+    /// There is nothing at all.
+    is_empty: bool,
+}
+
+impl Taken {
+    /// Makes what was taken over what was found. `give` hears what is to be done and says whether it was taken; so does this of all of it.
+    fn follow(
+        &mut self,
+        found: Found,
+        (source, longest): (&str, i64),
+        now: i64,
+        give: &mut impl FnMut(Advice) -> bool,
+    ) -> bool {
+        // What is over has ended by itself.
+        self.blocks.retain(|_, until| *until > now);
+        // A block that is not there any more may have been taken away by anybody: only a list of its owner's lifts it, and no old one.
+        let is_new = found.list.is_some_and(|list| self.list.is_none_or(|before| list >= before));
+        if is_new {
+            self.list = found.list;
+            let gone: Vec<Net> =
+                self.blocks.keys().filter(|net| !found.blocks.contains_key(net)).copied().collect();
+            for net in gone {
+                self.blocks.remove(&net);
+                let why = "the router that asked for it lifted it, or its time is over";
+                give(Advice::Retract { net, source: source.to_owned(), why });
+            }
+        }
+        let mut all = is_new || found.is_empty;
+        for (net, shared) in found.blocks {
+            let until = shared.until.min(now.saturating_add(longest));
+            let is_known = |before: &i64| *before >= until.saturating_sub(WORTH);
+            if !is_public(net) || until <= now || self.blocks.get(&net).is_some_and(is_known) {
+                continue;
+            }
+            let for_ = Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
+            let why = match shared.alert.as_str() {
+                "" => shared.why,
+                alert => format!("{} (alert {alert} there)", shared.why),
+            };
+            match give(Advice::Block { net, for_, source: source.to_owned(), why }) {
+                true => drop(self.blocks.insert(net, until)),
+                // There is no room: again at the next look.
+                false => all = false,
+            }
+        }
+        all
+    }
 }
 
 /// Whether a block is to be told: its owner's word, or an alert that nobody forged. What is only so in our own networks is nobody else's.
@@ -124,12 +182,14 @@ impl Sharing {
         } else {
             all.cmd("DEL").arg(&key);
         }
+        let number = self.next_number(link, keys, secret, now)?;
+        let list = SharedList::text(number, wanted.keys(), keys.router(), secret);
+        all.cmd("HSET").arg(&key).arg(SharedList::FIELD).arg(list);
         for (net, (until, block)) in &wanted {
             if self.is_told && self.told.get(net) == Some(until) {
                 continue;
             }
-            let alert = block.asked.alert.map(|alert| alert.to_string());
-            let shared = Shared::new(*net, *until, &block.asked.reason, alert);
+            let shared = Shared::new(*net, *until, &block.asked.reason, block.asked.alert);
             all.cmd("HSET").arg(&key).arg(net.to_string()).arg(shared.text(keys.router(), secret));
         }
         all.cmd("EXPIRE").arg(&key).arg(ttl);
@@ -140,15 +200,32 @@ impl Sharing {
             answer.extract_error()?;
         }
         self.told = wanted.into_iter().map(|(net, (until, _))| (net, until)).collect();
-        self.changes = self.changes.wrapping_add(1);
+        self.changes = number;
         self.is_told = true;
         Ok(())
+    }
+
+    /// One that nobody has heard of yet, also where the clock was set back since a daemon of this name told something.
+    fn next_number(&self, link: &mut Link, keys: &Keys, secret: &str, now: i64) -> RedisResult<u64> {
+        let next = self.changes.saturating_add(1).max(u64::try_from(now).unwrap_or(0));
+        if self.is_told {
+            return Ok(next);
+        }
+        let mut before = Self::default();
+        let known = match before.read(link, keys, keys.router(), secret) {
+            Ok(found) => found.list.unwrap_or(0),
+            Err(error) if !link.is_usable() => return Err(error),
+            // Something else is there; it is written over.
+            Err(_) => 0,
+        };
+        Ok(next.max(known.saturating_add(1)))
     }
 
     /// Whether Redis has as many as were told.
     fn is_there(&self, link: &mut Link, key: &str) -> RedisResult<bool> {
         match cmd("HLEN").arg(key).query::<usize>(link) {
-            Ok(length) => Ok(length == self.told.len()),
+            // And the list of them.
+            Ok(length) => Ok(length == self.told.len() + 1),
             Err(error) if error.code() == Some(WRONG_TYPE) => Ok(false),
             Err(error) => Err(error),
         }
@@ -165,131 +242,59 @@ impl Sharing {
         now: i64,
         mut give: impl FnMut(Advice) -> bool,
     ) -> RedisResult<()> {
+        let longest = i64::try_from(policy.longest.0.as_secs()).unwrap_or(i64::MAX);
         for (router, changes) in others {
             if router == keys.router()
                 || self.taken.get(router).is_some_and(|taken| taken.changes == Some(*changes))
             {
                 continue;
             }
-            let found = self.read(link, keys, router, secret, now)?;
-            let taken = self.taken.entry(router.clone()).or_default();
-            let source = format!("{FLEET}{router}");
-            let gone: Vec<Net> =
-                taken.blocks.keys().filter(|net| !found.contains_key(net)).copied().collect();
-            for net in gone {
-                taken.blocks.remove(&net);
-                let why = "the router that asked for it lifted it, or its time is over";
-                give(Advice::Retract { net, source: source.clone(), why });
-            }
-            let mut all = true;
-            for (net, shared) in found {
-                let until = shared.until.min(now.saturating_add(longest(policy)));
-                if taken.blocks.get(&net).is_some_and(|before| *before >= until.saturating_sub(WORTH)) {
+            let found = match self.read(link, keys, router, secret) {
+                Ok(found) => found,
+                // What one router has there keeps nobody from what others tell.
+                Err(_) if link.is_usable() => {
+                    self.refused += 1;
                     continue;
                 }
-                let for_ = Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
-                let why = match shared.alert.as_str() {
-                    "" => shared.why,
-                    alert => format!("{} (alert {alert} there)", shared.why),
-                };
-                match give(Advice::Block { net, for_, source: source.clone(), why }) {
-                    true => drop(taken.blocks.insert(net, until)),
-                    // There is no room: again at the next look.
-                    false => all = false,
-                }
-            }
+                Err(error) => return Err(error),
+            };
+            let taken = self.taken.entry(router.clone()).or_default();
+            let all = taken.follow(found, (&format!("{FLEET}{router}"), longest), now, &mut give);
             taken.changes = all.then_some(*changes);
         }
         Ok(())
     }
 
-    /// What a router tells and is believed.
-    fn read(
-        &mut self,
-        link: &mut Link,
-        keys: &Keys,
-        router: &Word,
-        secret: &str,
-        now: i64,
-    ) -> RedisResult<BTreeMap<Net, Shared>> {
+    /// What a router tells and is believed; of more than it may tell nothing.
+    fn read(&mut self, link: &mut Link, keys: &Keys, router: &Word, secret: &str) -> RedisResult<Found> {
         let key = keys.of(router.clone()).fleet_blocks();
-        let mut found = BTreeMap::new();
+        let mut found = Found::default();
         let length: usize = cmd("HLEN").arg(&key).query(link)?;
-        if length > MOST_SHARED {
+        found.is_empty = length == 0;
+        if found.is_empty || length > MOST_SHARED + 1 {
             self.refused += length as u64;
             return Ok(found);
         }
         let fields: Vec<String> = cmd("HKEYS").arg(&key).query(link)?;
+        let mut list = None;
         for some in fields.chunks(512) {
-            let mut ask = Pipeline::with_capacity(1);
-            let get = ask.cmd("HMGET").arg(&key);
-            for field in some {
-                get.arg(field);
-            }
-            let answers = match link.run(&ask)?.pop() {
-                Some(Value::Array(answers)) => answers,
-                _ => Vec::new(),
-            };
+            let answers: Vec<Option<Vec<u8>>> = cmd("HMGET").arg(&key).arg(some).query(link)?;
             for (field, text) in some.iter().zip(answers) {
-                let Value::BulkString(text) = text else { continue };
-                let read = if text.len() > MOST_VALUE {
-                    Err("")
-                } else {
-                    Shared::read(field, &text, router, secret)
-                };
-                match read {
-                    Ok((net, shared)) if is_public(net) && shared.until > now => {
-                        found.insert(net, shared);
-                    }
-                    Ok(_) => {}
+                let Some(text) = text else { continue };
+                if field == SharedList::FIELD {
+                    list = Some(text);
+                    continue;
+                }
+                match Shared::read(field, &text, router, secret) {
+                    Ok((net, shared)) => drop(found.blocks.insert(net, shared)),
                     Err(_) => self.refused += 1,
                 }
             }
         }
+        found.list = list.and_then(|list| SharedList::read(&list, found.blocks.keys(), router, secret).ok());
         Ok(found)
     }
 }
 
-fn longest(policy: &FleetBlocks) -> i64 {
-    i64::try_from(policy.longest.0.as_secs()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_others_are_told_is_ours_proven_and_means_the_same_everywhere() {
-        let local = LocalNets::new(vec!["192.0.2.0/24".parse().expect("a network")]);
-        let asked = |net: &str, source: &str, unproven| NewBlock {
-            net: net.parse().expect("a network"),
-            reason: String::new(),
-            alert: None,
-            source: source.into(),
-            from: 0,
-            until: None,
-            unproven,
-            manner: "drop".into(),
-        };
-        for (net, source, unproven, hand, proven) in [
-            ("198.51.100.1", "hand", false, true, true),
-            ("198.51.100.1", "alert", false, false, true),
-            ("198.51.100.1", "alert", true, false, false),
-            ("2001:db8::/64", "alert", false, false, true),
-            // What others told is theirs to tell, and nothing goes round.
-            ("198.51.100.1", "fleet b", false, false, false),
-            ("198.51.100.1", "peer group/author", false, false, false),
-            ("198.51.100.1", "feed list", false, false, false),
-            ("192.0.2.7", "hand", false, false, false),
-            ("192.168.1.7", "hand", false, false, false),
-            ("fd00::1", "hand", false, false, false),
-            ("0.0.0.0/1", "hand", false, false, false),
-            ("127.0.0.1", "hand", false, false, false),
-        ] {
-            let asked = asked(net, source, unproven);
-            let told =
-                [Share::None, Share::Hand, Share::Proven].map(|share| is_for_others(&asked, share, &local));
-            assert_eq!(told, [false, hand, proven], "{net} {source}");
-        }
-    }
-}
+mod tests;

@@ -584,4 +584,4 @@ impl Mirroring {
 const MOST_BLOCKS: u32 = 100_000;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

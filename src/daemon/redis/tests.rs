@@ -1,6 +1,6 @@
 //! The mirror against a real redis-server: whatever befalls that, it ends equal to what the database knows, and nobody waited for it.
 
-mod bench;
+pub mod bench;
 mod tls;
 
 use std::net::IpAddr;

@@ -3,8 +3,11 @@
 //! Pure: texts come in and go out. Another router may be hostile, broken or of another version, so nothing is longer than it may be, and what
 //! makes no sense is not read.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use slips_core::addr::Net;
+use slips_core::alert::AlertId;
 
 use super::signature::{is_signed, sign};
 use super::{VERSION, Word};
@@ -148,9 +151,9 @@ impl Shared {
     const MOST_WHY: usize = 200;
 
     /// A block of this network.
-    pub fn new(net: Net, until: i64, why: &str, alert: Option<String>) -> Self {
+    pub fn new(net: Net, until: i64, why: &str, alert: Option<AlertId>) -> Self {
         let why = why.chars().take(Self::MOST_WHY).collect();
-        let alert = alert.unwrap_or_default();
+        let alert = alert.map(|alert| alert.to_string()).unwrap_or_default();
         Self { version: VERSION, net: net.to_string(), until, why, alert, signature: String::new() }
     }
 
@@ -167,6 +170,11 @@ impl Shared {
         if shared.net != field || net.to_string() != field {
             return Err("it is about another network");
         }
+        // A line break in it would let what follows pass for another field of what is signed.
+        let is_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        if shared.alert.len() > 36 || !shared.alert.bytes().all(is_id) {
+            return Err("the alert behind it makes no sense");
+        }
         let why = escape(&shared.why).chars().take(Self::MOST_WHY).collect();
         Ok((net, Self { why, ..shared }))
     }
@@ -180,6 +188,62 @@ impl Shared {
         let Self { net, until, why, alert, .. } = self;
         // What people write stands last: no line break in it can pretend to be a field.
         format!("block\n{router}\n{net}\n{until}\n{alert}\n{why}")
+    }
+}
+
+/// Which blocks a router shares, all of them: what is not among them any more is lifted by this word alone, since a field that is gone may have
+/// been taken away by anybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedList {
+    /// [`VERSION`]
+    pub version: u32,
+    /// Rises with each change, also over restarts: it begins with the wall clock.
+    pub number: u64,
+    /// By the secret, over the number and the networks.
+    pub signature: String,
+}
+
+impl SharedList {
+    /// The field in which it stands, which is no network.
+    pub const FIELD: &str = "list";
+
+    /// As it is written of these networks.
+    pub fn text<'a>(
+        number: u64,
+        nets: impl IntoIterator<Item = &'a Net>,
+        router: &Word,
+        secret: &str,
+    ) -> String {
+        let signature = sign(secret, &Self::signed(number, nets, router));
+        super::message::json(&Self { version: VERSION, number, signature })
+    }
+
+    /// Reads its number, if these are all networks of it.
+    ///
+    /// # Errors
+    /// Says why it is not heard.
+    pub fn read<'a>(
+        text: &[u8],
+        nets: impl IntoIterator<Item = &'a Net>,
+        router: &Word,
+        secret: &str,
+    ) -> Result<u64, &'static str> {
+        let list: Self = parse(text)?;
+        match is_signed(secret, &Self::signed(list.number, nets, router), &list.signature) {
+            true => Ok(list.number),
+            false => Err("it is not signed by our secret, or of other networks"),
+        }
+    }
+
+    /// Networks in their order.
+    fn signed<'a>(number: u64, nets: impl IntoIterator<Item = &'a Net>, router: &Word) -> String {
+        let mut nets: Vec<&Net> = nets.into_iter().collect();
+        nets.sort_unstable();
+        let mut text = format!("blocks\n{router}\n{number}");
+        for net in nets {
+            let _ = write!(text, "\n{net}");
+        }
+        text
     }
 }
 
@@ -265,7 +329,7 @@ mod tests {
     #[test]
     fn a_shared_block_is_believed_as_its_router_signed_it() {
         let net: Net = "203.0.113.9".parse().expect("a network");
-        let shared = Shared::new(net, 1_800_000_000, "scan\nof\x1b all", Some("id".into()));
+        let shared = Shared::new(net, 1_800_000_000, "scan\nof\x1b all", Some(AlertId(7)));
         let text = shared.text(&word("a"), SECRET);
         let (read, told) =
             Shared::read("203.0.113.9", text.as_bytes(), &word("a"), SECRET).expect("believed");
@@ -279,6 +343,28 @@ mod tests {
         ] {
             Shared::read(field, text.as_bytes(), &word(router), secret).expect_err("refused");
         }
+        // Signed as one with another alert and another reason: the line break would hide it.
+        let odd = Shared { alert: "a\nb".into(), why: "c".into(), ..shared };
+        let text = odd.text(&word("a"), SECRET);
+        Shared::read("203.0.113.9", text.as_bytes(), &word("a"), SECRET).expect_err("no alert");
+    }
+
+    #[test]
+    fn a_list_holds_for_its_router_its_number_and_just_its_networks() {
+        let nets: Vec<Net> =
+            ["203.0.113.9", "198.51.100.0/24"].map(|net| net.parse().expect("a network")).into();
+        let text = SharedList::text(7, &nets, &word("a"), SECRET);
+        let read = |text: &str, nets: &[Net], router: &str, secret| {
+            SharedList::read(text.as_bytes(), nets, &word(router), secret)
+        };
+        assert_eq!(read(&text, &nets, "a", SECRET), Ok(7));
+        let turned: Vec<Net> = nets.iter().rev().copied().collect();
+        assert_eq!(read(&text, &turned, "a", SECRET), Ok(7), "in whatever order");
+        read(&text, &nets[..1], "a", SECRET).expect_err("one is missing");
+        read(&text, &nets, "b", SECRET).expect_err("another router's");
+        read(&text, &nets, "a", "another secret of 16").expect_err("another secret");
+        read(&text.replace(":7,", ":8,"), &nets, "a", SECRET).expect_err("changed");
+        read("{}", &[], "a", SECRET).expect_err("none");
     }
 
     proptest::proptest! {
@@ -287,6 +373,7 @@ mod tests {
             let _ = Member::read(text.as_bytes(), &word("a"));
             let _ = Lease::read(text.as_bytes(), &word("a"), None);
             let _ = Shared::read("::/0", text.as_bytes(), &word("a"), SECRET);
+            let _ = SharedList::read(text.as_bytes(), &[], &word("a"), SECRET);
         }
     }
 }

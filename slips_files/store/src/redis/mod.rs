@@ -15,7 +15,7 @@ mod signature;
 mod wire;
 mod word;
 
-pub use fleet::{Lease, MEMORY, MOST_ROUTERS, MOST_SHARED, MOST_VALUE, Member, Shared};
+pub use fleet::{Lease, MEMORY, MOST_ROUTERS, MOST_SHARED, MOST_VALUE, Member, Shared, SharedList};
 pub use keys::{Channel, Keys, Word, profile, profile_window, timewindow};
 pub use link::Link;
 pub use message::{AlertTold, BlockTold, EvidenceTold, OfProfile, Party, TimeWindow};
