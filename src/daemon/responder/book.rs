@@ -42,7 +42,6 @@ impl Responder {
             self.degraded("the book of blocks", &told);
             self.untaken = self.policy.mode != Mode::Monitor;
         }
-        self.forget();
         self.protect(self.protected.clone());
         if self.policy.mode == Mode::Monitor {
             return;
@@ -216,10 +215,16 @@ impl Responder {
         }
     }
 
-    pub(super) fn forget(&mut self) {
+    /// Rids the book of some old blocks. Whether there is more to look at.
+    pub(super) fn forget(&mut self) -> bool {
         let (history, wall) = (Span(micros(self.policy.history.0)), (self.clocks.wall)());
         let steady = (self.clocks.steady)();
-        self.in_book(|book| book.forget(history, wall, steady).map(drop));
+        let mut more = false;
+        self.in_book(|book| {
+            more = book.forget(history, wall, steady)?;
+            Ok(())
+        });
+        more
     }
 
     /// The time of a block of this network, by how often it was blocked before; the block that stands is not one before itself.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use slips_core::record::Record;
 use slips_firewall::Firewall;
+use slips_store::Blocks;
 
 use super::batch::Batch;
 use super::{AdviceEnd, Responder};
@@ -24,8 +25,12 @@ const END_EVERY: Duration = Duration::from_millis(100);
 const GATHER: Duration = Duration::from_millis(5);
 /// How often it is told at most who is blocked: a snapshot of 100,000 takes some milliseconds.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
-/// How often the book is rid of old blocks.
-const FORGET_EVERY: Duration = Duration::from_secs(86_400);
+/// How often the book is rid of old blocks, and keeps how old it is: whoever has no clock is not always on for long.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// So many steps of it in a turn that brought many blocks.
+const FORGETS: usize = 16;
+/// How long after the start for the first time: what is to be blocked comes first.
+const FORGET_FIRST: Duration = Duration::from_secs(60);
 
 /// What a turn took of what lay there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +43,12 @@ pub(super) enum Gathered {
     Over,
 }
 
-/// Steady times at which things were done last.
+/// Steady times at which things were done last,
 struct Done {
     checked: Duration,
     protected: Duration,
-    forgot: Duration,
+    /// and at which the book is looked through the next time.
+    forgets: Duration,
 }
 
 impl Responder {
@@ -55,7 +61,8 @@ impl Responder {
         bell: &Bell,
     ) -> Self {
         let now = (self.clocks.steady)();
-        let mut done = Done { checked: now, protected: now, forgot: now };
+        let forgets = now.saturating_add(FORGET_FIRST);
+        let mut done = Done { checked: now, protected: now, forgets };
         loop {
             self.turns.fetch_add(1, Ordering::Relaxed);
             self.follow_orders();
@@ -145,9 +152,14 @@ impl Responder {
             }
             self.look_after(protect);
         }
-        if now.saturating_sub(done.forgot) >= FORGET_EVERY {
-            done.forgot = now;
-            self.forget();
+        if now >= done.forgets {
+            let wait = if self.forget() { CHECK_EVERY } else { FORGET_EVERY };
+            done.forgets = now.saturating_add(wait);
+        }
+        for _ in 0..FORGETS {
+            if self.book.as_ref().is_some_and(Blocks::is_crowded) {
+                self.forget();
+            }
         }
     }
 
@@ -164,7 +176,7 @@ impl Responder {
 
     /// Steady time at which there is something to do, should nothing happen before.
     fn due(&self, done: &Done) -> Duration {
-        let next = self.next_check(done).min(self.publish_at().unwrap_or(Duration::MAX));
+        let next = self.next_check(done).min(self.publish_at().unwrap_or(Duration::MAX)).min(done.forgets);
         if self.fresh.is_empty() || self.paused.is_some() {
             next
         } else {

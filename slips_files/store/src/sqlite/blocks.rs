@@ -87,8 +87,7 @@ pub struct Blocks {
     /// How many books there were before it here.
     number: u32,
     pub(super) entered: super::due::Entered,
-    /// By which it forgets, once it did.
-    pub(super) age: Option<super::age::Age>,
+    pub(super) forgetting: super::forget::Forgetting,
 }
 
 impl Blocks {
@@ -104,7 +103,7 @@ impl Blocks {
     ) -> Result<(Self, Option<StoreError>), StoreError> {
         let mut place = Place::new(path.into(), Durability::Process, damaged);
         let (db, told) = place.open()?;
-        Ok((Self { place, db, number: 0, entered: Default::default(), age: None }, told))
+        Ok((Self { place, db, number: 0, entered: Default::default(), forgetting: Default::default() }, told))
     }
 
     /// The same as the book of that number, counted from 0: others were open before it.
@@ -115,20 +114,12 @@ impl Blocks {
     /// A new book in the place of this one, which is damaged and kept under another name; with the error that tells so. Blocks of
     /// the old one are not in it: to every call about one of these there is no such block.
     pub fn renewed(self) -> Result<(Self, StoreError), StoreError> {
-        let Self { mut place, db, number, entered, age } = self;
+        let Self { mut place, db, number, entered, forgetting } = self;
         drop(db);
         let told = place.put_aside()?;
         let (db, _) = place.open()?;
-        Ok((
-            Self {
-                place,
-                db,
-                number: number.wrapping_add(1),
-                entered,
-                age: age.map(super::age::Age::unsaved),
-            },
-            told,
-        ))
+        let (number, forgetting) = (number.wrapping_add(1), forgetting.renewed());
+        Ok((Self { place, db, number, entered, forgetting }, told))
     }
 
     /// Whether this is the number of a block of this book, and not of one before it.
@@ -182,6 +173,7 @@ impl Blocks {
 
     /// Enters a block, live and not yet applied.
     pub fn insert(&mut self, block: &NewBlock) -> Result<BlockId, StoreError> {
+        self.forgetting.entered(1);
         let insert = || {
             self.db
                 .prepare_cached("INSERT INTO blocks VALUES (NULL, ?, ?, ?, ?, ?, ?, 'live', 0, ?, ?)")?
@@ -271,6 +263,7 @@ impl Blocks {
     /// Takes back a part of a live block at `at`: these smaller ones stand in its place, for the same reasons and as long. All of
     /// that or nothing. None when there is no such live block.
     pub fn split(&mut self, id: BlockId, pieces: &[Net], at: i64) -> Result<Vec<BlockId>, StoreError> {
+        self.forgetting.entered(pieces.len());
         let (row, book) = (self.row(id), self.number);
         let mut split = || -> rusqlite::Result<Vec<BlockId>> {
             let tx = self.db.savepoint()?;

@@ -19,8 +19,24 @@ fn what_is_protected_by_now_is_not_restored_and_old_blocks_are_forgotten() {
     assert_eq!(restarted.book().latest(9).expect("latest").len(), 2);
     for days in [2, 31] {
         restarted.pass(days * 86_400);
-        restarted.responder.forget();
+        assert!(!restarted.responder.forget(), "there is more");
     }
+    assert!(restarted.book().latest(9).expect("latest").is_empty());
+    // At a start what is blocked comes first, and what may go is looked for later.
+    let over = NewBlock {
+        net: "203.0.113.11".parse().expect("net"),
+        reason: String::new(),
+        alert: None,
+        source: "alert".into(),
+        from: START,
+        until: Some(START + SECOND),
+        unproven: false,
+        manner: "drop".into(),
+    };
+    restarted.book().insert(&over).expect("insert");
+    let mut restarted = restart(restarted);
+    assert_eq!(restarted.book().latest(9).expect("latest").len(), 1);
+    assert!(!restarted.responder.forget(), "there is more");
     assert!(restarted.book().latest(9).expect("latest").is_empty());
 }
 
