@@ -24,6 +24,8 @@ const TRIM_EVERY: Duration = Duration::from_secs(3);
 /// took from, and a third of what the process held after some millions of flows was free.
 const TRIM_SELDOM: Duration = Duration::from_secs(10);
 const TRIM_PART: u64 = 32;
+/// When the start is over, and the pages of code that only it needed are given back: more than half of what an idle daemon holds.
+const STARTED: Duration = Duration::from_secs(20);
 /// Where nobody sets a limit, one part in so many of the machine's memory.
 const PART: u64 = 4;
 
@@ -104,12 +106,22 @@ pub struct Watch {
     used: (u64, u8),
     /// When free memory was given back last, and what was in use then.
     trimmed: Option<(Duration, u64)>,
+    /// From when on the pages that only the start needed are given back, until they were.
+    settles: Option<Duration>,
 }
 
 impl Watch {
     /// Tables may use all of their size so far; `dial` is the engine's.
     pub fn new(memory: Memory, dial: Dial) -> Self {
-        Self { memory, squeeze: Squeeze::default(), dial, looked: None, used: (0, 0), trimmed: None }
+        Self {
+            memory,
+            squeeze: Squeeze::default(),
+            dial,
+            looked: None,
+            used: (0, 0),
+            trimmed: None,
+            settles: None,
+        }
     }
 
     /// What is in use, in percent, as of the last look.
@@ -127,7 +139,15 @@ impl Watch {
         if self.looked.is_some_and(|looked| now.saturating_sub(looked) < LOOK_EVERY) {
             return None;
         }
+        if self.looked.is_none() {
+            self.settles = Some(now.saturating_add(STARTED));
+        }
         self.looked = Some(now);
+        if self.settles.is_some_and(|settles| now >= settles) {
+            self.settles = None;
+            // Where the code cannot be found it stays: that costs memory, and nothing else.
+            slips_systemd::heap::forget_code();
+        }
         let (bytes, used, waited) = self.memory.used();
         self.used = (bytes, used);
         if is_to_trim(self.squeeze.is_tight(), self.trimmed, now, bytes) {
