@@ -82,16 +82,22 @@ impl Tender<'_> {
         let mut standing: Vec<String> = Vec::new();
         let clock = Clocks::default().steady;
         let (mut told, mut told_at) = (Losses::default(), None::<Duration>);
+        let mut patience = LOOK;
         loop {
-            match self.signals.wait_or(&self.asks.1, LOOK).map_err(Failure::software)? {
+            match self.signals.wait_or(&self.asks.1, patience).map_err(Failure::software)? {
                 Some(Asked::Stop) => return Ok("asked by a signal"),
                 // What came of it stands in the journal: nobody waits for an answer.
                 Some(Asked::Reload) => drop(self.read_again()),
                 None => {}
             }
-            while let Ok(pending) = self.asks.0.try_recv() {
-                pending.answer_by(|_| self.read_again());
-            }
+            // One a turn: whoever asks over and over holds up neither a signal nor the watchdog.
+            patience = match self.asks.0.try_recv() {
+                Ok(pending) => {
+                    pending.answer_by(|_| self.read_again());
+                    Duration::ZERO
+                }
+                Err(_) => LOOK,
+            };
             if self.pulse.ended.load(Ordering::Relaxed) {
                 return Ok("the capture ended");
             }

@@ -157,7 +157,8 @@ impl Responder {
         batch.want(Wanted { net, hold, ground: Ground::Word(why.to_owned()), again: None });
         match self.commit(&mut batch).pop() {
             Some(Done::Held) => {
-                Ok(format!("{net} is blocked for {} s{}", term.as_secs(), self.unless_behind()))
+                let paused = if self.paused.is_some() { ", and kept out when the pause is over" } else { "" };
+                Ok(format!("{net} is blocked for {} s{paused}{}", term.as_secs(), self.unless_behind()))
             }
             Some(Done::Refused(refusal)) => Err(refusal.to_string()),
             Some(Done::Failed(error)) => Err(error),

@@ -97,10 +97,12 @@ pub fn run(config: &Config, load: Load, asked: &[String], environment: &Environm
     let threads = Threads::start(config, inputs, guard, judge, doors)?;
 
     notifier.say(&[State::Ready, State::Status("watching")]);
-    let reason = tender.tend()?;
+    let ended = tender.tend();
     notifier.say(&[State::Stopping, State::Status("ending: the queues run empty")]);
-    enforce_deadline(signals)?;
-    threads.stop(reason)
+    // Whatever fails here, what was found is filed and told before the end.
+    let bounded = enforce_deadline(signals);
+    threads.stop(ended.as_ref().map_or("it cannot hear signals any more", |reason| reason))?;
+    ended.map(drop).and(bounded)
 }
 
 /// Keys may be credentials of the unit.

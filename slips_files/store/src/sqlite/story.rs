@@ -46,6 +46,9 @@ pub struct ToldEvidence {
     pub flows_named: usize,
 }
 
+/// A page of a story ends before the evidence with which it would name more flows than this, if it is not the first: a thousand that name all they may are 64,000 flows.
+const FLOWS_TOLD: usize = 2_000;
+
 /// Reads flows.sqlite of a daemon or of an analysis; writes nothing.
 pub struct Stories {
     path: PathBuf,
@@ -127,8 +130,14 @@ impl Stories {
             Ok((row.get::<_, i64>("position")?, self.with_uids(evidence(row)?)?))
         })?;
         let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-        let more = found.len() > most;
-        found.truncate(most);
+        let named_by = |sum: &mut usize, (_, evidence): &(i64, StoredEvidence)| {
+            *sum = sum.saturating_add(evidence.uids.len());
+            Some(*sum)
+        };
+        let fits = found.iter().scan(0, named_by).take_while(|flows| *flows <= FLOWS_TOLD).count();
+        let fits = fits.max(1).min(most);
+        let more = found.len() > fits;
+        found.truncate(fits);
         let next = found.last().filter(|_| more).map(|(at, _)| List::Told.cursor(Order::Oldest, at));
         let found: Vec<StoredEvidence> = found.into_iter().map(|(_, evidence)| evidence).collect();
         let flows = self.flows_named(found.iter().flat_map(|evidence| &evidence.uids), PacketTime(since))?;

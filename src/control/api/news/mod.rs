@@ -361,9 +361,10 @@ impl Desk {
             }
         }
         for (from, lost) in [&self.seldom, &self.often] {
-            let counts = lost.take();
             // What is lost while nothing waits any more was lost after all that came; else it goes with what comes next.
-            if from.is_empty() { ring.lose(counts) } else { lost.give_back(counts) }
+            if from.is_empty() {
+                ring.lose(lost.take());
+            }
         }
         ring.ring();
     }

@@ -157,11 +157,17 @@ impl Ring {
 
     /// Forgets what nobody has followed for a while.
     pub fn tend(&self) {
+        self.forget(LINGER);
+    }
+
+    pub(super) fn forget(&self, linger: Duration) {
         let mut inner = self.inner();
-        let Inner { lanes, topics, .. } = &mut *inner;
+        let Inner { lanes, topics, next } = &mut *inner;
         for (topic, of) in Topic::ALL.into_iter().zip(topics.iter_mut()) {
-            if of.followers == 0 && of.left.is_some_and(|left| left.elapsed() >= LINGER) {
+            if of.followers == 0 && of.left.is_some_and(|left| left.elapsed() >= linger) {
                 (of.since, of.left) = (None, None);
+                // What comes now has no number: whoever had the very last event comes back to one that is not the next.
+                *next += 1;
                 self.wanted.fetch_and(!topic.bit(), Ordering::Relaxed);
             }
         }

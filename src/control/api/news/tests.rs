@@ -166,3 +166,25 @@ fn who_comes_back_goes_on_where_he_was_and_is_told_where_nobody_knows() {
     let (gap, taken) = ring.follow(&[Topic::Window], Some(&last)).take(usize::MAX);
     assert_eq!((gap, taken.len()), (Some(Gap { missed: None }), EVENTS));
 }
+
+#[test]
+fn who_comes_back_after_nobody_followed_for_long_is_told_that_something_may_be_missing() {
+    let (reporter, mut desk) = line();
+    let ring = desk.ring();
+    let mut follower = ring.follow(&[Topic::Window], None);
+    reporter.records(&[closed(0)]);
+    drain(&mut desk);
+    let (_, taken) = follower.take(1);
+    let last = taken.last().expect("one").id.clone();
+    drop(follower);
+    // The last event of all: nothing came behind it while he was away for a short time,
+    ring.tend();
+    let (gap, _) = ring.follow(&[Topic::Window], Some(&last)).take(usize::MAX);
+    assert_eq!(gap, None);
+    // and after a long one nobody knows.
+    ring.forget(std::time::Duration::ZERO);
+    reporter.records(&[closed(1)]);
+    drain(&mut desk);
+    let (gap, taken) = ring.follow(&[Topic::Window], Some(&last)).take(usize::MAX);
+    assert_eq!((gap, taken.len()), (Some(Gap { missed: None }), 0));
+}

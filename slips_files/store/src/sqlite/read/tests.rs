@@ -436,6 +436,27 @@ fn rows_come_back_from_json_as_they_were() {
 }
 
 #[test]
+fn a_page_of_a_story_ends_before_it_names_too_many_flows() {
+    let many = |n: u8| {
+        let mut found = one_evidence(n);
+        found.finding.uids = (0..60).map(|flow| Uid::from(format!("C{n}x{flow}").as_str())).collect();
+        found
+    };
+    let mut bench = Bench::new();
+    let told = alert((1..=100).map(many).collect());
+    bench.put(&[Record::Alert(Arc::new(told.clone()))]);
+    let (reader, mut told_by_page) = (bench.reader(), Vec::new());
+    let pages = |page: Page<'_>| {
+        let story = reader.tell(&told.id.to_string(), page)?.expect("a story");
+        told_by_page.push(story.evidence.len());
+        Ok(Rows { rows: story.evidence, next: story.next })
+    };
+    assert_eq!(all(Page::MOST, pages, || {}).len(), 100);
+    // 33 with 60 flows each are 1,980.
+    assert_eq!(told_by_page, [33, 33, 33, 1]);
+}
+
+#[test]
 fn a_story_is_told_page_by_page_and_an_alert_is_found_by_its_beginning() {
     let mut bench = Bench::new();
     let told = alert((1..=5).map(one_evidence).collect());
