@@ -127,6 +127,8 @@ pub struct Sqlite {
     life: Option<Life>,
     /// The open database has all indexes.
     indexed: bool,
+    /// Evidence that may go.
+    idle: retain::Idle,
     /// Records of the next transaction at most: fewer after one that could not be stored, until it is known which of them it is.
     part: usize,
 }
@@ -168,6 +170,7 @@ impl Sqlite {
             leftovers: None,
             life: None,
             indexed: false,
+            idle: retain::Idle::default(),
             part: usize::MAX,
         };
         match sink.connect() {
@@ -421,7 +424,7 @@ impl Sqlite {
                 break;
             }
         }
-        retain::findings(db, &self.limits, now)
+        retain::findings(db, &self.limits, &mut self.idle, now)
     }
 
     /// Makes an index that an old database does not have yet, which may take seconds over a million rows.

@@ -106,18 +106,22 @@ fn forget(db: &mut Connection, table: Indexed, below: i64) -> rusqlite::Result<(
 /// A step for evidence and alerts: those that are too old, and the oldest evidence that no alert rests on beyond a quarter of the size, since
 /// whoever forges senders makes as much of it as he likes. Where nothing else can make room ([`Room`]), the oldest such evidence does, and
 /// alerts when there is none; the latest of each stay.
-pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> rusqlite::Result<()> {
+pub(super) fn findings(
+    db: &mut Connection,
+    limits: &SqliteLimits,
+    idle: &mut Idle,
+    now: i64,
+) -> rusqlite::Result<()> {
     let room = room(db, limits)?;
     if let Some(Room::Profiles(left)) = room {
         return forget_profiles(db, left);
     }
     let too_large = matches!(room, Some(Room::Findings));
-    let too_much = match limits.keep.bytes {
-        Some(most) => idle_evidence(db, most / 4)?,
-        None => false,
-    };
+    if let Some(most) = limits.keep.bytes {
+        idle.count(db, most / 4, now)?;
+    }
     let aged = limits.keep.findings.map_or(i64::MIN, |keep| now.saturating_sub(keep.0));
-    let mut made_room = false;
+    let mut made_room = Made::None;
     for (table, links, key, time) in [
         ("evidence", "evidence_flows", "evidence_id", "coalesce(stored, last_seen, 0)"),
         ("alerts", "alert_evidence", "alert_id", "coalesce(stored, created, 0)"),
@@ -125,10 +129,15 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
         let ends = format!("SELECT min(rowid), max(rowid) FROM {table}");
         let ends = db.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (Some(first), Some(last)): (Option<i64>, Option<i64>) = ends else { continue };
-        let makes_room = ((too_large && !made_room) || (too_much && table == "evidence"))
-            && last - first >= LATEST + FINDINGS;
-        let (after, since, looks) =
-            if makes_room { (i64::MIN, i64::MAX, LOOKS_FOR_ROOM) } else { (PLAUSIBLE, aged, LOOKS) };
+        let makes_room = match table {
+            "evidence" => too_large || idle.surplus > 0,
+            _ => too_large && made_room == Made::None,
+        } && last - first >= LATEST + FINDINGS;
+        if makes_room && table == "evidence" {
+            made_room = idle.forget(db)?;
+            continue;
+        }
+        let (after, since) = if makes_room { (i64::MIN, i64::MAX) } else { (PLAUSIBLE, aged) };
         let oldest = format!("SELECT {time} FROM {table} WHERE rowid = ?");
         let oldest: i64 = db.prepare_cached(&oldest)?.query_row([first], |row| row.get(0))?;
         if !makes_room && limits.keep.findings.is_some() && !(PLAUSIBLE..=now).contains(&oldest) {
@@ -146,7 +155,7 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
             ""
         };
         let some = format!(
-            "SELECT *, {time} AS time FROM {table} WHERE {time} >= {after} ORDER BY rowid LIMIT {looks}"
+            "SELECT *, {time} AS time FROM {table} WHERE {time} >= {after} ORDER BY rowid LIMIT {LOOKS}"
         );
         let old = format!("SELECT id FROM ({some}) WHERE time < ?1 {free} LIMIT {FINDINGS}");
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -154,9 +163,103 @@ pub(super) fn findings(db: &mut Connection, limits: &SqliteLimits, now: i64) -> 
         let gone =
             tx.prepare_cached(&format!("DELETE FROM {table} WHERE id IN ({old})"))?.execute([since])?;
         tx.commit()?;
-        made_room = gone > 0;
+        if gone > 0 {
+            made_room = Made::Some;
+        }
+        if makes_room {
+            // What these rested on is the oldest that no alert rests on now.
+            idle.begin();
+        }
     }
     Ok(())
+}
+
+/// Whether evidence that no alert rests on made room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Some,
+    /// Not yet: it is looked for.
+    Nothing,
+    /// There is none.
+    None,
+}
+
+/// How far the search for evidence that no alert rests on has come. It goes on where it was: those that alerts rest on may be the oldest, and
+/// as many as one likes.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    /// The row that was looked at last, of a search that begins with the first one.
+    after: i64,
+    /// It has found some.
+    found: bool,
+    /// So many are beyond their share,
+    surplus: u64,
+    /// as they were counted at this time of the database.
+    counted: Option<i64>,
+}
+
+impl Idle {
+    /// Begins with the first row again.
+    const fn begin(&mut self) {
+        (self.after, self.found) = (0, false);
+    }
+
+    /// Counts how many are beyond what so many bytes hold: once a minute, since it reads two indexes.
+    fn count(&mut self, db: &Connection, most: u64, now: i64) -> rusqlite::Result<()> {
+        if self.counted.is_none_or(|counted| now.saturating_sub(counted) >= COUNT_EVERY) {
+            self.surplus = idle_evidence(db, most)?;
+            self.counted = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Deletes a step of it, the oldest.
+    fn forget(&mut self, db: &mut Connection) -> rusqlite::Result<Made> {
+        let some = self.look(db)?;
+        if !some.is_empty() {
+            let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (row, id) in &some {
+                tx.prepare_cached("DELETE FROM evidence_flows WHERE evidence_id = ?")?.execute([id])?;
+                tx.prepare_cached("DELETE FROM evidence WHERE rowid = ?")?.execute([row])?;
+            }
+            tx.commit()?;
+            self.surplus = self.surplus.saturating_sub(some.len() as u64);
+            return Ok(Made::Some);
+        }
+        // At the first row again: the search came to the end.
+        Ok(if self.after == 0 { Made::None } else { Made::Nothing })
+    }
+
+    /// The next step of it, with their rows; none where so many were looked at, or all.
+    fn look(&mut self, db: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+        let mut rows = db.prepare_cached(
+            "SELECT rowid, id, EXISTS (SELECT 1 FROM alert_evidence WHERE evidence_id = id) FROM evidence
+             WHERE rowid > ? ORDER BY rowid LIMIT ?",
+        )?;
+        loop {
+            let (mut looked, mut some) = (0, Vec::new());
+            let mut rows = rows.query([self.after, LOOKS_FOR_ROOM])?;
+            while let Some(row) = rows.next()? {
+                looked += 1;
+                self.after = row.get(0)?;
+                if !row.get::<_, bool>(2)? {
+                    some.push((self.after, row.get(1)?));
+                    if some.len() as i64 >= FINDINGS {
+                        break;
+                    }
+                }
+            }
+            self.found |= !some.is_empty();
+            if !some.is_empty() || looked >= LOOKS_FOR_ROOM {
+                return Ok(some);
+            }
+            let again = self.found;
+            self.begin();
+            if !again {
+                return Ok(some);
+            }
+        }
+    }
 }
 
 /// Dates the oldest rows of a table, whose own time is none: as old as the first behind them that has one, or stored now.
@@ -174,8 +277,8 @@ fn date(db: &mut Connection, table: &str, time: &str, now: i64) -> rusqlite::Res
     tx.commit()
 }
 
-/// Whether the evidence that no alert rests on takes more than so many bytes.
-fn idle_evidence(db: &Connection, most: u64) -> rusqlite::Result<bool> {
+/// How many of the evidence that no alert rests on are more than so many bytes hold.
+fn idle_evidence(db: &Connection, most: u64) -> rusqlite::Result<u64> {
     // Of the first and the last: the tables are only counted where they could be too large.
     let sample = |order: &str| {
         let sql = format!(
@@ -195,10 +298,14 @@ fn idle_evidence(db: &Connection, most: u64) -> rusqlite::Result<bool> {
     if number("SELECT coalesce((SELECT max(rowid) FROM evidence) - (SELECT min(rowid) FROM evidence), 0)")?
         <= room
     {
-        return Ok(false);
+        return Ok(0);
     }
     let all = number("SELECT count(*) FROM evidence")?;
-    Ok(all > room && all - number("SELECT count(DISTINCT evidence_id) FROM alert_evidence")?.min(all) > room)
+    if all <= room {
+        return Ok(0);
+    }
+    let held = number("SELECT count(DISTINCT evidence_id) FROM alert_evidence")?;
+    Ok(all.saturating_sub(held).saturating_sub(room))
 }
 
 /// Forgets the profiles that were seen longest ago, some of those beyond so many.
@@ -249,8 +356,10 @@ const STEP: i64 = 10_000;
 const FINDINGS: i64 = 500;
 /// of as many that are looked at.
 const LOOKS: i64 = 5_000;
-/// The same when there must be room: those that alerts rest on may be the oldest.
-const LOOKS_FOR_ROOM: i64 = 50_000;
+/// The same when there must be room: those that alerts rest on may be the oldest. Some ten milliseconds, in which others write.
+const LOOKS_FOR_ROOM: i64 = 20_000;
+/// How often evidence that no alert rests on is counted.
+const COUNT_EVERY: i64 = 60_000_000;
 /// What an evidence takes with its part of the indexes, without texts,
 const EVIDENCE_BYTES: u64 = 450;
 /// and each flow that it names.

@@ -206,6 +206,7 @@ fn evidence_that_no_alert_needs_has_a_quarter_and_costs_no_flows() {
     )
     .expect("rows");
     // A million bytes hold some 2,200 of the 3,000 that nobody needs; they are not the oldest ones.
+    NOW.set(60_000_000);
     bench.sink.flush().expect("flush");
     assert_eq!(bench.count("evidence"), 8_500);
     for _ in 0..4 {
@@ -213,6 +214,41 @@ fn evidence_that_no_alert_needs_has_a_quarter_and_costs_no_flows() {
     }
     let counts = ["flows", "alerts", "alert_evidence", "evidence WHERE rowid <= 6000", "evidence"];
     assert_eq!(counts.map(|table| bench.count(table)), [100, 9_000, 6_000, 6_000, 8_000]);
+}
+
+#[test]
+fn evidence_that_no_alert_needs_keeps_to_its_quarter_however_many_before_it_alerts_need() {
+    const HELD: i64 = 55_000;
+    let mut bench = Bench::new(Keep { bytes: Some(16_000_000), ..Keep::default() });
+    let db = Connection::open(bench.sink.path()).expect("open");
+    db.execute_batch(&format!(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {HELD} + 12000)
+         INSERT INTO evidence (id, stored) SELECT n, 5 FROM n;
+         INSERT INTO alerts (id, created) VALUES ('a', 5);
+         INSERT INTO alert_evidence SELECT 'a', rowid, id FROM evidence WHERE rowid <= {HELD};"
+    ))
+    .expect("rows");
+    let idle = format!("evidence WHERE rowid > {HELD}");
+    // Four million bytes hold 8,888 of them. Looks at those that alerts need find nothing.
+    let mut left = Vec::new();
+    for _ in 0..12 {
+        bench.sink.flush().expect("flush");
+        left.push(bench.count(&idle));
+    }
+    left.dedup();
+    assert_eq!(left, [12_000, 11_500, 11_000, 10_500, 10_000, 9_500, 9_000, 8_500]);
+    // They are counted once a minute, and then at once.
+    db.execute_batch(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 600)
+         INSERT INTO evidence (id, stored) SELECT 'later' || n, 5 FROM n",
+    )
+    .expect("rows");
+    for (at, left) in [(59_000_000, 9_100), (60_000_000, 8_600), (60_000_001, 8_600)] {
+        NOW.set(at);
+        bench.sink.flush().expect("flush");
+        assert_eq!(bench.count(&idle), left, "at {at}");
+    }
+    assert_eq!(["evidence", "alert_evidence"].map(|table| bench.count(table)), [HELD + 8_600, HELD]);
 }
 
 #[test]
