@@ -232,7 +232,9 @@ impl Post {
         if lease.run != self.run {
             let is_later = self.fence > 0 && lease.beat > self.beat;
             let word = self.hear(now, lease);
-            if is_later && lease.fence > self.fence {
+            // Its place is taken: it stood still, or it was dead and is started anew.
+            let was_dead = self.fence == 0 && lease.over == self.id;
+            if (is_later || was_dead) && lease.fence > self.fence {
                 (self.fence, self.role, self.since) = (lease.fence, Role::Standby, now);
                 return Step::Yield;
             }

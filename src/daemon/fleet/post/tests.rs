@@ -289,6 +289,11 @@ fn who_finds_its_place_taken_by_its_copy_yields() {
     assert_eq!(scene.active(at(4_000)), Step::Twin);
     scene.active.rename("cc".into());
     assert_eq!(scene.active(at(4_250)), Step::Rest);
+    // It was dead meanwhile.
+    let mut active = Post::new("aa".into(), 3, Role::Active, 0);
+    assert_eq!(Scene::look(&mut scene.value, &mut active, at(4_500)), Step::Yield);
+    assert!(matches!(scene.standby(at(5_000)), Step::Write(_)));
+    assert_eq!(Scene::look(&mut scene.value, &mut active, at(5_000)), Step::Twin);
 }
 
 #[test]
