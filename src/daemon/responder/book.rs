@@ -217,6 +217,8 @@ impl Responder {
 
     /// Rids the book of some old blocks. Whether there is more to look at.
     pub(super) fn forget(&mut self) -> bool {
+        // What stands is not over for a clock that was set a moment ago.
+        self.follow_clocks();
         let (history, wall) = (Span(micros(self.policy.history.0)), (self.clocks.wall)());
         let steady = (self.clocks.steady)();
         let mut more = false;

@@ -87,7 +87,7 @@ impl Responder {
 
     /// The kernel's timeouts stand still while the machine sleeps, and the book's times are those of the wall: after a sleep the kernel is
     /// told again, after a step of the wall clock the book.
-    fn follow_clocks(&mut self) {
+    pub(super) fn follow_clocks(&mut self) {
         let now = Readings::of(&self.clocks);
         let before = std::mem::replace(&mut self.readings, now);
         let steady = now.steady.saturating_sub(before.steady);

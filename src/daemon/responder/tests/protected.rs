@@ -41,6 +41,35 @@ fn what_is_protected_by_now_is_not_restored_and_old_blocks_are_forgotten() {
 }
 
 #[test]
+fn what_stands_is_no_block_that_is_over_for_a_clock_that_is_set_ahead() {
+    let mut bench = bench(config::Firewall::default());
+    bench.alert("203.0.113.9", Proof::Unproven);
+    let over = NewBlock {
+        net: "203.0.113.11".parse().expect("net"),
+        reason: String::new(),
+        alert: None,
+        source: "alert".into(),
+        from: START - 2,
+        until: Some(START - 1),
+        unproven: true,
+        manner: "drop".into(),
+    };
+    let many = |book: &mut Blocks| (0..20_100).try_for_each(|_| book.insert(&over).map(drop));
+    bench.book().all(many).expect("insert");
+    let mut steps = 0;
+    while bench.responder.forget() {
+        steps += 1;
+    }
+    // More of them are over than are kept, and the clock is set half a year ahead.
+    bench.wall.fetch_add(180 * 86_400 * SECOND, Ordering::Relaxed);
+    while bench.responder.forget() {
+        steps += 1;
+    }
+    assert_eq!((bench.live(), steps), (vec!["203.0.113.9".to_owned()], 40));
+    assert_eq!(bench.book().latest(u32::MAX).expect("latest").len(), 20_001);
+}
+
+#[test]
 fn who_was_logged_in_lately_is_not_blocked_when_he_comes_back() {
     let mut bench = bench(config::Firewall::default());
     let mut protected = Protected::classes();
