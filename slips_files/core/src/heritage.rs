@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::alert::Alert;
 use crate::evidence::{Evidence, Proof};
 use crate::settings::Settings;
-use crate::time::{PacketTime, WindowId};
+use crate::time::{PacketTime, Span, WindowId, WindowWidth};
 
 /// Most attackers that are taken over, most evidence of one of them, most alerts of one, and most alerts that are told late.
 pub const MOST_ACCOUNTS: usize = 65_536;
@@ -38,28 +38,53 @@ pub struct HeritageOf {
     pub attacker: IpAddr,
     /// When.
     pub window: WindowId,
-    /// Weight that no alert had used.
-    pub sum: f64,
     /// How many alerts there were.
     pub alerts: u32,
     /// When the last of them was, and whether its source was proven.
     pub last: Option<(PacketTime, Proof)>,
-    /// All evidence, and whether an alert has named it.
+    /// All evidence, each with the attacker's sum after it, and whether an alert has named it.
     pub evidence: Vec<(Evidence, bool)>,
+}
+
+impl HeritageOf {
+    /// Weight that no alert had used, as the evidence since the last of them says: never what anybody may have written beside it.
+    pub(crate) fn sum(&self) -> f64 {
+        let since = self.last.map(|(at, _)| at);
+        let unused = self.evidence.iter().filter(|(of, _)| since.is_none_or(|at| of.last_seen > at));
+        unused.map(|(of, _)| of.accumulated).fold(0.0, f64::max)
+    }
+}
+
+/// When windows are open.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// How wide they are.
+    pub width: WindowWidth,
+    /// How long after its end one still takes what comes late.
+    pub lateness: Span,
+}
+
+impl Opening {
+    /// As the settings say.
+    pub const fn of(settings: &Settings) -> Self {
+        Self { width: settings.width, lateness: settings.lateness }
+    }
+
+    /// Whether this one is.
+    pub fn is_open(&self, window: WindowId, now: PacketTime) -> bool {
+        self.width.start_of(window) <= now && self.width.end_of(window) + self.lateness > now
+    }
 }
 
 impl Heritage {
     /// What of it is about windows that are open, at most so much.
     pub(crate) fn open<'a>(
         &'a self,
-        settings: &'a Settings,
+        settings: &Settings,
         now: PacketTime,
     ) -> impl Iterator<Item = &'a HeritageOf> {
-        let (now, width) = (self.at.max(now), settings.width);
-        let is_open = move |window: WindowId| {
-            width.start_of(window) <= now && width.end_of(window) + settings.lateness > now
-        };
-        self.accounts.iter().take(MOST_ACCOUNTS).filter(move |of| is_open(of.window))
+        let (now, opening) = (self.at.max(now), Opening::of(settings));
+        self.accounts.iter().take(MOST_ACCOUNTS).filter(move |of| opening.is_open(of.window, now))
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use redis::{Pipeline, RedisResult, Value, cmd};
 use slips_core::addr::LocalNets;
 use slips_core::event::Event;
-use slips_core::heritage::Heritage;
+use slips_core::heritage::{Heritage, Opening};
 use slips_core::time::PacketTime;
 use slips_store::redis::{
     Keys, Lease, Link, MEMORY, MOST_SHARED, MOST_VALUE, Member, Patience, Server, VERSION, Word,
@@ -26,6 +26,7 @@ use slips_store::{Stories, render};
 use slips_systemd::journal::Journal;
 
 use self::duty::Duty;
+use self::left::{Missed, Reader};
 pub use self::orders::Orders;
 use self::post::{Post, Role, Seen, Step};
 use self::sharing::Sharing;
@@ -78,6 +79,7 @@ pub struct Routers {
     secret: Option<String>,
     keys: Keys,
     ttl: u64,
+    opening: Opening,
     post: Post,
     /// Where it is written who this daemon is.
     identity: PathBuf,
@@ -152,6 +154,7 @@ pub fn build(config: &Config, ways: Ways, mut journal: Journal) -> Option<Router
         secret,
         keys: Keys::new(redis.prefix(), redis.router()),
         ttl: redis.ttl.0.as_secs(),
+        opening: Opening::of(&config.engine(&[])),
         post: Post::new(id, run, role, wall),
         identity: path,
         ways,
@@ -394,13 +397,13 @@ impl Routers {
     /// This daemon is the one that acts now. Blocks come first: to act with less than all of the evidence is better than later.
     fn take_place(&mut self, fence: u64) {
         let began = (self.clocks.steady)();
-        let mut unread = 0;
+        let mut missed = Missed::default();
         let (mut trouble, mut became) = (String::new(), (0, 0));
-        let secret = self.secret.as_deref();
-        let blocks = self.link.as_mut().map(|link| left::blocks(link, &self.keys, secret));
+        let (of, clock) = ((&self.keys, self.secret.as_deref()), &*self.clocks.steady);
+        let blocks = self.link.as_mut().map(|link| Reader::new(link, of, clock).blocks());
         let blocks = match blocks {
             Some(Ok((blocks, wrong))) => {
-                unread += wrong;
+                missed += wrong;
                 blocks
             }
             Some(Err(error)) => {
@@ -416,11 +419,12 @@ impl Routers {
         let held = (self.clocks.steady)().saturating_sub(began);
         let at = PacketTime((self.clocks.wall)());
         let kept = self.ways.duty.kept();
-        let from = (&self.keys, self.secret.as_deref());
-        let heritage = self.link.as_mut().map(|link| left::heritage(link, from, &kept, at));
+        let (of, clock) = ((&self.keys, self.secret.as_deref()), &*self.clocks.steady);
+        let read = |link| Reader::new(link, of, clock).heritage(&kept, (at, self.opening));
+        let heritage = self.link.as_mut().map(read);
         let heritage = match heritage {
             Some(Ok((heritage, wrong))) => {
-                unread += wrong;
+                missed += wrong;
                 heritage
             }
             other => {
@@ -441,7 +445,7 @@ impl Routers {
             held.as_millis(),
             became.1,
             took.as_millis(),
-            if unread > 0 { format!(", {unread} values that make no sense") } else { String::new() },
+            missed.text(),
         );
         self.journal.send(&entries::takes_place(fence, &text));
     }

@@ -1,9 +1,10 @@
 //! The mirror of one router read back: what its standby takes over. What is not as we write it is left out and counted.
 //!
-//! With a secret that is all that is not sealed by it. Without one whoever writes Redis may have written it, so nothing of it is proven.
+//! With a secret that is all that is not sealed by it for the very key and field under which it lies. Without one whoever writes Redis may have written it, so nothing of it is proven.
 
 use std::net::IpAddr;
 
+use slips_core::addr::Net;
 use slips_core::alert::AlertId;
 use slips_core::evidence::{
     Again, Confidence, Entity, Evidence, EvidenceId, EvidenceKind, Finding, MAX_UIDS, Proof, ThreatLevel,
@@ -12,8 +13,9 @@ use slips_core::flow::{MacAddr, Proto, Uid};
 use slips_core::time::{PacketTime, WindowId};
 
 use super::VERSION;
+use super::keys::{Keys, profile_window};
 use super::message::{AlertTold, BlockTold, EvidenceTold, Party};
-use super::mirror::{ALERT, BLOCK, EVIDENCE};
+use super::mirror::{ALERT, BLOCK, EVIDENCE, place};
 use super::signature::is_sealed;
 use crate::render::from_iso;
 
@@ -23,8 +25,13 @@ const MOST_TEXT: usize = 2048;
 /// Of `profile_192.0.2.1_timewindow7` the address and the window.
 pub fn of_profile_window(key: &str) -> Option<(IpAddr, WindowId)> {
     let (addr, window) = key.strip_prefix("profile_")?.split_once("_timewindow")?;
-    Some((addr.parse().ok()?, WindowId(window.parse().ok()?)))
+    let (addr, window) = (addr.parse().ok()?, WindowId(window.parse().ok()?));
+    // Each has one name: under others the same could be told many times.
+    (profile_window(addr, window) == key).then_some((addr, window))
 }
+
+/// Whose mirror is read, and by which secret it is sealed.
+pub type Of<'a> = (&'a Keys, Option<&'a str>);
 
 /// What matters of an alert that another one told.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,16 +46,32 @@ pub struct AlertLeft {
     pub evidence: Vec<EvidenceId>,
 }
 
-/// Whether somebody of ours wrote it, as far as that can be known.
+/// Whether somebody of ours wrote it there, as far as that can be known.
 fn is_ours(secret: Option<&str>, what: &str, text: &[u8]) -> bool {
     secret.is_none_or(|secret| std::str::from_utf8(text).is_ok_and(|text| is_sealed(secret, what, text)))
 }
 
-/// Reads an alert.
-pub fn alert(text: &[u8], secret: Option<&str>) -> Option<AlertLeft> {
-    is_ours(secret, ALERT, text).then_some(())?;
+/// Whether this is an identity as we write it.
+fn is_id(id: &str) -> bool {
+    from_uuid(id).is_some_and(|number| AlertId(number).to_string() == id)
+}
+
+/// Reads the alert of this identity, if it is about this attacker in this window.
+pub fn alert(
+    text: &[u8],
+    (keys, secret): Of<'_>,
+    id: &str,
+    (attacker, window): (IpAddr, WindowId),
+) -> Option<AlertLeft> {
+    let is_there = is_id(id) && is_ours(secret, &place(ALERT, &keys.alert_named(id), ""), text);
+    is_there.then_some(())?;
     let told: AlertTold = serde_json::from_slice(text).ok()?;
-    (told.version == VERSION).then_some(())?;
+    let is_it = told.version == VERSION
+        && told.router == keys.router().as_str()
+        && told.id == id
+        && told.profile.ip == attacker.to_string()
+        && told.timewindow.number == window.0;
+    is_it.then_some(())?;
     Some(AlertLeft {
         at: from_iso(&told.last_flow_datetime)?,
         proof: proof(told.proven && secret.is_some()),
@@ -57,11 +80,19 @@ pub fn alert(text: &[u8], secret: Option<&str>) -> Option<AlertLeft> {
     })
 }
 
-/// Reads an evidence against this attacker in this window.
-pub fn evidence(text: &[u8], attacker: IpAddr, window: WindowId, secret: Option<&str>) -> Option<Evidence> {
-    is_ours(secret, EVIDENCE, text).then_some(())?;
+/// Reads the evidence of this identity against this attacker in this window.
+pub fn evidence(
+    text: &[u8],
+    (keys, secret): Of<'_>,
+    id: &str,
+    (attacker, window): (IpAddr, WindowId),
+) -> Option<Evidence> {
+    let is_there = is_id(id) && is_ours(secret, &place(EVIDENCE, &keys.evidence(attacker, window), id), text);
+    is_there.then_some(())?;
     let told: EvidenceTold = serde_json::from_slice(text).ok()?;
     let is_his = told.version == VERSION
+        && told.router == keys.router().as_str()
+        && told.id == id
         && told.timewindow.number == window.0
         && entity(&told.attacker)? == Entity::Ip(attacker);
     if !is_his || told.description.len() > MOST_TEXT {
@@ -97,7 +128,7 @@ pub fn evidence(text: &[u8], attacker: IpAddr, window: WindowId, secret: Option<
         finding,
         last_seen: from_iso(&told.last_seen)?,
         count: u32::try_from(told.count.max(1)).ok()?,
-        accumulated: 0.0,
+        accumulated: Some(told.accumulated_threat_level).filter(|sum| sum.is_finite() && *sum >= 0.0)?,
         proven: 0.0,
         revision: 0,
     })
@@ -120,13 +151,15 @@ pub struct BlockLeft {
     pub until: Option<i64>,
 }
 
-/// Reads a block of this network.
-pub fn block(text: &[u8], net: &str, secret: Option<&str>) -> Option<BlockLeft> {
-    is_ours(secret, BLOCK, text).then_some(())?;
+/// Reads the block of this network.
+pub fn block(text: &[u8], (keys, secret): Of<'_>, net: Net) -> Option<BlockLeft> {
+    is_ours(secret, &place(BLOCK, &keys.block(net), ""), text).then_some(())?;
     let told: BlockTold = serde_json::from_slice(text).ok()?;
-    if told.version != VERSION || told.ip != net || !told.block {
-        return None;
-    }
+    let is_it = told.version == VERSION
+        && told.router == keys.router().as_str()
+        && told.ip == net.to_string()
+        && told.block;
+    is_it.then_some(())?;
     let short = |text: String, most| -> String {
         text.chars().filter(|letter| !letter.is_control()).take(most).collect()
     };
@@ -209,63 +242,142 @@ mod tests {
             finding,
             last_seen,
             count: 4,
-            accumulated: 0.0,
+            accumulated: 2.5,
             proven: 0.0,
             revision: 0,
         }
     }
 
     const SECRET: Option<&str> = Some("0123456789abcdef");
+    const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 8));
 
-    fn sealed(what: &str, json: &str) -> String {
-        seal(SECRET.expect("one"), what, json)
+    fn keys(router: &str) -> Keys {
+        Keys::new(Word::default(), Word::new(router).expect("a word"))
+    }
+
+    fn sealed(what: &str, key: &str, field: &str, json: &str) -> String {
+        seal(SECRET.expect("one"), &place(what, key, field), json)
+    }
+
+    /// An evidence as it lies in the mirror of `a`, without and with its seal.
+    fn told(found: &Evidence) -> (String, String) {
+        let router = Word::new("a").expect("a word");
+        let text = json(&EvidenceTold::new(found, &router, WindowWidth::HOUR));
+        let key = keys("a").evidence(ATTACKER, found.finding.window);
+        let sealed = sealed(EVIDENCE, &key, &found.id.to_string(), &text);
+        (text, sealed)
     }
 
     #[test]
     fn an_evidence_comes_back_as_it_was() {
-        let (found, router) = (found(), Word::default());
-        let (attacker, window) = (IpAddr::from([203, 0, 113, 9]), found.finding.window);
-        let text = json(&EvidenceTold::new(&found, &router, WindowWidth::HOUR));
-        let read = |text: &str, attacker, window, secret| evidence(text.as_bytes(), attacker, window, secret);
-        assert_eq!(read(&sealed(EVIDENCE, &text), attacker, window, SECRET), Some(found.clone()));
-        assert_eq!(read(&sealed(EVIDENCE, &text), IpAddr::from([203, 0, 113, 8]), window, SECRET), None);
-        assert_eq!(read(&sealed(EVIDENCE, &text), attacker, WindowId(0), SECRET), None);
+        let found = found();
+        let (id, window, keys) = (found.id.to_string(), found.finding.window, keys("a"));
+        let (text, sealed) = told(&found);
+        let read = |text: &str, attacker, window, secret| {
+            evidence(text.as_bytes(), (&keys, secret), &id, (attacker, window))
+        };
+        assert_eq!(read(&sealed, ATTACKER, window, SECRET), Some(found.clone()));
+        for secret in [SECRET, None] {
+            assert_eq!(read(&sealed, OTHER, window, secret), None);
+            assert_eq!(read(&sealed, ATTACKER, WindowId(0), secret), None);
+        }
         for (from, to) in [
             ("PASSWORD_GUESSING", "NONE"),
             ("\"high\"", "\"worst\""),
             ("\"version\":1", "\"version\":9"),
             ("\"count\":4", "\"count\":99999999999"),
             ("1970-01-01T02:00:00.000005Z", "now"),
+            ("\"accumulated_threat_level\":2.5", "\"accumulated_threat_level\":-1.0"),
         ] {
             let wrong = text.replacen(from, to, 1);
             assert_ne!(wrong, text, "{from}");
-            assert_eq!(read(&wrong, attacker, window, None), None, "{to}");
+            assert_eq!(read(&wrong, ATTACKER, window, None), None, "{to}");
         }
     }
 
     #[test]
     fn what_another_one_wrote_is_not_believed_and_without_a_secret_nothing_is_proven() {
-        let (found, router) = (found(), Word::default());
-        let (attacker, window) = (IpAddr::from([203, 0, 113, 9]), found.finding.window);
-        let text = json(&EvidenceTold::new(&found, &router, WindowWidth::HOUR));
-        let read = |text: &str, secret| evidence(text.as_bytes(), attacker, window, secret);
+        let found = found();
+        let (id, whom, keys) = (found.id.to_string(), (ATTACKER, found.finding.window), keys("a"));
+        let (text, sealed_text) = told(&found);
+        let read = |text: &str, secret| evidence(text.as_bytes(), (&keys, secret), &id, whom);
         assert_eq!(read(&text, SECRET), None, "unsigned");
-        assert_eq!(read(&sealed(ALERT, &text), SECRET), None, "signed as something else");
-        assert_eq!(read(&sealed(EVIDENCE, &text).replace("0.75", "0.95"), SECRET), None, "changed");
+        let as_alert = sealed(ALERT, &keys.evidence(whom.0, whom.1), &id, &text);
+        assert_eq!(read(&as_alert, SECRET), None, "signed as something else");
+        assert_eq!(read(&sealed_text.replace("0.75", "0.95"), SECRET), None, "changed");
         assert_eq!(read(&text, None).map(|found| found.finding.proof), Some(Proof::Unproven));
     }
 
     #[test]
-    fn names_of_profile_and_window_are_taken_apart() {
+    fn what_lies_elsewhere_than_where_it_was_sealed_is_not_believed() {
+        let found = found();
+        let (id, whom) = (found.id.to_string(), (ATTACKER, found.finding.window));
+        let (_, text) = told(&found);
+        let (ours, theirs) = (keys("a"), keys("b"));
+        assert!(evidence(text.as_bytes(), (&ours, SECRET), &id, whom).is_some());
+        let capitals = id.to_uppercase();
+        for (keys, id) in
+            [(&ours, "00000000-0000-0000-0000-000000000000"), (&ours, &capitals), (&theirs, &id)]
+        {
+            for secret in [SECRET, None] {
+                assert_eq!(evidence(text.as_bytes(), (keys, secret), id, whom), None, "{id}");
+            }
+        }
+        // An alert of one attacker is none of another, whoever's field names it.
+        let at = PacketTime::from_secs_micros(7200, 5);
+        let made = |id: &str| AlertTold {
+            version: VERSION,
+            router: "a".into(),
+            id: id.into(),
+            profile: super::super::OfProfile { ip: ATTACKER.to_string() },
+            timewindow: super::super::TimeWindow {
+                number: whom.1.0,
+                start_time: String::new(),
+                end_time: String::new(),
+            },
+            accumulated_threat_level: 1.0,
+            correl_id: vec![id.into()],
+            last_flow_datetime: crate::render::iso(at),
+            threat_level: "critical".into(),
+            confidence: 1.0,
+            cause: "critical".into(),
+            proven: true,
+            in_conversation: false,
+            attacker_is_local: false,
+            last_evidence: None,
+        };
+        let text = sealed(ALERT, &ours.alert_named(&id), "", &json(&made(&id)));
+        let read = |keys, secret, id: &str, whom| alert(text.as_bytes(), (keys, secret), id, whom);
+        assert_eq!(read(&ours, SECRET, &id, whom).map(|left| left.at), Some(at));
+        for secret in [SECRET, None] {
+            assert_eq!(read(&ours, secret, &id, (OTHER, whom.1)), None, "another attacker");
+            assert_eq!(read(&ours, secret, &id, (whom.0, WindowId(0))), None, "another window");
+            assert_eq!(read(&ours, secret, &capitals, whom), None, "another name");
+            assert_eq!(read(&theirs, secret, &id, whom), None, "another router");
+        }
+    }
+
+    #[test]
+    fn names_of_profile_and_window_are_taken_apart_and_each_has_one() {
         let addr: IpAddr = "2001:db8::1".parse().expect("an address");
         assert_eq!(of_profile_window("profile_2001:db8::1_timewindow-7"), Some((addr, WindowId(-7))));
-        for text in ["", "profile_", "profile_x_timewindow1", "profile_192.0.2.1_timewindow", "192.0.2.1"] {
+        for text in [
+            "",
+            "profile_",
+            "profile_x_timewindow1",
+            "profile_192.0.2.1_timewindow",
+            "192.0.2.1",
+            "profile_192.0.2.1_timewindow+7",
+            "profile_192.0.2.1_timewindow007",
+            "profile_2001:db8:0::1_timewindow7",
+        ] {
             assert_eq!(of_profile_window(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_block_comes_back_and_one_of_another_network_does_not() {
+    fn a_block_comes_back_and_one_of_another_network_or_router_does_not() {
         let told = BlockTold {
             version: VERSION,
             router: "a".into(),
@@ -279,24 +391,34 @@ mod tests {
             from: "2026-01-02T10:00:00.000000Z".into(),
             until: Some("2026-01-02T11:00:00.000000Z".into()),
         };
-        let text = sealed(BLOCK, &json(&told));
-        let left = block(text.as_bytes(), "203.0.113.9", SECRET).expect("read");
+        let net = Net::host(ATTACKER);
+        let (ours, theirs) = (keys("a"), keys("b"));
+        let text = sealed(BLOCK, &ours.block(net), "", &json(&told));
+        let left = block(text.as_bytes(), (&ours, SECRET), net).expect("read");
         assert_eq!((left.alert, left.source.as_str()), (Some(AlertId(9)), "alert"));
         assert_eq!(left.until.map(|until| crate::render::iso(PacketTime(until))), told.until);
-        assert_eq!(block(text.as_bytes(), "203.0.113.8", SECRET), None);
-        assert_eq!(block(json(&told).as_bytes(), "203.0.113.9", SECRET), None);
-        assert_eq!(block(json(&told).as_bytes(), "203.0.113.9", None).map(|left| left.unproven), Some(true));
+        for secret in [SECRET, None] {
+            assert_eq!(block(text.as_bytes(), (&ours, secret), Net::host(OTHER)), None);
+            assert_eq!(block(text.as_bytes(), (&theirs, secret), net), None);
+        }
+        // As the other router's, and brought here.
+        let brought = sealed(BLOCK, &theirs.block(net), "", &json(&told));
+        assert_eq!(block(brought.as_bytes(), (&ours, SECRET), net), None);
+        assert_eq!(block(json(&told).as_bytes(), (&ours, SECRET), net), None);
+        let unproven = block(json(&told).as_bytes(), (&ours, None), net).map(|left| left.unproven);
+        assert_eq!(unproven, Some(true));
         assert!(!left.unproven);
-        assert_eq!(block(b"{}", "203.0.113.9", None), None);
+        assert_eq!(block(b"{}", (&ours, None), net), None);
     }
 
     proptest::proptest! {
         #[test]
         fn no_text_at_all_does_harm(text in "\\PC*|[{}\":,a-z0-9]{0,200}") {
-            let addr = IpAddr::from([0, 0, 0, 0]);
+            let (addr, keys) = (IpAddr::from([0, 0, 0, 0]), keys("a"));
             for secret in [SECRET, None] {
-                let _ = evidence(text.as_bytes(), addr, WindowId(0), secret);
-                let _ = (alert(text.as_bytes(), secret), block(text.as_bytes(), "::", secret));
+                let (of, whom) = ((&keys, secret), (addr, WindowId(0)));
+                let _ = (evidence(text.as_bytes(), of, &text, whom), alert(text.as_bytes(), of, &text, whom));
+                let _ = block(text.as_bytes(), of, Net::host(addr));
             }
             let _ = (of_profile_window(&text), from_uuid(&text));
         }

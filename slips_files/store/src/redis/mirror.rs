@@ -51,6 +51,11 @@ pub(super) const EVIDENCE: &str = "mirrored evidence";
 pub(super) const ALERT: &str = "mirrored alert";
 pub(super) const BLOCK: &str = "mirrored block";
 
+/// For which place something is sealed, so that nowhere else it is believed: what it is, under which key and in which field of it.
+pub(super) fn place(what: &str, key: &str, field: &str) -> String {
+    format!("{what}\n{key}\n{field}")
+}
+
 /// Members of a set, and fields of a hash, that are written at once.
 const TOGETHER: usize = 128;
 
@@ -178,7 +183,7 @@ impl Mirror {
             hset.arg(&key);
             for evidence in some {
                 let told = EvidenceTold::new(evidence, self.router(), self.settings.width);
-                hset.arg(&told.id).arg(self.sealed(EVIDENCE, json(&told)));
+                hset.arg(&told.id).arg(self.sealed(EVIDENCE, &key, &told.id, json(&told)));
                 self.touch(told.id);
             }
             self.keep(&key, [hset], out);
@@ -193,10 +198,10 @@ impl Mirror {
         out.push(publish(Channel::Alert, &json(&told)));
     }
 
-    /// As it is kept for who stands by: with a secret nobody else can have written it.
-    fn sealed(&self, what: &str, json: String) -> String {
+    /// As it is kept there for who stands by: with a secret nobody else can have written it, nor brought it there.
+    fn sealed(&self, what: &str, key: &str, field: &str, json: String) -> String {
         match &self.settings.secret {
-            Some(secret) => seal(secret, what, &json),
+            Some(secret) => seal(secret, &place(what, key, field), &json),
             None => json,
         }
     }
@@ -204,11 +209,11 @@ impl Mirror {
     /// An evidence as it stands, wherever that is known from.
     pub(super) fn put_evidence(&self, told: &EvidenceTold, attacker: Option<IpAddr>, out: &mut Vec<Cmd>) {
         let window = WindowId(told.timewindow.number);
-        let text = self.sealed(EVIDENCE, json(told));
         let key = match attacker {
             Some(attacker) => self.keys().evidence(attacker, window),
             None => self.keys().evidence_of_none(window),
         };
+        let text = self.sealed(EVIDENCE, &key, &told.id, json(told));
         self.keep(&key, [hset(&key, &told.id, &text)], out);
         if let Some(attacker) = attacker {
             self.put_window(attacker, window, None, out);
@@ -240,7 +245,8 @@ impl Mirror {
     /// An alert, wherever it is known from.
     pub(super) fn put_alert(&self, told: &AlertTold, at: PacketTime, out: &mut Vec<Cmd>) {
         let (alerts, alert) = (self.keys().alerts(), self.keys().alert_named(&told.id));
-        self.put(alert, &self.sealed(ALERT, json(told)), out);
+        let text = self.sealed(ALERT, &alert, "", json(told));
+        self.put(alert, &text, out);
         self.keep(&alerts, [zadd(&alerts, seconds(at), &told.id)], out);
         if let Ok(attacker) = told.profile.ip.parse() {
             self.put_window(attacker, WindowId(told.timewindow.number), Some((&told.id, at)), out);

@@ -42,7 +42,8 @@ impl Judge {
             let stands = &held.evidence.finding;
             self.room.put(of.window, theirs.id, stands.level, stands.proof, local);
             let account = book.accounts.entry(of.attacker).or_insert_with(|| Account {
-                // Nothing is known of his conversations.
+                // Nothing is known of his conversations, until something of him is seen here.
+                in_conversation: true,
                 near_conversation: true,
                 is_local: local,
                 ..Account::default()
@@ -62,7 +63,7 @@ impl Judge {
         let account = self.books.get_mut(&of.window).and_then(|book| book.accounts.get_mut(&of.attacker));
         if let Some(account) = account {
             // Evidence that went on after an alert weighs more than is told of it one by one, but never more than all of it.
-            account.sum = account.sum.max(of.sum.min(most));
+            account.sum = account.sum.max(of.sum().min(most));
             account.alerts = account.alerts.max(of.alerts.min(MOST_ALERTS));
             account.last = account.last.max(of.last);
         }

@@ -23,7 +23,6 @@ fn left_by(records: &[Record], at: i64) -> Heritage {
             of.push(HeritageOf {
                 attacker,
                 window,
-                sum: 0.0,
                 alerts: his.clone().count() as u32,
                 last: his.next_back().map(|alert| (alert.at, alert.proof)),
                 evidence: Vec::new(),
@@ -32,7 +31,6 @@ fn left_by(records: &[Record], at: i64) -> Heritage {
         });
         of[place].evidence.retain(|(known, _): &(Evidence, bool)| known.id != evidence.id);
         of[place].evidence.push(((**evidence).clone(), named));
-        of[place].sum = if told.is_empty() { evidence.accumulated } else { 0.0 };
     }
     Heritage { at: PacketTime::from_secs_micros(at, 0), accounts: of, ..Heritage::default() }
 }
@@ -116,7 +114,9 @@ fn nothing_is_taken_over_of_other_times_or_beyond_what_its_evidence_weighs() {
     inherits(&mut other, Heritage { at: PacketTime::from_secs_micros(20_000, 0), ..left.clone() });
     assert_eq!(other.stats().evidence, 0);
     let mut forged = left;
-    forged.accounts[0].sum = 1e9;
+    for (evidence, _) in &mut forged.accounts[0].evidence {
+        evidence.accumulated = 1e9;
+    }
     inherits(&mut other, forged);
     assert_eq!(other.stats().evidence, 5);
     assert_eq!(alerts(&mut other, halves(5, 10)).len(), 0);
@@ -124,10 +124,25 @@ fn nothing_is_taken_over_of_other_times_or_beyond_what_its_evidence_weighs() {
     nothing.accounts.push(HeritageOf {
         attacker: STRANGER,
         window: WindowId(i64::MAX),
-        sum: f64::NAN,
         alerts: u32::MAX,
         last: None,
         evidence: Vec::new(),
     });
     inherits(&mut other, nothing);
+}
+
+#[test]
+fn what_an_alert_has_used_makes_no_second_one() {
+    let mut one = Engine::new(&Settings::default(), &parrot);
+    let mut told = feed(&mut one, halves(0, 30));
+    let last = told.iter().rposition(|record| matches!(record, Record::Alert(_))).expect("an alert");
+    told.truncate(last + 1);
+    let mut left = left_by(&told, 1030);
+    let alert = left.accounts[0].last.expect("an alert").0;
+    left.accounts[0].evidence.retain(|(of, _)| of.last_seen <= alert);
+    assert!(left.accounts[0].evidence.iter().any(|(of, _)| of.accumulated > 0.0));
+    let mut other = Engine::new(&Settings::default(), &parrot);
+    inherits(&mut other, left);
+    // Long after, one more of many: by itself it is nothing.
+    assert_eq!(alerts(&mut other, vec![says(1400, STRANGER, "high proven 99")]).len(), 0);
 }

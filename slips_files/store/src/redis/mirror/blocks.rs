@@ -99,7 +99,7 @@ impl Mirror {
         let until = until(block.asked.until);
         // One without an end lives as long as other keys, and is set anew before that.
         let left = u64::try_from(until.saturating_sub(now) / 1_000_000).unwrap_or(0).saturating_add(1);
-        let told = self.sealed(BLOCK, json(&BlockTold::new(block, self.router())));
+        let told = self.sealed(BLOCK, &key, "", json(&BlockTold::new(block, self.router())));
         out.push(set(&key, &told, left.min(self.settings.ttl.max(1))));
         self.keep(&all, [zadd(&all, seconds(PacketTime(until)), &block.asked.net.to_string())], out);
     }
