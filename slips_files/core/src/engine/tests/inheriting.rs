@@ -146,3 +146,26 @@ fn what_an_alert_has_used_makes_no_second_one() {
     // Long after, one more of many: by itself it is nothing.
     assert_eq!(alerts(&mut other, vec![says(1400, STRANGER, "high proven 99")]).len(), 0);
 }
+
+#[test]
+fn of_whom_only_the_other_one_knows_it_is_not_said_that_nobody_talks_with_him() {
+    for (inherited, expected) in [(false, false), (true, true)] {
+        let (mut one, mut other) =
+            (Engine::new(&Settings::default(), &parrot), Engine::new(&Settings::default(), &parrot));
+        let left = feed(&mut one, halves(0, 3));
+        feed(&mut other, vec![flow(1000, 1, 2)]);
+        if inherited {
+            inherits(&mut other, left_by(&left, 1012));
+        }
+        // What a module says that cannot be forged in its name, but may be about a forged sender.
+        let finding = Finding {
+            level: ThreatLevel::Critical,
+            confidence: Confidence::new(1.0),
+            proof: Proof::Unproven,
+            ..Finding::new(EvidenceKind::PasswordGuessing, STRANGER, WindowId(0), PacketTime(0))
+        };
+        let report = Report { finding, src: Some(STRANGER), dst: None };
+        let told = alerts(&mut other, vec![Event::Told(Box::new(report))]);
+        assert_eq!(told.iter().map(|alert| alert.in_conversation).collect::<Vec<_>>(), [expected]);
+    }
+}
