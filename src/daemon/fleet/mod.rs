@@ -413,8 +413,9 @@ impl Routers {
             None => Vec::new(),
         };
         let (done, waits) = sync_channel(1);
-        if self.ways.orders.give(Order::TakePlace { blocks, done }) {
-            became = waits.recv_timeout(HELD).unwrap_or_default();
+        match self.ways.orders.give(Order::TakePlace { blocks, done }) {
+            true => became = waits.recv_timeout(HELD).unwrap_or_default(),
+            false => trouble.push_str("; the responder is busy, and blocks as soon as it is not"),
         }
         let held = (self.clocks.steady)().saturating_sub(began);
         let at = PacketTime((self.clocks.wall)());
