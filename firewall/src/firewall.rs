@@ -11,7 +11,7 @@ use slips_core::flow::MacAddr;
 
 use crate::nft::PROBE;
 use crate::policy::subnet;
-use crate::protected::{machine_of, plain};
+use crate::protected::machine_of;
 use crate::{
     Backend, Block, BlockRequest, Change, Count, Counters, Crowd, Crowded, DryRun, Ended, Error, Health,
     NftOptions, Nftables, Origin, Pending, Policy, Protected, Refusal, SelfTest, Watched, is_single,
@@ -285,7 +285,7 @@ impl Firewall {
     /// transaction: for who keeps a book of what is blocked and need not be told what is. To let in a wide network lets all of it in; what
     /// else of it is to stay blocked must be asked for again. Returns an outcome for each request, blocked or refused.
     pub fn exchange(&mut self, let_in: &[Net], requests: Vec<BlockRequest>) -> Result<Vec<Outcome>, Error> {
-        let mut changes: Vec<Change> = let_in.iter().map(|net| Change::Unblock(plain(*net))).collect();
+        let mut changes: Vec<Change> = let_in.iter().map(|net| Change::Unblock(net.plain())).collect();
         let outcomes = self.plan(requests, &mut changes);
         if !changes.is_empty() {
             self.apply(&changes)?;
@@ -296,7 +296,7 @@ impl Firewall {
     /// Lets a network in again; whether some of it was blocked. A single address is let in also when it is blocked as part of a network,
     /// with IPv6 its /64 too, since it was blocked with it; a network with all blocks in it.
     pub fn unblock(&mut self, net: Net) -> Result<bool, Error> {
-        let net = plain(net);
+        let net = net.plain();
         let mut nets: Vec<Net> = std::iter::once(net).chain(subnet(net)).collect();
         let mut was_blocked = false;
         for net in &nets {
@@ -336,7 +336,7 @@ impl Firewall {
 
     /// How long all of a network stays blocked: by its own block, by a wider one, and a single IPv6 address with its /64.
     pub fn left(&mut self, net: Net) -> Result<Option<Duration>, Error> {
-        let net = plain(net);
+        let net = net.plain();
         let subnet = subnet(net).map(|net| self.ask(|backend| backend.left(&[net]))).transpose()?;
         let own = self.ask(|backend| backend.cover(net))?;
         Ok(own.max(subnet.and_then(|left| left.into_iter().flatten().max())))
@@ -398,7 +398,7 @@ impl Firewall {
     /// What was dropped of a single network since this was asked first: from then on it has a counter of its own. `None` when it has no
     /// block of its own.
     pub fn count(&mut self, net: Net) -> Result<Option<Count>, Error> {
-        let net = plain(net);
+        let net = net.plain();
         let mut counted = None;
         for net in std::iter::once(net).chain(subnet(net)).filter(|net| is_single(*net)) {
             counted = counted.or(self.ask(|backend| backend.count(net))?);

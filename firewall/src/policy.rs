@@ -6,7 +6,6 @@ use std::time::Duration;
 use slips_core::addr::Net;
 
 use crate::block::Tag;
-use crate::protected::plain;
 use crate::ranges::{self, Family, Range};
 use crate::{BlockRequest, Protected, Why};
 
@@ -61,7 +60,7 @@ impl fmt::Display for Refusal {
 impl Policy {
     /// The network to be blocked for a request, and for how long.
     pub fn judge(&self, protected: &Protected, request: &BlockRequest) -> Result<(Net, Duration), Refusal> {
-        let net = plain(request.net);
+        let net = request.net.plain();
         let for_ = request.for_;
         let widest = if net.addr().is_ipv4() { self.widest_v4 } else { self.widest_v6 };
         if let Some((net, why)) = protected.check(net) {
@@ -123,7 +122,7 @@ fn jitter(net: Net, repeats: u32) -> u32 {
 /// What stays blocked of a network when [`Firewall::unblock`](crate::Firewall::unblock) lets a part of it in: nothing, when the part is all
 /// of it.
 pub fn rest(held: Net, let_in: Net) -> Vec<Net> {
-    let (held, let_in) = (plain(held), plain(let_in));
+    let (held, let_in) = (held.plain(), let_in.plain());
     // A single IPv6 address is let in with its 64 bits, where these were blocked.
     let let_in = subnet(let_in).filter(|_| held.prefix() <= 64).unwrap_or(let_in);
     if !held.overlaps(let_in) {

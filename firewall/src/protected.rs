@@ -105,7 +105,7 @@ impl Protected {
 
     /// Protects one more network. Of two reasons for the same network the first stays.
     pub fn add(&mut self, net: Net, why: Why) {
-        let net = plain(net);
+        let net = net.plain();
         self.lengths.insert((net.addr().is_ipv6(), net.prefix()));
         self.nets.entry(net).or_insert(why);
     }
@@ -125,7 +125,7 @@ impl Protected {
 
     /// The protected network that shares an address with `net`, the most telling first: an own address before a class.
     pub fn check(&self, net: Net) -> Option<(Net, Why)> {
-        let net = plain(net);
+        let net = net.plain();
         // Those in it lie behind one another in the order of addresses; of those around it there is one of each length at most. An allow
         // list may be long, and a million blocks are each compared with it.
         let inside = self.nets.range(net..).take_while(|(held, _)| net.contains(held.addr()));
@@ -148,7 +148,7 @@ impl Protected {
 
     /// Whether exactly this network is named.
     pub fn names(&self, net: Net) -> bool {
-        self.nets.contains_key(&plain(net))
+        self.nets.contains_key(&net.plain())
     }
 
     /// All protected networks with their reasons.
@@ -185,17 +185,6 @@ pub(crate) fn machine_of(
 
 /// More IPv4 addresses than one machine has.
 const ONE_MACHINE: usize = 3;
-
-/// A network of IPv4 addresses written as IPv6 (`::ffff:192.0.2.7`) is the network of IPv4.
-pub(crate) fn plain(net: Net) -> Net {
-    match (net.addr(), net.prefix()) {
-        (IpAddr::V6(v6), prefix @ 96..) => {
-            let v4 = v6.to_ipv4_mapped().and_then(|v4| Net::new(IpAddr::V4(v4), prefix - 96));
-            v4.unwrap_or(net)
-        }
-        _ => net,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -91,6 +91,18 @@ impl Net {
         }
     }
 
+    /// A network of IPv4 addresses that is written as IPv6 (`::ffff:192.0.2.0/120`) as the network of IPv4 that it is: whoever judges by
+    /// family or width sees how wide it is.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        match (self.addr, self.prefix) {
+            (IpAddr::V6(v6), prefix @ 96..) => {
+                v6.to_ipv4_mapped().and_then(|v4| Self::new(IpAddr::V4(v4), prefix - 96)).unwrap_or(self)
+            }
+            _ => self,
+        }
+    }
+
     /// Whether `addr` lies in this network (families never mix).
     pub fn contains(self, addr: IpAddr) -> bool {
         Self::new(addr, self.prefix).is_some_and(|net| net == self)
@@ -130,7 +142,7 @@ impl FromStr for Net {
         let parsed = match text.split_once('/') {
             None => text.parse().ok().map(|addr: IpAddr| Self::host(canonical(addr))),
             Some((addr, prefix)) => match (addr.parse(), prefix.parse()) {
-                (Ok(addr), Ok(prefix)) => Self::new(addr, prefix),
+                (Ok(addr), Ok(prefix)) => Self::new(addr, prefix).map(Self::plain),
                 _ => None,
             },
         };
@@ -200,6 +212,10 @@ mod tests {
             ("192.0.2.77/24", "192.0.2.0/24"),
             ("192.0.2.7", "192.0.2.7"),
             ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7/128", "192.0.2.7"),
+            ("::ffff:192.0.2.7/120", "192.0.2.0/24"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:0:0/95", "::fffe:0:0/95"),
             ("2001:db8::1/64", "2001:db8::/64"),
             ("0.0.0.0/0", "0.0.0.0/0"),
             ("::/0", "::/0"),

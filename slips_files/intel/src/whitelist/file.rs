@@ -346,6 +346,7 @@ mod tests {
         for (text, told) in [
             ("192.0.2.999", "`192.0.2.999` is no address"),
             ("0.0.0.0/0", "0.0.0.0/0 is too wide"),
+            ("::ffff:0:0/96", "0.0.0.0/0 is too wide"),
             ("::/0", "::/0 is too wide"),
             ("a..b", "`a..b` is no domain"),
         ] {
