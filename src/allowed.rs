@@ -126,7 +126,8 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    fn of(rule: &Rule) -> Self {
+    /// What there is to show of a rule.
+    pub fn of(rule: &Rule) -> Self {
         let what = rule.what.to_string();
         let (of, value) = what.split_once(' ').unwrap_or((&what, ""));
         Self {
@@ -138,6 +139,13 @@ impl Allowed {
             why: rule.remark.to_string(),
             never_blocked: rule.spares().is_some(),
         }
+    }
+
+    /// Whether another is the same, apart from why.
+    pub fn says_what(&self, other: &Self) -> bool {
+        let says = |rule: &Self| (rule.of.clone(), rule.value.clone(), rule.until.clone());
+        let how = |rule: &Self| (rule.direction.clone(), rule.ignored.clone());
+        says(self) == says(other) && how(self) == how(other)
     }
 }
 
@@ -228,10 +236,15 @@ impl Book {
 
     /// Takes all of it out; nothing, where one is not there.
     pub fn remove(&self, names: &[String], files: &Files) -> Result<Vec<Allowed>, Refused> {
-        let whats = named(names)?;
+        let mut whats: Vec<(What, &String)> = Vec::new();
+        for (what, name) in named(names)?.into_iter().zip(names) {
+            if !whats.iter().any(|(other, _)| *other == what) {
+                whats.push((what, name));
+            }
+        }
         let mut gone = Vec::new();
         self.change(|lines| {
-            for (what, name) in whats.iter().zip(names) {
+            for (what, name) in &whats {
                 let is_it = |rule: &Option<Rule>| rule.as_ref().is_some_and(|rule| rule.what == *what);
                 if !lines.iter().any(|(_, rule)| is_it(rule)) {
                     return Err(Refused::Absent(absent(name, files)));
@@ -413,7 +426,12 @@ mod tests {
         let listed = book.list().expect("read");
         assert_eq!((listed.len(), again[0].until.is_some()), (5, true));
         assert!(listed.contains(&again[0]), "{listed:?}");
-        assert_eq!(book.remove(&names(&["example.org", "192.0.2.7"]), &files).expect("taken out").len(), 2);
+        let (here, _) = files.clone().without_commands().load(Vec::new()).expect("read");
+        assert_eq!(here.rules().len(), 1, "it says nothing of what was recorded before");
+        assert_eq!(
+            book.remove(&names(&["example.org", "192.0.2.7", "192.0.2.7"]), &files).expect("taken out").len(),
+            2
+        );
         assert_eq!(book.list().expect("read").len(), 3);
         let text = book.text().expect("read").expect("a file");
         assert!(text.starts_with("; Written by"), "{text}");

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use slips_core::hash::KeyedState;
-use slips_intel::{Geo, LoadError, Rules, RulesBuilder};
+use slips_intel::{Geo, LoadError, Rules, RulesBuilder, end_of_sites};
 
 use crate::allowed;
 use crate::config::{Config, Profiles, Whitelists};
 use crate::lists::read_bounded;
+use crate::peers;
 
 /// Which files there may be.
 #[derive(Clone, Debug)]
@@ -21,6 +22,23 @@ pub struct Files {
     profiles: Profiles,
     output: PathBuf,
     allowed: allowed::Book,
+    /// Whether the rules of `slips allow` count.
+    commands: bool,
+}
+
+/// What was read of the files last: it stays as it was where one cannot be read any more.
+#[derive(Debug, Default)]
+pub struct Kept {
+    written: Written,
+    made: Option<String>,
+}
+
+/// What people wrote.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Written {
+    organisations: Vec<(PathBuf, Vec<u8>)>,
+    rules: Option<Vec<u8>>,
+    sites: Option<Vec<u8>>,
 }
 
 /// Largest file of rules or of an organisation, and of known sites.
@@ -35,7 +53,14 @@ impl Files {
             profiles: config.profiles.clone(),
             output: config.output.directory.clone(),
             allowed: allowed::Book::of(&config.output.directory),
+            commands: true,
         }
+    }
+
+    /// Without what `slips allow` keeps for the daemon of this machine: its rules have an end and no beginning, so they say nothing of what
+    /// was recorded before, or elsewhere.
+    pub fn without_commands(self) -> Self {
+        Self { commands: false, ..self }
     }
 
     /// What `slips allow` keeps.
@@ -69,32 +94,63 @@ impl Files {
     /// # Errors
     /// When a file that somebody named, or one that is there, cannot be read.
     pub fn load(&self, resolvers: Vec<IpAddr>) -> Result<(Rules, Vec<String>), LoadError> {
+        let mut kept = Kept { written: self.written()?, made: None };
+        let mut unread = None;
+        match self.made() {
+            Ok(made) => kept.made = made,
+            // Only commands write it: what is wrong there does not take the other rules away.
+            Err(error) => unread = Some(format!("what `slips allow` kept is not left alone: {error}")),
+        }
+        let (rules, mut problems) = self.build(&kept, resolvers);
+        problems.extend(unread);
+        Ok((rules, problems))
+    }
+
+    /// Reads the files anew, those of people and that of `slips allow` each for itself: whether they say something else than before, and why
+    /// some cannot be read and stay as they were.
+    pub fn take(&self, kept: &mut Kept) -> (bool, Vec<String>) {
+        let (mut changed, mut failures) = (false, Vec::new());
+        match self.written() {
+            Ok(written) => {
+                changed |= written != kept.written;
+                kept.written = written;
+            }
+            Err(error) => failures.push(format!("{:#}", anyhow::Error::from(error))),
+        }
+        match self.made() {
+            Ok(made) => {
+                changed |= made != kept.made;
+                kept.made = made;
+            }
+            Err(error) => failures.push(format!("{:#}", anyhow::Error::from(error))),
+        }
+        (changed, failures)
+    }
+
+    /// The snapshot of what was read, and what is wrong with it.
+    pub fn build(&self, kept: &Kept, resolvers: Vec<IpAddr>) -> (Rules, Vec<String>) {
         let (mut builder, mut problems) = (RulesBuilder::new(), Vec::new());
-        for path in self.organisations()? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let wrong = builder.read_organisation(&name, &read(&path, MAX_FILE)?);
+        for (path, text) in &kept.written.organisations {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let wrong = builder.read_organisation(&name, text);
             if wrong > 0 {
                 problems
                     .push(format!("{}: {wrong} lines are no network, domain or AS number", path.display()));
             }
         }
-        if let Some(path) = self.rules() {
-            let file = path.display().to_string();
-            problems.extend(builder.read(&file, &read(path, MAX_FILE)?).iter().map(ToString::to_string));
+        if let Some(text) = &kept.written.rules {
+            let file = self.named().display().to_string();
+            problems.extend(builder.read(&file, text).iter().map(ToString::to_string));
         }
-        let made = self.allowed.path().display().to_string();
-        match self.allowed.text() {
-            Ok(Some(text)) => {
-                problems.extend(builder.read_made(&made, text.as_bytes()).iter().map(ToString::to_string));
-            }
-            Ok(None) => {}
-            // Only commands write it: what is wrong there does not take the other rules away.
-            Err(error) => problems.push(format!("what `slips allow` kept is not left alone: {error}")),
+        if let Some(text) = &kept.made {
+            let made = self.allowed.path().display().to_string();
+            problems.extend(builder.read_made(&made, text.as_bytes()).iter().map(ToString::to_string));
         }
-        if let Some(path) = self.sites()
-            && builder.read_sites(&read(path, MAX_SITES)?, self.config.known_sites_size) == 0
+        if let Some(text) = &kept.written.sites
+            && builder.read_sites(text, self.config.known_sites_size) == 0
         {
-            problems.push(format!("whitelists.known_sites: there is no domain in {}", path.display()));
+            let path = self.config.known_sites.display();
+            problems.push(format!("whitelists.known_sites: there is no domain in {path}"));
         }
         if builder.wants_systems() {
             let mut geo = Geo::default();
@@ -107,7 +163,29 @@ impl Files {
         }
         let named = &self.config.resolvers;
         builder.resolvers(if named.is_empty() { resolvers } else { named.clone() });
-        Ok((builder.finish(), problems))
+        (builder.finish(), problems)
+    }
+
+    /// What people wrote, all of it.
+    fn written(&self) -> Result<Written, LoadError> {
+        let organisations = self.organisations()?.into_iter().map(|path| {
+            let text = read(&path, MAX_FILE)?;
+            Ok((path, text))
+        });
+        let organisations = organisations.collect::<Result<_, LoadError>>()?;
+        let rules = self.rules().map(|path| read(path, MAX_FILE)).transpose()?;
+        let mut sites = self.sites().map(|path| read(path, MAX_SITES)).transpose()?;
+        if let Some(text) = &mut sites {
+            // It is kept, and only its beginning counts.
+            text.truncate(end_of_sites(text, self.config.known_sites_size));
+            text.shrink_to_fit();
+        }
+        Ok(Written { organisations, rules, sites })
+    }
+
+    /// What commands wrote, where that counts.
+    fn made(&self) -> Result<Option<String>, peers::Error> {
+        if self.commands { self.allowed.text() } else { Ok(None) }
     }
 
     /// The file of rules: what somebody named must be there.
@@ -150,7 +228,8 @@ impl Files {
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = STABLE.build_hasher();
         let organisations = self.organisations().unwrap_or_default();
-        let files = self.rules().into_iter().chain(self.sites()).chain([self.allowed.path()]);
+        let files =
+            self.rules().into_iter().chain(self.sites()).chain(self.commands.then(|| self.allowed.path()));
         let files = files.chain(organisations.iter().map(PathBuf::as_path));
         let systems = self.systems();
         for path in files.chain(systems.iter().map(PathBuf::as_path)) {

@@ -107,8 +107,8 @@ fn an_innocent_is_let_in_at_once_stays_in_over_a_restart_and_counts_again_when_t
     assert_eq!(in_kernel(dir), Vec::<String>::new());
     let again = json(dir, &["allow", INNOCENT, "--json"]);
     assert_eq!(
-        (&again["lifted"], &again["rules"][0]["until"]),
-        (&serde_json::json!([]), &Value::Null),
+        (&again["lifted"], &again["not_blocked"], &again["rules"][0]["until"]),
+        (&serde_json::json!([]), &serde_json::json!([INNOCENT]), &Value::Null),
         "{again}"
     );
     let list = json(dir, &["allow", "--list", "--json"]);
@@ -129,7 +129,7 @@ fn an_innocent_is_let_in_at_once_stays_in_over_a_restart_and_counts_again_when_t
     let (code, _) = refused(dir, &["allow", "--remove", INNOCENT, "192.0.2.99"]);
     let list = json(dir, &["allow", "--list", "--json"]);
     assert_eq!((code, &list["rules"][0]["value"]), (Some(65), &INNOCENT.into()), "all or nothing: {list}");
-    let gone = json(dir, &["allow", "--remove", INNOCENT, "--json"]);
+    let gone = json(dir, &["allow", "--remove", INNOCENT, INNOCENT, "--json"]);
     assert_eq!(gone["rules"][0]["value"], INNOCENT, "{gone}");
     // Evidence counts at once; who is never blocked is found out anew every few seconds.
     let until = now() + PATIENCE;
@@ -155,7 +155,7 @@ fn without_a_daemon_the_rule_is_written_and_said_to_hold_from_its_start_on() {
     std::fs::create_dir(&out).expect("a directory");
     let said = slips(dir, &["allow", "192.0.2.7", "-c", config]);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("left alone (both,alerts); it was not blocked"), "{said}");
+    assert!(said.contains("left alone (both,alerts); a block of it may stand"), "{said}");
     assert!(said.contains("no slips daemon runs here"), "{said}");
     let list = json(dir, &["allow", "--list", "--json", "-c", config]);
     assert_eq!((&list["daemon"], &list["rules"][0]["value"]), (&false.into(), &"192.0.2.7".into()), "{list}");
@@ -167,6 +167,20 @@ fn without_a_daemon_the_rule_is_written_and_said_to_hold_from_its_start_on() {
     json(dir, &["allow", "--remove", "192.0.2.7", "--json", "-c", config]);
     let found = json(dir, &["whitelist", "check", "192.0.2.7", "--json", "-c", config]);
     assert_eq!(found["matches"], serde_json::json!([]));
+}
+
+#[test]
+fn an_analysis_of_what_was_recorded_knows_nothing_of_what_this_machine_leaves_alone_from_now_on() {
+    let temp = tempfile::tempdir().expect("dir");
+    let dir = temp.path();
+    let out = dir.join("out");
+    std::fs::create_dir(&out).expect("a directory");
+    common::write(&out, "allowed.conf", format!("ip,{INNOCENT},both,both\n"));
+    let config = common::write(dir, "slips.yaml", format!("output:\n  directory: {}\n", out.display()));
+    scan(dir, INNOCENT, "192.168.1.5");
+    let [config, log] = [config, dir.join("conn.log")].map(|path| path.to_str().expect("text").to_owned());
+    let found = json(dir, &["analyze", &log, "--json", "-c", &config]);
+    assert_eq!(found["alerts"][0]["ip"], INNOCENT, "{found}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(super) struct Allow {
     /// Show what is left alone by this command; `slips whitelist` knows the file of rules, too.
     #[arg(long, conflicts_with = "what")]
     list: bool,
-    /// Print JSON: {daemon, rules: [{type, value, direction, ignored, until, why, never_blocked}], lifted, trouble}.
+    /// Print JSON: {daemon, rules: [{type, value, direction, ignored, until, why, never_blocked}], lifted, not_blocked, trouble}.
     #[arg(long)]
     json: bool,
     /// Configuration file, asked where no daemon runs. Default: /etc/slips/slips.yaml if it is there, else the built-in defaults.
@@ -79,13 +79,18 @@ pub(super) fn run(options: &Allow) -> Result<(), Failure> {
         Err(error) => return Err(failure(&options.place.client(), &error)),
     };
     if options.json {
-        return print_object(&told);
+        print_object(&told)?;
+    } else {
+        print_out(&lines(options, &told))?;
     }
-    print_out(&lines(options, &told))
+    match told.now.trouble.len() {
+        0 => Ok(()),
+        count => Err(Failure::new(Exit::TryAgain, format!("{count} things could not be done at once"))),
+    }
 }
 
 fn rules_only(rules: Vec<Allowed>) -> AllowedNow {
-    AllowedNow { rules, lifted: Vec::new(), trouble: Vec::new() }
+    AllowedNow { rules, lifted: Vec::new(), not_blocked: Vec::new(), trouble: Vec::new() }
 }
 
 fn list(options: &Allow) -> Result<AllowedNow, Unanswered> {
@@ -106,7 +111,16 @@ fn remove(options: &Allow) -> Result<AllowedNow, Unanswered> {
         What::named(what).is_ok_and(is)
     };
     // What is not there comes first: it is refused, and nothing is taken out.
-    let (there, absent): (Vec<&String>, Vec<&String>) = options.what.iter().partition(is_listed);
+    let mut named: Vec<(Option<String>, &String)> = Vec::new();
+    for what in &options.what {
+        // Twice the same is once.
+        let is = What::named(what).ok().map(|what| what.to_string());
+        if is.is_none() || !named.iter().any(|(other, _)| *other == is) {
+            named.push((is, what));
+        }
+    }
+    let (there, absent): (Vec<&String>, Vec<&String>) =
+        named.into_iter().map(|(_, what)| what).partition(is_listed);
     let mut gone = Vec::new();
     for what in absent.into_iter().chain(there) {
         let path = format!("{PATH}/{}", in_path(what));
@@ -140,7 +154,8 @@ fn alone(options: &Allow) -> Result<Told, Failure> {
         );
         return Err(Failure::new(Exit::NoInput, what));
     }
-    let mut told = Told { daemon: false, now: rules_only(Vec::new()) };
+    let daemon = !matches!(control::ask(&Ask::Status), Err(Unasked::NoDaemon | Unasked::Stranger(_)));
+    let mut told = Told { daemon, now: rules_only(Vec::new()) };
     if options.list {
         told.now.rules = book.list()?;
         return Ok(told);
@@ -151,16 +166,20 @@ fn alone(options: &Allow) -> Result<Told, Failure> {
     }
     let (nets, rules) = book.add(&wish(options), &files)?;
     told.now.rules = rules;
-    for net in nets {
+    // Who is not there blocks nobody; what the kernel still has of a former one ends by itself.
+    for net in nets.into_iter().filter(|_| daemon) {
         match control::ask(&Ask::Unblock(net)) {
             Ok(Ok(_)) => told.now.lifted.push(net.to_string()),
-            Ok(Err(why)) if why == control::not_blocked(net) => {}
+            Ok(Err(why)) if why == control::not_blocked(net) => {
+                told.now.not_blocked.push(net.to_string());
+            }
             Ok(Err(why)) => told.now.trouble.push(format!("{net}: {why}")),
-            // Who is not there blocks nobody; what the kernel still has of a former one ends by itself.
-            Err(Unasked::NoDaemon | Unasked::Stranger(_)) => return Ok(told),
+            Err(Unasked::NoDaemon | Unasked::Stranger(_)) => {
+                told.daemon = false;
+                return Ok(told);
+            }
             Err(Unasked::Io(error)) => told.now.trouble.push(format!("{net}: {error}")),
         }
-        told.daemon = true;
     }
     Ok(told)
 }
@@ -187,8 +206,10 @@ fn lines(options: &Allow, told: &Told) -> String {
             _ => {
                 let lifted = if told.now.lifted.contains(&rule.value) {
                     "; its block is lifted"
-                } else if rule.never_blocked {
+                } else if told.now.not_blocked.contains(&rule.value) {
                     "; it was not blocked"
+                } else if rule.never_blocked {
+                    "; a block of it may stand, `slips firewall list` tells"
                 } else {
                     ""
                 };
@@ -206,4 +227,41 @@ fn lines(options: &Allow, told: &Told) -> String {
         text += "no slips daemon runs here; it holds from its start on\n";
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        allow: Allow,
+    }
+
+    #[test]
+    fn that_something_was_not_blocked_is_said_where_the_daemon_said_so_only() {
+        let line = Line::command().get_matches_from(["allow", "192.0.2.7"]);
+        let options = Line::from_arg_matches(&line).expect("arguments").allow;
+        let rule = Allowed {
+            of: "ip".into(),
+            value: "192.0.2.7".into(),
+            direction: "both".into(),
+            ignored: "alerts".into(),
+            until: None,
+            why: String::new(),
+            never_blocked: true,
+        };
+        let mut told = Told { daemon: true, now: rules_only(vec![rule]) };
+        told.now.trouble.push("192.0.2.7: the responder does not answer".into());
+        let text = lines(&options, &told);
+        assert!(text.contains("a block of it may stand") && !text.contains("was not blocked"), "{text}");
+        told.now.trouble.clear();
+        told.now.not_blocked.push("192.0.2.7".into());
+        assert!(lines(&options, &told).contains("; it was not blocked"));
+        told.now.lifted.append(&mut told.now.not_blocked);
+        assert!(lines(&options, &told).contains("; its block is lifted"));
+    }
 }

@@ -33,7 +33,7 @@ pub(super) fn run(options: &Analyze) -> Result<(), Failure> {
     let started = Instant::now();
     let config = load_config(options.config.as_deref())?;
     let sources = open_all(options, &config)?;
-    let (rules, problems) = build::whitelist(&Files::of(&config), Vec::new())?;
+    let (rules, problems) = build::whitelist(&Files::of(&config).without_commands(), Vec::new())?;
     for problem in problems {
         eprintln!("slips: {problem}");
     }

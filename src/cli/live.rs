@@ -70,8 +70,8 @@ pub(super) fn failure(client: &Client, error: &Unanswered) -> Failure {
     let exit = match error {
         Unanswered::NoDaemon => Exit::NoInput,
         Unanswered::Forbidden | Unanswered::Stranger(_) | Unanswered::Refused(403, _) => Exit::Permission,
+        Unanswered::Io(_) | Unanswered::Refused(500.., _) => Exit::Software,
         Unanswered::Refused(..) => Exit::Data,
-        Unanswered::Io(_) => Exit::Software,
     };
     Failure::new(exit, format!("{}: {error}", client.path().display()))
 }

@@ -61,12 +61,13 @@ fn check(rules: &Rules, problems: &[String], what: &str, now: PacketTime, json: 
         let matches: Vec<Value> = found.iter().map(as_json).collect();
         return print_object(&json!({"matches": matches, "problems": problems}));
     }
-    let mut text: String = found.iter().map(|found| format!("{what}: {}\n", line_of(found))).collect();
+    let mut text: String =
+        found.iter().map(|found| format!("{}: {}\n", render::escape(what), line_of(found))).collect();
     if found.is_empty() {
-        text = format!("{what}: no rule is about it\n");
+        text = format!("{}: no rule is about it\n", render::escape(what));
     }
     print_out(&text)?;
-    print_out(&problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())
+    print_out(&problems.iter().map(|problem| format!("{}\n", render::escape(problem))).collect::<String>())
 }
 
 fn until_of(secs: u32) -> String {
@@ -88,7 +89,8 @@ fn as_json(found: &Match<'_>) -> Value {
 
 fn line_of(found: &Match<'_>) -> String {
     let Some(rule) = found.rule else { return format!("the list of known sites; {}", found.needs) };
-    let remark = if rule.remark.is_empty() { String::new() } else { format!(" # {}", rule.remark) };
+    let remark =
+        if rule.remark.is_empty() { String::new() } else { format!(" # {}", render::escape(&rule.remark)) };
     let over = match (rule.until, found.over) {
         (Some(until), true) => format!("; ENDED on {}", until_of(until)),
         (Some(until), false) => format!("; until {}", until_of(until)),
@@ -110,7 +112,7 @@ fn status(rules: &Rules, problems: &[String], now: PacketTime, json: bool) -> Re
     }
     let mut text = format!("{all:>9} rules, {over} of which have ended\n{sites:>9} known sites\n");
     for problem in problems {
-        text += &format!("{problem}\n");
+        text += &format!("{}\n", render::escape(problem));
     }
     print_out(&text)
 }

@@ -159,9 +159,14 @@ const KEYS: &[(&str, Way)] = &[
 const ENTROPY: f64 = 5.0;
 const PASTEBIN: u64 = 700;
 
+/// As JSON with what a terminal would obey, or what is not what it looks like, by its number.
+fn harmless(value: &Value) -> Result<Option<String>, String> {
+    crate::export::json(value).map(Some).map_err(|error| error.to_string())
+}
+
 fn quoted(text: &str) -> Result<Option<String>, String> {
     // JSON's way to write a text is YAML's, too.
-    Ok(Some(Value::from(text).to_string()))
+    harmless(&Value::from(text))
 }
 
 fn text(value: &Value) -> Result<Option<String>, String> {
@@ -172,8 +177,8 @@ fn texts(value: &Value) -> Result<Option<String>, String> {
     let all = |items: &Vec<Value>| items.iter().all(Value::is_string);
     match value {
         Value::Null => Ok(None),
-        Value::Array(items) if all(items) => Ok(Some(value.to_string())),
-        Value::String(one) => Ok(Some(Value::from(vec![one.as_str()]).to_string())),
+        Value::Array(items) if all(items) => harmless(value),
+        Value::String(one) => harmless(&Value::from(vec![one.as_str()])),
         _ => Err("a list of texts is needed".into()),
     }
 }
@@ -300,5 +305,13 @@ mod tests {
                 "{section}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_carried_by_its_number() {
+        let text = quoted("/a\u{9b}2J\u{7f}\u{202e}").expect("carried").expect("a text");
+        assert_eq!(text, r#""/a\u009b2J\u007f\u202e""#);
+        let list = texts(&Value::from(vec!["\u{9b}"])).expect("carried").expect("a list");
+        assert_eq!(list, r#"["\u009b"]"#);
     }
 }

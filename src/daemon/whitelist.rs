@@ -10,12 +10,13 @@ use slips_core::intel::Current;
 use slips_core::time::PacketTime;
 use slips_core::whitelist::Whitelist;
 use slips_firewall::{Protected, Why};
-use slips_intel::{LoadError, Rules, RulesBuilder};
+use slips_intel::Rules;
 use slips_systemd::journal::Journal;
 
 use super::entries;
 use super::sinks::wall_clock;
-use crate::whitelist::Files;
+use crate::allowed::Allowed;
+use crate::whitelist::{Files, Kept};
 
 /// How often files are looked at. A change counts when it has stood so long, so that half a copy is not read.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -52,12 +53,14 @@ impl fmt::Debug for Spared {
 }
 
 impl Spared {
-    /// Those of the files as they are; nobody, when they cannot be read.
+    /// Those of the files as they are; nobody of one that cannot be read.
     pub fn of(files: &Files) -> Self {
         let spared = Self::default();
-        if let Ok((rules, problems)) = files.load(vec![NOBODY]) {
-            spared.set(Arc::new(rules), problems);
-        }
+        let mut kept = Kept::default();
+        let (_, mut failures) = files.take(&mut kept);
+        let (rules, problems) = files.build(&kept, vec![NOBODY]);
+        failures.extend(problems);
+        spared.set(Arc::new(rules), failures);
         spared
     }
 
@@ -69,11 +72,6 @@ impl Spared {
     pub fn set(&self, rules: Arc<Rules>, problems: Vec<String>) {
         let mut shared = self.shared();
         (shared.rules, shared.problems) = (Some(rules), few(problems));
-    }
-
-    /// The files cannot be read any more: the rules stay.
-    fn stays(&self, why: String) {
-        self.shared().problems = Arc::new([why]);
     }
 
     /// The rules of this moment, if any could be read, and what is wrong with their files.
@@ -133,6 +131,20 @@ impl Hurry {
         // Poisoned or too late: who looks every few seconds reads it all the same.
         drop(self.spared.0.1.wait_timeout_while(self.spared.shared(), AT_ONCE, not_yet));
     }
+
+    /// Which of these rules are written down and do not count, and why as far as it is known.
+    pub fn missing(&self, rules: &[Allowed]) -> Vec<String> {
+        let (held, problems) = self.spared.now();
+        let held = held.iter().flat_map(|held| held.rules()).filter(|rule| rule.line == 0).map(Allowed::of);
+        let held: Vec<Allowed> = held.collect();
+        let made = self.files.allowed().path().display().to_string();
+        let why = problems.iter().find(|problem| problem.contains(&made));
+        let why = why.map_or("the files were not read in time", String::as_str);
+        let missing = rules.iter().filter(|rule| !held.iter().any(|other| rule.says_what(other)));
+        missing
+            .map(|rule| format!("{} {} is written down and does not count yet: {why}", rule.of, rule.value))
+            .collect()
+    }
 }
 
 /// The whitelist as it was read last.
@@ -153,22 +165,27 @@ pub struct Follower {
     pub seen: u64,
     /// The failure that was told last.
     pub failure: String,
+    /// What was read last.
+    pub kept: Kept,
 }
 
 impl Follower {
     /// Reads the whitelist, with no name server known yet. What cannot be read stops no daemon: it is told, and tried again.
     pub fn begin(files: Files, journal: Journal) -> Self {
-        let seen = files.fingerprint();
-        let (mut made_of, mut failure) = (Some(seen), String::new());
-        let (rules, problems) = files.load(vec![NOBODY]).unwrap_or_else(|error| {
-            (made_of, failure) = (None, format!("{:#}", anyhow::Error::from(error)));
-            (RulesBuilder::new().finish(), vec![format!("nothing is left alone: {failure}")])
-        });
+        let (seen, mut kept) = (files.fingerprint(), Kept::default());
+        let (_, failures) = files.take(&mut kept);
+        let failure = failures.join("; ");
+        let (rules, mut problems) = files.build(&kept, vec![NOBODY]);
+        if !failure.is_empty() {
+            problems.insert(0, format!("nobody is left alone by what cannot be read: {failure}"));
+        }
         let rules = Arc::new(rules);
         let spared = Spared::default();
         spared.set(Arc::clone(&rules), problems.clone());
         let current: Current<dyn Whitelist> = Current::new(rules);
-        let mut this = Self { files, current, spared, resolvers: None, journal, made_of, seen, failure };
+        let made_of = failure.is_empty().then_some(seen);
+        let mut this =
+            Self { files, current, spared, resolvers: None, journal, made_of, seen, failure, kept };
         this.tell(&problems);
         this
     }
@@ -186,22 +203,21 @@ impl Follower {
             return;
         }
         self.resolvers = found;
-        match self.load() {
-            Ok((rules, problems)) => self.hold(rules, problems),
-            // What is wrong is told when the files are read.
-            Err(_) => self.made_of = None,
-        }
+        // What is wrong with the files is told when they are read.
+        drop(self.hold());
     }
 
-    fn load(&self) -> Result<(Rules, Vec<String>), LoadError> {
+    /// Has what was read last count; what is wrong with it.
+    fn hold(&self) -> Vec<String> {
         let known = self.resolvers.iter().flatten().copied();
-        self.files.load(known.chain([NOBODY]).collect())
-    }
-
-    fn hold(&self, rules: Rules, problems: Vec<String>) {
+        let (rules, mut problems) = self.files.build(&self.kept, known.chain([NOBODY]).collect());
+        if !self.failure.is_empty() {
+            problems.insert(0, format!("it stays as it was: {}", self.failure));
+        }
         let rules = Arc::new(rules);
-        self.spared.set(Arc::clone(&rules), problems);
+        self.spared.set(Arc::clone(&rules), problems.clone());
         self.current.replace(rules);
+        problems
     }
 
     /// Goes on until nobody is left who could ask for a reading; whoever asks has it at once.
@@ -226,24 +242,14 @@ impl Follower {
     }
 
     fn read(&mut self, fingerprint: u64) {
-        match self.load() {
-            Ok((rules, problems)) => {
-                self.made_of = Some(fingerprint);
-                self.failure.clear();
-                self.tell(&problems);
-                self.hold(rules, problems);
-            }
-            // It is tried again at each look, and told once: who may read a file changes nothing in it.
-            Err(error) => {
-                self.made_of = None;
-                let failure = format!("{:#}", anyhow::Error::from(error));
-                if failure != self.failure {
-                    let stays = format!("it stays as it was: {failure}");
-                    self.say(&stays);
-                    self.spared.stays(stays);
-                }
-                self.failure = failure;
-            }
+        let (changed, failures) = self.files.take(&mut self.kept);
+        let failure = failures.join("; ");
+        let is_news = failure != self.failure;
+        (self.made_of, self.failure) = (failure.is_empty().then_some(fingerprint), failure);
+        // What cannot be read is tried again at each look, and told once: who may read a file changes nothing in it.
+        if self.failure.is_empty() || changed || is_news {
+            let problems = self.hold();
+            self.tell(&problems);
         }
         self.spared.was_read(fingerprint);
     }
@@ -302,6 +308,7 @@ mod tests {
             made_of: Some(made_of),
             seen: made_of,
             failure: String::new(),
+            kept: Kept::default(),
         };
         let mut reader = current.reader();
         let mut listed = |last: u8| {
@@ -330,7 +337,7 @@ mod tests {
         follower.look();
         assert!(listed(2), "the old one stays");
         let wrong = spared.now().1;
-        assert!(matches!(&*wrong, [why] if why.starts_with("it stays as it was: ")), "{wrong:?}");
+        assert!(matches!(&*wrong, [why, _] if why.starts_with("it stays as it was: ")), "{wrong:?}");
         let many = few((0..KEPT + 7).map(|n| n.to_string()).collect());
         assert_eq!((many.len(), many.last().map(String::as_str)), (KEPT + 1, Some("7 more problems")));
     }
@@ -358,5 +365,53 @@ mod tests {
         spared.found(vec![second]);
         follower.look();
         assert!(reader.get().is_resolver(second, true) && !reader.get().is_resolver(first, true));
+    }
+    #[test]
+    fn what_a_command_made_counts_whatever_becomes_of_the_other_files_and_of_its_own() {
+        let temp = tempfile::tempdir().expect("dir");
+        let dir = temp.path();
+        let shown = dir.display();
+        let text = format!(
+            "output:\n  directory: {shown}\nwhitelists:\n  local_whitelist_path: {shown}/whitelist.conf\n"
+        );
+        let files = Files::of(&Config::parse(Path::new("slips.yaml"), &text).expect("config"));
+        let made = files.allowed().path().to_owned();
+        std::fs::write(&made, "ip,192.0.2.1,both,alerts\n").expect("write");
+        let spares = |spared: &Spared| {
+            let mut protected = Protected::classes();
+            spared.protect(&mut protected);
+            [1, 2, 3].map(|last| {
+                let addr = IpAddr::from([192, 0, 2, last]);
+                protected.check(slips_core::addr::Net::host(addr)).is_some()
+            })
+        };
+        assert_eq!(spares(&Spared::of(&files)), [true, false, false], "there is no whitelist.conf");
+        let nowhere = Path::new("/nonexistent/journal");
+        let journal = Journal::open(nowhere, Box::new(std::io::sink()), Lines::WithoutJournald);
+        let mut follower = Follower::begin(files.clone(), journal);
+        let spared = follower.spared.clone();
+        assert_eq!((spares(&spared), follower.made_of), ([true, false, false], None));
+
+        let (again, _asked) = std::sync::mpsc::sync_channel(1);
+        let hurry = Hurry { files: files.clone(), again, spared: spared.clone() };
+        std::fs::write(&made, "ip,192.0.2.1,both,alerts\nip,192.0.2.2,both,alerts # why\n").expect("write");
+        let rules = files.allowed().list().expect("read");
+        let missing = hurry.missing(&rules);
+        assert!(matches!(&*missing, [one] if one.contains("ip 192.0.2.2 is written down")), "{missing:?}");
+        follower.read(files.fingerprint());
+        assert_eq!((spares(&spared), hurry.missing(&rules).len()), ([true, true, false], 0));
+
+        std::fs::write(dir.join("whitelist.conf"), "ip,192.0.2.3,both,alerts\n").expect("write");
+        follower.read(files.fingerprint());
+        assert_eq!((spares(&spared), follower.made_of.is_some()), ([true; 3], true));
+        std::fs::write(&made, b"ip,192.0.2.1,both,alerts\n\xff").expect("write");
+        follower.read(files.fingerprint());
+        assert_eq!((spares(&spared), follower.made_of), ([true; 3], None), "it stays as it was");
+        let wrong = spared.now().1;
+        assert!(matches!(&*wrong, [why] if why.starts_with("it stays as it was: ")), "{wrong:?}");
+        std::fs::write(&made, "ip,192.0.2.1,both,alerts\n").expect("write");
+        std::fs::remove_file(dir.join("whitelist.conf")).expect("remove");
+        follower.read(files.fingerprint());
+        assert_eq!(spares(&spared), [true, false, true], "each for itself");
     }
 }

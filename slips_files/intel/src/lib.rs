@@ -20,5 +20,6 @@ pub use ioc::{Ioc, NotAnIoc, is_known_zone, registered};
 pub use local::{LoadError, Problem, Reason};
 pub use snapshot::{Builder, CacheError, Contents, Indicators, MAX_ROWS, Saying};
 pub use whitelist::{
-    Direction, Ignored, LineProblem, Match, Needs, Rule, Rules, RulesBuilder, What, Wrong, lines_of,
+    Direction, Ignored, LineProblem, Match, Needs, Rule, Rules, RulesBuilder, What, Wrong, end_of_sites,
+    lines_of,
 };

@@ -16,7 +16,10 @@ pub struct AllowedNow {
     pub rules: Vec<Allowed>,
     /// Networks of them that were blocked, wholly or in part, and are not any more.
     pub lifted: Vec<String>,
-    /// What could not be done at once, in words; the rules hold all the same, and end those blocks within seconds.
+    /// Networks of them of which nothing was blocked.
+    pub not_blocked: Vec<String>,
+    /// What could not be done at once, in words: blocks that stand, rules that do not count yet. Rules are written down all the same; as soon as
+    /// they count, they end those blocks.
     pub trouble: Vec<String>,
 }
 
@@ -27,15 +30,16 @@ pub fn add(shared: &Shared, call: &Call) -> Outcome {
     let (nets, rules) = files.allowed().add(&wish, files).map_err(problem)?;
     // First: from then on evidence about it is dropped, and nothing blocks it anew.
     shared.sources.allowed.read();
-    let (mut lifted, mut trouble) = (Vec::new(), Vec::new());
+    let (mut lifted, mut not_blocked_now) = (Vec::new(), Vec::new());
+    let mut trouble = shared.sources.allowed.missing(&rules);
     for net in nets {
         match hand_over(Ask::Unblock(net), &shared.ends) {
             Ok(_) => lifted.push(net.to_string()),
-            Err(Undone::Refused(why)) if why == not_blocked(net) => {}
+            Err(Undone::Refused(why)) if why == not_blocked(net) => not_blocked_now.push(net.to_string()),
             Err(why) => trouble.push(format!("{net}: {why}")),
         }
     }
-    Reply::of(&AllowedNow { rules, lifted, trouble })
+    Reply::of(&AllowedNow { rules, lifted, not_blocked: not_blocked_now, trouble })
 }
 
 /// What is left alone.

@@ -31,6 +31,8 @@ use crate::snapshot::{Form, Names, Texts, in_lower_case};
 
 /// Most names of a list of known sites.
 const MAX_SITES: usize = 1_000_000;
+/// Most rules that commands made, for which there is room beside those of people.
+const MAX_MADE: usize = 10_000;
 /// Problems of a file that are told one by one.
 const MAX_PROBLEMS: usize = 100;
 /// The list of known sites, which is no line of the file.
@@ -76,12 +78,16 @@ impl RulesBuilder {
 
     /// Reads the rules. Of two for the same the last counts, as in the original. Lines that cannot be used are told, and left out.
     pub fn read(&mut self, file: &str, bytes: &[u8]) -> Vec<LineProblem> {
+        self.read_up_to(MAX_RULES, file, bytes)
+    }
+
+    fn read_up_to(&mut self, most: usize, file: &str, bytes: &[u8]) -> Vec<LineProblem> {
         let mut problems = Vec::new();
         let mut at: HashMap<What, usize, KeyedState> = HashMap::default();
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
             let Some(parsed) = parse_line(line, number) else { continue };
-            let taken = parsed.and_then(|rule| self.known(rule));
+            let taken = parsed.and_then(|rule| self.known(rule, most));
             match taken {
                 Ok(rule) => match at.get(&rule.what).and_then(|at| self.rules.get_mut(*at)) {
                     Some(former) => *former = rule,
@@ -102,18 +108,18 @@ impl RulesBuilder {
     /// Reads the rules that a command made, besides the others: they add to what is left alone and take nothing away. They have no line.
     pub fn read_made(&mut self, file: &str, bytes: &[u8]) -> Vec<LineProblem> {
         let before = self.rules.len();
-        let problems = self.read(file, bytes);
+        let problems = self.read_up_to(before.saturating_add(MAX_MADE), file, bytes);
         self.rules.iter_mut().skip(before).for_each(|rule| rule.line = 0);
         problems
     }
 
     /// Of an organisation something must be known, and there must be room.
-    fn known(&self, rule: Rule) -> Result<Rule, (&'static str, Wrong)> {
+    fn known(&self, rule: Rule, most: usize) -> Result<Rule, (&'static str, Wrong)> {
         match &rule.what {
             What::Organisation(name) if !self.organisations.knows(name) => {
                 Err((KEYS[1], Wrong::Organisation(name.clone())))
             }
-            _ if self.rules.len() >= MAX_RULES => Err((KEYS[0], Wrong::NoRoom)),
+            _ if self.rules.len() >= most => Err((KEYS[0], Wrong::NoRoom)),
             _ => Ok(rule),
         }
     }
@@ -194,6 +200,19 @@ fn uses_of(rules: &[Rule], sites: bool) -> Uses {
         names: sites || rules.iter().any(is_name),
         macs: rules.iter().any(|rule| matches!(rule.what, What::Mac(_))),
     }
+}
+
+/// How many bytes of a list of known sites it takes to read as many as count.
+pub fn end_of_sites(bytes: &[u8], most: usize) -> usize {
+    let (mut end, mut left) = (0, most.min(MAX_SITES));
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if left == 0 {
+            break;
+        }
+        left -= usize::from(site_of(line).is_some());
+        end += line.len();
+    }
+    end
 }
 
 /// Whether a rule about `part` is about `name`, which ends in it: whoever may register below it is not meant.
